@@ -1,0 +1,46 @@
+"""perflib: a Jupyter workbench for load testing and performance analysis.
+
+suite → arrivals → target → rows → Parquet → statistics → verdicts → charts → report
+
+    run = perflib.run("acceptance", only=["api_response_times"], quick=True)
+    run.rows(); run.verdicts(); perflib.charts.latency_percentiles(run)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perflib import charts, stats
+    from perflib.engine import run
+    from perflib.errors import PerflibError, ReportError, RunError, SuiteError, TargetError
+    from perflib.objectives import Objective
+    from perflib.runs import Run, open_run
+    from perflib.suite import Expect, Load, Operation, Ready, Scenario, Suite, Target, Warmup
+    from perflib.suitefile import load
+
+__version__ = "0.1.0"
+__all__ = [
+    "Expect", "Load", "Objective", "Operation", "PerflibError", "Ready", "ReportError", "Run", "RunError", "Scenario", "Suite",
+    "SuiteError", "Target", "TargetError", "Warmup", "charts", "load", "open_run", "run", "stats",
+]  # fmt: skip
+
+_HOMES = {
+    "suite": ("Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"),
+    "objectives": ("Objective",),
+    "errors": ("PerflibError", "ReportError", "RunError", "SuiteError", "TargetError"),
+    "runs": ("Run", "open_run"),
+    "engine": ("run",),
+    "suitefile": ("load",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: `perflib --help` must not wait for pandas."""
+    if name in ("charts", "stats"):
+        return importlib.import_module(f"perflib.{name}")
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"perflib.{home}"), name)
+    raise AttributeError(f"module 'perflib' has no attribute {name!r}")

@@ -1,0 +1,70 @@
+"""What can be known to be wrong with a suite before anything is started: targets' kinds, operations, data, variables."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from perflib.errors import SuiteError
+from perflib.suite import Operation, Scenario, Suite, variables_in
+from perflib.targets import load_kind
+from perflib.targets.base import read_data
+from perflib.targets.template import check_path
+
+
+def check(suite: Suite) -> None:
+    """Raise SuiteError, naming the place and the mend, for the first thing that cannot work."""
+    for name, spec in suite.targets.items():
+        kind = load_kind(spec.kind, f"targets.{name}.kind")
+        used = [op for s in suite.scenarios for op in (*s.operations, *s.prepare) if (op.target or s.target) == name]
+        kind.check(name, spec, used)
+        if not spec.start and spec.url and "{" not in spec.url:
+            _may_be_loaded(kind, name, spec, suite)
+    for scenario in suite.scenarios:
+        _check_scenario(suite, scenario)
+
+
+def _may_be_loaded(kind: Any, name: str, spec: Any, suite: Suite) -> None:
+    from perflib.targets.base import refuse_foreign
+
+    refuse_foreign(kind(name, spec, folder=suite.folder), suite.allow_hosts)
+
+
+def _check_scenario(suite: Suite, scenario: Scenario) -> None:
+    where = f"scenario {scenario.name!r}"
+    if scenario.prepare and not any(operation.count for operation in scenario.prepare):
+        by_count = not scenario.load.is_open and all(part.requests for part in scenario.load.parts())
+        if not by_count or scenario.warmup:
+            raise SuiteError("how much data to prepare is not known", where=f"{where}.prepare", mend="give one of its operations a `count`")
+    kept: set[str] = set()
+    for operation in scenario.prepare:
+        _check_variables(suite, operation, kept, where)
+        kept |= set(operation.keep)
+    if scenario.order == "sequence":
+        for operation in scenario.operations:
+            _check_variables(suite, operation, kept, where)
+            kept |= set(operation.keep)
+    else:
+        if scenario.order == "interleaved":
+            kept |= set(itertools.chain.from_iterable(_columns(suite, op, where) for op in scenario.operations))
+        for operation in scenario.operations:
+            _check_variables(suite, operation, kept, where)
+
+
+def _check_variables(suite: Suite, operation: Operation, known: set[str], where: str) -> None:
+    at = f"{where}, operation {operation.name!r}"
+    columns = _columns(suite, operation, at)
+    texts = [operation.path, operation.json, operation.body, dict(operation.headers), dict(operation.arguments), operation.uri,
+             list(operation.args), dict(operation.kwargs), dict(operation.params)]  # fmt: skip
+    unknown = sorted(variables_in(texts) - known - columns)
+    if unknown:
+        there = ", ".join(sorted(known | columns)) or "none"
+        raise SuiteError(f"nothing fills {{{unknown[0]}}}", where=at, mend=f"known here: {there}; keep it in an earlier operation, or write {{{{{unknown[0]}}}}}")
+    for path in operation.keep.values():
+        check_path(path, at)
+
+
+def _columns(suite: Suite, operation: Operation, where: str) -> set[str]:
+    if operation.data is None:
+        return set()
+    return set().union(*(row.keys() for row in read_data(operation.data, suite.folder, where)))

@@ -1,0 +1,50 @@
+"""What may be raised, each with where it is and how to mend it.
+
+PerflibError            everything below; `exit_code` is what the command line returns
+├── SuiteError     (2)  a suite, an option or a parameter is wrong
+├── RunError       (2)  a run directory can't be found or read
+├── TargetError    (4)  a target did not start, or its data could not be prepared
+└── ReportError    (4)  a notebook failed while a report was made
+"""
+
+from __future__ import annotations
+
+EXIT_PASS, EXIT_FAIL, EXIT_BAD_INPUT, EXIT_INCONCLUSIVE, EXIT_INVALID, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+class PerflibError(Exception):
+    """One line: what is wrong, where, and how to mend it.
+
+    PerflibError("unknown key 'rate'", where="suite.toml: scenarios[0].load", mend="did you mean 'rate_per_s'?")
+    """
+
+    exit_code = EXIT_INVALID
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        self.what, self.where, self.mend = what, where, mend
+        line = f"{where}: {what}" if where else what
+        super().__init__(" ".join(f"{line}; {mend}".split()) if mend else " ".join(line.split()))
+
+
+class SuiteError(PerflibError, ValueError):
+    """A suite, an option or a parameter is wrong."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class RunError(PerflibError):
+    """A run directory can't be found or read."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class TargetError(PerflibError):
+    """A target did not start or answer, or a scenario's data could not be prepared."""
+
+    exit_code = EXIT_INVALID
+
+
+class ReportError(PerflibError):
+    """A notebook failed while a report was made."""
+
+    exit_code = EXIT_INVALID

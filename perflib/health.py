@@ -1,0 +1,67 @@
+"""How the load generator itself fares: CPU, pauses of its event loop, garbage collections."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from typing import Any, Final
+
+BEAT_S: Final = 0.01
+
+
+class Health:
+    """Health(loop).start() … .stop(); .summary() → plain figures with units in their names."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._pauses_ns = loop, []  # type: tuple[asyncio.AbstractEventLoop, list[int]]
+        self._handle: asyncio.TimerHandle | None = None
+        self._collections = self._collecting_ns = self._collection_began_ns = 0
+
+    def start(self) -> None:
+        self._began = time.monotonic(), time.process_time(), _thread_time()
+        self._ended = self._began
+        gc.callbacks.append(self._collected)
+        self._beat_at_ns = time.monotonic_ns()
+        self._handle = self._loop.call_later(BEAT_S, self._beat)
+
+    def stop(self) -> None:
+        self._ended = time.monotonic(), time.process_time(), _thread_time()
+        if self._handle is not None:
+            self._handle.cancel()
+        if self._collected in gc.callbacks:
+            gc.callbacks.remove(self._collected)
+
+    def summary(self) -> dict[str, Any]:
+        import numpy as np
+
+        pauses_ms = np.array(self._pauses_ns or [0]) / 1e6
+        wall_s, cpu_s, loop_s = (after - before for before, after in zip(self._began, self._ended, strict=True))
+        return {
+            "wall_s": wall_s,
+            "cpu_s": cpu_s,
+            "loop_cpu_s": loop_s,
+            "loop_pause_ms": {"p50": float(np.quantile(pauses_ms, 0.5)), "p99": float(np.quantile(pauses_ms, 0.99)),
+                              "p99_9": float(np.quantile(pauses_ms, 0.999)), "max": float(pauses_ms.max())},
+            "gc_count": self._collections,
+            "gc_ms": self._collecting_ns / 1e6,
+        }  # fmt: skip
+
+    def _beat(self) -> None:
+        """How much later than asked the loop came back; the loop's own timers round to a millisecond."""
+        now = time.monotonic_ns()
+        self._pauses_ns.append(max(0, now - self._beat_at_ns - int(BEAT_S * 1e9)))
+        self._beat_at_ns = now
+        self._handle = self._loop.call_later(BEAT_S, self._beat)
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._collection_began_ns = time.monotonic_ns()
+        else:
+            self._collections += 1
+            self._collecting_ns += time.monotonic_ns() - self._collection_began_ns
+
+
+def _thread_time() -> float:
+    return time.thread_time() if threading.current_thread() is threading.main_thread() else 0.0

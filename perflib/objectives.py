@@ -1,0 +1,145 @@
+"""Objectives: one line of text each, parsed into what is judged, over which rows, against which limit.
+
+    "p99 response < 250 ms"                    every operation of the scenario
+    "buy: p95 response < 400 ms"               one operation
+    "stage 2: throughput >= 10 /s"             one stage of a staged load
+    "error rate < 1 %"    "success >= 99 %"    "inflight >= 100"
+    "memory growth < 50 MB"                    of the target's process tree
+    "memory slope not above 0 MB/min"          a trend: fails when its interval lies wholly above
+    "response drift not above 0 %"             change of the median from the scenario's start to its end
+    "mcp vs direct: median difference < 5 ms"  paired differences, interleaved operations
+    "async vs sync: throughput ratio >= 1"     blocks of one operation against blocks of the other
+
+A figure is the same text without its limit: measured and shown with its interval, not judged.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from perflib.errors import SuiteError
+
+# unit -> (dimension, factor to the dimension's base unit)
+UNITS: Final = {
+    "ns": ("time", 1e-6), "us": ("time", 1e-3), "µs": ("time", 1e-3), "ms": ("time", 1.0), "s": ("time", 1e3),
+    "%": ("ratio", 1.0), "/s": ("rate", 1.0), "/min": ("rate", 1 / 60), "rps": ("rate", 1.0),
+    "B": ("bytes", 1e-6), "kB": ("bytes", 1e-3), "MB": ("bytes", 1.0), "GB": ("bytes", 1e3),
+    "MiB": ("bytes", 1.048576), "GiB": ("bytes", 1073.741824),
+    "MB/s": ("bytes/time", 60.0), "MB/min": ("bytes/time", 1.0), "MB/h": ("bytes/time", 1 / 60), "": ("count", 1.0), "×": ("count", 1.0),
+}  # fmt: skip
+BASE_UNIT: Final = {"time": "ms", "ratio": "%", "rate": "/s", "bytes": "MB", "bytes/time": "MB/min", "count": ""}
+
+_METRICS: Final = (
+    (r"(?:p(?P<q>\d{1,2}(?:\.\d+)?)|(?P<named>mean|median|max)) (?P<time>response|service)(?: time)?", "time"),
+    (r"error rate", "ratio"),
+    (r"success(?: rate)?", "ratio"),
+    (r"throughput", "rate"),
+    (r"inflight", "count"),
+    (r"memory growth", "bytes"),
+    (r"memory slope", "bytes/time"),
+    (r"response drift", "ratio"),
+    (r"median difference", "time"),
+    (r"throughput ratio", "count"),
+)
+_COMPARATORS: Final = r"<=|>=|<|>|≤|≥|not above"
+_LINE: Final = re.compile(
+    rf"^(?:(?P<scope>[^:]+?)\s*:\s+)?(?P<metric>[^<>≤≥:]+?)\s*(?:(?P<op>{_COMPARATORS})\s*(?P<limit>-?\d+(?:\.\d+)?)\s*(?P<unit>\S*))?$"
+)
+_EXAMPLE: Final = 'write it like "p99 response < 250 ms", "buy: error rate < 1 %" or "throughput >= 480 /s"'
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is judged. `limit` and every figure made for it are in `unit`: ms, %, /s, MB, MB/min or none.
+
+    metric      "response", "service", "error rate", "success", "throughput", "inflight", "memory growth", "memory slope",
+                "response drift", "median difference" or "throughput ratio"
+    statistic   for response and service: "mean", "max" or "quantile" (then `q` in 0…1)
+    operation   rows of one operation only; None: all of the scenario
+    stage       rows of one stage only, counted from 1; None: all
+    versus      the two operations compared, as ("mcp", "direct"): mcp − direct or mcp / direct
+    """
+
+    text: str
+    metric: str
+    dimension: str
+    statistic: str = ""
+    q: float | None = None
+    operation: str | None = None
+    stage: int | None = None
+    versus: tuple[str, str] | None = None
+    comparator: str | None = None
+    limit: float | None = None
+
+    @property
+    def unit(self) -> str:
+        return BASE_UNIT[self.dimension]
+
+    @property
+    def name(self) -> str:
+        """The metric as people say it: "p99 response", "error rate"."""
+        if self.metric not in ("response", "service"):
+            return self.metric
+        label = f"p{self.q * 100:g}" if self.q is not None else self.statistic
+        return f"{label} {self.metric}"
+
+    @property
+    def wants_less(self) -> bool:
+        """True where smaller is better, as the comparator says."""
+        return self.comparator in ("<", "<=", "not above", None)
+
+    @classmethod
+    def parse(cls, text: str, *, judged: bool = True) -> Objective:
+        """Objective.parse("buy: p95 response < 400 ms"). Raises SuiteError with the mend."""
+        match = _LINE.match(" ".join(text.split()))
+        if match is None:
+            raise SuiteError(f"cannot read objective {text!r}", mend=_EXAMPLE)
+        metric, dimension, groups = _metric(match["metric"], text)
+        operation, stage, versus = _scope(match["scope"], metric, text)
+        if judged and match["op"] is None:
+            raise SuiteError(f"objective {text!r} has no limit", mend=_EXAMPLE + "; figures without a limit go under `figures`")
+        if not judged and match["op"] is not None:
+            raise SuiteError(f"figure {text!r} has a limit", mend="move it to `objectives`, or drop the limit")
+        limit = None
+        if match["op"] is not None:
+            limit = _limit(float(match["limit"]), match["unit"], dimension, text)
+        q = 0.5 if groups.get("named") == "median" else float(groups["q"]) / 100 if groups.get("q") else None
+        statistic = "quantile" if q is not None else groups.get("named") or ""
+        name = groups.get("time") or ("success" if metric.startswith("success") else metric)
+        comparator = {"≤": "<=", "≥": ">="}.get(match["op"], match["op"])
+        return cls(" ".join(text.split()), name, dimension, statistic, q, operation, stage, versus, comparator, limit)
+
+
+def _metric(words: str, text: str) -> tuple[str, str, dict[str, str | None]]:
+    for pattern, dimension in _METRICS:
+        match = re.fullmatch(pattern, words)
+        if match:
+            return words, dimension, match.groupdict()
+    known = "p50…p99.9, median, mean or max with response or service; error rate, success, throughput, inflight, "
+    known += "memory growth, memory slope, response drift; A vs B: median difference or throughput ratio"
+    raise SuiteError(f"unknown metric {words!r} in objective {text!r}", mend="known: " + known)
+
+
+def _scope(scope: str | None, metric: str, text: str) -> tuple[str | None, int | None, tuple[str, str] | None]:
+    compares = metric in ("median difference", "throughput ratio")
+    if scope is None:
+        if compares:
+            raise SuiteError(f"objective {text!r} names no operations", mend=f'write "A vs B: {metric} …"')
+        return None, None, None
+    if compares:
+        a, separator, b = scope.partition(" vs ")
+        if not separator:
+            raise SuiteError(f"objective {text!r} names one operation", mend=f'write "A vs B: {metric} …"')
+        return None, None, (a.strip(), b.strip())
+    stage = re.fullmatch(r"stage (\d+)", scope)
+    return (None, int(stage[1]), None) if stage else (scope, None, None)
+
+
+def _limit(value: float, unit: str, dimension: str, text: str) -> float:
+    allowed = [name for name, (of, _) in UNITS.items() if of == dimension and name]
+    if unit not in UNITS or UNITS[unit][0] != dimension:
+        mend = f"use one of {', '.join(allowed)}" if dimension != "count" else "leave the unit out"
+        raise SuiteError(f"bad unit {unit!r} in objective {text!r}", mend=mend)
+    return value * UNITS[unit][1]

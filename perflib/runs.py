@@ -1,0 +1,235 @@
+"""Run directories: make, open, list, remove; a run's rows as pandas or through DuckDB.
+
+run = open_run("latest")
+run.rows(scenario="browse")                    # DataFrame: the schema's columns + service_ns, response_ns
+run.sql("select operation, count(*) from measured group by 1")
+run.manifest["host"]; run.summary(); run.verdicts()
+
+Tables for `sql`: rows (every row), measured (phase "measure", the default warm-up cut away), resources, spans.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from perflib.errors import RunError
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+    from perflib.verdicts import Verdict
+
+DATA: Final = Path("data")
+FINAL: Final = ("complete", "interrupted", "invalid")
+DEFAULT_CUT_SHARE, DEFAULT_CUT_S = 0.05, 2.0
+
+
+class RunDir:
+    """The writing side: one directory, its manifest kept current by atomic replacement."""
+
+    def __init__(self, data: Path, manifest: dict[str, Any]) -> None:
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        parent = data / "runs"
+        parent.mkdir(parents=True, exist_ok=True)
+        for n in range(1000):
+            self.path = parent / (f"{stamp}-{manifest['suite']['name']}" + (f"-{n}" if n else ""))
+            try:
+                self.path.mkdir()
+                break
+            except FileExistsError:
+                continue
+        self.manifest: dict[str, Any] = {"schema": 1, "run": self.path.name, "status": "running", "reasons": [], **manifest}
+        self.save()
+
+    def save(self) -> None:
+        unfinished = self.path / ".run.json.tmp"
+        unfinished.write_text(json.dumps(self.manifest, indent=1, default=str), "utf-8")
+        unfinished.replace(self.path / "run.json")
+
+    def event(self, t_ns: int, kind: str, text: str) -> None:
+        """Something that happened: shown in the report, drawn into its charts."""
+        self.manifest["events"].append({"t_ns": t_ns, "kind": kind, "text": text})
+        self.save()
+
+
+class Run:
+    """The reading side: one finished, broken or still running run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.manifest: dict[str, Any] = json.loads((path / "run.json").read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"cannot read run.json: {error}", where=str(path), mend="choose another run: perflib runs") from None
+
+    @property
+    def id(self) -> str:
+        return str(self.manifest["run"])
+
+    @property
+    def status(self) -> str:
+        """running | complete | interrupted | invalid, and "incomplete" for one whose process died while it ran."""
+        status = str(self.manifest["status"])
+        return "incomplete" if status == "running" and not self._alive() else status
+
+    @property
+    def scenarios(self) -> list[dict[str, Any]]:
+        """What is known of each scenario that was started: name, start_ns, stop_ns, segments, workers."""
+        return list(self.manifest["scenarios"])
+
+    def scenario(self, name: str) -> dict[str, Any]:
+        """One of them. Raises RunError where it did not run."""
+        for entry in self.scenarios:
+            if entry["name"] == name:
+                return dict(entry)
+        there = ", ".join(entry["name"] for entry in self.scenarios)
+        raise RunError(f"no scenario {name!r} in this run", where=self.id, mend=f"there are {there}")
+
+    def spec(self, name: str) -> dict[str, Any]:
+        """The suite's table of one scenario, as it was run."""
+        return next(dict(s) for s in self.manifest["suite"]["scenarios"] if s["name"] == name)
+
+    def rows(self, scenario: str | None = None, columns: Sequence[str] | None = None, phase: str | None = "measure") -> pd.DataFrame:
+        """Rows in order of their end. phase: "measure" (warm-up cut away), "warmup" (all that is not measured) or None (all)."""
+        chosen = ", ".join(f'"{c}"' for c in columns) if columns else "*"
+        table = {"measure": "measured", "warmup": "(select * from rows except select * from measured)", None: "rows"}[phase]
+        where, values = ("where scenario = ?", [scenario]) if scenario else ("", [])
+        return self.query(f"select {chosen} from {table} {where} order by end_ns, worker, seq", values).df()
+
+    def sql(self, query: str) -> pd.DataFrame:
+        """DuckDB over rows, measured, resources and spans."""
+        import duckdb
+
+        try:
+            return self.query(query).df()
+        except duckdb.Error as error:
+            first = str(error).splitlines()[0]
+            raise RunError(first, where="sql", mend="tables are rows, measured, resources, spans") from None
+
+    def query(self, query: str, values: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
+        """The same as a DuckDB cursor: .df(), .fetchnumpy(), .fetchone()."""
+        return self._database.cursor().execute(query, list(values))
+
+    def resources(self) -> pd.DataFrame:
+        """Samples of the target's and the generator's processes, in order of time."""
+        return self.query("select * from resources order by t_ns, role, pid").df()
+
+    def spans(self) -> pd.DataFrame:
+        return self.query("select * from spans order by worker, seq, start_ns").df()
+
+    def summary(self) -> dict[str, Any]:
+        """The content of summary.json."""
+        from perflib.figures import summary
+
+        return summary(self)
+
+    def verdicts(self) -> list[Verdict]:
+        """One per objective, in the suite's order."""
+        from perflib.verdicts import verdicts
+
+        return verdicts(self)
+
+    @cached_property
+    def corrupt(self) -> list[str]:
+        """Part files that cannot be read; they are left out of every figure."""
+        return [str(p.relative_to(self.path)) for kind in ("rows", "resources", "spans") for p in self._files(kind) if not _readable(p)]
+
+    def _files(self, kind: str) -> list[Path]:
+        return sorted((self.path / kind).glob("part-*.parquet"))
+
+    def _alive(self) -> bool:
+        import psutil
+
+        process = self.manifest.get("process", {})
+        try:
+            return abs(psutil.Process(process["pid"]).create_time() - process["created"]) < 1
+        except (psutil.Error, KeyError):
+            return False
+
+    def _cuts(self) -> list[tuple[str, int]]:
+        """Where the default warm-up of each scenario ends: 5 % of a timed load, at most 2 s, when the suite gives no warm-up."""
+        cuts = []
+        for entry in self.scenarios:
+            spec = self.spec(entry["name"])
+            seconds = spec["load"].get("duration_s")
+            if spec.get("warmup") is None and seconds and entry.get("start_ns") is not None:
+                cuts.append((entry["name"], entry["start_ns"] + int(min(DEFAULT_CUT_S, seconds * DEFAULT_CUT_SHARE) * 1e9)))
+        return cuts
+
+    @cached_property
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        from perflib import rows as schema
+
+        database = duckdb.connect()
+        for kind, columns in (("rows", schema.ROWS), ("resources", schema.RESOURCES), ("spans", schema.SPANS)):
+            files = [str(p) for p in self._files(kind) if str(p.relative_to(self.path)) not in self.corrupt]
+            if files:
+                listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
+                source = f"read_parquet([{listed}])"
+            else:
+                empty = columns.empty_table()
+                database.register(f"empty_{kind}", empty)
+                source = f"empty_{kind}"
+            extra = ", end_ns - start_ns as service_ns, end_ns - coalesce(scheduled_ns, start_ns) as response_ns" if kind == "rows" else ""
+            database.execute(f"create view {kind} as select *{extra} from {source}")
+        database.execute("create table cuts (scenario varchar, cut_ns bigint)")
+        if cuts := self._cuts():
+            database.executemany("insert into cuts values (?, ?)", cuts)
+        database.execute(
+            "create view measured as select rows.* from rows left join cuts using (scenario) "
+            "where phase = 'measure' and coalesce(scheduled_ns, start_ns) >= coalesce(cut_ns, 0)"
+        )
+        return database
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}: {self.status}, {len(self.scenarios)} scenarios>"
+
+
+def open_run(which: str | Path = "latest", data: str | Path = DATA) -> Run:
+    """A run by id, by path, or the latest. Raises RunError where there is none."""
+    if isinstance(which, Path) or os.sep in which or (Path(which) / "run.json").is_file():
+        return Run(Path(which))
+    folder = Path(data) / "runs"
+    if which == "latest":
+        known = run_ids(data)
+        if not known:
+            raise RunError("there are no runs", where=str(folder), mend="make one: perflib run")
+        return Run(folder / known[-1])
+    if not (folder / which / "run.json").is_file():
+        raise RunError(f"no run {which!r}", where=str(folder), mend="list them: perflib runs")
+    return Run(folder / which)
+
+
+def run_ids(data: str | Path = DATA) -> list[str]:
+    """Ids of the runs there are, oldest first."""
+    return [path.parent.name for path in sorted((Path(data) / "runs").glob("*/run.json"), key=lambda p: (p.parent.name[:15], p.parent.stat().st_ctime_ns))]
+
+
+def remove_run(which: str, data: str | Path = DATA) -> Run:
+    """Delete a run directory. Raises RunError for one that still runs."""
+    run = open_run(which, data)
+    if run.status == "running":
+        raise RunError(f"{run.id} is still running", mend="stop it first")
+    shutil.rmtree(run.path)
+    return run
+
+
+def _readable(path: Path) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True

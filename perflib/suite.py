@@ -1,0 +1,368 @@
+"""What to run: Suite ∋ Scenario (Load, Operation, Objective) and Target, frozen and validated.
+
+    suite = Suite(name="checkout",
+                  targets={"api": Target(kind="http", url="http://127.0.0.1:8080")},
+                  scenarios=[Scenario(name="browse", target="api",
+                                      operations=[Operation(name="list", path="/items")],
+                                      load=Load(model="constant", rate_per_s=500, duration_s=20),
+                                      objectives=["p99 response < 250 ms"])])
+
+The same names are the keys of a suite's TOML file; `perflib.suitefile` reads those.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
+from pydantic.dataclasses import dataclass
+
+from perflib.complaints import one_line
+from perflib.errors import SuiteError
+from perflib.objectives import Objective
+
+T = TypeVar("T")
+_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, populate_by_name=True)
+
+Seq = Annotated[tuple[T, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(gt=0)]
+Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^:\n]+$")]
+
+Judged = Annotated[Objective, BeforeValidator(lambda v: Objective.parse(v) if isinstance(v, str) else v)]
+Figure = Annotated[Objective, BeforeValidator(lambda v: Objective.parse(v, judged=False) if isinstance(v, str) else v)]
+
+MODELS = ("closed", "constant", "poisson", "ramp", "stages", "spike", "steps", "replay")
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "closed": ("concurrency",),
+    "constant": ("rate_per_s", "duration_s"),
+    "poisson": ("rate_per_s", "duration_s"),
+    "ramp": ("from_per_s", "to_per_s", "duration_s"),
+    "stages": ("stages",),
+    "spike": ("rate_per_s", "spike_rate_per_s", "spike_at_s", "spike_s", "duration_s"),
+    "steps": ("from_per_s", "to_per_s", "step_per_s", "step_s"),
+    "replay": ("starts",),
+}
+_MAY: dict[str, tuple[str, ...]] = {"closed": ("requests", "duration_s", "think_time_s")}
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Load:
+    """When requests start. Closed: a fixed number of users; the others are open: a schedule that waits for nobody.
+
+    Load(model="closed", concurrency=10, duration_s=20, think_time_s=0.5)    # or requests=1000
+    Load(model="constant", rate_per_s=500, duration_s=20)                    # evenly spaced; "poisson": random
+    Load(model="ramp", from_per_s=10, to_per_s=500, duration_s=60)           # TOML also: from = 10, to = 500
+    Load(model="stages", stages=[Load(...), Load(...)])                      # one after the other
+    Load(model="spike", rate_per_s=50, spike_rate_per_s=500, spike_at_s=10, spike_s=2, duration_s=30)
+    Load(model="steps", from_per_s=100, to_per_s=1000, step_per_s=100, step_s=10)
+    Load(model="replay", starts="starts.csv")                                # seconds since the start, one a line
+    """
+
+    model: Literal["closed", "constant", "poisson", "ramp", "stages", "spike", "steps", "replay"]
+    concurrency: Count | None = None
+    requests: Count | None = None
+    duration_s: Positive | None = None
+    think_time_s: NotNegative = 0.0
+    rate_per_s: Positive | None = None
+    from_per_s: Annotated[float | None, Field(alias="from", ge=0)] = None
+    to_per_s: Annotated[float | None, Field(alias="to", ge=0)] = None
+    stages: Seq[Load] = ()
+    spike_rate_per_s: Positive | None = None
+    spike_at_s: NotNegative | None = None
+    spike_s: Positive | None = None
+    step_per_s: Positive | None = None
+    step_s: Positive | None = None
+    starts: str | Seq[float] | None = None
+
+    def __post_init__(self) -> None:
+        needs = _NEEDS[self.model]
+        for key in needs:
+            if getattr(self, key) in (None, ()):
+                raise SuiteError(f"load model {self.model!r} needs {_key(key)!r}", mend=f"a {self.model} load takes {_keys(needs)}")
+        known = (*needs, *_MAY.get(self.model, ()), "model")
+        for key in self.__dataclass_fields__:
+            if key not in known and getattr(self, key) not in (None, (), 0.0):
+                mend = f"drop it; a {self.model} load takes {_keys(known[:-1])}"
+                raise SuiteError(f"load model {self.model!r} does not take {_key(key)!r}", mend=mend)
+        self._possible()
+
+    def _possible(self) -> None:
+        if self.model == "closed" and (self.requests is None) == (self.duration_s is None):
+            raise SuiteError("a closed load ends by `requests` or by `duration_s`", mend="give exactly one of them")
+        if self.model == "closed" and self.requests is not None and self.requests < (self.concurrency or 0):
+            mend = f"give at least {self.concurrency} requests, or lower the concurrency"
+            raise SuiteError(f"{self.requests} requests cannot keep {self.concurrency} in flight", mend=mend)
+        if self.model in ("constant", "poisson") and (self.rate_per_s or 0) * (self.duration_s or 0) < 1:
+            raise SuiteError("the load makes less than one request", mend="raise rate_per_s or duration_s")
+        if self.model == "ramp" and not (self.from_per_s or self.to_per_s):
+            raise SuiteError("a ramp from 0 to 0 makes no request", mend="raise `to`")
+        if self.model == "spike" and (self.spike_at_s or 0) + (self.spike_s or 0) > (self.duration_s or 0):
+            raise SuiteError("the spike ends after the load", mend="raise duration_s, or start the spike earlier")
+        if any(stage.model == "stages" for stage in self.stages):
+            raise SuiteError("stages inside stages", mend="list them all on one level")
+
+    @property
+    def is_open(self) -> bool:
+        """True where a schedule says when requests start, whatever the answers do."""
+        return self.model != "closed" and not any(not s.is_open for s in self.stages)
+
+    def parts(self) -> Iterator[Load]:
+        """The stages, or the load itself."""
+        yield from self.stages or (self,)
+
+    def seconds(self) -> float | None:
+        """How long requests are started, s; None where a number of requests ends the load, or a file does."""
+        if self.model == "stages":
+            each = [s.seconds() for s in self.stages]
+            return None if None in each else sum(s for s in each if s is not None)
+        if self.model == "steps" and self.step_s and self.step_per_s:
+            return self.step_s * (1 + int(((self.to_per_s or 0) - (self.from_per_s or 0)) / self.step_per_s + 1e-9))
+        return self.duration_s
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Warmup:
+    """Load before the measured one; its rows are kept with phase "warmup". duration_s = 0 turns it off."""
+
+    duration_s: NotNegative
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Expect:
+    """What a good answer looks like; another one is a row with error "check".
+
+    Expect(status=201)   Expect(contains="ok")   Expect(json={"$.state": "done"})
+    """
+
+    status: int | Seq[int] | None = None
+    contains: str | None = None
+    json: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Operation:
+    """One kind of request. Text in braces, as {sku}, is filled from `data`, from `prepare` and from kept fields.
+
+    Operation(name="buy", method="POST", path="/orders", json={"sku": "{sku}"}, data="skus.csv", weight=1)
+    Operation(name="search", tool="search", arguments={"q": "perf"})        # MCP
+    Operation(name="tools", method="tools/list")                            # MCP; also "ping", "resources/read" with uri
+    Operation(name="f", args=[1, 2], kwargs={"x": 3})                       # callable
+    Operation(name="new", path="/new", keep={"order_id": "$.id"})           # {order_id} in later operations
+    """
+
+    name: Name
+    target: str | None = None
+    weight: Positive = 1.0
+    data: str | None = None
+    keep: Mapping[str, str] = Field(default_factory=dict)
+    expect: Expect | None = None
+    timeout_s: Positive | None = None
+    count: Count | None = None
+    method: str | None = None
+    path: str | None = None
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    json: Any = None
+    body: str | None = None
+    tool: str | None = None
+    arguments: Mapping[str, Any] = Field(default_factory=dict)
+    uri: str | None = None
+    args: Seq[Any] = ()
+    kwargs: Mapping[str, Any] = Field(default_factory=dict)
+    function: str | Callable[..., Any] | None = None
+    params: Mapping[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Ready:
+    """When a started target may be loaded: an HTTP path answers below 400, or its port accepts. Default: the port."""
+
+    http: str | None = None
+    timeout_s: Positive = 20.0
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Target:
+    """What is loaded.
+
+    Target(kind="http", url="http://127.0.0.1:8080", headers={"Authorization": "Bearer ${API_TOKEN}"})
+    Target(kind="http", url="http://127.0.0.1:{port}", start=["{python}", "server.py", "{port}"], ready={"http": "/health"})
+    Target(kind="mcp", url="http://127.0.0.1:8080/mcp")      Target(kind="mcp", command=["npx", "some-server"])
+    Target(kind="callable", function="package.module:name")  Target(kind="callable", function=f)
+    """
+
+    kind: Text
+    url: str | None = None
+    command: Seq[str] = ()
+    function: str | Callable[..., Any] | None = None
+    start: Seq[str] = ()
+    ready: Ready = Field(default_factory=Ready)
+    cwd: str | None = None
+    env: Mapping[str, str] = Field(default_factory=dict)
+    pids: Seq[int] = ()
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    timeout_s: Positive = 30.0
+    keep_alive: StrictBool = True
+    verify_tls: StrictBool = True
+    max_connections: Count = 1024
+    in_process: StrictBool = False
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Scenario:
+    """One load on one or more targets, and what is asked of it.
+
+    order   "weighted": operations at random by weight (default) · "sequence": each user does all of them in turn ·
+            "interleaved": every operation once a round, in random order, with the same data · "blocks": one operation at
+            a time for `block_s`, in balanced random order
+    prepare unmeasured operations before the load, in turn, `count` times (default: once for every request); each measured
+            request takes one round's kept fields, once, or again and again with reuse_prepared
+    quick   keys of the load replaced by `perflib run --quick`, as {"duration_s": 5}
+    """
+
+    name: Name
+    operations: Seq[Operation]
+    load: Load
+    target: str | None = None
+    description: str = ""
+    order: Literal["weighted", "sequence", "interleaved", "blocks"] = "weighted"
+    block_s: Positive = 1.0
+    reuse_prepared: StrictBool = False
+    warmup: Warmup | None = None
+    prepare: Seq[Operation] = ()
+    workers: Count | None = None
+    objectives: Seq[Judged] = ()
+    figures: Seq[Figure] = ()
+    quick: Mapping[str, Any] = Field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.operations:
+            raise SuiteError(f"scenario {self.name!r} has no operations", mend="list at least one under `operations`")
+        for group in (self.operations, self.prepare):
+            names = [operation.name for operation in group]
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise SuiteError(f"scenario {self.name!r} names an operation twice: {min(twice)!r}", mend="give each its own name")
+        if self.order in ("sequence", "blocks") and self.load.model != "closed":
+            raise SuiteError(f"order {self.order!r} with an open load", mend='use load model "closed", or order "weighted"')
+        if self.order == "blocks" and not self.load.duration_s:
+            raise SuiteError("order 'blocks' needs a duration", mend="give the load duration_s instead of requests")
+        self._check_objectives()
+
+    def _check_objectives(self) -> None:
+        names = [operation.name for operation in self.operations]
+        for objective in (*self.objectives, *self.figures):
+            for name in (objective.operation, *(objective.versus or ())):
+                if name is not None and name not in names:
+                    mend = f"its operations are {', '.join(names)}"
+                    raise SuiteError(f"objective {objective.text!r} names an unknown operation {name!r}", mend=mend)
+            if objective.versus and self.order not in ("interleaved", "blocks"):
+                raise SuiteError(f"objective {objective.text!r} compares operations that are not interleaved", mend='set order = "interleaved"')
+            if objective.stage is not None and not 1 <= objective.stage <= len(self.load.stages):
+                raise SuiteError(f"objective {objective.text!r}: there is no stage {objective.stage}", mend=f"the load has {len(self.load.stages)} stages")
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Suite:
+    """Scenarios, run one after the other, and the targets they load.
+
+    allow_hosts      hosts besides loopback that may be loaded
+    max_rate_per_s   no scenario may ask for more; max_requests: a scenario ends there
+    """
+
+    name: Name
+    scenarios: Seq[Scenario]
+    targets: Mapping[str, Target] = Field(default_factory=dict)
+    description: str = ""
+    seed: int = 0
+    workers: Count | None = None
+    allow_hosts: Seq[str] = ()
+    max_rate_per_s: Positive | None = None
+    max_requests: Count | None = None
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.scenarios:
+            raise SuiteError(f"suite {self.name!r} has no scenarios", mend="add one under [[scenarios]]")
+        names = [scenario.name for scenario in self.scenarios]
+        for index, scenario in enumerate(self.scenarios):
+            where = f"scenarios[{index}] {scenario.name!r}"
+            if names.count(scenario.name) > 1:
+                raise SuiteError("two scenarios of the same name", where=where, mend="rename one of them")
+            for operation in (*scenario.prepare, *scenario.operations):
+                self._target_of(scenario, operation, where)
+            if self.max_rate_per_s is not None:
+                self._within_rate(scenario.load, where)
+
+    def _target_of(self, scenario: Scenario, operation: Operation, where: str) -> None:
+        name = operation.target or scenario.target
+        known = f"targets are {', '.join(self.targets) or 'none'}"
+        if name is None:
+            raise SuiteError(f"operation {operation.name!r} has no target", where=where, mend=f"set `target`; {known}")
+        if name not in self.targets:
+            raise SuiteError(f"unknown target {name!r}", where=f"{where}.target", mend=known)
+
+    def _within_rate(self, load: Load, where: str) -> None:
+        asked = max((rate for part in load.parts() for rate in peak_rates(part)), default=0.0)
+        if self.max_rate_per_s is not None and asked > self.max_rate_per_s:
+            mend = "lower the rate, or raise max_rate_per_s"
+            raise SuiteError(f"the load asks for {asked:g} /s, max_rate_per_s is {self.max_rate_per_s:g}", where=f"{where}.load", mend=mend)
+
+
+def peak_rates(load: Load) -> Iterator[float]:
+    """The rates that one part of an open load asks for, 1/s."""
+    for key in ("rate_per_s", "from_per_s", "to_per_s", "spike_rate_per_s"):
+        value = getattr(load, key)
+        if value is not None:
+            yield value
+
+
+def variables_in(value: Any) -> set[str]:
+    """Names in braces anywhere in a value: variables_in({"a": "{sku}-{n}"}) == {"sku", "n"}."""
+    if isinstance(value, str):
+        return {name for name in PLACEHOLDER.findall(value) if name}
+    if isinstance(value, Mapping):
+        return set().union(*(variables_in(k) | variables_in(v) for k, v in value.items()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(variables_in, value))
+    return set()
+
+
+PLACEHOLDER = re.compile(r"\{\{[A-Za-z_]\w*\}\}|\{([A-Za-z_]\w*)\}")  # the first form is a literal {name}
+
+
+def _key(name: str) -> str:
+    return {"from_per_s": "from", "to_per_s": "to"}.get(name, name)
+
+
+def _keys(names: tuple[str, ...]) -> str:
+    return ", ".join(map(_key, names))
+
+
+TABLES: dict[str, type] = {
+    "": Suite, "scenarios": Scenario, "targets": Target, "operations": Operation, "prepare": Operation,
+    "load": Load, "stages": Load, "warmup": Warmup, "expect": Expect, "ready": Ready,
+}  # fmt: skip
+
+
+def _complain_in_one_line(cls: type) -> None:
+    """Constructing one of ours in Python raises SuiteError, as reading it from a file does."""
+    construct = cls.__init__
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            construct(self, *args, **kwargs)
+        except ValidationError as error:
+            raise one_line(error, cls.__name__, {**TABLES, "": cls}) from None
+
+    __init__.__doc__, __init__.__wrapped__ = construct.__doc__, construct  # type: ignore[attr-defined]
+    cls.__init__ = __init__  # type: ignore[misc]
+
+
+for _cls in set(TABLES.values()):
+    _complain_in_one_line(_cls)

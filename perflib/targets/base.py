@@ -1,0 +1,186 @@
+"""What every target kind shares: the Op (one operation made ready to send) and the Lane (one request at a time).
+
+A kind subclasses TargetKind and Lane. The driver fills a lane (`op`, `row`, `scheduled_ns`, `phase`, `inflight`) and calls
+`start`; the lane makes the request and calls `driver.finish(lane, …)` when it is over; where that returns True the driver has
+filled the lane with its next request, and the lane starts it. Nothing in between is awaited: that is what makes it fast.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from perflib.errors import SuiteError
+from perflib.suite import Expect, Operation, Target
+from perflib.targets.template import lookup
+
+
+class Driver(Protocol):
+    """What a lane may ask of the driver."""
+
+    loop: asyncio.AbstractEventLoop
+    lock: threading.RLock
+
+    def finish(
+        self, lane: Lane, end_ns: int, first_byte_ns: int, error: int, status: int, bytes_sent: int, bytes_received: int, server_ns: int
+    ) -> bool:
+        """The lane's request is over and becomes a row. True: the next one is filled in, start it."""
+        ...
+
+    def error_code(self, error: str) -> int:
+        """The code of an error class."""
+        ...
+
+    def span(self, name: str, start_ns: int, duration_ns: int) -> None:
+        """A part of the request that is about to finish."""
+        ...
+
+
+@dataclass(slots=True)
+class Op:
+    """One operation of a scenario as its lanes see it. `request` is the kind's own, made by TargetKind.compile."""
+
+    name: str
+    code: int
+    target: int
+    weight: float
+    timeout_ns: int
+    request: Any
+    keep: dict[str, str] = field(default_factory=dict)
+    expect: Expect | None = None
+    varies: bool = False
+    reads_answer: bool = False
+    data: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Lane(ABC):
+    """One request at a time: a connection, a thread, a task."""
+
+    __slots__ = ("driver", "inflight", "kept", "op", "phase", "position", "row", "scheduled_ns", "siblings", "start_ns", "target")
+
+    def __init__(self, driver: Driver, target: int) -> None:
+        self.driver, self.target = driver, target
+        self.op: Op = None  # type: ignore[assignment]  # filled by the driver before every start
+        self.row: dict[str, Any] = {}
+        self.kept: dict[str, Any] = {}
+        self.position = 0
+        self.scheduled_ns = self.start_ns = self.phase = self.inflight = 0
+        self.siblings: list[Lane] = [self]
+
+    @abstractmethod
+    def start(self) -> None:
+        """Make the request of `op`. Sets start_ns."""
+
+    @abstractmethod
+    def abort(self, error: str) -> None:
+        """Give the request in flight up, at once, as a row with this error."""
+
+    def close(self) -> None:
+        """Release what the lane holds; it is not used again."""
+
+
+class TargetKind(ABC):
+    """One kind of target, in one worker."""
+
+    threaded = False
+    children: tuple[int, ...] = ()
+
+    def __init__(self, name: str, spec: Target, *, folder: str = "") -> None:
+        self.name, self.spec, self.folder = name, spec, folder
+
+    @classmethod
+    @abstractmethod
+    def check(cls, name: str, spec: Target, operations: list[Operation]) -> None:
+        """Raise SuiteError for what this kind cannot do, before anything is started."""
+
+    @abstractmethod
+    def compile(self, operation: Operation) -> Any:
+        """The operation's `request`, with all that can be made beforehand."""
+
+    @abstractmethod
+    def lane(self, driver: Driver, index: int) -> Lane:
+        """A new lane; it connects with its first request."""
+
+    async def open(self, driver: Driver) -> None:
+        """Start what all lanes share."""
+
+    async def close(self) -> None:
+        """Stop it."""
+
+    def hosts(self) -> list[str]:
+        """Hosts that the load goes to; all but loopback must be allowed by the suite."""
+        return []
+
+    def info(self) -> dict[str, Any]:
+        """What was found out about the target, for run.json."""
+        return {}
+
+
+def require(condition: object, what: str, *, where: str, mend: str) -> None:
+    """Raise SuiteError unless the condition holds."""
+    if not condition:
+        raise SuiteError(what, where=where, mend=mend)
+
+
+def refuse_foreign(target: TargetKind, allowed: tuple[str, ...]) -> None:
+    """Raise SuiteError where the load would leave this machine without the suite's leave."""
+    for host in target.hosts():
+        if not (_is_loopback(host) or host in allowed):
+            mend = f"if you may load it, set allow_hosts = [{host!r}] in the suite"
+            raise SuiteError(f"load on {host!r}, which is not this machine", where=f"targets.{target.name}", mend=mend)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def judge(op: Op, status: int, text: str, answer: Any) -> bool:
+    """Whether an answer is what the operation expects (`expect`)."""
+    expect = op.expect
+    if expect is None:
+        return True
+    if expect.status is not None and status not in (expect.status if isinstance(expect.status, tuple) else (expect.status,)):
+        return False
+    if expect.contains is not None and expect.contains not in text:
+        return False
+    return all(lookup(answer, path, default=_MISSING) == wanted for path, wanted in (expect.json or {}).items())
+
+
+def keep(lane: Lane, answer: Any) -> bool:
+    """Store the answer's fields that the operation keeps. False where one is not there."""
+    for name, path in lane.op.keep.items():
+        value = lookup(answer, path, default=_MISSING)
+        if value is _MISSING:
+            return False
+        lane.kept[name] = value
+    return True
+
+
+def read_data(path: str, folder: str, where: str) -> list[dict[str, Any]]:
+    """Rows of a data file: CSV with a header (every field a string) or JSON lines (types kept)."""
+    import csv
+    import json
+
+    file = Path(folder) / path
+    try:
+        with file.open(newline="", encoding="utf-8") as lines:
+            rows = [dict(r) for r in csv.DictReader(lines)] if file.suffix == ".csv" else [json.loads(line) for line in lines if line.strip()]
+    except (OSError, ValueError) as error:
+        raise SuiteError(f"cannot read data file: {error}", where=where, mend="give a .csv with a header or a .jsonl, relative to the suite") from None
+    require(rows and all(isinstance(r, dict) for r in rows), f"data file {path} has no rows", where=where, mend="give it at least one")
+    return rows
+
+
+class _Missing:
+    """Equal to nothing that a suite can write."""
+
+
+_MISSING = _Missing()

@@ -1,0 +1,196 @@
+"""Python callables, sync and async. An async one runs as tasks of the worker's loop; a sync one in a thread per lane.
+
+Service time is the call itself. An exception is a row with error `exception:Name`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import inspect
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from perflib.errors import SuiteError
+from perflib.rows import NONE_NS, NONE_STATUS
+from perflib.suite import Operation, Target, variables_in
+from perflib.targets.base import Driver, Lane, TargetKind, judge, keep, require
+from perflib.targets.template import Row, value_template
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call made ready: `bind(row)` gives the function with its arguments."""
+
+    function: Callable[..., Any]
+    bind: Callable[[Row], Callable[[], Any]] | None
+
+
+class AsyncLane(Lane):
+    """One task at a time on the worker's loop."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, driver: Driver, index: int) -> None:
+        super().__init__(driver, index)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.start_ns = time.monotonic_ns()
+        self._task = self.driver.loop.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        """Calls until the driver has no further request for this lane."""
+        finish, clock, me = self.driver.finish, time.monotonic_ns, asyncio.current_task()
+        more, calls = True, 0
+        while more:
+            op = self.op
+            call = op.request.bind(self.row) if op.request.bind else op.request.function
+            error = 0
+            self.start_ns = clock()
+            try:
+                answer = await call()
+                now = clock()
+                if op.reads_answer:
+                    error = checked(self, answer)
+            except asyncio.CancelledError:
+                return  # given up; the row was written by abort
+            except Exception as problem:
+                now, error = clock(), self.driver.error_code(error_class(problem))
+            if self._task is not me:
+                return  # given up, but the function would not be cancelled
+            more = finish(self, now, NONE_NS, error, NONE_STATUS, 0, 0, NONE_NS)
+            calls += 1
+            if more and not calls % 64:
+                await asyncio.sleep(0)  # a function that never waits must not starve the others
+
+    def abort(self, error: str) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task = None
+        if self.driver.finish(self, time.monotonic_ns(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS):
+            self.start()
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+class ThreadLane(Lane):
+    """One thread; a call that does not return in time keeps its thread, and the lane takes a new one."""
+
+    __slots__ = ("_inbox",)
+
+    def __init__(self, driver: Driver, index: int) -> None:
+        super().__init__(driver, index)
+        self._new_thread()
+
+    def _new_thread(self) -> None:
+        self._inbox: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, args=(self._inbox,), name="lane", daemon=True).start()
+
+    def start(self) -> None:
+        self.start_ns = time.monotonic_ns()
+        self._inbox.put(True)
+
+    def _serve(self, inbox: queue.SimpleQueue[bool]) -> None:
+        driver, clock = self.driver, time.monotonic_ns
+        while inbox.get():
+            more = True
+            while more:
+                op = self.op
+                call = op.request.bind(self.row) if op.request.bind else op.request.function
+                error = 0
+                self.start_ns = clock()
+                try:
+                    answer = call()
+                    now = clock()
+                    if op.reads_answer:
+                        error = checked(self, answer)
+                except BaseException as problem:
+                    now, error = clock(), driver.error_code(error_class(problem))
+                with driver.lock:
+                    if inbox is not self._inbox:
+                        return  # given up; the row was written by abort
+                    more = driver.finish(self, now, NONE_NS, error, NONE_STATUS, 0, 0, NONE_NS)
+
+    def abort(self, error: str) -> None:
+        with self.driver.lock:
+            self._new_thread()
+            if self.driver.finish(self, time.monotonic_ns(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS):
+                self.start()
+
+    def close(self) -> None:
+        self._inbox.put(False)
+
+
+class FunctionTarget(TargetKind):
+    """`function = "package.module:name"`, or the function itself; an operation may name its own."""
+
+    def __init__(self, name: str, spec: Target, *, folder: str = "") -> None:
+        super().__init__(name, spec, folder=folder)
+        self.is_async = False
+
+    @property
+    def threaded(self) -> bool:  # type: ignore[override]
+        return not self.is_async
+
+    @classmethod
+    def check(cls, name: str, spec: Target, operations: list[Operation]) -> None:
+        for operation in operations:
+            where = f"operation {operation.name!r}"
+            function = operation.function or spec.function
+            require(function, "a callable target needs a function", where=f"targets.{name}", mend='set function = "package.module:name"')
+            require(not isinstance(function, str) or ":" in function, f"cannot read function {function!r}", where=where, mend='write it like "package.module:name"')
+
+    def compile(self, operation: Operation) -> Call:
+        function = resolve(operation.function or self.spec.function or "", self.folder, f"targets.{self.name}.function")
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+        args, kwargs = value_template(operation.args), value_template(dict(operation.kwargs))
+        if variables_in([list(operation.args), dict(operation.kwargs)]):
+            return Call(function, lambda row: functools.partial(function, *args(row), **kwargs(row)))
+        bound = functools.partial(function, *operation.args, **operation.kwargs) if operation.args or operation.kwargs else function
+        return Call(bound, None)
+
+    def lane(self, driver: Driver, index: int) -> Lane:
+        return (AsyncLane if self.is_async else ThreadLane)(driver, index)
+
+
+def resolve(function: str | Callable[..., Any], folder: str, where: str) -> Callable[..., Any]:
+    """The function behind "package.module:name"; modules beside the suite file are found as well."""
+    import sys
+
+    if not isinstance(function, str):
+        return function
+    for place in (folder, ""):
+        if place not in sys.path:
+            sys.path.insert(0, place)
+    module_name, _, attribute = function.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        raise SuiteError(f"cannot import {function!r}: {type(error).__name__}: {error}", where=where, mend='write it like "package.module:name"') from None
+    if not callable(found):
+        raise SuiteError(f"{function!r} is not callable", where=where, mend="name a function")
+    return found  # type: ignore[no-any-return]
+
+
+def checked(lane: Lane, answer: Any) -> int:
+    """The error code of an answer that is checked or kept."""
+    op = lane.op
+    text = str(answer) if op.expect and op.expect.contains else ""
+    if judge(op, NONE_STATUS, text, answer) and keep(lane, answer):
+        return 0
+    return lane.driver.error_code("check")
+
+
+def error_class(problem: BaseException) -> str:
+    """The class a row names: `timeout`, or `exception:ValueError`."""
+    return "timeout" if isinstance(problem, TimeoutError) else f"exception:{type(problem).__name__}"

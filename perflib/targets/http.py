@@ -1,0 +1,333 @@
+"""HTTP/1.1: a Protocol per connection, callbacks only, request bytes built beforehand.
+
+A lane is a connection. Service time counts from the moment the request is handed to it, so a request that has to connect
+first carries that time (and a `connect` span that tells it apart). Redirects are answers like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httptools
+
+from perflib.errors import SuiteError
+from perflib.rows import NONE_NS, NONE_STATUS
+from perflib.suite import Operation, Target, variables_in
+from perflib.targets.base import Driver, Lane, TargetKind, judge, keep, require
+from perflib.targets.template import Row, check_path, from_environment, text_template, value_template
+
+BACKOFF_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to connect, and what to say there."""
+
+    host: str
+    port: int
+    authority: str
+    base_path: str
+    tls: ssl.SSLContext | None
+
+    @classmethod
+    def of(cls, spec: Target, where: str) -> Address:
+        parts = urlsplit(from_environment(spec.url or "", where))
+        tls = None
+        if parts.scheme == "https":
+            tls = ssl.create_default_context()
+            if not spec.verify_tls:
+                tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+        port = parts.port or (443 if tls else 80)
+        return cls(parts.hostname or "", port, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), tls)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An operation as bytes: `fixed`, or `build(row)` where it has variables."""
+
+    fixed: bytes | None
+    build: Callable[[Row], bytes]
+    head: bool
+
+
+class HttpLane(Lane, asyncio.Protocol):
+    """One connection, one request at a time. This class is the hot path."""
+
+    __slots__ = ("_closing", "_complete", "_connect_ns", "_connecting", "_failures", "_first_ns", "_head", "_keep_alive", "_kind", "_parser",
+                 "_payload", "_received", "_sent", "_transport")  # fmt: skip
+
+    def __init__(self, driver: Driver, index: int, kind: HttpTarget) -> None:
+        super().__init__(driver, index)
+        self._kind = kind
+        self._transport: asyncio.Transport | None = None
+        self._connecting: asyncio.Task[Any] | asyncio.TimerHandle | None = None
+        self._closing, self._keep_alive = False, True
+        self._payload = b""
+        self._failures = self._complete = self._received = self._sent = self._connect_ns = 0
+        self._first_ns = NONE_NS
+        self._head = b""
+
+    def start(self) -> None:
+        request = self.op.request
+        self._send(request.fixed or request.build(self.row))
+
+    def _send(self, payload: bytes) -> None:
+        self._sent = len(payload)
+        self.start_ns = time.monotonic_ns()
+        if self._transport is not None and not self._closing:
+            self._transport.write(payload)
+        else:
+            self._payload = payload
+            if not self._closing:  # else connection_lost connects anew
+                self._connect()
+
+    def data_received(self, data: bytes) -> None:
+        now = time.monotonic_ns()
+        if self._first_ns == NONE_NS:
+            self._first_ns, self._head = now, data
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if not self._complete:
+                self._broken("protocol", now)
+                return
+            self._disconnect()
+        if self._complete and self.start_ns:
+            self._answered(now)
+        elif not self.start_ns:  # an answer that nobody asked for
+            self._complete, self._received, self._first_ns = 0, 0, NONE_NS
+            self._disconnect()
+
+    def on_message_complete(self) -> None:
+        parser = self._parser
+        if parser.get_status_code() >= 200:  # not "100 Continue" and its like
+            self._complete += 1
+            self._keep_alive = parser.should_keep_alive()  # known only here: the parser forgets
+
+    def _answered(self, now: int) -> None:
+        status = self._parser.get_status_code()
+        error = self._error(status)
+        server_ns = self._server_timing() if b"erver-" in self._head else NONE_NS
+        if self._complete > 1 or not self._keep_alive:
+            self._disconnect()
+        self._finish(now, error, status, server_ns)
+
+    def _finish(self, now: int, error: int, status: int, server_ns: int = NONE_NS) -> None:
+        if self._connect_ns:
+            self.driver.span("connect", self.start_ns, self._connect_ns)
+            self._connect_ns = 0
+        first_ns, received = self._first_ns, self._received
+        self._complete = self._received = 0
+        self._first_ns = NONE_NS
+        if self.driver.finish(self, now, first_ns, error, status, self._sent, received, server_ns):
+            self.start()
+
+    def _error(self, status: int) -> int:
+        """The error code of a complete answer, 0 for a good one."""
+        return 0 if status < 400 else self.driver.error_code("http_5xx" if status >= 500 else "http_4xx")
+
+    def _server_timing(self) -> int:
+        """What the server says it took, ns: the first duration of its Server-Timing header."""
+        head = self._head.partition(b"\r\n\r\n")[0]
+        line = head.lower().partition(b"\r\nserver-timing:")[2].partition(b"\r\n")[0]
+        value = line.partition(b"dur=")[2].partition(b",")[0].partition(b";")[0].strip(b' "')
+        try:
+            return int(float(value) * 1e6)
+        except ValueError:
+            return NONE_NS
+
+    # Connections.
+
+    def _connect(self) -> None:
+        self._connecting = self.driver.loop.create_task(self._try_to_connect())
+
+    async def _try_to_connect(self) -> None:
+        address = self._kind.address
+        try:
+            await self.driver.loop.create_connection(lambda: self, address.host, address.port, ssl=address.tls)
+        except Exception as error:  # refused, unreachable, no name, no descriptors, no certificate
+            self._connecting = None
+            self._refused("tls" if isinstance(error, ssl.SSLError) else "connect")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self._connecting, self._failures = None, 0
+        self._parser = httptools.HttpResponseParser(self)
+        if self.start_ns:
+            self._connect_ns = time.monotonic_ns() - self.start_ns
+            transport.write(self._payload)  # type: ignore[attr-defined]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._closing:
+            self._closing = False
+            if self.start_ns and self._payload:
+                self._connect()
+        elif self.start_ns:
+            now = time.monotonic_ns()
+            if exc is None and self._ends_with_connection():
+                self._finish(now, self._error(self._parser.get_status_code()), self._parser.get_status_code())
+            else:
+                self._finish(now, self.driver.error_code("reset"), NONE_STATUS)
+
+    def _ends_with_connection(self) -> bool:
+        """Whether the answer is one that its connection's end completes: neither a length nor chunks."""
+        head, separator, _ = self._head.lower().partition(b"\r\n\r\n")
+        return bool(separator) and self._first_ns != NONE_NS and b"\r\ncontent-length:" not in head and b"\r\ntransfer-encoding:" not in head
+
+    def _refused(self, error: str) -> None:
+        wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+        self._failures += 1
+        if self.driver.finish(self, time.monotonic_ns(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS):
+            self.start_ns = time.monotonic_ns()
+            self._connecting = self.driver.loop.call_later(wait_s, self.start)  # not in a tight loop against a closed door
+
+    def _broken(self, error: str, now: int) -> None:
+        self._disconnect()
+        self._finish(now, self.driver.error_code(error), NONE_STATUS)
+
+    def _disconnect(self) -> None:
+        if self._transport is not None and not self._closing:
+            self._closing, self._payload = True, b""
+            self._transport.abort()
+
+    def abort(self, error: str) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        self._broken(error, time.monotonic_ns())
+
+    def close(self) -> None:
+        self.start_ns = 0
+        if self._connecting is not None:
+            self._connecting.cancel()
+        self._disconnect()
+
+
+class ReadingHttpLane(HttpLane):
+    """A lane that reads its answers: for checks, kept fields and HEAD. It pays two callbacks more per request."""
+
+    __slots__ = ("_body",)
+
+    def start(self) -> None:
+        self._body: list[bytes] = []
+        super().start()
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_headers_complete(self) -> None:
+        if self.start_ns and self.op.request.head and self._parser.get_status_code() >= 200:
+            self._complete += 1
+            self._keep_alive = self._parser.should_keep_alive()
+            self.driver.loop.call_soon(self._fresh_parser)
+
+    def _fresh_parser(self) -> None:
+        """After HEAD: its answer names a length that never comes."""
+        self._parser = httptools.HttpResponseParser(self)
+
+    def _error(self, status: int) -> int:
+        op = self.op
+        if not op.reads_answer:
+            return super()._error(status)
+        text = b"".join(self._body).decode("utf-8", "replace")
+        if status >= 400 and (op.expect is None or op.expect.status is None):
+            return super()._error(status)
+        answer = parse_json(text) if op.keep or (op.expect and op.expect.json) else None
+        if not judge(op, status, text, answer) or not keep(self, answer):
+            return self.driver.error_code("check")
+        return 0
+
+
+class HttpTarget(TargetKind):
+    """An HTTP/1.0 or 1.1 server."""
+
+    def __init__(self, name: str, spec: Target, *, folder: str = "") -> None:
+        super().__init__(name, spec, folder=folder)
+        where = f"targets.{name}"
+        self.address = Address.of(spec, where)
+        self.headers = {key: from_environment(value, f"{where}.headers.{key}") for key, value in spec.headers.items()}
+        self._reads = False
+
+    @classmethod
+    def check(cls, name: str, spec: Target, operations: list[Operation]) -> None:
+        check_url(name, spec)
+        for operation in operations:
+            where = f"operation {operation.name!r}"
+            require(operation.path and operation.path.startswith("/"), "an HTTP operation needs a path", where=where, mend='set path = "/…"')
+            require(operation.json is None or operation.body is None, "both json and body", where=where, mend="give one of them")
+            for path in (*operation.keep.values(), *((operation.expect.json or {}) if operation.expect else ())):
+                check_path(path, where)
+
+    def compile(self, operation: Operation) -> Request:
+        method = (operation.method or ("GET" if operation.json is None and operation.body is None else "POST")).upper()
+        if operation.keep or operation.expect or method == "HEAD":
+            self._reads = True
+        headers = {**self.headers, **{k: from_environment(v, f"operation {operation.name!r}") for k, v in operation.headers.items()}}
+        make = self._maker(operation, method, headers)
+        varies = variables_in([operation.path, operation.json, operation.body, dict(operation.headers)])
+        return Request(None if varies else make({}), make, method == "HEAD")
+
+    def _maker(self, operation: Operation, method: str, headers: dict[str, str]) -> Callable[[Row], bytes]:
+        path = text_template(self.address.base_path + (operation.path or "/"), lambda text: quote(text, safe=""))
+        has_json, as_json = operation.json is not None, value_template(operation.json)
+        as_text = text_template(operation.body or "")
+        lower = {key.lower() for key in headers}
+        fixed = {"Host": self.address.authority, "User-Agent": "perflib", "Accept": "*/*"}
+        if has_json:
+            fixed["Content-Type"] = "application/json"
+        if not self.spec.keep_alive:
+            fixed["Connection"] = "close"
+        lines = "".join(f"{k}: {v}\r\n" for k, v in fixed.items() if k.lower() not in lower)
+        fill = text_template("".join(f"{k}: {one_header_line(v)}\r\n" for k, v in headers.items()), one_header_line)
+        sends_body = has_json or operation.body is not None or method in ("POST", "PUT", "PATCH")
+
+        def make(row: Row) -> bytes:
+            body = json.dumps(as_json(row), separators=(",", ":")).encode() if has_json else as_text(row).encode()
+            length = f"Content-Length: {len(body)}\r\n" if sends_body else ""
+            return f"{method} {path(row)} HTTP/1.1\r\n{lines}{fill(row)}{length}\r\n".encode() + body
+
+        return make
+
+    def lane(self, driver: Driver, index: int) -> Lane:
+        return (ReadingHttpLane if self._reads else HttpLane)(driver, index, self)
+
+    def hosts(self) -> list[str]:
+        return [self.address.host]
+
+    def info(self) -> dict[str, Any]:
+        return {"host": self.address.host, "port": self.address.port}
+
+
+def check_url(name: str, spec: Target) -> None:
+    """Raise SuiteError unless the target has an http(s) URL."""
+    where = f"targets.{name}.url"
+    require(spec.url, "a target of this kind needs a url", where=where, mend='set url = "http://127.0.0.1:8080"')
+    try:
+        parts = urlsplit(spec.url or "")
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or True)
+    except ValueError:
+        valid = "{port}" in (spec.url or "")
+    if not valid and "${" not in (spec.url or ""):
+        raise SuiteError(f"not a URL: {spec.url!r}", where=where, mend='write it like "http://127.0.0.1:8080"')
+
+
+def one_header_line(text: str) -> str:
+    """The text without line breaks, which would end its header."""
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def parse_json(text: str) -> Any:
+    """The JSON value, or None where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

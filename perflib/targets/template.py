@@ -1,0 +1,82 @@
+"""Filling {names} into requests, reading fields out of answers, ${NAME} from the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from perflib.errors import SuiteError
+from perflib.suite import PLACEHOLDER
+
+Row = Mapping[str, Any]
+_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(-?\d+)\]")
+
+
+def text_template(text: str, escape: Callable[[str], str] = str) -> Callable[[Row], str]:
+    """text_template("/items/{id}")({"id": 7}) == "/items/7". {{id}} stands for a literal {id}."""
+    fixed, names, at = [""], [], 0
+    for match in PLACEHOLDER.finditer(text):
+        fixed[-1] += text[at : match.start()]
+        if match[1] is None:
+            fixed[-1] += match[0][1:-1]
+        else:
+            names.append(match[1])
+            fixed.append("")
+        at = match.end()
+    fixed[-1] += text[at:]
+
+    def fill(row: Row) -> str:
+        pieces = [fixed[0]]
+        for name, rest in zip(names, fixed[1:], strict=True):
+            pieces += escape(str(row[name])), rest
+        return "".join(pieces)
+
+    return fill
+
+
+def value_template(value: Any) -> Callable[[Row], Any]:
+    """The same for any JSON value; a string that is one placeholder keeps the type of what fills it."""
+    if isinstance(value, str):
+        whole = PLACEHOLDER.fullmatch(value)
+        if whole and whole[1]:
+            name = whole[1]
+            return lambda row: row[name]
+        return text_template(value)
+    if isinstance(value, Mapping):
+        items = [(value_template(k), value_template(v)) for k, v in value.items()]
+        return lambda row: {key(row): item(row) for key, item in items}
+    if isinstance(value, list | tuple):
+        entries = [value_template(v) for v in value]
+        return lambda row: [entry(row) for entry in entries]
+    return lambda row: value
+
+
+def lookup(answer: Any, path: str, default: Any = None) -> Any:
+    """lookup({"a": [{"id": 7}]}, "$.a[0].id") == 7; `default` where there is no such field."""
+    found = answer
+    for key, index in _STEP.findall(path.removeprefix("$")):
+        try:
+            found = found[int(index)] if index else found[key]
+        except (KeyError, IndexError, TypeError):
+            return default
+    return found
+
+
+def check_path(path: str, where: str) -> None:
+    """Raise SuiteError for what `lookup` cannot read."""
+    if not re.fullmatch(r"\$(\.[^.\[\]]+|\[-?\d+\])*", path):
+        raise SuiteError(f"cannot read path {path!r}", where=where, mend='write it like "$.id" or "$.items[0].name"')
+
+
+def from_environment(text: str, where: str) -> str:
+    """Fill ${NAME} from the environment. Raises SuiteError where it is not set."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise SuiteError(f"environment variable {match[1]} is not set", where=where, mend=f"export {match[1]}=…")
+        return os.environ[match[1]]
+
+    return _ENVIRONMENT.sub(value, text)

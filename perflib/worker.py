@@ -1,0 +1,272 @@
+"""What runs in one worker process: connect, prepare, wait for the start, drive the load, write rows, say how it went.
+
+The coordinator talks through stdin ("go <ns>", "stop"; its end means stop as well, so that no worker outlives a killed run)
+and listens on stdout, one JSON message a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from perflib import plan
+from perflib.driver import Driver, prepare
+from perflib.errors import PerflibError
+from perflib.health import Health
+from perflib.rows import SECONDS_PER_PART, Recorder
+from perflib.suite import Operation, Scenario, Target, variables_in
+from perflib.targets import Op, TargetKind, load_kind
+from perflib.targets.base import read_data, refuse_foreign
+
+PROGRESS_S = 0.25
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to know: its share (`index` of `of`) of one scenario."""
+
+    run_dir: str
+    scenario: Scenario
+    targets: dict[str, Target]
+    worker: int
+    index: int
+    of: int
+    seed: int
+    t0_ns: int
+    folder: str = ""
+    max_requests: int | None = None
+    allow_hosts: tuple[str, ...] = ()
+    search_path: list[str] = field(default_factory=list)
+
+
+class Channel(Protocol):
+    """How a worker and its coordinator talk. `commands`: awaited in order."""
+
+    def send(self, kind: str, **content: Any) -> None: ...
+    async def start_ns(self) -> int: ...
+
+
+async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) -> None:
+    """The life of a worker. `started` gets the driver, to stop it. Failures become a "failed" message."""
+    targets: list[TargetKind] = []
+    try:
+        targets, ops, first = _compile(job, job.scenario.operations)
+        driver = _driver(job, targets, ops, Recorder(Path(job.run_dir), worker=job.worker, scenario=job.scenario.name,
+                         operations=[op.name for op in ops], t0_ns=job.t0_ns), max_requests=job.max_requests)  # fmt: skip
+        started(driver)
+        for target in targets:
+            await target.open(driver)
+        prepared = await _prepare(job, channel)
+        driver.prepared, driver.reuse_prepared = prepared, job.scenario.reuse_prepared
+        channel.send("ready", pids=[pid for t in targets for pid in t.children], targets={t.name: t.info() for t in targets}, children={t.name: t.children for t in targets})
+        await _load(job, channel, driver, await channel.start_ns())
+    except PerflibError as error:
+        channel.send("failed", what=error.what, where=error.where, mend=error.mend, kind=type(error).__name__)
+    except OSError as error:
+        channel.send("failed", what=f"{error.strerror or error}", where="writing rows", mend="free some space, or choose another --data", kind="TargetError")
+    finally:
+        for target in targets:
+            await target.close()
+
+
+async def _load(job: Job, channel: Channel, driver: Driver, start_ns: int) -> None:
+    recorder, health = driver.recorder, Health(driver.loop)
+    ticking = driver.loop.create_task(_tick(driver, channel))
+    gc.collect()
+    gc.freeze()  # what exists by now is not looked at again
+    health.start()
+    at_ns = start_ns
+    for segment in plan.segments(job.scenario, job.seed):
+        at_ns = max(at_ns, time.monotonic_ns() if at_ns != start_ns else at_ns)
+        offered = await driver.run(segment, at_ns)
+        now = time.monotonic_ns()
+        for phase, stage, begin_ns, end_ns in _stretches(segment, at_ns, now, job.folder):
+            channel.send("segment", phase=phase, stage=stage, operation=_named(driver, segment), start_ns=begin_ns, stop_ns=end_ns, offered=offered)
+        at_ns = now
+    health.stop()
+    ticking.cancel()
+    driver.close()
+    recorder.close()
+    channel.send("done", rows=recorder.count, errors=_errors(recorder), unsent=driver.unsent, stopped=driver.stopping, health=health.summary())
+
+
+def _stretches(segment: plan.Segment, start_ns: int, stop_ns: int, folder: str) -> list[tuple[str, int | None, int, int]]:
+    """A segment as (phase, stage, start, stop): the stages of an open load have their own."""
+    from perflib.arrivals import length_ns
+
+    if not segment.load.is_open:
+        return [(segment.phase, segment.stage, start_ns, stop_ns)]
+    measured_ns = start_ns + segment.warmup_ns
+    found: list[tuple[str, int | None, int, int]] = [("warmup", None, start_ns, measured_ns)] if segment.warmup_ns else []
+    for number, part in enumerate(segment.load.parts(), 1):
+        end_ns = measured_ns + length_ns(part, folder)
+        found.append(("measure", number if segment.load.stages else None, measured_ns, min(end_ns, stop_ns)))
+        measured_ns = end_ns
+    return found
+
+
+def _named(driver: Driver, segment: plan.Segment) -> str | None:
+    return None if segment.operation is None else driver.ops[segment.operation].name
+
+
+async def _tick(driver: Driver, channel: Channel) -> None:
+    """Progress, parts of a second's rows, and what the writer met."""
+    wrote = time.monotonic()
+    while True:
+        await asyncio.sleep(PROGRESS_S)
+        recorder = driver.recorder
+        with driver.lock:
+            if time.monotonic() - wrote >= SECONDS_PER_PART:
+                wrote = time.monotonic()
+                recorder.tick()
+        channel.send("progress", rows=recorder.count, errors=sum(recorder.error_counts[1:]), inflight=driver.inflight, lost=_lost(recorder))
+        if recorder.failure is not None:
+            driver.stop(f"rows cannot be written: {recorder.failure}")
+
+
+def _errors(recorder: Recorder) -> dict[str, int]:
+    return {name: count for name, count in zip(recorder.errors, recorder.error_counts, strict=True) if name and count}
+
+
+def _lost(recorder: Recorder) -> int:
+    """Requests that found nobody to answer."""
+    return sum(n for name, n in _errors(recorder).items() if name in ("connect", "reset", "tls"))
+
+
+def _compile(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKind], list[Op], str]:
+    """The targets that these operations need, and the operations ready to send."""
+    names = list(dict.fromkeys(operation.target or job.scenario.target or "" for operation in operations))
+    targets = []
+    for name in names:
+        spec = job.targets[name]
+        targets.append(load_kind(spec.kind, f"targets.{name}.kind")(name, spec, folder=job.folder))
+        refuse_foreign(targets[-1], job.allow_hosts)
+    ops = []
+    for code, operation in enumerate(operations):
+        index = names.index(operation.target or job.scenario.target or "")
+        request = targets[index].compile(operation)
+        where = f"scenario {job.scenario.name!r}, operation {operation.name!r}"
+        used = [operation.path, operation.json, operation.body, dict(operation.headers), dict(operation.arguments), operation.uri,
+                list(operation.args), dict(operation.kwargs), dict(operation.params)]  # fmt: skip
+        ops.append(Op(
+            operation.name, code, index, operation.weight, int((operation.timeout_s or targets[index].spec.timeout_s) * 1e9), request,
+            dict(operation.keep), operation.expect, varies=bool(variables_in(used)), reads_answer=bool(operation.keep or operation.expect),
+            data=read_data(operation.data, job.folder, where) if operation.data else [],
+        ))  # fmt: skip
+    return targets, ops, names[0]
+
+
+def _driver(job: Job, targets: list[TargetKind], ops: list[Op], recorder: Recorder, *, order: str | None = None, max_requests: int | None = None) -> Driver:
+    return Driver(targets, ops, recorder, order=order or job.scenario.order, seed=job.seed, index=job.index, of=job.of,
+                  max_requests=max_requests, folder=job.folder)  # fmt: skip
+
+
+async def _prepare(job: Job, channel: Channel) -> Any:
+    """Run the scenario's preparation, this worker's share of it; its requests are counted and not measured."""
+    from collections import deque
+
+    scenario = job.scenario
+    if not scenario.prepare:
+        return None
+    counts = [operation.count for operation in scenario.prepare if operation.count]
+    total = max(counts) if counts else sum(part.requests or 0 for part in scenario.load.parts())
+    rounds = plan.share(total, job.index, job.of)
+    if not rounds:
+        return deque()
+    targets, ops, _ = _compile(job, scenario.prepare)
+    driver = _driver(job, targets, ops, Recorder.discarding([op.name for op in ops]), order="sequence")
+    try:
+        for target in targets:
+            await target.open(driver)
+        kept = await prepare(driver, rounds)
+    finally:
+        driver.close()
+        for target in targets:
+            await target.close()
+    channel.send("prepared", requests=driver.recorder.count)
+    return deque(kept)
+
+
+class PipeChannel:
+    """The channel of a worker process: stdin and stdout."""
+
+    def __init__(self, output: int) -> None:
+        self._output, self._lock = output, threading.Lock()
+        self._go: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._driver: Driver | None = None
+        self._stopped = ""
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._listen, args=(loop,), name="commands", daemon=True).start()
+
+    def send(self, kind: str, **content: Any) -> None:
+        line = json.dumps({"kind": kind, **content}, default=str).encode() + b"\n"
+        with self._lock:
+            try:
+                while line:
+                    line = line[os.write(self._output, line) :]
+            except OSError:
+                pass  # the coordinator is gone; _listen sees that too
+
+    async def start_ns(self) -> int:
+        return await self._go
+
+    def started(self, driver: Driver) -> None:
+        self._driver = driver
+        if self._stopped:
+            driver.stop(self._stopped)
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        for line in sys.stdin.buffer:
+            command, _, argument = line.decode().strip().partition(" ")
+            loop.call_soon_threadsafe(self._obey, command, argument)
+        loop.call_soon_threadsafe(self._obey, "stop", "the coordinator is gone")
+
+    def _obey(self, command: str, argument: str) -> None:
+        if command == "go" and not self._go.done():
+            self._go.set_result(int(argument))
+        elif command == "stop":
+            self._stopped = argument or "stopped"
+            if self._driver is not None:
+                self._driver.stop(self._stopped)
+            if not self._go.done():
+                self._go.set_result(time.monotonic_ns())
+
+
+def main() -> None:
+    """`python -m perflib.worker`: reads its Job, length first, then commands."""
+    import cloudpickle
+
+    output = os.dup(1)
+    os.dup2(2, 1)  # what the target prints must not be taken for a message
+    (size,) = struct.unpack("<Q", sys.stdin.buffer.read(8))
+    packed = sys.stdin.buffer.read(size)
+    search_path, packed_job = cloudpickle.loads(packed)
+    sys.path[:] = search_path
+    job: Job = cloudpickle.loads(packed_job)
+
+    async def live() -> None:
+        channel = PipeChannel(output)
+        await work(job, channel, channel.started)
+
+    if sys.platform == "win32":
+        asyncio.run(live())
+    else:
+        import uvloop
+
+        uvloop.run(live())
+    sys.stdout.flush()
+    os._exit(0)  # threads of callables that never return must not keep the process
+
+
+if __name__ == "__main__":
+    main()
