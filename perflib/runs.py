@@ -154,7 +154,8 @@ class Run:
         except (psutil.Error, KeyError):
             return False
 
-    def _cuts(self) -> list[tuple[str, int]]:
+    @cached_property
+    def cuts(self) -> list[tuple[str, int]]:
         """Where the default warm-up of each scenario ends: 5 % of a timed load, at most 2 s, when the suite gives no warm-up."""
         cuts = []
         for entry in self.scenarios:
@@ -183,7 +184,7 @@ class Run:
             extra = ", end_ns - start_ns as service_ns, end_ns - coalesce(scheduled_ns, start_ns) as response_ns" if kind == "rows" else ""
             database.execute(f"create view {kind} as select *{extra} from {source}")
         database.execute("create table cuts (scenario varchar, cut_ns bigint)")
-        if cuts := self._cuts():
+        if cuts := self.cuts:
             database.executemany("insert into cuts values (?, ?)", cuts)
         database.execute(
             "create view measured as select rows.* from rows left join cuts using (scenario) "

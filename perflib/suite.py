@@ -263,6 +263,10 @@ class Scenario:
                     raise SuiteError(f"objective {objective.text!r} names an unknown operation {name!r}", mend=mend)
             if objective.versus and self.order not in ("interleaved", "blocks"):
                 raise SuiteError(f"objective {objective.text!r} compares operations that are not interleaved", mend='set order = "interleaved"')
+            if objective.metric == "median difference" and self.load.concurrency != 1:
+                raise SuiteError(f"objective {objective.text!r} needs one request at a time", mend="use a closed load with concurrency = 1")
+            if objective.metric == "throughput ratio" and self.order != "blocks":
+                raise SuiteError(f"objective {objective.text!r} needs blocks", mend='set order = "blocks"')
             if objective.stage is not None and not 1 <= objective.stage <= len(self.load.stages):
                 raise SuiteError(f"objective {objective.text!r}: there is no stage {objective.stage}", mend=f"the load has {len(self.load.stages)} stages")
 

@@ -1,0 +1,193 @@
+"""Figures of a run, computed in DuckDB from its rows: exact percentiles, counts, rates, memory and CPU of its processes.
+
+Response and service times are those of good answers, and of requests that were given up (`timeout`, `unsent`, `aborted`: they
+took at least that long). A quick refusal would make a target look faster, so other failures count only as errors. Percentiles
+interpolate between order statistics (Hyndman & Fan type 7). Throughput counts good answers only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from perflib.runs import Run
+
+QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
+TIMED: Final = "(ok or error in ('timeout', 'unsent', 'aborted'))"
+DUE: Final = "coalesce(scheduled_ns, start_ns)"
+BUCKET_NS: Final = 500_000_000
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What summary.json holds."""
+    from perflib.verdicts import overall
+
+    verdicts = run.verdicts()
+    return {
+        "schema": 1,
+        "run": run.id,
+        "verdict": overall(run),
+        "status": run.status,
+        "reasons": run.manifest["reasons"],
+        "objectives": [v.as_dict() for v in verdicts if v.judged],
+        "figures": [v.as_dict() for v in verdicts if not v.judged],
+        "scenarios": [scenario_figures(run, entry["name"]) for entry in run.scenarios],
+    }
+
+
+def scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
+    """All figures of one scenario, with those of each operation under "operations"."""
+    seconds = measured_seconds(run, scenario)
+    operations = [str(op["name"]) for op in run.spec(scenario)["operations"]]
+    found = {name: _request_figures(run, scenario, name, seconds) for name in operations}
+    return {
+        "name": scenario,
+        "description": run.spec(scenario).get("description", ""),
+        "status": run.scenario(scenario)["status"],
+        **_request_figures(run, scenario, None, seconds),
+        "seconds": seconds,
+        "operations": [{"name": name, **figures} for name, figures in found.items()],
+        "load": load_figures(run, scenario, seconds),
+        "memory_mb": memory_figures(run, scenario),
+        "cpu_cores": {"mean": cpu_cores(run, scenario, "target")},
+        "generator": generator_figures(run, scenario),
+    }
+
+
+def _request_figures(run: Run, scenario: str, operation: str | None, seconds: float) -> dict[str, Any]:
+    where, values = _where(scenario, operation)
+    total, failed = run.query(f"select count(*), count(*) filter (not ok) from measured where {where}", values).fetchone() or (0, 0)
+    by_class = run.query(f"select error, count(*) from measured where not ok and {where} group by error order by 2 desc, 1", values).fetchall()
+    return {
+        "requests": total,
+        "errors": failed,
+        "errors_by_class": dict(by_class),
+        "throughput_per_s": (total - failed) / seconds if seconds else 0.0,
+        "response_ms": time_figures(run, "response_ns", where, values),
+        "service_ms": time_figures(run, "service_ns", where, values),
+    }
+
+
+def time_figures(run: Run, column: str, where: str, values: list[Any]) -> dict[str, float | None]:
+    """Percentiles, mean and maximum of a time column, ms; None where there is no row."""
+    quantiles = ", ".join(str(q) for q in QUANTILES.values())
+    row = run.query(
+        f"select quantile_cont({column}, [{quantiles}]), max({column}), avg({column}) from measured where {TIMED} and {where}", values
+    ).fetchone()
+    at, highest, mean = row or (None, None, None)
+    names = (*QUANTILES, "max", "mean")
+    return {name: None if v is None else v / 1e6 for name, v in zip(names, (*(at or [None] * len(QUANTILES)), highest, mean), strict=True)}
+
+
+def load_figures(run: Run, scenario: str, seconds: float) -> dict[str, Any]:
+    """What was asked for, what was done, and how late it was sent."""
+    row = run.query(
+        "select count(*), count(*) filter (error = 'unsent'), max(inflight), "
+        "quantile_cont(start_ns - scheduled_ns, [0.5, 0.99]), max(start_ns - scheduled_ns), count(scheduled_ns) "
+        "from measured where scenario = ?", [scenario],
+    ).fetchone()  # fmt: skip
+    count, unsent, inflight, late, latest, scheduled = row or (0, 0, 0, None, None, 0)
+    warmup = run.query("select count(*) from rows where scenario = ? ", [scenario]).fetchone()
+    return {
+        "model": run.spec(scenario)["load"]["model"],
+        "offered": scheduled or None,
+        "offered_per_s": _offered_rate(run, scenario) if scheduled else None,
+        "achieved_per_s": count / seconds if seconds else 0.0,
+        "late_ms": {"p50": late[0] / 1e6, "p99": late[1] / 1e6, "max": latest / 1e6} if late and latest is not None else None,
+        "unsent": unsent,
+        "warmup_requests": (warmup or (0,))[0] - count,
+        "prepare_requests": run.scenario(scenario)["prepare"]["requests"],
+        "max_inflight": inflight or 0,
+    }
+
+
+def _offered_rate(run: Run, scenario: str) -> float | None:
+    """Requests due per second, from the first to the last that was due."""
+    n, first, last = run.query(
+        "select count(scheduled_ns), min(scheduled_ns), max(scheduled_ns) from measured where scenario = ?", [scenario]
+    ).fetchone() or (0, 0, 0)  # fmt: skip
+    return (n - 1) * 1e9 / (last - first) if n > 1 and last > first else None
+
+
+def measured_windows(run: Run, scenario: str, stage: int | None = None, operation: str | None = None) -> list[tuple[int, int]]:
+    """Stretches of measured load as (start_ns, stop_ns), the default warm-up cut away; of a killed run, what its rows show."""
+    cut_ns = dict(run.cuts).get(scenario, 0)
+    segments = [
+        s for s in run.scenario(scenario)["segments"]
+        if s["phase"] == "measure" and stage in (None, s["stage"]) and (operation is None or s["operation"] in (None, operation))
+    ]  # fmt: skip
+    if not segments and stage is None:
+        first, last = run.query(f"select min({DUE}), max(end_ns) from measured where scenario = ?", [scenario]).fetchone() or (None, None)
+        return [(first, last)] if first is not None else []
+    windows = [(max(s["start_ns"], cut_ns), s["stop_ns"]) for s in segments]
+    return [(start, stop) for start, stop in windows if stop > start]
+
+
+def measured_seconds(run: Run, scenario: str, stage: int | None = None) -> float:
+    """How long was measured, s."""
+    return sum(stop - start for start, stop in measured_windows(run, scenario, stage)) / 1e9
+
+
+def memory_series(run: Run, scenario: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Memory of the target's processes together while a scenario ran: seconds since its start, RSS in bytes, every 0.5 s."""
+    rows = run.query(
+        "with each as (select t_ns // ? as bucket, pid, avg(rss_bytes) as rss from resources where role = 'target' and name in "
+        "(select unnest(?)) and t_ns between ? and ? group by all) select bucket, sum(rss), count(*) from each group by bucket order by bucket",
+        [BUCKET_NS, _targets(run, scenario), *_span(run, scenario)],
+    ).fetchnumpy()  # fmt: skip
+    bucket, rss, processes = (np.asarray(column) for column in rows.values())
+    whole = processes == np.max(processes, initial=0) if len(processes) else np.zeros(0, bool)
+    # A bucket in which some process was not sampled (the first and last ones) would look like a drop.
+    kept = whole if whole.sum() >= len(whole) / 2 else np.ones(len(bucket), bool)
+    return (bucket[kept] * BUCKET_NS - _span(run, scenario)[0]) / 1e9, rss[kept].astype(float)
+
+
+def memory_figures(run: Run, scenario: str) -> dict[str, float] | None:
+    """Start, end and peak of the target's memory, MB; None where it was not sampled."""
+    _, rss = memory_series(run, scenario)
+    return {"start": rss[0] / 1e6, "end": rss[-1] / 1e6, "peak": rss.max() / 1e6} if len(rss) else None
+
+
+def cpu_cores(run: Run, scenario: str, role: str) -> float | None:
+    """CPU that the processes of a role used while the scenario ran, in cores; None where it was not sampled."""
+    names = _targets(run, scenario) if role == "target" else [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
+    row = run.query(
+        "with each as (select pid, max(cpu_ns) - min(cpu_ns) as cpu, max(t_ns) - min(t_ns) as t from resources "
+        "where role = ? and name in (select unnest(?)) and t_ns between ? and ? group by pid) select sum(cpu), max(t) from each",
+        [role, names, *_span(run, scenario)],
+    ).fetchone()
+    cpu, t = row or (None, None)
+    return float(cpu) / float(t) if cpu is not None and t else None
+
+
+def generator_figures(run: Run, scenario: str) -> dict[str, Any]:
+    """The workers' own health: the worst of each figure."""
+    workers = run.scenario(scenario)["workers"]
+    if not workers:
+        return {"workers": 0}
+    return {
+        "workers": len(workers),
+        "cpu_cores": max(w["cpu_s"] / w["wall_s"] for w in workers if w["wall_s"]),
+        "loop_pause_ms": {key: max(w["loop_pause_ms"][key] for w in workers) for key in ("p50", "p99", "p99_9", "max")},
+        "gc_count": sum(w["gc_count"] for w in workers),
+        "gc_ms": sum(w["gc_ms"] for w in workers),
+    }
+
+
+def _span(run: Run, scenario: str) -> tuple[int, int]:
+    entry = run.scenario(scenario)
+    windows = measured_windows(run, scenario)
+    start = windows[0][0] if windows else entry["start_ns"] or 0
+    return start, max((stop for _, stop in windows), default=entry["stop_ns"] or 2**62)
+
+
+def _targets(run: Run, scenario: str) -> list[str]:
+    spec = run.spec(scenario)
+    return list({str(op.get("target") or spec.get("target")) for op in spec["operations"]})
+
+
+def _where(scenario: str, operation: str | None) -> tuple[str, list[Any]]:
+    return ("scenario = ?", [scenario]) if operation is None else ("scenario = ? and operation = ?", [scenario, operation])

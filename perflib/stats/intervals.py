@@ -1,0 +1,198 @@
+"""Confidence intervals for quantiles, means, proportions and throughput of measurements that depend on each other.
+
+Latencies under load are autocorrelated: a slow request is followed by slow ones. Intervals that take them for independent are
+far too narrow, so each here uses the effective sample size of its series.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[Any]
+BEYOND: Final = 10
+_ACF_POINTS: Final = 2**19
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its bounds; −inf and inf where the data cannot tell. `n` values, worth `n_effective` independent ones."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    n_effective: float
+    confidence: float = 0.95
+
+
+def unknown(estimate: float, n: int, confidence: float) -> Interval:
+    """An interval that says nothing but its estimate."""
+    return Interval(estimate, -math.inf, math.inf, n, float(n), confidence)
+
+
+def effective_sample_size(values: Values) -> float:
+    """How many independent values a series in order of time is worth, 1…n.
+
+    n·γ₀/σ², σ² the long-run variance by Geyer's initial monotone sequence (Geyer 1992, Statistical Science 7:473), its
+    autocovariances by FFT. Longer series than 2¹⁹ are averaged over equal batches first, which keeps σ² (batch means).
+    Negative correlation is not credited: the answer is at most n. Assumes a stationary series.
+    """
+    x = np.asarray(values, float)
+    n = len(x)
+    variance = float(x.var()) if n else 0.0
+    if n < 4 or variance <= 0:
+        return float(n)
+    size = -(-n // _ACF_POINTS)
+    batches = x[: n // size * size].reshape(-1, size).mean(axis=1) if size > 1 else x
+    long_run = _long_run_variance(batches) * size
+    return float(min(n, max(1.0, n * variance / long_run))) if long_run > 0 else float(n)
+
+
+def _long_run_variance(x: NDArray[np.float64]) -> float:
+    """Geyer's initial monotone sequence: sums of neighbouring autocovariances, until they turn negative, made to fall."""
+    n = len(x)
+    centred = x - x.mean()
+    spectrum = np.fft.rfft(centred, 1 << (2 * n - 1).bit_length())
+    covariance = np.fft.irfft(spectrum * np.conj(spectrum))[:n] / n
+    pairs = covariance[0 : n - n % 2 : 2] + covariance[1 : n - n % 2 : 2]
+    negative = np.flatnonzero(pairs <= 0)
+    positive = np.minimum.accumulate(pairs[: negative[0]] if len(negative) else pairs)
+    return float(-covariance[0] + 2 * positive.sum())
+
+
+def quantile_interval(values: Values, q: float, confidence: float = 0.95) -> Interval:
+    """The q-quantile of values in order of time, with an interval from order statistics.
+
+    The estimate interpolates between order statistics (type 7 of Hyndman & Fan 1996, as DuckDB's quantile_cont). The bounds are
+    the order statistics at the ranks that a Clopper–Pearson interval gives for a proportion q of n_eff values, n_eff that of
+    the indicator series 1[x ≤ q̂]. Fewer than 10 effective values beyond the quantile: no upper bound, since what decides it
+    has hardly been seen; the lower one stands. (Nor a lower bound with fewer than 10 below.) Raises ValueError unless 0 < q < 1.
+    """
+    if not 0 < q < 1:
+        raise ValueError(f"q must lie between 0 and 1, not {q}")
+    x = np.asarray(values, float)
+    n = len(x)
+    if n == 0:
+        return unknown(math.nan, 0, confidence)
+    ordered = np.sort(x)
+    estimate = float(np.quantile(ordered, q))
+    n_effective = effective_sample_size(x <= estimate)
+    low_share, high_share = _clopper_pearson(q * n_effective, n_effective, confidence)
+    low = float(ordered[max(0, math.floor(low_share * n) - (low_share * n == n))]) if q * n_effective >= BEYOND else -math.inf
+    high = float(ordered[min(n - 1, math.ceil(high_share * n))]) if (1 - q) * n_effective >= BEYOND - 1e-9 else math.inf
+    return Interval(estimate, min(low, estimate), max(high, estimate), n, n_effective, confidence)
+
+
+def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
+    """The mean of values in order of time, by Student's t with n_eff − 1 degrees of freedom (Law 2015, ch. 9).
+
+    Assumes that n_eff is large enough for the central limit theorem, which heavy tails delay. Fewer than 2: unknown.
+    """
+    x = np.asarray(values, float)
+    n = len(x)
+    if n < 2:
+        return unknown(float(x[0]) if n else math.nan, n, confidence)
+    n_effective = effective_sample_size(x)
+    mean, deviation = float(x.mean()), float(x.std(ddof=1))
+    if n_effective < 2 and deviation > 0:
+        return unknown(mean, n, confidence)
+    half = _t(confidence, n_effective - 1) * deviation / math.sqrt(n_effective) if deviation else 0.0
+    return Interval(mean, mean - half, mean + half, n, n_effective, confidence)
+
+
+def proportion_interval(failures: int, n: int, confidence: float = 0.95, n_effective: float | None = None) -> Interval:
+    """failures / n with the exact interval of Clopper & Pearson (1934); zero failures included.
+
+    n_effective: what the n trials are worth where failures come in bursts; both counts shrink by n_effective / n.
+    Raises ValueError unless 0 ≤ failures ≤ n.
+    """
+    if not 0 <= failures <= n:
+        raise ValueError(f"failures must lie between 0 and n = {n}, not {failures}")
+    if n == 0:
+        return unknown(math.nan, 0, confidence)
+    worth = float(n if n_effective is None else min(n_effective, n))
+    low, high = _clopper_pearson(failures / n * worth, worth, confidence)
+    return Interval(failures / n, low, high, n, worth, confidence)
+
+
+def throughput_interval(completed_ns: Values, start_ns: int, stop_ns: int, confidence: float = 0.95) -> Interval:
+    """Completions per second between two times, from the sorted times of the completions.
+
+    The estimate is n / (stop − start). The interval is that of the mean gap between completions, inverted, with the gaps'
+    effective sample size; fewer than 10 gaps: unknown. Assumes a stationary stretch of load.
+    """
+    completed = np.asarray(completed_ns, np.int64)
+    n, seconds = len(completed), (stop_ns - start_ns) / 1e9
+    estimate = n / seconds if seconds > 0 else math.nan
+    if n <= BEYOND or seconds <= 0:
+        return unknown(estimate, n, confidence)
+    gap = mean_interval(np.diff(completed) / 1e9, confidence)
+    if gap.estimate <= 0 or not math.isfinite(gap.low):
+        return unknown(estimate, n, confidence)
+    spread = (gap.high - gap.estimate) / gap.estimate
+    return Interval(estimate, estimate / (1 + spread), estimate / max(1 - spread, 1e-9), n, gap.n_effective, confidence)
+
+
+def paired_difference(base: Values, candidate: Values, confidence: float = 0.95) -> Interval:
+    """The median of candidate − base over pairs in order of time, with its order-statistics interval.
+
+    Raises ValueError for sides of different lengths.
+    """
+    if len(base) != len(candidate):
+        raise ValueError(f"pairs need two sides of one length, not {len(base)} and {len(candidate)}")
+    return quantile_interval(np.asarray(candidate, float) - np.asarray(base, float), 0.5, confidence)
+
+
+def ratio_interval(numerator: Values, denominator: Values, confidence: float = 0.95) -> Interval:
+    """The geometric mean of numerator / denominator over pairs of positive figures, by Student's t on their logarithms.
+
+    Fewer than 3 pairs: unknown. Raises ValueError for sides of different lengths or figures that are not positive.
+    """
+    a, b = np.asarray(numerator, float), np.asarray(denominator, float)
+    if len(a) != len(b):
+        raise ValueError(f"pairs need two sides of one length, not {len(a)} and {len(b)}")
+    if len(a) and (a.min() <= 0 or b.min() <= 0):
+        raise ValueError("a ratio needs positive figures")
+    logs = mean_interval(np.log(a / b), confidence)
+    if logs.n < 3:
+        return unknown(math.exp(logs.estimate), logs.n, confidence)
+    return Interval(math.exp(logs.estimate), math.exp(logs.low), math.exp(logs.high), logs.n, logs.n_effective, confidence)
+
+
+def needed_samples(interval: Interval, limit: float) -> int | None:
+    """About how many more values of the same kind it takes until the interval no longer holds the limit.
+
+    The half-width shrinks with the square root of n. None where it already does not hold it, or where no number would tell:
+    the estimate is the limit itself. With an open bound it is what 10 effective values beyond the estimate would take.
+    """
+    if not interval.low <= limit <= interval.high or interval.n == 0:
+        return None
+    distance = abs(interval.estimate - limit)
+    bound = interval.high if limit >= interval.estimate else interval.low
+    if not math.isfinite(bound):
+        return interval.n * 3
+    if distance == 0:
+        return None
+    factor = (abs(bound - interval.estimate) / distance) ** 2
+    return max(1, math.ceil(interval.n * (factor - 1) * 1.1))
+
+
+def _clopper_pearson(successes: float, n: float, confidence: float) -> tuple[float, float]:
+    """Bounds of a proportion, by the beta quantiles; real counts are allowed."""
+    from scipy import special
+
+    tail = (1 - confidence) / 2
+    low = float(special.betaincinv(successes, n - successes + 1, tail)) if successes > 0 else 0.0
+    high = float(special.betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0
+    return low, high
+
+
+def _t(confidence: float, freedom: float) -> float:
+    from scipy import special
+
+    return float(special.stdtrit(max(freedom, 1.0), 1 - (1 - confidence) / 2))

@@ -1,0 +1,110 @@
+"""Trends over time: does a response time drift, does memory grow? Robust lines with intervals that respect autocorrelation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perflib.stats.intervals import Interval, Values, effective_sample_size, unknown
+
+WINDOWS: Final = 40
+FEWEST: Final = 12
+TOLERANCE_BYTES: Final = 16e6
+
+
+@dataclass(frozen=True)
+class Trend:
+    """`slope_per_s`, and what it makes over the whole series: `change`, in the values' unit."""
+
+    slope_per_s: Interval
+    change: Interval
+
+
+@dataclass(frozen=True)
+class MemoryGrowth:
+    """Growth over the series, its slope, and whether that is a leak."""
+
+    growth_bytes: Interval
+    slope_bytes_per_s: Interval
+    verdict: Literal["leak", "no leak", "inconclusive"]
+
+
+def trend(t_s: Values, values: Values, confidence: float = 0.95) -> Trend:
+    """The line through medians of up to 40 equal windows of time: Theil–Sen (Sen 1968).
+
+    The interval is Sen's, from Kendall's score, whose variance is inflated by the autocorrelation of the residuals (Hamed &
+    Rao 1998, as n / n_eff). NaN are dropped. Fewer than 12 windows with values: unknown.
+    Raises ValueError for arrays of different lengths.
+    """
+    t, x = _clean(t_s, values)
+    return _line(*_windows(t, x, np.median), n=len(x), seconds=float(t[-1] - t[0]) if len(t) else 0.0, confidence=confidence)
+
+
+def memory_growth(t_s: Values, memory_bytes: Values, confidence: float = 0.95, tolerance_bytes: float = TOLERANCE_BYTES) -> MemoryGrowth:
+    """Growth of a process's memory, read off the troughs of its saw-tooth: the lowest value of each of up to 40 windows.
+
+    A garbage-collected target grows between collections and falls back; only the troughs tell. Leak: the slope's interval lies
+    above zero and the growth's estimate above `tolerance_bytes`. No leak: the growth's interval lies below it. Else, and with
+    fewer than 20 samples, inconclusive. NaN (memory that could not be read) are dropped. The line is that of `trend`.
+    """
+    t, x = _clean(t_s, memory_bytes)
+    seconds = float(t[-1] - t[0]) if len(t) else 0.0
+    found = _line(*_windows(t, x, np.min), n=len(x), seconds=seconds, confidence=confidence)
+    growth, slope = found.change, found.slope_per_s
+    if len(x) < 20:
+        growth, slope = (unknown(i.estimate, i.n, confidence) for i in (growth, slope))
+    leaks = slope.low > 0 and growth.estimate > tolerance_bytes
+    verdict: Literal["leak", "no leak", "inconclusive"] = "leak" if leaks else "no leak" if growth.high < tolerance_bytes else "inconclusive"
+    return MemoryGrowth(growth, slope, verdict)
+
+
+def _line(t: NDArray[np.float64], x: NDArray[np.float64], *, n: int, seconds: float, confidence: float) -> Trend:
+    windows = len(x)
+    if windows < 2:
+        nothing = unknown(math.nan, n, confidence)
+        return Trend(nothing, nothing)
+    i, j = np.triu_indices(windows, 1)
+    slopes = np.sort((x[j] - x[i]) / (t[j] - t[i]))
+    slope = float(np.median(slopes))
+    if windows < FEWEST:
+        return Trend(unknown(slope, n, confidence), unknown(slope * seconds, n, confidence))
+    residuals = x - slope * t
+    worth = effective_sample_size(residuals) if residuals.std() > 1e-12 * max(1.0, float(np.abs(x).max())) else float(windows)
+    low, high = _sen_ranks(windows, worth, len(slopes), confidence)
+    bounds = float(slopes[low]), float(slopes[high])
+    return Trend(
+        Interval(slope, bounds[0], bounds[1], n, worth, confidence),
+        Interval(slope * seconds, bounds[0] * seconds, bounds[1] * seconds, n, worth, confidence),
+    )
+
+
+def _sen_ranks(n: int, worth: float, pairs: int, confidence: float) -> tuple[int, int]:
+    """Ranks of the slopes that bound Sen's interval; Kendall's variance is inflated by n / worth."""
+    from scipy import special
+
+    deviation = math.sqrt(n * (n - 1) * (2 * n + 5) / 18 * max(1.0, n / worth))
+    reach = float(special.ndtri(1 - (1 - confidence) / 2)) * deviation
+    return max(0, math.floor((pairs - reach) / 2)), min(pairs - 1, math.ceil((pairs + reach) / 2))
+
+
+def _windows(t: NDArray[np.float64], x: NDArray[np.float64], statistic: object) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One value for each of up to WINDOWS equal windows of time that hold any, at the middle of its times."""
+    if len(t) < 2 or t[-1] <= t[0]:
+        return t[:1], x[:1]
+    count = max(1, min(WINDOWS, len(t) // 3))
+    edges = np.searchsorted(t, np.linspace(t[0], t[-1], count + 1)[1:-1])
+    pieces = [(a, b) for a, b in zip(np.split(t, edges), np.split(x, edges), strict=True) if len(a)]
+    return np.array([float(np.mean(a)) for a, _ in pieces]), np.array([float(statistic(b)) for _, b in pieces])  # type: ignore[operator]
+
+
+def _clean(t_s: Values, values: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    t, x = np.asarray(t_s, float), np.asarray(values, float)
+    if len(t) != len(x):
+        raise ValueError(f"times and values need one length, not {len(t)} and {len(x)}")
+    kept = np.isfinite(t) & np.isfinite(x)
+    order = np.argsort(t[kept], kind="stable")
+    return t[kept][order], x[kept][order]

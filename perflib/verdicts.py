@@ -1,0 +1,240 @@
+"""Objectives → pass, fail or inconclusive, each from an interval.
+
+Pass: the whole 95 % interval is on the good side of the limit. Fail: wholly on the bad side. Else inconclusive, with how many
+more requests it would take. "not above" asks whether a trend is there: it fails when the interval lies wholly above the
+limit, and passes when it does not and the trend that is still possible would not matter (MATERIAL).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perflib import stats
+from perflib.figures import DUE, TIMED, measured_seconds, measured_windows, memory_series
+from perflib.objectives import Objective
+from perflib.stats import Interval
+
+if TYPE_CHECKING:
+    from perflib.runs import Run
+
+Word = Literal["pass", "fail", "inconclusive", "shown"]
+MATERIAL: Final = {"memory slope": 16.0, "response drift": 20.0}  # MB, and % of the median, over the whole scenario
+_NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0, 0.95)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an objective came to. `interval` is in the objective's unit; `needs_more` counts further requests."""
+
+    scenario: str
+    objective: Objective
+    interval: Interval
+    verdict: Word
+    needs_more: int | None = None
+    reason: str = ""
+
+    @property
+    def judged(self) -> bool:
+        return self.objective.limit is not None
+
+    @property
+    def margin(self) -> float | None:
+        """Room left to the limit, as a share of it; negative where it is missed. None without a limit, or at a limit of 0."""
+        limit, estimate = self.objective.limit, self.interval.estimate
+        if not limit or not math.isfinite(estimate):
+            return None
+        return (limit - estimate) / abs(limit) * (1 if self.objective.wants_less else -1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry of summary.json; infinite bounds become null."""
+        objective, interval = self.objective, self.interval
+        return {
+            "scenario": self.scenario, "operation": objective.operation, "objective": objective.text, "metric": objective.name,
+            "unit": objective.unit, "limit": objective.limit, "estimate": _finite(interval.estimate), "low": _finite(interval.low),
+            "high": _finite(interval.high), "n": interval.n, "verdict": self.verdict, "needs_more": self.needs_more, "reason": self.reason,
+        }  # fmt: skip
+
+
+def verdicts(run: Run) -> list[Verdict]:
+    """One for each objective and figure of the scenarios that were started, in the suite's order."""
+    found = []
+    for entry in run.scenarios:
+        spec = run.spec(entry["name"])
+        texts = [(text, True) for text in spec.get("objectives", ())] + [(text, False) for text in spec.get("figures", ())]
+        found += [judge(run, entry["name"], Objective.parse(text, judged=judged)) for text, judged in texts]
+    return found
+
+
+def overall(run: Run) -> Literal["pass", "fail", "inconclusive", "invalid"]:
+    """The run in one word: invalid before fail before inconclusive before pass."""
+    words = {v.verdict for v in run.verdicts() if v.judged}
+    if run.status != "complete":
+        return "invalid"
+    return "fail" if "fail" in words else "pass" if words == {"pass"} else "inconclusive"
+
+
+def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
+    """Measure and judge one objective."""
+    interval = measure(run, scenario, objective)
+    if interval.n == 0:
+        return Verdict(scenario, objective, interval, "inconclusive" if objective.limit is not None else "shown", None, "nothing was measured")
+    if objective.limit is None:
+        return Verdict(scenario, objective, interval, "shown")
+    if objective.comparator == "not above":
+        return _trend_verdict(run, scenario, objective, interval)
+    good, bad = _sides(objective, interval)
+    if good or bad:
+        return Verdict(scenario, objective, interval, "pass" if good else "fail")
+    more = stats.needed_samples(interval, objective.limit)
+    reason = f"the interval holds the limit; about {more:,} more requests would tell" if more else "the interval holds the limit"
+    return Verdict(scenario, objective, interval, "inconclusive", more, reason)
+
+
+def _sides(objective: Objective, interval: Interval) -> tuple[bool, bool]:
+    """Whether the whole interval is on the good side, and whether it is wholly on the bad one."""
+    limit, low, high = objective.limit or 0.0, interval.low, interval.high
+    return {
+        "<": (high < limit, low >= limit),
+        "<=": (high <= limit, low > limit),
+        ">": (low > limit, high <= limit),
+        ">=": (low >= limit, high < limit),
+    }[objective.comparator or "<"]
+
+
+def _trend_verdict(run: Run, scenario: str, objective: Objective, interval: Interval) -> Verdict:
+    limit = objective.limit or 0.0
+    if interval.low > limit:
+        return Verdict(scenario, objective, interval, "fail", None, "the trend is above the limit")
+    minutes = measured_seconds(run, scenario) / 60 if objective.metric == "memory slope" else 1.0
+    if (interval.high - limit) * minutes <= MATERIAL[objective.metric]:
+        return Verdict(scenario, objective, interval, "pass", None, "no trend, and none that would matter is possible")
+    return Verdict(scenario, objective, interval, "inconclusive", None, "too short or too noisy to rule a trend out; run it longer")
+
+
+def measure(run: Run, scenario: str, objective: Objective) -> Interval:
+    """The objective's figure with its 95 % interval, in the objective's unit."""
+    if not measured_windows(run, scenario):
+        return _NOTHING
+    return _MEASURES[objective.metric](run, scenario, objective)
+
+
+def _times(run: Run, scenario: str, objective: Objective) -> Interval:
+    values = _column(run, scenario, objective, f"{objective.metric}_ns", TIMED) / 1e6
+    if not len(values):
+        return _NOTHING
+    if objective.q is not None:
+        return stats.quantile_interval(values, objective.q)
+    if objective.statistic == "mean":
+        return stats.mean_interval(values)
+    highest = float(values.max())  # what was seen is exact; it says nothing about what was not
+    return Interval(highest, highest, highest, len(values), float(len(values)), 0.95)
+
+
+def _proportion(run: Run, scenario: str, objective: Objective) -> Interval:
+    wanted = "ok" if objective.metric == "success" else "not ok"
+    hits = _column(run, scenario, objective, f"({wanted})::tinyint", "true")
+    count, n = int(hits.sum()), len(hits)
+    # Errors come in bursts: a burst of a hundred is not a hundred independent observations.
+    effective = min(stats.effective_sample_size(hits), n) if 0 < count < n else None
+    return scaled(stats.proportion_interval(count, n, n_effective=effective), 100.0)
+
+
+def _throughput(run: Run, scenario: str, objective: Objective) -> Interval:
+    windows = measured_windows(run, scenario, objective.stage)
+    if not windows:
+        return _NOTHING
+    completed = np.sort(_column(run, scenario, objective, "end_ns", "ok")).astype(np.int64)
+    return stats.throughput_interval(completed, windows[0][0], max(int(completed[-1]) if len(completed) else 0, windows[-1][1]))
+
+
+def _inflight(run: Run, scenario: str, objective: Objective) -> Interval:
+    values = _column(run, scenario, objective, "inflight", "true")
+    if not len(values):
+        return _NOTHING
+    highest = float(values.max())
+    return Interval(highest, highest, highest, len(values), float(len(values)), 0.95)
+
+
+def _memory(run: Run, scenario: str, objective: Objective) -> Interval:
+    t_s, rss = memory_series(run, scenario)
+    growth = stats.memory_growth(t_s, rss)
+    if objective.metric == "memory growth":
+        return scaled(growth.growth_bytes, 1e-6)
+    return scaled(growth.slope_bytes_per_s, 60e-6)
+
+
+def _drift(run: Run, scenario: str, objective: Objective) -> Interval:
+    """Change of the response time's median from the first to the last of the measured time, % of the median."""
+    values = _column(run, scenario, objective, "response_ns", TIMED)
+    at_s = _column(run, scenario, objective, DUE, TIMED) / 1e9
+    if not len(values):
+        return _NOTHING
+    change = stats.trend(at_s, values).change
+    return scaled(change, 100.0 / max(float(np.median(values)), 1.0))
+
+
+def _median_difference(run: Run, scenario: str, objective: Objective) -> Interval:
+    a, b = paired(run, scenario, objective)
+    return stats.paired_difference(b / 1e6, a / 1e6) if len(a) else _NOTHING
+
+
+def _throughput_ratio(run: Run, scenario: str, objective: Objective) -> Interval:
+    a, b = (_block_rates(run, scenario, name) for name in objective.versus or ())
+    n = min(len(a), len(b))
+    return stats.ratio_interval(a[:n], b[:n]) if n else _NOTHING
+
+
+def paired(run: Run, scenario: str, objective: Objective) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Response times, ns, of the two operations in the rounds in which both succeeded."""
+    first, second = objective.versus or ("", "")
+    rows = run.query(
+        "with each as (select *, (row_number() over (partition by worker order by seq) - 1) // ? as round from rows "
+        "where scenario = ? and phase = 'measure') "
+        "select a.response_ns as a, b.response_ns as b from each a join each b using (worker, round) "
+        "where a.operation = ? and b.operation = ? and a.ok and b.ok order by worker, round",
+        [len(run.spec(scenario)["operations"]), scenario, first, second],
+    ).fetchnumpy()
+    return np.asarray(rows["a"], float), np.asarray(rows["b"], float)
+
+
+def _block_rates(run: Run, scenario: str, operation: str) -> NDArray[np.float64]:
+    """Good answers per second of each of an operation's blocks, in turn."""
+    windows = sorted(window for window in measured_windows(run, scenario, operation=operation))
+    ends = run.query("select end_ns from measured where scenario = ? and operation = ? and ok order by end_ns", [scenario, operation]).fetchnumpy()["end_ns"]
+    counts = [np.searchsorted(ends, stop, "right") - np.searchsorted(ends, start, "left") for start, stop in windows]
+    return np.array([count / ((stop - start) / 1e9) for count, (start, stop) in zip(counts, windows, strict=True)])
+
+
+def _column(run: Run, scenario: str, objective: Objective, column: str, condition: str) -> NDArray[np.float64]:
+    """A column of the rows that an objective speaks of, in the order in which they were due."""
+    where, values = f"scenario = ? and {condition}", [scenario]  # type: tuple[str, list[Any]]
+    if objective.operation is not None:
+        where, values = f"{where} and operation = ?", [*values, objective.operation]
+    if objective.stage is not None:
+        windows = measured_windows(run, scenario, objective.stage)
+        start, stop = windows[0] if windows else (0, -1)
+        where, values = f"{where} and {DUE} between ? and ?", [*values, start, stop]
+    found = run.query(f"select {column} as v from measured where {where} order by {DUE}, seq", values).fetchnumpy()["v"]
+    return np.asarray(found, float)
+
+
+def scaled(interval: Interval, factor: float) -> Interval:
+    """The same interval in another unit."""
+    return Interval(interval.estimate * factor, interval.low * factor, interval.high * factor, interval.n, interval.n_effective, interval.confidence)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+_MEASURES: Final[dict[str, Callable[[Run, str, Objective], Interval]]] = {
+    "response": _times, "service": _times, "error rate": _proportion, "success": _proportion, "throughput": _throughput,
+    "inflight": _inflight, "memory growth": _memory, "memory slope": _memory, "response drift": _drift,
+    "median difference": _median_difference, "throughput ratio": _throughput_ratio,
+}  # fmt: skip
