@@ -23,7 +23,7 @@ from perflib.errors import PerflibError, TargetError
 from perflib.progress import Progress
 from perflib.runs import DATA, Run, RunDir
 from perflib.sampler import Sampler
-from perflib.started import StartedTarget, answers
+from perflib.started import StartedTarget, answers, fill_port
 from perflib.suite import Load, Scenario, Suite, Target, peak_rates
 from perflib.suitefile import load, select
 from perflib.worker import Job
@@ -79,7 +79,7 @@ class _Session:
         self.sampler = Sampler(self.dir.path, self.t0_ns)
         self.sampler.watch("coordinator", "perflib", [me.pid])
         self.started: dict[str, StartedTarget] = {}
-        self.targets: dict[str, Target] = dict(suite.targets)
+        self.targets: dict[str, Target] = {name: spec if spec.start else fill_port(spec) for name, spec in suite.targets.items()}
         self.workers_so_far = 0
         self.interrupted = False
 

@@ -28,7 +28,7 @@ class Progress:
         if self._show:
             total = self._seconds or self._requests
             unit = "s" if self._seconds else "req"
-            layout = "{desc} {percentage:3.0f}%|{bar:24}| {postfix} · {remaining} left" if total else "{desc} {postfix}"
+            layout = "{desc} {percentage:3.0f}%|{bar:20}| {remaining} left" if total else "{desc}"
             self._bar = tqdm(total=total, unit=unit, desc=f"{self._name:30.30}", bar_format=layout, leave=True, mininterval=0.2)
 
     def show(self, rows: int, errors: int) -> None:
@@ -41,7 +41,7 @@ class Progress:
             self._before = (now, rows)
         total = self._bar.total or 0
         self._bar.n = round(min(now - self._began if self._seconds else rows, total or rows), 1)
-        self._bar.set_postfix_str(f"{rate:,.0f} req/s · {rows:,} requests · {errors:,} errors")
+        self._bar.set_description_str(f"{self._name:26.26} {rate:8,.0f}/s {rows:10,} requests {errors:6,} errors")
 
     def close(self) -> None:
         if self._bar is not None:

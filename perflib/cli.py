@@ -1,0 +1,278 @@
+"""The command line: parse, call, print, exit. Everything heavy is imported by the command that needs it.
+
+Exit codes: 0 passed · 1 an objective failed · 2 bad input · 3 inconclusive · 4 run invalid · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perflib.errors import EXIT_BAD_INPUT, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PASS, PerflibError
+
+if TYPE_CHECKING:
+    from perflib.runs import Run
+
+_DATA = click.option("--data", default="data", show_default=True, type=click.Path(file_okay=False), help="Folder of the runs.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+_EXITS = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "invalid": EXIT_INVALID}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="perflib")
+def cli() -> None:
+    """Load tests whose every request is a row and whose every verdict has an interval.
+
+    \b
+    perflib run                                   the acceptance suite on the reference service
+    perflib run checkout.toml --only browse       one scenario of your own suite
+    perflib report                                the latest run as reports/<run>/report.html
+    perflib check                                 its verdicts, as a table and an exit code
+
+    \b
+    Exit codes: 0 passed, 1 an objective failed, 2 bad input, 3 inconclusive, 4 run invalid, 130 interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: errors become one line on stderr and their exit code."""
+    try:
+        code = cli.main(args=list(arguments) if arguments is not None else None, prog_name="perflib", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Abort:
+        _die("interrupted", EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        _die("interrupted", EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_BAD_INPUT)
+    except PerflibError as error:
+        _die(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+@cli.command()
+@click.argument("suite", default="acceptance")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be repeated.")
+@click.option("--quick", is_flag=True, help="Shorten the long loads, as the suite says.")
+@_DATA
+@click.option("--seed", type=int, help="Seed of everything random; default: the suite's.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite, as scenarios.browse.load.rate_per_s=800.")
+def run(suite: str, only: tuple[str, ...], quick: bool, data: str, seed: int | None, overrides: tuple[str, ...]) -> int:
+    """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
+    from perflib.engine import run as run_suite
+    from perflib.runs import open_run, run_ids
+
+    before = set(run_ids(data))
+    try:
+        made = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides)
+    except KeyboardInterrupt:
+        for name in sorted(set(run_ids(data)) - before):
+            click.echo(f"interrupted; the rows so far are kept: {open_run(name, data).path}", err=True)
+            click.echo(name)
+        return EXIT_INTERRUPTED
+    code = _print_verdicts(made)
+    click.echo(made.id)
+    return code
+
+
+@cli.command()
+@click.argument("run", default="latest")
+@click.option("--baseline", metavar="RUN", help="A run to show beside it.")
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>.")
+@click.option("--title", help="Title of the report.")
+@_DATA
+def report(run: str, baseline: str | None, out: str | None, title: str | None, data: str) -> int:
+    """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`)."""
+    from perflib.report import report as render
+    from perflib.runs import open_run
+
+    found = open_run(run, data)
+    folder = render(found, baseline=open_run(baseline, data) if baseline else None, out=Path(out) if out else None, title=title)
+    click.echo(str(folder / "report.html"))
+    return EXIT_PASS
+
+
+@cli.command()
+@click.argument("run", default="latest")
+@_DATA
+@_JSON
+def check(run: str, data: str, as_json: bool) -> int:
+    """Print the verdicts of RUN; the exit code says what they come to."""
+    from perflib.runs import open_run
+
+    found = open_run(run, data)
+    if as_json:
+        from perflib.verdicts import overall
+
+        click.echo(json.dumps([v.as_dict() for v in found.verdicts()], indent=1))
+        return _exit_code(found, overall(found))
+    return _print_verdicts(found)
+
+
+@cli.command()
+@_DATA
+@_JSON
+def runs(data: str, as_json: bool) -> int:
+    """List the runs there are, the latest first."""
+    from perflib.runs import open_run, run_ids
+
+    found = [open_run(name, data) for name in reversed(run_ids(data))]
+    table = [{"run": r.id, "status": r.status, "scenarios": len(r.scenarios), "quick": r.manifest["quick"], "started": r.manifest["started_at"][:19]} for r in found]
+    _print_table(table, as_json)
+    return EXIT_PASS
+
+
+@cli.command()
+@click.argument("run", default="latest")
+@_DATA
+@_JSON
+def show(run: str, data: str, as_json: bool) -> int:
+    """What is known of RUN: its scenarios with their figures."""
+    from perflib.figures import summary
+    from perflib.runs import open_run
+
+    found = open_run(run, data)
+    figures = summary(found)
+    if as_json:
+        click.echo(json.dumps(figures, indent=1))
+        return EXIT_PASS
+    click.echo(f"{found.id}: {found.status}, {found.manifest['command']}")
+    for reason in found.manifest["reasons"]:
+        click.echo(f"  {reason}")
+    times = [(s, s["response_ms"]) for s in figures["scenarios"]]
+    _print_table([
+        {"scenario": s["name"], "requests": f"{s['requests']:,}", "errors": s["errors"], "/s": f"{s['throughput_per_s']:,.1f}",
+         **{f"{key} ms": _number(ms[key]) for key in ("p50", "p95", "p99", "max")}}
+        for s, ms in times
+    ], False)  # fmt: skip
+    return EXIT_PASS
+
+
+@cli.command()
+@click.argument("run")
+@_DATA
+def rm(run: str, data: str) -> int:
+    """Delete RUN from the data folder."""
+    from perflib.runs import remove_run
+
+    click.echo(f"removed {remove_run(run, data).id}")
+    return EXIT_PASS
+
+
+@cli.command()
+@click.option("--http", "port", type=click.IntRange(0, 65535), help="REST and MCP at this port; 0: a free one, printed. Default: 8000.")
+@click.option("--stdio", is_flag=True, help="MCP over stdin and stdout.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--database", type=click.Path(dir_okay=False), help="SQLite file; default: a temporary one.")
+@click.option("--cache", default=0, show_default=True, type=click.IntRange(0), help="Results kept for repeated content.")
+@click.option("--pool", default=8, show_default=True, type=click.IntRange(0), help="Database connections kept open.")
+@click.option("--parallel", default=0, show_default=True, type=click.IntRange(0), help="Rules checked at the same time.")
+@click.option("--threads", default=16, show_default=True, type=click.IntRange(1), help="Requests worked on at the same time.")
+@click.option("--leak-bytes-per-request", default=0, type=click.IntRange(0), help="Fault: memory each request leaves behind.")
+@click.option("--stall-after-s", default=0.0, type=click.FloatRange(0), help="Fault: freeze this long after the start …")
+@click.option("--stall-s", default=0.0, type=click.FloatRange(0), help="… for so long.")
+@click.option("--error-rate", default=0.0, type=click.FloatRange(0, 1), help="Fault: share of requests that fail.")
+@click.option("--latency-s", default=0.0, type=click.FloatRange(0), help="Fault: extra time of every request.")
+@click.option("--seed", default=0, type=int, help="Seed of the injected errors.")
+def serve(port: int | None, stdio: bool, host: str, **options: Any) -> int:
+    """Start the reference service: REST and MCP over HTTP, or MCP over stdio."""
+    from perflib.service.options import Options
+    from perflib.service.server import serve as serve_forever
+
+    if stdio and port is not None:
+        raise click.UsageError("--stdio and --http exclude each other")
+    try:
+        serve_forever(Options(**options), http_port=None if stdio else 8000 if port is None else port, host=host)
+    except KeyboardInterrupt:
+        pass  # asked to stop, and stopped
+    return EXIT_PASS
+
+
+@cli.command()
+@_JSON
+def doctor(as_json: bool) -> int:
+    """Is this machine fit to measure? Each finding with what it means and how to mend it."""
+    from perflib.doctor import examine
+
+    findings = examine()
+    _print_table([{"check": f.name, "found": f.found, "verdict": "fit" if f.fit else "unfit", "advice": f.advice} for f in findings], as_json)
+    return EXIT_PASS if all(f.fit for f in findings) else EXIT_FAIL
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def lab(arguments: tuple[str, ...]) -> int:
+    """Open JupyterLab on the notebooks; further ARGUMENTS go to it."""
+    import importlib.util
+    import subprocess
+
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise PerflibError("JupyterLab is not installed", mend='pip install "perflib[lab]"')
+    from perflib.report import notebooks_folder
+
+    start = [sys.executable, "-m", "jupyterlab", "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    return subprocess.call([*start, f"--ServerApp.root_dir={notebooks_folder().parent}", "--LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb", *arguments])
+
+
+def _print_verdicts(run: Run) -> int:
+    from perflib.verdicts import overall
+
+    verdicts = run.verdicts()
+    _print_table([
+        {"scenario": v.scenario, "objective": v.objective.text, "observed": _observed(v), "n": f"{v.interval.n:,}", "verdict": v.verdict.upper(), "": v.reason}
+        for v in verdicts
+    ], False)  # fmt: skip
+    for reason in run.manifest["reasons"]:
+        click.echo(reason, err=True)
+    word = overall(run)
+    click.echo(f"{run.id}: {word.upper()}" if any(v.judged for v in verdicts) or word == "invalid" else f"{run.id}: no objectives to judge")
+    return _exit_code(run, word)
+
+
+def _exit_code(run: Run, word: str) -> int:
+    if run.status == "interrupted":
+        return EXIT_INTERRUPTED
+    asked = any(spec.get("objectives") for spec in run.manifest["suite"]["scenarios"])
+    return EXIT_PASS if word == "inconclusive" and not asked else _EXITS[word]
+
+
+def _observed(verdict: Any) -> str:
+    interval, unit = verdict.interval, verdict.objective.unit
+    bounds = f"[{_number(interval.low)}, {_number(interval.high)}]"
+    return f"{_number(interval.estimate)} {unit} {bounds}".replace("  ", " ")
+
+
+def _number(value: float | None) -> str:
+    """Four significant digits; what is not finite as what it is."""
+    if value is None or value != value:
+        return "–"
+    if value in (float("inf"), float("-inf")):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    if not rows:
+        click.echo("none")
+        return
+    cells = [[str(row[key]) for key in rows[0]] for row in rows]
+    widths = [max(len(line[i]) for line in [list(rows[0]), *cells]) for i in range(len(rows[0]))]
+    for line in [[key for key in rows[0]], *cells]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _die(message: str, code: int) -> None:
+    click.echo(f"perflib: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,72 @@
+"""Is this machine fit to measure? Cores, other load, descriptors, timers, virtualisation: each with advice."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    found: str
+    fit: bool
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """All checks; takes about two seconds."""
+    return [_cores(), _load(), _descriptors(), _timer(), _clock(), _governor()]
+
+
+def _cores() -> Finding:
+    cores = psutil.cpu_count() or 1
+    return Finding("cores", str(cores), cores >= 2, "" if cores >= 2 else "generator and target share one core: run them on two machines")
+
+
+def _load() -> Finding:
+    before = psutil.cpu_times()
+    busy = psutil.cpu_percent(interval=1.0)
+    after = psutil.cpu_times()
+    stolen = getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)
+    fit = busy < 20 and stolen < 0.02
+    return Finding("other load", f"{busy:.0f} % busy, {stolen:.2f} s stolen in 1 s", fit, "" if fit else "stop what else runs here, or expect wide intervals")
+
+
+def _descriptors() -> Finding:
+    if sys.platform == "win32":
+        return Finding("descriptors", "no limit", True)
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return Finding("descriptors", f"{limit:,}", limit >= 4096, "" if limit >= 4096 else "ulimit -n 65536, for more than a thousand connections")
+
+
+def _timer() -> Finding:
+    late_us = []
+    for _ in range(300):
+        due = time.monotonic_ns() + 1_000_000
+        time.sleep(max(0.0, (due - time.monotonic_ns()) / 1e9))
+        late_us.append((time.monotonic_ns() - due) / 1e3)
+    late_us.sort()
+    p50, p99 = late_us[150], late_us[297]
+    return Finding("timer", f"late by {p50:.0f} µs (p50), {p99:.0f} µs (p99)", p99 < 2000, "" if p99 < 2000 else "sends will be late: the machine is busy or throttled")
+
+
+def _clock() -> Finding:
+    resolution_ns = time.get_clock_info("monotonic").resolution * 1e9
+    return Finding("clock", f"{resolution_ns:g} ns resolution", resolution_ns <= 1000)
+
+
+def _governor() -> Finding:
+    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    governor = path.read_text().strip() if path.exists() and os.access(path, os.R_OK) else "not to be seen"
+    fit = governor not in ("powersave", "ondemand", "conservative")
+    return Finding("frequency scaling", governor, fit, "" if fit else "cpupower frequency-set -g performance")

@@ -1,0 +1,188 @@
+"""What the service does: its operations, as methods that take and return plain data. The doors add nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError, validate_call
+
+from perflib.service.options import Options
+from perflib.service.rules import Findings, apply, check
+from perflib.service.store import Store
+
+DOCUMENTS: Final = Path(__file__).parent / "documents"
+LARGEST_BYTES: Final = 2_000_000
+STATUSES: Final = ("validated", "approved", "rejected", "enhanced")
+
+
+class ServiceError(Exception):
+    """A refusal with its reason. code: "not_found", "conflict", "bad_request", "injected"."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+class Service:
+    """Service(Options()).validate_content("# Hello"); close() at the end. Safe from many threads."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self._folder = None if self.options.database else Path(tempfile.mkdtemp(prefix="perflib-service-"))
+        self._store = Store(Path(self.options.database or f"{self._folder}/service.db"), self.options.pool)
+        self._rules = ThreadPoolExecutor(self.options.parallel) if self.options.parallel else None
+        self._cache: OrderedDict[str, Findings] = OrderedDict()
+        self._lock, self._random = threading.Lock(), random.Random(self.options.seed)
+        self._leaked: list[bytearray] = []
+        self._began = time.monotonic()
+        self.counts: Counter[str] = Counter()
+
+    def close(self) -> None:
+        """Release everything; a temporary database is removed."""
+        if self._rules:
+            self._rules.shutdown()
+        self._store.close()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def call(self, door: str, operation: str, arguments: dict[str, Any]) -> Any:
+        """One request through a door: counted, with the faults it was told to have. Raises ServiceError."""
+        with self._lock:
+            self.counts[f"{door}:{operation}"] += 1
+            self.counts["total"] += 1
+            fails = bool(self.options.error_rate) and self._random.random() < self.options.error_rate
+            self.counts["injected"] += fails
+            if self.options.leak_bytes_per_request:
+                self._leaked.append(bytearray(b"\x01" * self.options.leak_bytes_per_request))
+        self._dawdle()
+        if fails:
+            raise ServiceError("injected", "an error was asked for")
+        if operation not in OPERATIONS:
+            raise ServiceError("not_found", f"no operation {operation!r}")
+        try:
+            return OPERATIONS[operation](self, **arguments)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ServiceError("bad_request", f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    def _dawdle(self) -> None:
+        options, since_s = self.options, time.monotonic() - self._began
+        stalled_s = options.stall_after_s + options.stall_s - since_s if options.stall_s and since_s >= options.stall_after_s else 0.0
+        if (wait_s := max(0.0, stalled_s) + options.latency_s) > 0:
+            time.sleep(wait_s)
+
+    def ping(self) -> dict[str, Any]:
+        """Answers, and does nothing else."""
+        return {"ok": True}
+
+    def validate_file(self, path: str) -> dict[str, Any]:
+        """Validate one of the service's documents."""
+        file = (DOCUMENTS / path).resolve()
+        if not file.is_relative_to(DOCUMENTS.resolve()):
+            raise ServiceError("bad_request", "the path leaves the documents' folder")
+        if not file.is_file():
+            raise ServiceError("not_found", f"no document {path!r}")
+        return self._validate(path, file.read_text("utf-8"))
+
+    def validate_content(self, text: str) -> dict[str, Any]:
+        """Validate a Markdown text."""
+        return self._validate("content", text)
+
+    def approve(self, validation_id: int) -> dict[str, Any]:
+        """Approve a validation. Refused unless it was only validated so far."""
+        self._move([validation_id], "validated", "approved", "approve")
+        return {"id": validation_id, "status": "approved"}
+
+    def reject(self, validation_id: int, reason: str) -> dict[str, Any]:
+        """Reject a validation, with a reason. Refused unless it was only validated so far."""
+        self._move([validation_id], "validated", "rejected", "reject", reason=reason)
+        return {"id": validation_id, "status": "rejected", "reason": reason}
+
+    def enhance(self, validation_ids: list[int]) -> dict[str, Any]:
+        """Apply the recommendations of approved validations: all of them, or none where one is not approved."""
+        if not validation_ids:
+            raise ServiceError("bad_request", "no validation named")
+        texts, applied = {}, 0
+        for number in validation_ids:
+            self.get_validation(number)
+            texts[number], done = apply(self._store.texts(number)["content"], self._store.recommendations(number))
+            applied += done
+        self._move(validation_ids, "approved", "enhanced", "enhance", texts=texts)
+        return {"enhanced": validation_ids, "applied": applied, "status": "enhanced"}
+
+    def get_validation(self, id: int) -> dict[str, Any]:
+        """One validation."""
+        found = self._store.get(id)
+        if found is None:
+            raise ServiceError("not_found", f"no validation {id}")
+        return found
+
+    def list_validations(self, limit: int = 20, status: str | None = None) -> dict[str, Any]:
+        """The newest validations, of one status or of all."""
+        if status is not None and status not in STATUSES:
+            raise ServiceError("bad_request", f"no status {status!r}: it is one of {', '.join(STATUSES)}")
+        if not 1 <= limit <= 1000:
+            raise ServiceError("bad_request", "limit goes from 1 to 1000")
+        return {"validations": self._store.latest(limit, status)}
+
+    def get_recommendations(self, validation_id: int) -> dict[str, Any]:
+        """What one validation recommends."""
+        self.get_validation(validation_id)
+        return {"id": validation_id, "recommendations": self._store.recommendations(validation_id)}
+
+    def get_stats(self) -> dict[str, Any]:
+        """How many validations there are, by status."""
+        by_status = self._store.counters()
+        return {"total": sum(by_status.values()), "by_status": by_status}
+
+    def _validate(self, source: str, text: str) -> dict[str, Any]:
+        if len(text) > LARGEST_BYTES:
+            raise ServiceError("bad_request", f"the document is longer than {LARGEST_BYTES:,} characters")
+        text = text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be stored
+        findings = self._checked(text)
+        number = self._store.add(source, text, findings.score, findings.recommendations)
+        by_severity = Counter(r["severity"] for r in findings.recommendations)
+        return {"id": number, "status": "validated", "source": source, "score": findings.score, "recommendations": dict(by_severity)}
+
+    def _checked(self, text: str) -> Findings:
+        """The findings, from the cache where the same text was checked before."""
+        if not self.options.cache:
+            return check(text, self._rules)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        findings = check(text, self._rules)
+        with self._lock:
+            self._cache[key] = findings
+            while len(self._cache) > self.options.cache:
+                self._cache.popitem(last=False)
+        return findings
+
+    def _move(self, numbers: list[int], before: str, after: str, verb: str, **extra: Any) -> None:
+        for wrong in self._store.move(numbers, before, after, **extra):
+            if wrong["status"] is None:
+                raise ServiceError("not_found", f"no validation {wrong['id']}")
+            why = f": {wrong['reason']}" if wrong["status"] == "rejected" and wrong["reason"] else ""
+            raise ServiceError("conflict", f"cannot {verb} validation {wrong['id']}: it is {wrong['status']}{why}, not {before}")
+
+
+# Every door takes its operations, their parameters and types from here.
+OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
+    operation.__name__: validate_call(operation)
+    for operation in (
+        Service.ping, Service.validate_file, Service.validate_content, Service.approve, Service.reject, Service.enhance,
+        Service.get_validation, Service.list_validations, Service.get_recommendations, Service.get_stats,
+    )
+}  # fmt: skip

@@ -1,0 +1,66 @@
+"""Starts the reference service behind one door, and stops it cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+from perflib.errors import PerflibError, SuiteError
+from perflib.service.options import Options
+
+
+def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.0.1") -> None:
+    """Serve REST and MCP over HTTP at a port (0: a free one, printed), or MCP over stdio. Returns when told to stop."""
+    try:
+        from perflib.service import doors
+        from perflib.service.core import Service
+    except ImportError as error:
+        raise PerflibError(f"the reference service needs {error.name!r}", mend='pip install "perflib[service]"') from None
+    logging.getLogger().setLevel(logging.ERROR)
+    for name in ("mcp", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    listening = None if http_port is None else _listen(host, http_port)
+    service = Service(options)
+    try:
+        if listening is None:
+            asyncio.run(doors.mcp_server(doors.caller(service)).run_stdio_async())
+        else:
+            _serve_http(doors.http_app(service), listening, host)
+    finally:
+        service.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        raise SuiteError(f"cannot listen on {host}:{port}: {error.strerror}", mend="choose another port, or 0 for a free one") from None
+    listening.listen(2048)
+    return listening
+
+
+def _serve_http(app: object, listening: socket.socket, host: str) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """One whose end by a signal is an orderly one, with exit code 0."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                with contextlib.suppress(NotImplementedError):  # Windows
+                    loop.add_signal_handler(number, self.handle_exit, number, None)
+            yield
+
+    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1, timeout_keep_alive=75)  # type: ignore[arg-type]
+    print(f"listening on http://{host}:{listening.getsockname()[1]}", flush=True)
+    print("REST at /, MCP at /mcp; stop with Ctrl-C", file=sys.stderr, flush=True)
+    Server(config).run(sockets=[listening])
