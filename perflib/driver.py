@@ -113,8 +113,12 @@ class Driver:
         return self._assign(lane, end_ns)
 
     def _assign_closed(self, lane: Lane, now: int) -> bool:
-        if self.rounds_kept is not None and lane.siblings[0].position == len(self.ops):
-            self.rounds_kept.append(lane.kept)
+        if self.rounds_kept is not None:
+            position = lane.siblings[0].position
+            if 0 < position < len(self.ops):  # preparing: a round that was begun is finished
+                return self._fill(lane, self._next_op(lane), NONE_NS)
+            if position:
+                self.rounds_kept.append(lane.kept)
         if self._left <= 0 or now >= self._until_ns:
             return self._retire(lane)
         if self._think_s and lane.start_ns:
@@ -369,7 +373,7 @@ async def prepare(driver: Driver, count: int, users: int = 8) -> list[dict[str, 
 
     driver.rounds_kept = []
     users = min(users, count)
-    load = Load(model="closed", concurrency=users, requests=count * len(driver.ops))
+    load = Load(model="closed", concurrency=users, requests=count)  # rounds, here
     await driver.run(Segment(load), time.monotonic_ns())
     failed = {name: n for name, n in zip(driver.recorder.errors, driver.recorder.error_counts, strict=True) if name and n}
     if failed:

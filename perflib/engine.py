@@ -126,24 +126,34 @@ class _Session:
 
     def _start_targets(self, scenario: Scenario) -> None:
         for name in targets_of(scenario):
-            spec = self.targets[name]
-            if name in self.started or name in self.manifest["targets"]:
-                continue
-            about: dict[str, Any] = {"kind": spec.kind}
-            if spec.start:
-                target = StartedTarget(name, spec, log=self.dir.path / "logs" / f"{name}.log", folder=self.suite.folder)
-                self.started[name] = target
-                self.manifest["targets"][name] = about
-                target.wait_ready()
-                self.targets[name] = spec = target.spec
-                about["pids"] = target.pids
-                self._share_urls(name, spec)
-            elif spec.url and not answers(spec):
-                raise TargetError(f"nothing answers at {facts.redact_text(spec.url)}", where=f"targets.{name}", mend="start it, or give `start`")
-            about["url"] = facts.redact_text(spec.url) if spec.url else None
+            self._start_target(name)
+
+    def _start_target(self, name: str) -> None:
+        """Start a target, or see that it is there; before it, the one whose URL it uses as {name.url}."""
+        if name in self.manifest["targets"]:
+            return
+        via = [other for other in self.targets if f"{{{other}.url}}" in f"{self.targets[name].url}{dict(self.targets[name].env)}"]
+        for other in via:
+            self._start_target(other)
+        spec = self.targets[name]
+        about: dict[str, Any] = {"kind": spec.kind, "via": via}
+        self._bring_up(name, spec, about)
+
+    def _bring_up(self, name: str, spec: Target, about: dict[str, Any]) -> None:
+        if spec.start:
+            target = StartedTarget(name, spec, log=self.dir.path / "logs" / f"{name}.log", folder=self.suite.folder)
+            self.started[name] = target
             self.manifest["targets"][name] = about
-            self.sampler.watch("target", name, [*about.get("pids", []), *spec.pids])
-            self.dir.save()
+            target.wait_ready()
+            self.targets[name] = spec = target.spec
+            about["pids"] = target.pids
+            self._share_urls(name, spec)
+        elif spec.url and not answers(spec):
+            raise TargetError(f"nothing answers at {facts.redact_text(spec.url)}", where=f"targets.{name}", mend="start it, or give `start`")
+        about["url"] = facts.redact_text(spec.url) if spec.url else None
+        self.manifest["targets"][name] = about
+        self.sampler.watch("target", name, [*about.get("pids", []), *spec.pids])
+        self.dir.save()
 
     def _share_urls(self, name: str, spec: Target) -> None:
         """{name.url} in another target's url or environment is the url of this one, its port known by now."""
@@ -226,7 +236,7 @@ class _Session:
             self._heard(entry, workers, message, bar)
             if entry["start_ns"] is None:
                 continue
-            dead = [name for name in targets_of(scenario) if name in self.started and not self.started[name].alive]
+            dead = [name for name, target in self.started.items() if not target.alive]
             answered, lost = workers.rows - workers.lost, workers.lost
             if (answered, lost) != seen:
                 lost_since = (lost_since or time.monotonic()) if answered == seen[0] and lost > seen[1] else None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 TIMED: Final = "(ok or error in ('timeout', 'unsent', 'aborted'))"
 DUE: Final = "coalesce(scheduled_ns, start_ns)"
-BUCKET_NS: Final = 500_000_000
+BUCKET_NS: Final = 250_000_000
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -132,17 +132,17 @@ def measured_seconds(run: Run, scenario: str, stage: int | None = None) -> float
 
 
 def memory_series(run: Run, scenario: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Memory of the target's processes together while a scenario ran: seconds since its start, RSS in bytes, every 0.5 s."""
+    """Memory of the target's processes together while a scenario ran: seconds since its start, RSS in bytes, every 0.25 s."""
     rows = run.query(
         "with each as (select t_ns // ? as bucket, pid, avg(rss_bytes) as rss from resources where role = 'target' and name in "
         "(select unnest(?)) and t_ns between ? and ? group by all) select bucket, sum(rss), count(*) from each group by bucket order by bucket",
-        [BUCKET_NS, _targets(run, scenario), *_span(run, scenario)],
+        [BUCKET_NS, sampled_names(run, scenario), *span(run, scenario)],
     ).fetchnumpy()  # fmt: skip
     bucket, rss, processes = (np.asarray(column) for column in rows.values())
     whole = processes == np.max(processes, initial=0) if len(processes) else np.zeros(0, bool)
     # A bucket in which some process was not sampled (the first and last ones) would look like a drop.
     kept = whole if whole.sum() >= len(whole) / 2 else np.ones(len(bucket), bool)
-    return (bucket[kept] * BUCKET_NS - _span(run, scenario)[0]) / 1e9, rss[kept].astype(float)
+    return (bucket[kept] * BUCKET_NS - span(run, scenario)[0]) / 1e9, rss[kept].astype(float)
 
 
 def memory_figures(run: Run, scenario: str) -> dict[str, float] | None:
@@ -153,11 +153,11 @@ def memory_figures(run: Run, scenario: str) -> dict[str, float] | None:
 
 def cpu_cores(run: Run, scenario: str, role: str) -> float | None:
     """CPU that the processes of a role used while the scenario ran, in cores; None where it was not sampled."""
-    names = _targets(run, scenario) if role == "target" else [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
+    names = sampled_names(run, scenario) if role == "target" else [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
     row = run.query(
         "with each as (select pid, max(cpu_ns) - min(cpu_ns) as cpu, max(t_ns) - min(t_ns) as t from resources "
         "where role = ? and name in (select unnest(?)) and t_ns between ? and ? group by pid) select sum(cpu), max(t) from each",
-        [role, names, *_span(run, scenario)],
+        [role, names, *span(run, scenario)],
     ).fetchone()
     cpu, t = row or (None, None)
     return float(cpu) / float(t) if cpu is not None and t else None
@@ -177,16 +177,18 @@ def generator_figures(run: Run, scenario: str) -> dict[str, Any]:
     }
 
 
-def _span(run: Run, scenario: str) -> tuple[int, int]:
+def span(run: Run, scenario: str) -> tuple[int, int]:
     entry = run.scenario(scenario)
     windows = measured_windows(run, scenario)
     start = windows[0][0] if windows else entry["start_ns"] or 0
     return start, max((stop for _, stop in windows), default=entry["stop_ns"] or 2**62)
 
 
-def _targets(run: Run, scenario: str) -> list[str]:
+def sampled_names(run: Run, scenario: str) -> list[str]:
+    """Names under which the scenario's targets are sampled: their own, and those of the targets they are reached by."""
     spec = run.spec(scenario)
-    return list({str(op.get("target") or spec.get("target")) for op in spec["operations"]})
+    names = {str(op.get("target") or spec.get("target")) for op in spec["operations"]}
+    return sorted(names | {via for name in names for via in run.manifest["targets"].get(name, {}).get("via", ())})
 
 
 def _where(scenario: str, operation: str | None) -> tuple[str, list[Any]]:

@@ -113,8 +113,9 @@ def _default_stage_models(table: dict[str, Any]) -> None:
     """A stage need not name its model: concurrency makes it closed, from and to a ramp, a rate constant."""
     scenarios = table.get("scenarios")
     for scenario in scenarios if isinstance(scenarios, list) else []:
-        load = scenario.get("load") if isinstance(scenario, dict) else None
-        stages = load.get("stages") if isinstance(load, dict) else None
-        for stage in stages if isinstance(stages, list) else []:
-            if isinstance(stage, dict):
-                stage.setdefault("model", "closed" if "concurrency" in stage else "ramp" if "to" in stage else "constant")
+        for key in ("load", "quick"):
+            load = scenario.get(key) if isinstance(scenario, dict) else None
+            stages = load.get("stages") if isinstance(load, dict) else None
+            for stage in stages if isinstance(stages, list) else []:
+                if isinstance(stage, dict):
+                    stage.setdefault("model", "closed" if "concurrency" in stage else "ramp" if "to" in stage else "constant")

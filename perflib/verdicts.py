@@ -91,6 +91,8 @@ def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
     good, bad = _sides(objective, interval)
     if good or bad:
         return Verdict(scenario, objective, interval, "pass" if good else "fail")
+    if objective.metric.startswith("memory"):
+        return Verdict(scenario, objective, interval, "inconclusive", None, "too few samples of the memory to tell; run it longer")
     more = stats.needed_samples(interval, objective.limit)
     reason = f"the interval holds the limit; about {more:,} more requests would tell" if more else "the interval holds the limit"
     return Verdict(scenario, objective, interval, "inconclusive", more, reason)

@@ -1,4 +1,7 @@
-"""A sync and an async client that make the same request: what `async_throughput` compares. Base URL: PERFLIB_REFERENCE_URL."""
+"""Small clients of the reference service, for callable targets: the same request sync and async, and a workflow over MCP.
+
+The base URL comes from the environment variable PERFLIB_REFERENCE_URL.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,36 @@ async def validate_async(path: str) -> dict[str, Any]:
     if b" 200 " not in head.partition(b"\r\n")[0]:
         raise ConnectionError(head.partition(b"\r\n")[0].decode())
     return json.loads(answer)  # type: ignore[no-any-return]
+
+
+def mcp_workflow(path: str) -> dict[str, Any]:
+    """Validate, approve and enhance a document by three MCP calls. Raises ConnectionError where one is refused."""
+    number = _mcp_call("validate_file", {"path": path})["id"]
+    _mcp_call("approve", {"validation_id": number})
+    return _mcp_call("enhance", {"validation_ids": [number]})
+
+
+def _mcp_call(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    if not hasattr(_thread, "mcp"):
+        _thread.mcp, _thread.session = http.client.HTTPConnection(*_address(), timeout=30), None
+        about = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "workflow", "version": "1"}}
+        _mcp_post({"id": 0, "method": "initialize", "params": about})
+        _mcp_post({"method": "notifications/initialized"})
+    result = _mcp_post({"id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})["result"]
+    if result.get("isError"):
+        raise ConnectionError(result["content"][0]["text"])
+    return json.loads(result["content"][0]["text"])  # type: ignore[no-any-return]
+
+
+def _mcp_post(message: dict[str, Any]) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    if _thread.session:
+        headers |= {"Mcp-Session-Id": _thread.session, "MCP-Protocol-Version": "2025-11-25"}
+    _thread.mcp.request("POST", "/mcp", body=json.dumps({"jsonrpc": "2.0", **message}), headers=headers)
+    answer = _thread.mcp.getresponse()
+    body = answer.read()
+    _thread.session = _thread.session or answer.getheader("Mcp-Session-Id")
+    return json.loads(body) if body else {}
 
 
 def _address() -> tuple[str, int]:

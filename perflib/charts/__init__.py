@@ -1,0 +1,10 @@
+"""One function per figure. Each takes a Run and a scenario's name, and returns a matplotlib Figure whose title says what it shows.
+
+perflib.charts.latency_percentiles(run, "api_response_times")
+perflib.charts.response_over_time(run, "api_response_times", operation="list")
+"""
+
+from perflib.charts.distributions import latency_percentiles, paired_differences
+from perflib.charts.timelines import cpu, errors_over_time, inflight, memory, response_over_time, throughput
+
+__all__ = ["cpu", "errors_over_time", "inflight", "latency_percentiles", "memory", "paired_differences", "response_over_time", "throughput"]

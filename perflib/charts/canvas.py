@@ -1,0 +1,116 @@
+"""What all charts share: the style, colours of operations, time bins, how numbers are written."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, ParamSpec
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from perflib.runs import Run
+
+P = ParamSpec("P")
+STYLE: Final = str(Path(__file__).parents[1] / "templates" / "perflib.mplstyle")
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LIMIT, MUTED, SHADE = "#B00020", "#777777", "#999999"
+BINS: Final = 120
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in our style, whatever the caller's own is."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(fname=STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def canvas(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """A figure with one set of axes. Its label is its message, which becomes the picture's alternative text."""
+    figure = Figure()
+    axes = figure.add_subplot()
+    name(figure, axes, title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    return figure, axes
+
+
+def name(figure: Figure, axes: Axes, title: str) -> None:
+    axes.set_title(plain(title), wrap=True)
+    figure.set_label(title)
+
+
+def nothing(title: str, why: str) -> Figure:
+    """A chart that has nothing to draw says why."""
+    figure, axes = canvas(title, "", "")
+    axes.axis("off")
+    axes.text(0.5, 0.5, plain(why), ha="center", va="center", color=MUTED, transform=axes.transAxes)
+    figure.set_label(f"{title}: {why}")
+    figure.set_size_inches(5.6, 1.4)
+    return figure
+
+
+def plain(text: str) -> str:
+    """Text that matplotlib does not take for mathematics."""
+    return text.replace("$", r"\$")
+
+
+def colour(run: Run, scenario: str, operation: str) -> str:
+    """The same colour for the same operation in every chart of a scenario."""
+    names = [op["name"] for op in run.spec(scenario)["operations"]]
+    return COLOURS[names.index(operation) % len(COLOURS)] if operation in names else COLOURS[0]
+
+
+def ms(value: float) -> str:
+    """A time in ms, three significant digits: 0.123, 1.23, 123, 1,230."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+@dataclass(frozen=True)
+class Window:
+    """The time that a scenario's charts show: from its start, in equal bins."""
+
+    start_ns: int
+    seconds: float
+    bin_ns: int
+
+    @property
+    def bin_s(self) -> float:
+        return self.bin_ns / 1e9
+
+
+def window(run: Run, scenario: str) -> Window | None:
+    """All of a scenario's time, warm-up included; None where it has no rows."""
+    first, last = run.query("select min(coalesce(scheduled_ns, start_ns)), max(end_ns) from rows where scenario = ?", [scenario]).fetchone() or (None, None)
+    if first is None:
+        return None
+    start = run.scenario(scenario)["start_ns"] or first
+    seconds = max((last - start) / 1e9, 1e-3)
+    return Window(start, seconds, max(int(seconds / BINS * 1e9), 1_000_000))
+
+
+def shade_warmup(axes: Axes, run: Run, scenario: str, at: Window) -> None:
+    """Grey where it is not measured, lines where something happened."""
+    measured = run.query("select min(coalesce(scheduled_ns, start_ns)) from measured where scenario = ?", [scenario]).fetchone()
+    until = ((measured or (None,))[0] or at.start_ns) - at.start_ns
+    if until / 1e9 > 0.02 * at.seconds:
+        axes.axvspan(0, until / 1e9, color=SHADE, alpha=0.18, lw=0)
+        axes.text(until / 2e9, 0.97, "warm-up", ha="center", va="top", fontsize=7, color=MUTED, transform=axes.get_xaxis_transform())
+    for event in run.manifest["events"]:
+        t_s = (event["t_ns"] - at.start_ns) / 1e9
+        if 0 <= t_s <= at.seconds:
+            axes.axvline(t_s, color=LIMIT, lw=1, ls=":")
+            axes.text(t_s, 0.9, f" {event['kind']}", fontsize=7, color=LIMIT, transform=axes.get_xaxis_transform())
+    axes.set_xlim(0, at.seconds)
+
+
+def rows_as_dict(run: Run, query: str, values: list[Any]) -> dict[str, Any]:
+    """A query's columns as arrays."""
+    return dict(run.query(query, values).fetchnumpy())

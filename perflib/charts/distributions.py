@@ -1,0 +1,112 @@
+"""How times are distributed: the percentile curve, and differences of pairs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from perflib.charts.canvas import COLOURS, LIMIT, canvas, colour, ms, name, nothing, plain, styled
+from perflib.figures import TIMED
+from perflib.objectives import Objective
+from perflib.runs import Run
+
+_TICKS: Final = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
+
+
+@styled
+def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -> Figure:
+    """Response time at each percentile, the tail stretched out; service time dashed; limits drawn in."""
+    names = [operation] if operation else [str(op["name"]) for op in run.spec(scenario)["operations"]]
+    curves = {each: _curve(run, scenario, each, "response_ns") for each in names}
+    curves = {each: curve for each, curve in curves.items() if curve is not None}
+    if not curves:
+        return nothing("Response time by percentile", "no request was answered")
+    figure, axes = canvas("", "percentile", "time, ms (log)")
+    deepest = 0.9
+    for each, curve in curves.items():
+        shares, times = curve
+        deepest = max(deepest, float(shares[-1]))
+        shade = colour(run, scenario, each)
+        axes.plot(_stretch(shares), times, color=shade, label=plain(each if len(each) <= 24 else each[:23] + "…"))
+        service = _curve(run, scenario, each, "service_ns")
+        if service is not None and not np.allclose(service[1], times, rtol=0.02):
+            axes.plot(_stretch(service[0]), service[1], color=shade, ls="--", lw=1, label=plain(f"{each[:20]}, service"))
+    _limits(axes, run, scenario, operation)
+    ticks = [q for q in _TICKS if q <= deepest + 1e-12]
+    axes.set_xticks([float(_stretch(np.array([q]))[0]) for q in ticks], [f"{q * 100:g}" for q in ticks])
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(lambda value, _: "")
+    axes.legend(loc="upper left", ncols=1 if len(curves) < 4 else 2)
+    name(figure, axes, _finding(run, scenario, operation))
+    return figure
+
+
+@styled
+def paired_differences(run: Run, scenario: str, objective: str | None = None) -> Figure:
+    """Differences of pairs of an interleaved scenario, with their median, its interval, and the limit."""
+    from perflib.verdicts import judge, paired
+
+    spec = run.spec(scenario)
+    texts = [objective] if objective else [text for text in spec.get("objectives", ()) if "median difference" in text]
+    if not texts:
+        return nothing("Paired differences", "no objective compares two operations")
+    asked = Objective.parse(texts[0])
+    a, b = paired(run, scenario, asked)
+    if not len(a):
+        return nothing("Paired differences", "no round in which both succeeded")
+    verdict, difference = judge(run, scenario, asked), (a - b) / 1e6
+    low, high = np.quantile(difference, [0.005, 0.995])
+    first, second = asked.versus or ("", "")
+    figure, axes = canvas("", f"{first} − {second}, ms", "pairs")
+    axes.hist(np.clip(difference, low, high), bins=60, color=COLOURS[0], alpha=0.75)
+    axes.axvspan(verdict.interval.low, verdict.interval.high, color=COLOURS[4], alpha=0.6, lw=0)
+    axes.axvline(verdict.interval.estimate, color=COLOURS[6], lw=1.2)
+    if asked.limit is not None:
+        axes.axvline(asked.limit, color=LIMIT, ls="--")
+        axes.text(asked.limit, 0.95, " limit", color=LIMIT, fontsize=7.5, transform=axes.get_xaxis_transform())
+    interval = verdict.interval
+    name(figure, axes, f"{first} takes {ms(interval.estimate)} ms longer than {second} [{ms(interval.low)}, {ms(interval.high)}], {len(a):,} pairs")
+    return figure
+
+
+def _curve(run: Run, scenario: str, operation: str, column: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """(shares, times in ms) down to the last percentile that the number of rows can show."""
+    where = f"scenario = ? and operation = ? and {TIMED}"
+    (count,) = run.query(f"select count(*) from measured where {where}", [scenario, operation]).fetchone() or (0,)
+    if not count:
+        return None
+    deepest = max(1.0, np.log10(count))
+    shares = 1 - 10 ** -np.linspace(0, deepest, 80)[1:]
+    listed = ", ".join(f"{q:.9f}" for q in shares)
+    (times,) = run.query(f"select quantile_cont({column}, [{listed}]) from measured where {where}", [scenario, operation]).fetchone() or ([],)
+    return shares, np.maximum(np.array(times) / 1e6, 1e-4)
+
+
+def _stretch(shares: NDArray[Any]) -> NDArray[Any]:
+    """50 % at 0.3, 90 % at 1, 99 % at 2: each nine as wide as the last."""
+    return -np.log10(1 - shares)
+
+
+def _limits(axes: Axes, run: Run, scenario: str, operation: str | None) -> None:
+    for text in run.spec(scenario).get("objectives", ()):
+        objective = Objective.parse(text)
+        if objective.metric in ("response", "service") and objective.limit and operation in (None, objective.operation, None):
+            axes.axhline(objective.limit, color=LIMIT, ls="--", lw=1)
+            axes.text(0.995, objective.limit, plain(f"{objective.name} limit {ms(objective.limit)} ms "), color=LIMIT, fontsize=7, ha="right", va="bottom",
+                      transform=axes.get_yaxis_transform())  # fmt: skip
+            if objective.q:
+                axes.plot(_stretch(np.array([objective.q])), [objective.limit], marker="v", color=LIMIT, ms=5, ls="")
+
+
+def _finding(run: Run, scenario: str, operation: str | None) -> str:
+    where, values = ("scenario = ?", [scenario]) if operation is None else ("scenario = ? and operation = ?", [scenario, operation])
+    row = run.query(f"select quantile_cont(response_ns, [0.5, 0.99]), count(*) from measured where {TIMED} and {where}", values).fetchone()
+    at, count = row or ([0, 0], 0)
+    return f"Half within {ms(at[0] / 1e6)} ms, 99 % within {ms(at[1] / 1e6)} ms ({count:,} requests)"
+
+

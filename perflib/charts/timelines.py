@@ -1,0 +1,196 @@
+"""What happened when: response time, throughput, requests in flight, errors, memory and CPU over a scenario's time."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from perflib.charts.canvas import COLOURS, LIMIT, canvas, ms, name, nothing, plain, rows_as_dict, shade_warmup, styled, window
+from perflib.figures import DUE, TIMED, memory_series, sampled_names, span
+from perflib.objectives import Objective
+from perflib.runs import Run
+
+_TIME = "time since the scenario's start, s"
+
+
+@styled
+def response_over_time(run: Run, scenario: str, operation: str | None = None) -> Figure:
+    """How many requests took how long, when they were due: density, with the median and the 99th percentile."""
+    at = window(run, scenario)
+    where, values = (f"scenario = ? and {TIMED}", [scenario]) if operation is None else (f"scenario = ? and operation = ? and {TIMED}", [scenario, operation])
+    cells = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, floor(log10(greatest(response_ns, 100) / 1e6) * 16) as y, count(*) as n "
+                         f"from rows where {where} group by all", [at.start_ns if at else 0, at.bin_ns if at else 1, *values])  # fmt: skip
+    if at is None or not len(cells["x"]):
+        return nothing("Response time over time", "no request was answered")
+    figure, axes = canvas("", _TIME, "response time, ms (log)")
+    x, y, n = (np.asarray(cells[key]).astype(int) for key in ("x", "y", "n"))
+    grid = np.full((y.max() - y.min() + 1, x.max() + 1), np.nan)
+    grid[y - y.min(), x] = n
+    columns = np.arange(x.max() + 2) * at.bin_s
+    levels = 10 ** (np.arange(y.min(), y.max() + 2) / 16)
+    mesh = axes.pcolormesh(columns, levels, grid, cmap="Blues", norm=LogNorm(0.5, max(2, int(n.max()))), rasterized=True)
+    bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30)
+    bar.set_label("requests", fontsize=7.5)
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    bar.ax.yaxis.set_minor_formatter(lambda value, _: "")
+    lines = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, quantile_cont(response_ns, 0.5) as p50, quantile_cont(response_ns, 0.99) as p99 "
+                         f"from rows where {where} group by x order by x", [at.start_ns, at.bin_ns * 2, *values])  # fmt: skip
+    middle = (np.asarray(lines["x"]) + 0.5) * at.bin_s * 2
+    axes.plot(middle, np.asarray(lines["p99"]) / 1e6, color=COLOURS[1], lw=1.1, label="p99")
+    axes.plot(middle, np.asarray(lines["p50"]) / 1e6, color=COLOURS[6], lw=1.1, label="median")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(lambda value, _: "")
+    shade_warmup(axes, run, scenario, at)
+    axes.legend(loc="upper right", ncols=2)
+    name(figure, axes, _slowest_moment(np.asarray(lines["p99"]) / 1e6, middle))
+    return figure
+
+
+def _slowest_moment(p99_ms: np.ndarray, t_s: np.ndarray) -> str:  # type: ignore[type-arg]
+    worst, usual = int(np.argmax(p99_ms)), float(np.median(p99_ms))
+    if len(p99_ms) > 4 and p99_ms[worst] > 4 * usual:
+        return f"p99 usually {ms(usual)} ms; slowest around {t_s[worst]:.1f} s, at {ms(float(p99_ms[worst]))} ms"
+    return f"p99 between {ms(float(p99_ms.min()))} and {ms(float(p99_ms[worst]))} ms all the time"
+
+
+@styled
+def throughput(run: Run, scenario: str) -> Figure:
+    """Good answers per second, and what was offered where a schedule offers."""
+    at = window(run, scenario)
+    if at is None:
+        return nothing("Throughput", "no request was made")
+    bin_ns = max(at.bin_ns * 3, 250_000_000 if at.seconds > 5 else 50_000_000)
+    count = int(at.seconds * 1e9 // bin_ns)
+    if count < 2:
+        return nothing("Throughput", f"the load took only {at.seconds:.2g} s")
+    done = rows_as_dict(run, "select (end_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and ok group by x", [at.start_ns, bin_ns, scenario])
+    due = rows_as_dict(run, "select (scheduled_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and scheduled_ns is not null group by x",
+                       [at.start_ns, bin_ns, scenario])  # fmt: skip
+    achieved, offered = (_spread(cells, count) / (bin_ns / 1e9) for cells in (done, due))
+    t_s = (np.arange(count) + 0.5) * bin_ns / 1e9
+    figure, axes = canvas("", _TIME, "requests per second")
+    axes.step(t_s, achieved, where="mid", color=COLOURS[0], label="achieved (good answers)")
+    median = float(np.median(achieved))
+    if offered.any():
+        axes.step(t_s, offered, where="mid", color=COLOURS[4], ls="--", label="offered")
+        name(figure, axes, f"{achieved.sum() / max(offered.sum(), 1):.1%} of the offered load was answered well, {median:,.4g} /s")
+    else:
+        name(figure, axes, f"{median:,.4g} good answers a second")
+    axes.set_ylim(0, max(float(achieved.max()), float(offered.max())) * 1.18 or 1)
+    shade_warmup(axes, run, scenario, at)
+    axes.legend(loc="lower right", ncols=2)
+    return figure
+
+
+@styled
+def inflight(run: Run, scenario: str) -> Figure:
+    """Requests in flight when one was sent: the most and the mean of each moment."""
+    at = window(run, scenario)
+    if at is None:
+        return nothing("Requests in flight", "no request was made")
+    cells = rows_as_dict(run, "select greatest((start_ns - ?) // ?, 0) as x, max(inflight) as most, avg(inflight) as mean from rows where scenario = ? group by x order by x",
+                         [at.start_ns, at.bin_ns, scenario])  # fmt: skip
+    figure, axes = canvas("", _TIME, "requests in flight")
+    t_s = (np.asarray(cells["x"]) + 0.5) * at.bin_s
+    axes.fill_between(t_s, 0, np.asarray(cells["most"]), step="mid", color=COLOURS[5], alpha=0.35, label="most", lw=0)
+    axes.step(t_s, np.asarray(cells["mean"]), where="mid", color=COLOURS[0], label="mean")
+    highest = int(np.max(cells["most"]))
+    axes.set_ylim(0, highest * 1.18 + 0.5)
+    shade_warmup(axes, run, scenario, at)
+    axes.legend(loc="lower right", ncols=2)
+    name(figure, axes, f"Up to {highest:,} requests in flight at once")
+    return figure
+
+
+@styled
+def errors_over_time(run: Run, scenario: str) -> Figure:
+    """Failed requests by class, when they ended."""
+    at = window(run, scenario)
+    (count,) = run.query("select count(*) from rows where scenario = ?", [scenario]).fetchone() or (0,)
+    cells = rows_as_dict(run, "select error, greatest((end_ns - ?) // ?, 0) as x, count(*) as n from rows where scenario = ? and not ok group by all",
+                         [at.start_ns if at else 0, at.bin_ns * 2 if at else 1, scenario])  # fmt: skip
+    if at is None or not len(cells["x"]):
+        return nothing("Errors", f"no errors in {count:,} requests")
+    figure, axes = canvas("", _TIME, "errors per second")
+    bins = int(np.max(cells["x"])) + 1
+    bottom, width = np.zeros(bins), at.bin_s * 2
+    classes = sorted(set(cells["error"]), key=lambda c: -int(np.sum(cells["n"][cells["error"] == c])))
+    for index, error in enumerate(classes):
+        chosen = cells["error"] == error
+        heights = np.zeros(bins)
+        heights[np.asarray(cells["x"][chosen]).astype(int)] = cells["n"][chosen] / width
+        label = plain(error if len(error) <= 28 else error[:27] + "…")
+        axes.bar((np.arange(bins) + 0.5) * width, heights, width, bottom=bottom, color=COLOURS[(index + 1) % len(COLOURS)], label=label)
+        bottom += heights
+    shade_warmup(axes, run, scenario, at)
+    axes.legend(loc="upper right")
+    total = int(np.sum(cells["n"]))
+    name(figure, axes, f"{total:,} of {count:,} requests failed, most by {classes[0][:40]}")
+    return figure
+
+
+@styled
+def memory(run: Run, scenario: str) -> Figure:
+    """Memory of the target's processes together: resident set every half second, unique set where it was sampled."""
+    t_s, rss = memory_series(run, scenario)
+    if len(t_s) < 2:
+        return nothing("Memory of the target", "the target's processes were not sampled (no `start`, no `pids`)")
+    start, stop = span(run, scenario)
+    uss = rows_as_dict(run, "select t_ns // 1000000000 as x, sum(uss_bytes) as uss from resources where role = 'target' and uss_bytes is not null "
+                       "and name in (select unnest(?)) and t_ns between ? and ? group by x order by x", [sampled_names(run, scenario), start, stop])  # fmt: skip
+    figure, axes = canvas("", "time since the measured part's start, s", "memory, MB")
+    axes.plot(t_s, rss / 1e6, color=COLOURS[0], label="resident set (RSS)")
+    if len(uss["x"]):
+        axes.plot(np.asarray(uss["x"]) - start / 1e9, np.asarray(uss["uss"]) / 1e6, color=COLOURS[1], marker=".", ls="", ms=4, label="unique set (USS)")
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(0, low - 0.1 * high), high * 1.12)
+    axes.set_xlim(left=0)
+    axes.legend(loc="lower right", ncols=2)
+    name(figure, axes, f"{rss[0] / 1e6:,.0f} MB at the start, {rss[-1] / 1e6:,.0f} MB at the end, {rss.max() / 1e6:,.0f} MB at most")
+    for text in run.spec(scenario).get("objectives", ()):
+        objective = Objective.parse(text)
+        if objective.metric == "memory growth" and objective.limit and rss[0] / 1e6 + objective.limit < high * 1.6:
+            axes.axhline(rss[0] / 1e6 + objective.limit, color=LIMIT, ls="--", lw=1)
+            axes.set_ylim(top=(rss[0] / 1e6 + objective.limit) * 1.08)
+            axes.text(0.99, rss[0] / 1e6 + objective.limit, f"start + {objective.limit:g} MB ", color=LIMIT, fontsize=7, ha="right", va="bottom",
+                      transform=axes.get_yaxis_transform())  # fmt: skip
+    return figure
+
+
+@styled
+def cpu(run: Run, scenario: str) -> Figure:
+    """CPU of the target and of the load generator, in cores."""
+    start, stop = span(run, scenario)
+    workers = [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
+    figure, axes = canvas("", "time since the measured part's start, s", "CPU, cores")
+    means = {}
+    for role, names, shade in (("target", sampled_names(run, scenario), COLOURS[0]), ("generator", workers, COLOURS[1])):
+        cells = rows_as_dict(run, "with each as (select t_ns // ? as x, pid, max(cpu_ns) as cpu from resources where role = ? and name in "
+                             "(select unnest(?)) and t_ns between ? and ? group by all) select x, sum(cpu) as cpu, count(*) as pids from each group by x order by x",
+                             [500_000_000, role, names, start, stop])  # fmt: skip
+        x, used, pids = (np.asarray(cells[key], float) for key in ("x", "cpu", "pids"))
+        if len(x) < 3:
+            continue
+        whole = pids == pids.max()
+        x, used = x[whole], used[whole]
+        cores = np.diff(used) / np.diff(x) / 500_000_000
+        axes.step(x[1:] * 0.5 - start / 1e9, cores, where="pre", color=shade, label=role)
+        means[role] = float((used[-1] - used[0]) / ((x[-1] - x[0]) * 500_000_000)) if len(x) > 1 else 0.0
+    if not means:
+        return nothing("CPU", "too short to be sampled")
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.legend(loc="lower right", ncols=2)
+    name(figure, axes, ", ".join(f"{role} used {mean:.2f} cores" for role, mean in means.items()))
+    return figure
+
+
+def _spread(cells: dict[str, np.ndarray], count: int) -> np.ndarray:  # type: ignore[type-arg]
+    """Counts by bin as an array over all bins."""
+    found = np.zeros(count)
+    x = np.asarray(cells["x"]).astype(int)
+    inside = (x >= 0) & (x < count)
+    np.add.at(found, x[inside], np.asarray(cells["n"])[inside])
+    return found
