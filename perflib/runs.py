@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DATA: Final = Path("data")
 FINAL: Final = ("complete", "interrupted", "invalid")
 DEFAULT_CUT_SHARE, DEFAULT_CUT_S = 0.05, 2.0
+IN_MEMORY_ROWS: Final = 1_000_000
 
 
 class RunDir:
@@ -133,17 +134,23 @@ class Run:
 
     def verdicts(self) -> list[Verdict]:
         """One per objective, in the suite's order."""
+        return list(self._verdicts)
+
+    @cached_property
+    def _verdicts(self) -> list[Verdict]:
         from perflib.verdicts import verdicts
 
         return verdicts(self)
 
-    @cached_property
+    @property
     def corrupt(self) -> list[str]:
         """Part files that cannot be read; they are left out of every figure."""
-        return [str(p.relative_to(self.path)) for kind in ("rows", "resources", "spans") for p in self._files(kind) if not _readable(p)]
+        return [str(path.relative_to(self.path)) for path, rows in self._parts if rows is None]
 
-    def _files(self, kind: str) -> list[Path]:
-        return sorted((self.path / kind).glob("part-*.parquet"))
+    @cached_property
+    def _parts(self) -> list[tuple[Path, int | None]]:
+        """Every part file with how many rows it has, None for one that cannot be read."""
+        return [(path, _row_count(path)) for kind in ("rows", "resources", "spans") for path in sorted((self.path / kind).glob("part-*.parquet"))]
 
     def _alive(self) -> bool:
         import psutil
@@ -173,7 +180,10 @@ class Run:
 
         database = duckdb.connect()
         for kind, columns in (("rows", schema.ROWS), ("resources", schema.RESOURCES), ("spans", schema.SPANS)):
-            files = [str(p) for p in self._files(kind) if str(p.relative_to(self.path)) not in self.corrupt]
+            found = [(str(path), rows) for path, rows in self._parts if path.parent.name == kind and rows is not None]
+            files = [path for path, _ in found]
+            # Few rows in many small parts are read once; many rows stay on disk.
+            made = "table" if sum(rows for _, rows in found) <= IN_MEMORY_ROWS else "view"
             if files:
                 listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
                 source = f"read_parquet([{listed}])"
@@ -182,7 +192,7 @@ class Run:
                 database.register(f"empty_{kind}", empty)
                 source = f"empty_{kind}"
             extra = ", end_ns - start_ns as service_ns, end_ns - coalesce(scheduled_ns, start_ns) as response_ns" if kind == "rows" else ""
-            database.execute(f"create view {kind} as select *{extra} from {source}")
+            database.execute(f"create {made} {kind} as select *{extra} from {source}")
         database.execute("create table cuts (scenario varchar, cut_ns bigint)")
         if cuts := self.cuts:
             database.executemany("insert into cuts values (?, ?)", cuts)
@@ -225,12 +235,12 @@ def remove_run(which: str, data: str | Path = DATA) -> Run:
     return run
 
 
-def _readable(path: Path) -> bool:
+def _row_count(path: Path) -> int | None:
+    """Rows of a part file, None where it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        pq.read_metadata(path)
+        return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException):
-        return False
-    return True
+        return None

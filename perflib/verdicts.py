@@ -1,8 +1,8 @@
 """Objectives → pass, fail or inconclusive, each from an interval.
 
 Pass: the whole 95 % interval is on the good side of the limit. Fail: wholly on the bad side. Else inconclusive, with how many
-more requests it would take. "not above" asks whether a trend is there: it fails when the interval lies wholly above the
-limit, and passes when it does not and the trend that is still possible would not matter (MATERIAL).
+more requests it would take. "not above" asks whether a trend is there: it fails when the interval lies wholly above the limit
+and the change is one that matters (MATERIAL), passes when no trend is seen and none that matters is still possible.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Verdict:
         limit, estimate = self.objective.limit, self.interval.estimate
         if not limit or not math.isfinite(estimate):
             return None
-        return (limit - estimate) / abs(limit) * (1 if self.objective.wants_less else -1)
+        return ((limit - estimate) if self.objective.wants_less else (estimate - limit)) / abs(limit)
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of summary.json; infinite bounds become null."""
@@ -110,11 +110,15 @@ def _sides(objective: Objective, interval: Interval) -> tuple[bool, bool]:
 
 
 def _trend_verdict(run: Run, scenario: str, objective: Objective, interval: Interval) -> Verdict:
-    limit = objective.limit or 0.0
-    if interval.low > limit:
+    limit, material = objective.limit or 0.0, MATERIAL[objective.metric]
+    # A slope is judged by what it makes over the scenario; a drift is given so already.
+    spans = measured_seconds(run, scenario) / 60 if objective.metric == "memory slope" else 1.0
+    change, most = (interval.estimate - limit) * spans, (interval.high - limit) * spans
+    if interval.low > limit and change > material:
         return Verdict(scenario, objective, interval, "fail", None, "the trend is above the limit")
-    minutes = measured_seconds(run, scenario) / 60 if objective.metric == "memory slope" else 1.0
-    if (interval.high - limit) * minutes <= MATERIAL[objective.metric]:
+    if interval.low > limit:
+        return Verdict(scenario, objective, interval, "inconclusive", None, "a slight trend: it may level off; run it longer to tell")
+    if most <= material:
         return Verdict(scenario, objective, interval, "pass", None, "no trend, and none that would matter is possible")
     return Verdict(scenario, objective, interval, "inconclusive", None, "too short or too noisy to rule a trend out; run it longer")
 

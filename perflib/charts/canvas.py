@@ -43,7 +43,7 @@ def canvas(title: str, x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def name(figure: Figure, axes: Axes, title: str) -> None:
-    axes.set_title(plain(title), wrap=True)
+    axes.set_title(plain(title if len(title) <= 88 else title[:87] + "…"))
     figure.set_label(title)
 
 
@@ -71,6 +71,16 @@ def colour(run: Run, scenario: str, operation: str) -> str:
 def ms(value: float) -> str:
     """A time in ms, three significant digits: 0.123, 1.23, 123, 1,230."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def log_scale(axes: Axes) -> None:
+    """A logarithmic y axis whose ticks are plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,7 @@ def shade_warmup(axes: Axes, run: Run, scenario: str, at: Window) -> None:
     until = ((measured or (None,))[0] or at.start_ns) - at.start_ns
     if until / 1e9 > 0.02 * at.seconds:
         axes.axvspan(0, until / 1e9, color=SHADE, alpha=0.18, lw=0)
-        axes.text(until / 2e9, 0.97, "warm-up", ha="center", va="top", fontsize=7, color=MUTED, transform=axes.get_xaxis_transform())
+        axes.text(0.005 * at.seconds, 0.99, "warm-up", ha="left", va="top", fontsize=7, color=MUTED, transform=axes.get_xaxis_transform())
     for event in run.manifest["events"]:
         t_s = (event["t_ns"] - at.start_ns) / 1e9
         if 0 <= t_s <= at.seconds:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from perflib.charts.canvas import COLOURS, LIMIT, canvas, colour, ms, name, nothing, plain, styled
+from perflib.charts.canvas import COLOURS, LIMIT, canvas, colour, log_scale, ms, name, nothing, plain, styled
 from perflib.figures import TIMED
 from perflib.objectives import Objective
 from perflib.runs import Run
@@ -33,15 +33,13 @@ def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -
         shade = colour(run, scenario, each)
         axes.plot(_stretch(shares), times, color=shade, label=plain(each if len(each) <= 24 else each[:23] + "…"))
         service = _curve(run, scenario, each, "service_ns")
-        if service is not None and not np.allclose(service[1], times, rtol=0.02):
+        if len(curves) < 3 and service is not None and not np.allclose(service[1], times, rtol=0.02):
             axes.plot(_stretch(service[0]), service[1], color=shade, ls="--", lw=1, label=plain(f"{each[:20]}, service"))
     _limits(axes, run, scenario, operation)
     ticks = [q for q in _TICKS if q <= deepest + 1e-12]
     axes.set_xticks([float(_stretch(np.array([q]))[0]) for q in ticks], [f"{q * 100:g}" for q in ticks])
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(lambda value, _: "")
-    axes.legend(loc="upper left", ncols=1 if len(curves) < 4 else 2)
+    log_scale(axes)
+    axes.legend(loc="lower right", ncols=1 if len(curves) < 4 else 2)
     name(figure, axes, _finding(run, scenario, operation))
     return figure
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from perflib.charts.canvas import COLOURS, LIMIT, canvas, ms, name, nothing, plain, rows_as_dict, shade_warmup, styled, window
+from perflib.charts.canvas import COLOURS, LIMIT, canvas, log_scale, ms, name, nothing, plain, rows_as_dict, shade_warmup, styled, window
 from perflib.figures import DUE, TIMED, memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
@@ -39,9 +39,7 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     middle = (np.asarray(lines["x"]) + 0.5) * at.bin_s * 2
     axes.plot(middle, np.asarray(lines["p99"]) / 1e6, color=COLOURS[1], lw=1.1, label="p99")
     axes.plot(middle, np.asarray(lines["p50"]) / 1e6, color=COLOURS[6], lw=1.1, label="median")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(lambda value, _: "")
+    log_scale(axes)
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     name(figure, axes, _slowest_moment(np.asarray(lines["p99"]) / 1e6, middle))

@@ -1,0 +1,43 @@
+# Two commands: `make report` (environment, reference service, acceptance suite, report) and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: report test quick lab clean lint types unit performance environment
+
+report: $(READY)  ## the acceptance suite at full size, and its report
+	$(BIN)/perflib run acceptance || [ $$? -le 3 -a $$? -ne 2 ]
+	$(BIN)/perflib report latest
+
+quick: $(READY)  ## the same, shortened
+	$(BIN)/perflib run acceptance --quick || [ $$? -le 3 -a $$? -ne 2 ]
+	$(BIN)/perflib report latest
+
+test: lint types unit  ## lint, types, tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/python -m pytest
+
+performance: $(READY)  ## the acceptance tests, one per scenario
+	$(BIN)/python -m pytest tests/performance -m performance
+
+lab: $(READY)  ## JupyterLab on the notebooks
+	$(BIN)/perflib lab
+
+environment: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "perflib needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@touch $@
+
+clean:  ## remove the environment, runs and reports
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis data/runs reports/latest reports/2*

@@ -1,0 +1,180 @@
+"""Renders a run: the report notebook by papermill, HTML by nbconvert in this process, Markdown, JUnit and JSON beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree
+
+from perflib.errors import ReportError, SuiteError
+from perflib.runs import Run
+from perflib.verdicts import Verdict, overall
+
+REPORTS: Final = Path("reports")
+MARKDOWN_LIMIT: Final = 60_000
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def report(run: Run, *, baseline: Run | None = None, out: Path | None = None, title: str | None = None) -> Path:
+    """Write report.html, report.md, junit.xml and summary.json; the folder they are in. Raises ReportError.
+
+    Without `out` the folder is reports/<run id>, and reports/latest comes to point to it.
+    """
+    folder = out or REPORTS / run.id
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = {"run": str(run.path.resolve()), "baseline": str(baseline.path.resolve()) if baseline else None, "title": title}
+    notebook = execute("report", parameters, folder / "report.ipynb")
+    figures = run.summary()
+    _write(folder / "report.html", html(notebook, title or f"Performance of {run.manifest['suite']['name']}"))
+    _write(folder / "report.md", markdown(run, figures, title))
+    _write(folder / "junit.xml", junit(run))
+    _write(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
+    if out is None:
+        _point_latest_to(folder)
+    return folder
+
+
+def execute(name: str, parameters: dict[str, Any], output: Path) -> Any:
+    """A notebook with these parameters, executed by papermill. Raises SuiteError for a parameter that it does not declare."""
+    source = notebooks_folder() / f"{name}.ipynb"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import papermill
+
+        for logger in ("papermill", "blib2to3"):
+            logging.getLogger(logger).setLevel(logging.ERROR)
+        known = papermill.inspect_notebook(str(source))
+        unknown = sorted(set(parameters) - set(known))
+        if unknown:
+            raise SuiteError(f"notebook {name} has no parameter {unknown[0]!r}", where=str(source), mend=f"known: {', '.join(known)}")
+        try:
+            return papermill.execute_notebook(
+                str(source), str(output), parameters=parameters, kernel_name="python3", progress_bar=False, log_output=False, cwd=str(Path.cwd()),
+                extra_arguments=["--IPKernelApp.log_level=40"],
+            )
+        except papermill.PapermillExecutionError as error:
+            raise ReportError(f"{error.ename}: {error.evalue}", where=f"notebook {name}, cell {error.exec_count}", mend=f"open {output} to see it") from None
+
+
+def html(notebook: Any, title: str) -> str:
+    """The executed notebook as one HTML file that needs no other, code left out."""
+    from nbconvert.exporters import HTMLExporter
+
+    exporter = HTMLExporter(template_name="perflib", extra_template_basedirs=[str(Path(__file__).parent / "templates")])
+    text, _ = exporter.from_notebook_node(notebook, resources={"perflib_title": title})
+    return str(text)
+
+
+def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str:
+    """A pull-request comment: the verdict first, short tables, the rest folded."""
+    from html import unescape
+
+    from perflib.story import SIGNS, sentence
+
+    word = overall(run)
+    lines = [f"## {SIGNS[word]} {_cell(title or run.manifest['suite']['name'])}: {word}", "", _cell(unescape(sentence(run))), ""]
+    judged = [v for v in run.verdicts() if v.judged]
+    for reason in run.manifest["reasons"]:
+        lines += [f"- {_cell(reason)}"]
+    urgent = [v for v in judged if v.verdict != "pass"]
+    if urgent:
+        lines += ["", *_objectives_table(urgent)]
+    lines += ["", f"<details><summary>All {len(judged)} objectives</summary>", "", *_objectives_table(judged), "", "</details>"]
+    lines += ["", "<details><summary>Figures by scenario</summary>", "", "| Scenario | Requests | Errors | /s | p50 ms | p95 ms | p99 ms |", "|---|---|---|---|---|---|---|"]
+    for s in figures["scenarios"]:
+        t = s["response_ms"]
+        numbers = (f"{s['requests']:,}", f"{s['errors']:,}", *map(_short, (s["throughput_per_s"], t["p50"], t["p95"], t["p99"])))
+        lines.append(f"| {_cell(s['name'])} | {' | '.join(numbers)} |")
+    lines += ["", "</details>", "", f"Run `{run.id}` on {_cell(run.manifest['host']['cpu'])}. Repeat: `{_cell(run.manifest['command'])}`", ""]
+    text = "\n".join(lines)
+    return text if len(text) <= MARKDOWN_LIMIT else text[: MARKDOWN_LIMIT - 60].rpartition("\n")[0] + "\n\n… cut; see report.html\n"
+
+
+def junit(run: Run) -> str:
+    """One case per objective: fail is a failure, inconclusive is skipped (neither green nor red), an invalid run an error."""
+    judged = [v for v in run.verdicts() if v.judged]
+    suite = ElementTree.Element("testsuite", name=_text(str(run.manifest["suite"]["name"])), tests=str(len(judged)))
+    counts = {"failures": 0, "skipped": 0, "errors": 0}
+    for v in judged:
+        case = ElementTree.SubElement(suite, "testcase", classname=_text(v.scenario), name=_text(v.objective.text))
+        kind, message = _junit_outcome(run, v)
+        if kind:
+            counts[{"failure": "failures", "error": "errors"}.get(kind, kind)] += 1
+            ElementTree.SubElement(case, kind, message=_text(message))
+    if run.status != "complete" and not judged:
+        counts["errors"] = 1
+        case = ElementTree.SubElement(suite, "testcase", classname="run", name=_text(run.id))
+        ElementTree.SubElement(case, "error", message=_text("; ".join(run.manifest["reasons"]) or run.status))
+        suite.set("tests", "1")
+    for key, value in counts.items():
+        suite.set(key, str(value))
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def notebooks_folder() -> Path:
+    """Where the notebooks are: in the working directory, or beside the package. Raises ReportError."""
+    for folder in (Path.cwd() / "notebooks", Path(__file__).resolve().parents[1] / "notebooks"):
+        if (folder / "report.ipynb").is_file():
+            return folder
+    raise ReportError("the notebooks are not here", where=str(Path.cwd()), mend="run it in a checkout of perflib, or copy its notebooks/ folder")
+
+
+def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
+    from perflib.story import observed
+
+    figure, bounds = observed(v)
+    said = f"observed {figure} [{bounds}], n = {v.interval.n}. {v.reason}".strip()
+    if run.status != "complete":
+        return "error", "; ".join(run.manifest["reasons"]) or run.status
+    return {"pass": ("", ""), "fail": ("failure", said), "inconclusive": ("skipped", f"inconclusive: {said}")}[v.verdict]
+
+
+def _objectives_table(verdicts: list[Verdict]) -> list[str]:
+    from perflib.story import SIGNS, observed
+
+    lines = ["| | Objective | Observed [95 %] |", "|---|---|---|"]
+    for v in verdicts:
+        figure, bounds = observed(v)
+        lines.append(f"| {SIGNS[v.verdict]} {v.verdict} | {_cell(v.scenario)}: {_cell(v.objective.text)} | {_cell(figure)} [{_cell(bounds)}] |")
+    return lines
+
+
+def _cell(text: str) -> str:
+    """Text that stays text in a Markdown table: no HTML, no pipes, no code, no line breaks."""
+    flat = " ".join(_CONTROL.sub(" ", str(text)).split())
+    for sign, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "'"), ("[", "\\["), ("@", "@\u200b")):
+        flat = flat.replace(sign, instead)
+    return flat
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _text(text: str) -> str:
+    return _CONTROL.sub("\ufffd", text)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False, suffix=".tmp") as unfinished:
+        unfinished.write(text)
+    os.chmod(unfinished.name, 0o644)
+    Path(unfinished.name).replace(path)
+
+
+def _point_latest_to(folder: Path) -> None:
+    latest = folder.parent / "latest"
+    unfinished = folder.parent / ".latest.tmp"
+    unfinished.unlink(missing_ok=True)
+    try:
+        unfinished.symlink_to(folder.name, target_is_directory=True)
+        unfinished.replace(latest)
+    except OSError:
+        pass  # no symbolic links on this file system: the report is there all the same

@@ -1,0 +1,279 @@
+"""What a report says, in HTML: its opening, tables and sections. The report notebook is a list of calls to these.
+
+All text that a target or a suite had a hand in is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from typing import Any, Final
+
+from matplotlib.figure import Figure
+
+from perflib import charts
+from perflib.charts.canvas import ms
+from perflib.figures import scenario_figures
+from perflib.runs import Run
+from perflib.verdicts import Verdict, overall
+
+SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
+ADVICE: Final = {
+    "incomplete": "The run's process ended before the run did; its rows up to the last two seconds are here. Run it again.",
+    "interrupted": "The run was interrupted; its rows so far are here. Run it again for verdicts.",
+    "invalid": "Do not judge the target by this run: mend the cause and run it again.",
+    "running": "The run is still going on; this is what it has so far.",
+}
+
+
+class Html(str):
+    """HTML that a notebook shows as such."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
+def opening(run: Run, title: str | None = None) -> Html:
+    """The title, the verdict in one sentence, and what makes the run doubtful, if anything."""
+    word = overall(run)
+    heading = title or f"Performance of {run.manifest['suite']['name']}"
+    doubts = "".join(f"<li>{escape(reason)}</li>" for reason in _doubts(run))
+    box = f'<div class="doubts"><p><strong>{escape(ADVICE[run.status])}</strong></p><ul>{doubts}</ul></div>' if run.status in ADVICE else ""
+    when = escape(str(run.manifest["started_at"])[:16].replace("T", " "))
+    return Html(
+        f'<header><h1>{escape(heading)}</h1><p class="verdict {word}"><span class="sign" aria-hidden="true">{SIGNS[word]}</span> {sentence(run)}</p>'
+        f'{box}<p class="small">Run <code>{escape(run.id)}</code>, {when} UTC</p></header>'
+    )
+
+
+def sentence(run: Run) -> str:
+    """The verdict in words: "All 14 objectives are met." (HTML)"""
+    judged = [v for v in run.verdicts() if v.judged]
+    if run.status != "complete":
+        reason = run.manifest["reasons"][0] if run.manifest["reasons"] else ADVICE[run.status]
+        return f"This run is {escape(run.status)}: {escape(reason)}"
+    if not judged:
+        return "No objective was set: there is nothing to judge, only to see."
+    failed, unclear = ([v for v in judged if v.verdict == word] for word in ("fail", "inconclusive"))
+    if failed:
+        return f"{len(failed)} of {len(judged)} objectives {'is' if len(failed) == 1 else 'are'} missed: {_listed(failed)}."
+    if unclear:
+        return f"None of {len(judged)} objectives is missed, but {len(unclear)} could not be decided: {_listed(unclear)}."
+    return f"All {len(judged)} objectives are met." if len(judged) > 1 else "The objective is met."
+
+
+def objectives(run: Run) -> Html:
+    """The table of objectives: limit, observed with interval, margin, verdict."""
+    found = run.verdicts()
+    if not found:
+        return Html("")
+    rows = [_objective_row(v) for v in sorted(found, key=lambda v: ("fail", "inconclusive", "pass", "shown").index(v.verdict))]
+    head = ("Verdict", "Scenario", "Objective", "Observed", "95 % interval", "Margin", "n", "")
+    return Html(f"<h2 id='objectives'>Objectives</h2>{table(head, rows, 'Objectives with limit, observed figure and verdict')}")
+
+
+def contents(run: Run) -> Html:
+    """Links to the scenarios, each with its verdict."""
+    items = [
+        f'<li><a href="#{_anchor(e["name"])}"><span class="sign {_word(run, e["name"])}" aria-hidden="true">{SIGNS[_word(run, e["name"])]}</span> {escape(e["name"])}</a></li>'
+        for e in run.scenarios
+    ]
+    return Html(f'<nav aria-label="Scenarios"><h2>Scenarios</h2><ul class="contents">{"".join(items)}</ul></nav>')
+
+
+def scenarios(run: Run) -> Html:
+    """A section for each scenario; those that were not met are open."""
+    return Html("".join(scenario(run, entry["name"]) for entry in run.scenarios))
+
+
+def scenario(run: Run, name: str) -> Html:
+    """One scenario: what it does, its figures, its charts."""
+    figures, word = scenario_figures_cached(run, name), _word(run, name)
+    described = f"<p>{escape(figures['description'])}.</p>" if figures["description"] else ""
+    pictures = "".join(picture(draw) for draw in _draws(run, name))
+    opened = " open" if word in ("fail", "inconclusive", "invalid") else ""
+    summary = f'<span class="sign {word}" aria-hidden="true">{SIGNS[word]}</span> {escape(name)} <span class="small">{_in_short(figures)}</span>'
+    return Html(
+        f'<details class="scenario" id="{_anchor(name)}"{opened}><summary><h3>{summary}</h3></summary>{described}'
+        f'{_figures_table(figures)}{_errors(figures)}<div class="charts">{pictures}</div></details>'
+    )
+
+
+def load_facts(run: Run) -> Html:
+    """What was offered and achieved, how late requests were sent, what was cut away."""
+    rows = []
+    for entry in run.scenarios:
+        load = scenario_figures_cached(run, entry["name"])["load"]
+        late = load["late_ms"]
+        rows.append((
+            escape(entry["name"]), escape(load["model"]), _number(load["offered_per_s"]), _number(load["achieved_per_s"]),
+            "–" if not late else f"{ms(late['p50'])} / {ms(late['p99'])} / {ms(late['max'])}", _number(load["unsent"]),
+            _number(load["warmup_requests"]), _number(load["prepare_requests"]), _number(load["max_inflight"]),
+        ))  # fmt: skip
+    head = ("Scenario", "Model", "Offered /s", "Requests /s", "Sent late, ms (p50 / p99 / max)", "Unsent", "Warm-up requests", "Prepared", "Most in flight")
+    return Html(f"<h2>Load</h2>{table(head, rows, 'Load offered and achieved')}")
+
+
+def generator(run: Run) -> Html:
+    """How the load generator fared."""
+    rows = []
+    for entry in run.scenarios:
+        health = scenario_figures_cached(run, entry["name"])["generator"]
+        if health["workers"]:
+            pause = health["loop_pause_ms"]
+            rows.append((escape(entry["name"]), _number(health["workers"]), f"{health['cpu_cores']:.2f}", f"{ms(pause['p50'])} / {ms(pause['p99'])} / {ms(pause['max'])}",
+                         f"{health['gc_count']} ({health['gc_ms']:.0f} ms)"))  # fmt: skip
+    head = ("Scenario", "Workers", "CPU of the busiest, cores", "Event-loop pauses, ms (p50 / p99 / max)", "Garbage collections")
+    note = "<p>A worker near one core is the bottleneck itself: give the load more workers. A callable runs inside its worker and is counted with it.</p>"
+    return Html(f"<h2>The load generator's own health</h2>{note}{table(head, rows, 'Health of the load generator')}")
+
+
+def machine(run: Run) -> Html:
+    """Host, versions, targets, and the command that repeats the run."""
+    m = run.manifest
+    host = m["host"]
+    facts = [
+        ("Machine", f"{host['cpu']}, {host['cores']} cores, {host['memory_bytes'] / 1e9:.0f} GB, {host['os']} {host['kernel']}"),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in m["versions"].items())),
+        ("Commit", f"{m['git']['commit'][:12]}{' with uncommitted changes' if m['git']['dirty'] else ''}" if m["git"] else "not in a repository"),
+        ("Seed", str(m["seed"])),
+        *((f"Target {name}", ", ".join(f"{k} {v}" for k, v in about.items() if v and k != "pids")) for name, about in m["targets"].items()),
+    ]
+    rows = [(f"<strong>{escape(name)}</strong>", escape(value)) for name, value in facts]
+    damaged = f"<p class='doubts'>Unreadable part files, left out: {escape(', '.join(run.corrupt))}</p>" if run.corrupt else ""
+    return Html(f"<h2>Machine</h2>{damaged}{table(('', ''), rows, 'Machine and versions')}<h2>Repeat it</h2><pre>{escape(m['command'])}</pre>")
+
+
+def baseline(run: Run, base: Run) -> Html:
+    """This run beside another one: figures only. One run a side cannot tell a change from chance."""
+    rows = []
+    for entry in run.scenarios:
+        if entry["name"] not in [e["name"] for e in base.scenarios]:
+            continue
+        now, then = (scenario_figures_cached(r, entry["name"]) for r in (run, base))
+        for key in ("p50", "p95", "p99"):
+            rows.append((escape(entry["name"]), f"{key} response, ms", *_beside(then["response_ms"][key], now["response_ms"][key])))
+        rows.append((escape(entry["name"]), "throughput, /s", *_beside(then["throughput_per_s"], now["throughput_per_s"])))
+    note = "<p>Figures only: with one run a side, nobody can tell a change from the difference between any two runs.</p>"
+    head = ("Scenario", "Figure", "Baseline", "This run", "Difference")
+    return Html(f"<h2>Beside {escape(base.id)}</h2>{note}{table(head, rows, 'This run beside its baseline')}")
+
+
+def picture(draw: Callable[[], Figure]) -> str:
+    """A chart as an image that needs no other file, with its message as the alternative text."""
+    from PIL import Image
+
+    figure, raw, small = draw(), io.BytesIO(), io.BytesIO()
+    figure.savefig(raw, format="png", dpi=120)
+    # A chart has few colours: a palette makes it a third of the size.
+    Image.open(raw).convert("RGB").quantize(48, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    width, height = (round(inches * 96) for inches in figure.get_size_inches())
+    data = base64.b64encode(small.getvalue()).decode()
+    return f'<img alt="{escape(str(figure.get_label()), quote=True)}" width="{width}" height="{height}" src="data:image/png;base64,{data}">'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
+    """An accessible table of cells that are HTML already."""
+    columns = "".join(f'<th scope="col">{cell}</th>' for cell in head) if any(head) else ""
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    top = f"<thead><tr>{columns}</tr></thead>" if columns else ""
+    return f'<div class="scroll"><table><caption>{escape(caption)}</caption>{top}<tbody>{body}</tbody></table></div>'
+
+
+def scenario_figures_cached(run: Run, name: str) -> dict[str, Any]:
+    """Figures of a scenario, computed once per run object."""
+    cache = run.__dict__.setdefault("_figures", {})
+    if name not in cache:
+        cache[name] = scenario_figures(run, name)
+    return cache[name]  # type: ignore[no-any-return]
+
+
+def observed(verdict: Verdict) -> tuple[str, str]:
+    """An objective's figure and its interval, as text."""
+    interval, unit = verdict.interval, verdict.objective.unit
+    if interval.n == 0:
+        return "–", "–"
+    bounds = f"{_number(interval.low)} … {_number(interval.high)}" if interval.low != interval.high else "exact"
+    return f"{_number(interval.estimate)} {unit}".strip(), bounds
+
+
+def _objective_row(v: Verdict) -> tuple[str, ...]:
+    figure, bounds = observed(v)
+    margin = "–" if v.margin is None or not v.judged else f"{v.margin + 0:+.0%}" if abs(v.margin) < 10 else f"{v.margin:,.0f} ×"
+    word = f'<span class="badge {v.verdict}"><span aria-hidden="true">{SIGNS[v.verdict]}</span> {v.verdict}</span>'
+    link = f'<a href="#{_anchor(v.scenario)}">{escape(v.scenario)}</a>'
+    figure, bounds = (f'<span class="number">{escape(text)}</span>' for text in (figure, bounds))
+    return word, link, escape(v.objective.text), figure, bounds, margin, f"{v.interval.n:,}", escape(v.reason)
+
+
+def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
+    each = [charts.latency_percentiles, charts.response_over_time, charts.throughput, charts.inflight]
+    figures = scenario_figures_cached(run, name)
+    each += [charts.errors_over_time] if figures["errors"] else []
+    each += [charts.memory, charts.cpu] if figures["memory_mb"] else []
+    draws: list[Callable[[], Figure]] = [lambda draw=draw: draw(run, name) for draw in each]  # type: ignore[misc]
+    if any("median difference" in text for text in run.spec(name).get("objectives", ())):
+        draws.insert(0, lambda: charts.paired_differences(run, name))
+    return draws
+
+
+def _figures_table(figures: dict[str, Any]) -> str:
+    head = ("Operation", "Requests", "Errors", "Good answers /s", "", "mean", "p50", "p90", "p95", "p99", "p99.9", "max")
+    rows = []
+    operations = figures["operations"] if len(figures["operations"]) > 1 else []
+    for each, label in ((figures, "all"), *((op, op["name"]) for op in operations)):
+        first = (escape(label), f"{each['requests']:,}", f"{each['errors']:,}", _number(each["throughput_per_s"]))
+        for kind, times, lead in (("response, ms", each["response_ms"], first), ("service, ms", each["service_ms"], ("", "", "", ""))):
+            rows.append((*lead, kind, *(_number(times[key]) for key in ("mean", "p50", "p90", "p95", "p99", "p99_9", "max"))))
+    return table(head, rows, f"Figures of {figures['name']}")
+
+
+def _errors(figures: dict[str, Any]) -> str:
+    if not figures["errors"]:
+        return f"<p>No errors in {figures['requests']:,} requests.</p>" if figures["requests"] else "<p>Nothing was measured.</p>"
+    rows = [(escape(str(error)), f"{count:,}", f"{count / figures['requests']:.2%}") for error, count in list(figures["errors_by_class"].items())[:20]]
+    return table(("Error", "Requests", "Share"), rows, "Errors by class")
+
+
+def _in_short(figures: dict[str, Any]) -> str:
+    p99 = figures["response_ms"]["p99"]
+    return f"{figures['requests']:,} requests, {figures['errors']:,} errors, p99 {ms(p99)} ms" if p99 is not None else f"{figures['requests']:,} requests"
+
+
+def _word(run: Run, name: str) -> str:
+    if run.scenario(name)["status"] != "complete":
+        return "invalid"
+    words = {v.verdict for v in run.verdicts() if v.scenario == name and v.judged}
+    return next((word for word in ("fail", "inconclusive", "pass") if word in words), "shown")
+
+
+def _doubts(run: Run) -> list[str]:
+    return [str(reason) for reason in run.manifest["reasons"]]
+
+
+def _listed(verdicts: list[Verdict]) -> str:
+    texts = [f"{escape(v.scenario)}, {escape(v.objective.text)}" for v in verdicts[:3]]
+    return "; ".join(texts) + (f"; and {len(verdicts) - 3} more" if len(verdicts) > 3 else "")
+
+
+def _beside(then: float | None, now: float | None) -> tuple[str, str, str]:
+    change = f"{(now - then) / then:+.1%}" if then and now is not None else "–"
+    return _number(then), _number(now), change
+
+
+def _number(value: float | None) -> str:
+    """Three or four significant digits, thousands apart, what is not finite as what it is."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+
+
+def _anchor(name: str) -> str:
+    return "s-" + "".join(c if c.isalnum() else "-" for c in name)
