@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,9 @@ Caller = Callable[[str, str, dict[str, Any]], Awaitable[Any]]
 def caller(service: Service) -> Caller:
     """service.call off the event loop, a bounded number at a time; a ping that has nothing to wait for stays on it."""
     pool = ThreadPoolExecutor(service.options.threads, thread_name_prefix="service")
+    together = threading.Barrier(service.options.threads)
+    for _ in range(service.options.threads):
+        pool.submit(together.wait)  # all threads from the start: a service that still grows threads still grows
     waits = bool(service.options.latency_s or service.options.stall_s)
 
     async def call(door: str, operation: str, arguments: dict[str, Any]) -> Any:

@@ -29,6 +29,8 @@ class Store:
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue(pool)
         with self._connection() as connection:
             connection.executescript(_SCHEMA)
+        while pool and not self._idle.full():
+            self._idle.put(self._connect())
 
     def close(self) -> None:
         while not self._idle.empty():
@@ -117,4 +119,5 @@ class Store:
         connection.row_factory = sqlite3.Row
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = normal")
+        connection.execute("pragma cache_size = -256")  # kB: full soon, so that memory is steady under load
         return connection

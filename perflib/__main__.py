@@ -1,0 +1,6 @@
+"""`python -m perflib` is the `perflib` command."""
+
+from perflib.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Fixtures: a reference service in a process of its own, suites as tables, a small finished run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import perflib
+from perflib.suitefile import from_table
+
+
+@dataclass
+class Server:
+    """A reference service: its process and URL."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            return json.loads(answer.read())
+
+
+def start_service(*options: str) -> Server:
+    command = [sys.executable, "-m", "perflib.service", "--http", "0", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    return Server(process, process.stdout.readline().split()[-1])
+
+
+@pytest.fixture
+def make_service() -> Iterator[Any]:
+    """make_service("--error-rate", "0.1"): a service that is stopped at the end of the test."""
+    made: list[Server] = []
+
+    def make(*options: str) -> Server:
+        made.append(start_service(*options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.process.terminate()
+        server.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Server]:
+    """One service for the tests that do not count its requests."""
+    server = start_service()
+    yield server
+    server.process.terminate()
+    server.process.wait(10)
+
+
+def table(**scenario: Any) -> dict[str, Any]:
+    """A suite of one scenario as its TOML table."""
+    base = {"name": "one", "target": "api", "operations": [{"name": "ping", "path": "/ping"}], "load": {"model": "closed", "concurrency": 2, "requests": 20}}
+    return {"name": "tested", "targets": {"api": {"kind": "http", "url": "http://127.0.0.1:1"}}, "scenarios": [{**base, **scenario}]}
+
+
+def suite(target: dict[str, Any] | None = None, **scenario: Any) -> perflib.Suite:
+    """The same as a Suite, with its target replaced."""
+    made = table(**scenario)
+    if target is not None:
+        made["targets"]["api"] = target
+    return from_table(made)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory, service: Server) -> perflib.Run:
+    """A finished run with two scenarios, errors, prepared data and samples of its target."""
+    made = table(
+        name="queries", warmup={"duration_s": 0.5}, load={"model": "poisson", "rate_per_s": 100, "duration_s": 2},
+        operations=[{"name": "stats", "path": "/stats", "weight": 2}, {"name": "missing", "path": "/validations/999999"}],
+        objectives=["p95 response < 500 ms", "missing: error rate < 1 %", "memory growth < 50 MB"],
+    )  # fmt: skip
+    made["targets"]["api"] = {"kind": "http", "url": service.url, "pids": [service.process.pid]}
+    made["scenarios"].append({
+        "name": "validations", "target": "api", "load": {"model": "closed", "concurrency": 4, "requests": 80}, "figures": ["throughput"],
+        "operations": [{"name": "validate", "method": "POST", "path": "/validate", "json": {"text": "# Hello"}}], "objectives": ["inflight >= 4"],
+    })  # fmt: skip
+    return perflib.run(from_table(made), data=tmp_path_factory.mktemp("small"), progress=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test works in a folder of its own, so that nothing is left in the checkout."""
+    monkeypatch.chdir(tmp_path)

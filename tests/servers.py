@@ -1,0 +1,61 @@
+"""A raw TCP server that answers as badly as it is told, in a thread: real sockets, any bytes."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Answer = Callable[[socket.socket, int], bool]
+
+
+@contextmanager
+def raw_server(answer: Answer) -> Iterator[str]:
+    """Calls answer(connection, number of the request on it) for each request; False ends the connection. Yields the URL."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            number, pending = 0, b""
+            while True:
+                while b"\r\n\r\n" not in pending:
+                    try:
+                        data = self.request.recv(65536)
+                    except OSError:
+                        return
+                    if not data:
+                        return
+                    pending += data
+                pending = pending.partition(b"\r\n\r\n")[2]
+                try:
+                    if not answer(self.request, number):
+                        return
+                except OSError:
+                    return
+                number += 1
+
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+        daemon_threads = True
+        request_queue_size = 512
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def says(*pieces: bytes, pause_s: float = 0.0, keep: bool = True) -> Answer:
+    """The same bytes every time, in pieces."""
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        for piece in pieces:
+            connection.sendall(piece)
+            if pause_s:
+                time.sleep(pause_s)
+        return keep
+
+    return answer
