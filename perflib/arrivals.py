@@ -107,7 +107,9 @@ def _recorded(load: Load, folder: str) -> list[float]:
         with path.open(newline="", encoding="utf-8") as lines:
             return sorted(float(row[0]) for row in csv.reader(lines) if row and not row[0].startswith("#"))
     except (OSError, ValueError) as error:
-        raise SuiteError(f"cannot read starts: {error}", where=str(path), mend="one number a line, seconds since the start") from None
+        raise SuiteError(
+            f"cannot read starts: {error}", where=str(path), mend="one number a line, seconds since the start"
+        ) from None
 
 
 def _pieces(pieces: list[tuple[float, float]]) -> Iterator[Offsets]:

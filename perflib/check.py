@@ -35,7 +35,11 @@ def _check_scenario(suite: Suite, scenario: Scenario) -> None:
     if scenario.prepare and not any(operation.count for operation in scenario.prepare):
         by_count = not scenario.load.is_open and all(part.requests for part in scenario.load.parts())
         if not by_count or scenario.warmup:
-            raise SuiteError("how much data to prepare is not known", where=f"{where}.prepare", mend="give one of its operations a `count`")
+            raise SuiteError(
+                "how much data to prepare is not known",
+                where=f"{where}.prepare",
+                mend="give one of its operations a `count`",
+            )
     kept: set[str] = set()
     for operation in scenario.prepare:
         _check_variables(suite, operation, kept, where)
@@ -59,7 +63,11 @@ def _check_variables(suite: Suite, operation: Operation, known: set[str], where:
     unknown = sorted(variables_in(texts) - known - columns)
     if unknown:
         there = ", ".join(sorted(known | columns)) or "none"
-        raise SuiteError(f"nothing fills {{{unknown[0]}}}", where=at, mend=f"known here: {there}; keep it in an earlier operation, or write {{{{{unknown[0]}}}}}")
+        raise SuiteError(
+            f"nothing fills {{{unknown[0]}}}",
+            where=at,
+            mend=f"known here: {there}; keep it in an earlier operation, or write {{{{{unknown[0]}}}}}",
+        )
     for path in operation.keep.values():
         check_path(path, at)
 

@@ -14,12 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perflib.errors import EXIT_BAD_INPUT, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PASS, PerflibError
+from perflib.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_FAIL,
+    EXIT_INCONCLUSIVE,
+    EXIT_INTERRUPTED,
+    EXIT_INVALID,
+    EXIT_PASS,
+    PerflibError,
+)
 
 if TYPE_CHECKING:
     from perflib.runs import Run
 
-_DATA = click.option("--data", default="data", show_default=True, type=click.Path(file_okay=False), help="Folder of the runs.")
+_DATA = click.option(
+    "--data", default="data", show_default=True, type=click.Path(file_okay=False), help="Folder of the runs."
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 _EXITS = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "invalid": EXIT_INVALID}
 
@@ -43,7 +53,9 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: errors become one line on stderr and their exit code."""
     try:
-        code = cli.main(args=list(arguments) if arguments is not None else None, prog_name="perflib", standalone_mode=False)
+        code = cli.main(
+            args=list(arguments) if arguments is not None else None, prog_name="perflib", standalone_mode=False
+        )
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         _die("interrupted", EXIT_INTERRUPTED)
@@ -65,7 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 @click.option("--quick", is_flag=True, help="Shorten the long loads, as the suite says.")
 @_DATA
 @click.option("--seed", type=int, help="Seed of everything random; default: the suite's.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite, as scenarios.browse.load.rate_per_s=800.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a key of the suite, as scenarios.browse.load.rate_per_s=800.",
+)
 def run(suite: str, only: tuple[str, ...], quick: bool, data: str, seed: int | None, overrides: tuple[str, ...]) -> int:
     """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
     from perflib.engine import run as run_suite
@@ -96,7 +114,9 @@ def report(run: str, baseline: str | None, out: str | None, title: str | None, d
     from perflib.runs import open_run
 
     found = open_run(run, data)
-    folder = render(found, baseline=open_run(baseline, data) if baseline else None, out=Path(out) if out else None, title=title)
+    folder = render(
+        found, baseline=open_run(baseline, data) if baseline else None, out=Path(out) if out else None, title=title
+    )
     click.echo(str(folder / "report.html"))
     return EXIT_PASS
 
@@ -126,7 +146,16 @@ def runs(data: str, as_json: bool) -> int:
     from perflib.runs import open_run, run_ids
 
     found = [open_run(name, data) for name in reversed(run_ids(data))]
-    table = [{"run": r.id, "status": r.status, "scenarios": len(r.scenarios), "quick": r.manifest["quick"], "started": r.manifest["started_at"][:19]} for r in found]
+    table = [
+        {
+            "run": r.id,
+            "status": r.status,
+            "scenarios": len(r.scenarios),
+            "quick": r.manifest["quick"],
+            "started": r.manifest["started_at"][:19],
+        }
+        for r in found
+    ]
     _print_table(table, as_json)
     return EXIT_PASS
 
@@ -169,16 +198,31 @@ def rm(run: str, data: str) -> int:
 
 
 @cli.command()
-@click.option("--http", "port", type=click.IntRange(0, 65535), help="REST and MCP at this port; 0: a free one, printed. Default: 8000.")
+@click.option(
+    "--http",
+    "port",
+    type=click.IntRange(0, 65535),
+    help="REST and MCP at this port; 0: a free one, printed. Default: 8000.",
+)
 @click.option("--stdio", is_flag=True, help="MCP over stdin and stdout.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--database", type=click.Path(dir_okay=False), help="SQLite file; default: a temporary one.")
-@click.option("--cache", default=0, show_default=True, type=click.IntRange(0), help="Results kept for repeated content.")
+@click.option(
+    "--cache", default=0, show_default=True, type=click.IntRange(0), help="Results kept for repeated content."
+)
 @click.option("--pool", default=8, show_default=True, type=click.IntRange(0), help="Database connections kept open.")
-@click.option("--parallel", default=0, show_default=True, type=click.IntRange(0), help="Rules checked at the same time.")
-@click.option("--threads", default=16, show_default=True, type=click.IntRange(1), help="Requests worked on at the same time.")
-@click.option("--leak-bytes-per-request", default=0, type=click.IntRange(0), help="Fault: memory each request leaves behind.")
-@click.option("--stall-after-s", default=0.0, type=click.FloatRange(0), help="Fault: freeze this long after the start …")
+@click.option(
+    "--parallel", default=0, show_default=True, type=click.IntRange(0), help="Rules checked at the same time."
+)
+@click.option(
+    "--threads", default=16, show_default=True, type=click.IntRange(1), help="Requests worked on at the same time."
+)
+@click.option(
+    "--leak-bytes-per-request", default=0, type=click.IntRange(0), help="Fault: memory each request leaves behind."
+)
+@click.option(
+    "--stall-after-s", default=0.0, type=click.FloatRange(0), help="Fault: freeze this long after the start …"
+)
 @click.option("--stall-s", default=0.0, type=click.FloatRange(0), help="… for so long.")
 @click.option("--error-rate", default=0.0, type=click.FloatRange(0, 1), help="Fault: share of requests that fail.")
 @click.option("--latency-s", default=0.0, type=click.FloatRange(0), help="Fault: extra time of every request.")
@@ -204,7 +248,13 @@ def doctor(as_json: bool) -> int:
     from perflib.doctor import examine
 
     findings = examine()
-    _print_table([{"check": f.name, "found": f.found, "verdict": "fit" if f.fit else "unfit", "advice": f.advice} for f in findings], as_json)
+    _print_table(
+        [
+            {"check": f.name, "found": f.found, "verdict": "fit" if f.fit else "unfit", "advice": f.advice}
+            for f in findings
+        ],
+        as_json,
+    )
     return EXIT_PASS if all(f.fit for f in findings) else EXIT_FAIL
 
 
@@ -219,8 +269,21 @@ def lab(arguments: tuple[str, ...]) -> int:
         raise PerflibError("JupyterLab is not installed", mend='pip install "perflib[lab]"')
     from perflib.report import notebooks_folder
 
-    start = [sys.executable, "-m", "jupyterlab", "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    return subprocess.call([*start, f"--ServerApp.root_dir={notebooks_folder().parent}", "--LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb", *arguments])
+    start = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    return subprocess.call(
+        [
+            *start,
+            f"--ServerApp.root_dir={notebooks_folder().parent}",
+            "--LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb",
+            *arguments,
+        ]
+    )
 
 
 def _print_verdicts(run: Run) -> int:
@@ -234,7 +297,11 @@ def _print_verdicts(run: Run) -> int:
     for reason in run.manifest["reasons"]:
         click.echo(reason, err=True)
     word = overall(run)
-    click.echo(f"{run.id}: {word.upper()}" if any(v.judged for v in verdicts) or word == "invalid" else f"{run.id}: no objectives to judge")
+    click.echo(
+        f"{run.id}: {word.upper()}"
+        if any(v.judged for v in verdicts) or word == "invalid"
+        else f"{run.id}: no objectives to judge"
+    )
     return _exit_code(run, word)
 
 

@@ -17,7 +17,11 @@ _UNION_TAGS = ("str", "int", "float", "callable", "dict")
 def one_line(error: ValidationError, where: str, tables: Mapping[str, type]) -> SuiteError:
     """The first error in our words. `tables`: the dataclass behind each key that holds a table; "" is the outermost."""
     first = error.errors()[0]
-    loc = [part for part in first["loc"] if isinstance(part, int) or not (part in _UNION_TAGS or "[" in part or part.startswith("function-"))]
+    loc = [
+        part
+        for part in first["loc"]
+        if isinstance(part, int) or not (part in _UNION_TAGS or "[" in part or part.startswith("function-"))
+    ]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
     place = f"{where}: {key}" if key else where
     inner = first.get("ctx", {}).get("error")
@@ -31,7 +35,9 @@ def one_line(error: ValidationError, where: str, tables: Mapping[str, type]) -> 
     if first["type"] in ("missing", "missing_argument"):
         return SuiteError(f"{loc[-1]!r} is missing", where=place, mend=f"add {loc[-1]} = …")
     message = first["msg"][0].lower() + first["msg"][1:]
-    return SuiteError(message.replace("input should be", "must be"), where=place, mend=f"found {_short(first.get('input'))}")
+    return SuiteError(
+        message.replace("input should be", "must be"), where=place, mend=f"found {_short(first.get('input'))}"
+    )
 
 
 def fields_at(loc: list[int | str], tables: Mapping[str, type]) -> list[str]:

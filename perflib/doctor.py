@@ -28,7 +28,12 @@ def examine() -> list[Finding]:
 
 def _cores() -> Finding:
     cores = psutil.cpu_count() or 1
-    return Finding("cores", str(cores), cores >= 2, "" if cores >= 2 else "generator and target share one core: run them on two machines")
+    return Finding(
+        "cores",
+        str(cores),
+        cores >= 2,
+        "" if cores >= 2 else "generator and target share one core: run them on two machines",
+    )
 
 
 def _load() -> Finding:
@@ -37,7 +42,12 @@ def _load() -> Finding:
     after = psutil.cpu_times()
     stolen = getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)
     fit = busy < 20 and stolen < 0.02
-    return Finding("other load", f"{busy:.0f} % busy, {stolen:.2f} s stolen in 1 s", fit, "" if fit else "stop what else runs here, or expect wide intervals")
+    return Finding(
+        "other load",
+        f"{busy:.0f} % busy, {stolen:.2f} s stolen in 1 s",
+        fit,
+        "" if fit else "stop what else runs here, or expect wide intervals",
+    )
 
 
 def _descriptors() -> Finding:
@@ -46,7 +56,12 @@ def _descriptors() -> Finding:
     import resource
 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return Finding("descriptors", f"{limit:,}", limit >= 4096, "" if limit >= 4096 else "ulimit -n 65536, for more than a thousand connections")
+    return Finding(
+        "descriptors",
+        f"{limit:,}",
+        limit >= 4096,
+        "" if limit >= 4096 else "ulimit -n 65536, for more than a thousand connections",
+    )
 
 
 def _timer() -> Finding:
@@ -57,7 +72,12 @@ def _timer() -> Finding:
         late_us.append((time.monotonic_ns() - due) / 1e3)
     late_us.sort()
     p50, p99 = late_us[150], late_us[297]
-    return Finding("timer", f"late by {p50:.0f} µs (p50), {p99:.0f} µs (p99)", p99 < 2000, "" if p99 < 2000 else "sends will be late: the machine is busy or throttled")
+    return Finding(
+        "timer",
+        f"late by {p50:.0f} µs (p50), {p99:.0f} µs (p99)",
+        p99 < 2000,
+        "" if p99 < 2000 else "sends will be late: the machine is busy or throttled",
+    )
 
 
 def _clock() -> Finding:

@@ -96,7 +96,15 @@ class Driver:
     # The hot path: a request is over, and the lane may take the next.
 
     def finish(
-        self, lane: Lane, end_ns: int, first_byte_ns: int, error: int, status: int, bytes_sent: int, bytes_received: int, server_ns: int
+        self,
+        lane: Lane,
+        end_ns: int,
+        first_byte_ns: int,
+        error: int,
+        status: int,
+        bytes_sent: int,
+        bytes_received: int,
+        server_ns: int,
     ) -> bool:
         """See targets.base.Driver. Callers on other threads hold `lock`."""
         if self.threaded:
@@ -105,7 +113,15 @@ class Driver:
         return self._finish(lane, end_ns, first_byte_ns, error, status, bytes_sent, bytes_received, server_ns)
 
     def _finish(
-        self, lane: Lane, end_ns: int, first_byte_ns: int, error: int, status: int, bytes_sent: int, bytes_received: int, server_ns: int
+        self,
+        lane: Lane,
+        end_ns: int,
+        first_byte_ns: int,
+        error: int,
+        status: int,
+        bytes_sent: int,
+        bytes_received: int,
+        server_ns: int,
     ) -> bool:
         self.inflight -= 1
         self.recorder.add(lane.scheduled_ns, lane.start_ns, first_byte_ns, end_ns, bytes_sent, bytes_received, server_ns,
@@ -164,7 +180,13 @@ class Driver:
     # Which operation, with which data.
 
     def _choose_operations(self, segment: Segment) -> None:
-        self._single = self.ops[segment.operation] if segment.operation is not None else self.ops[0] if len(self.ops) == 1 else None
+        self._single = (
+            self.ops[segment.operation]
+            if segment.operation is not None
+            else self.ops[0]
+            if len(self.ops) == 1
+            else None
+        )
         self._phase = PHASES.index(segment.phase)
         if self.order == "interleaved":
             self._pick = plan.rounds(len(self.ops), self._random)
@@ -200,7 +222,9 @@ class Driver:
         row: dict[str, Any] = {}
         if self.prepared is not None:
             if not self.prepared:
-                raise TargetError("the prepared data ran out", mend="raise `count` in `prepare`, or set reuse_prepared = true")
+                raise TargetError(
+                    "the prepared data ran out", mend="raise `count` in `prepare`, or set reuse_prepared = true"
+                )
             row.update(self.prepared.popleft())
             if self.reuse_prepared:
                 self.prepared.append(dict(row))
@@ -315,7 +339,9 @@ class Driver:
         for waiting in self._waiting:
             for scheduled, op in waiting:
                 phase = self._phase if scheduled < self._until_ns else self._measure
-                self.recorder.add(scheduled, now, NONE_NS, now, 0, 0, NONE_NS, self.inflight, NONE_STATUS, op.code, code, phase)
+                self.recorder.add(
+                    scheduled, now, NONE_NS, now, 0, 0, NONE_NS, self.inflight, NONE_STATUS, op.code, code, phase
+                )
                 self.unsent += 1
             waiting.clear()
 
@@ -375,8 +401,12 @@ async def prepare(driver: Driver, count: int, users: int = 8) -> list[dict[str, 
     users = min(users, count)
     load = Load(model="closed", concurrency=users, requests=count)  # rounds, here
     await driver.run(Segment(load), time.monotonic_ns())
-    failed = {name: n for name, n in zip(driver.recorder.errors, driver.recorder.error_counts, strict=True) if name and n}
+    failed = {
+        name: n for name, n in zip(driver.recorder.errors, driver.recorder.error_counts, strict=True) if name and n
+    }
     if failed:
         what = ", ".join(f"{n} × {name}" for name, n in failed.items())
-        raise TargetError(f"could not prepare the data: {what}", mend="look at the target's log, and at `prepare` in the suite")
+        raise TargetError(
+            f"could not prepare the data: {what}", mend="look at the target's log, and at `prepare` in the suite"
+        )
     return driver.rounds_kept

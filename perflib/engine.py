@@ -45,12 +45,18 @@ def run(
     Raises SuiteError for a wrong suite, before anything is started. An interrupt ends the load, keeps the rows, and is
     raised again (KeyboardInterrupt) when the run directory is complete.
     """
-    chosen = select(suite, only=only, quick=quick) if isinstance(suite, Suite) else load(suite, overrides=list(overrides), only=list(only), quick=quick)
+    chosen = (
+        select(suite, only=only, quick=quick)
+        if isinstance(suite, Suite)
+        else load(suite, overrides=list(overrides), only=list(only), quick=quick)
+    )
     if seed is not None:
         chosen = replace(chosen, seed=seed)
     check(chosen)
     source = chosen.name if isinstance(suite, Suite) else str(suite)
-    session = _Session(chosen, Path(data), command or facts.python_call(source, only, quick, seed, overrides), quick, progress)
+    session = _Session(
+        chosen, Path(data), command or facts.python_call(source, only, quick, seed, overrides), quick, progress
+    )
     try:
         session.go()
     finally:
@@ -79,7 +85,9 @@ class _Session:
         self.sampler = Sampler(self.dir.path, self.t0_ns)
         self.sampler.watch("coordinator", "perflib", [me.pid])
         self.started: dict[str, StartedTarget] = {}
-        self.targets: dict[str, Target] = {name: spec if spec.start else fill_port(spec) for name, spec in suite.targets.items()}
+        self.targets: dict[str, Target] = {
+            name: spec if spec.start else fill_port(spec) for name, spec in suite.targets.items()
+        }
         self.workers_so_far = 0
         self.interrupted = False
 
@@ -132,7 +140,11 @@ class _Session:
         """Start a target, or see that it is there; before it, the one whose URL it uses as {name.url}."""
         if name in self.manifest["targets"]:
             return
-        via = [other for other in self.targets if f"{{{other}.url}}" in f"{self.targets[name].url}{dict(self.targets[name].env)}"]
+        via = [
+            other
+            for other in self.targets
+            if f"{{{other}.url}}" in f"{self.targets[name].url}{dict(self.targets[name].env)}"
+        ]
         for other in via:
             self._start_target(other)
         spec = self.targets[name]
@@ -149,7 +161,11 @@ class _Session:
             about["pids"] = target.pids
             self._share_urls(name, spec)
         elif spec.url and not answers(spec):
-            raise TargetError(f"nothing answers at {facts.redact_text(spec.url)}", where=f"targets.{name}", mend="start it, or give `start`")
+            raise TargetError(
+                f"nothing answers at {facts.redact_text(spec.url)}",
+                where=f"targets.{name}",
+                mend="start it, or give `start`",
+            )
         about["url"] = facts.redact_text(spec.url) if spec.url else None
         self.manifest["targets"][name] = about
         self.sampler.watch("target", name, [*about.get("pids", []), *spec.pids])
@@ -160,7 +176,11 @@ class _Session:
         for other, target in self.targets.items():
             if other != name:
                 fill = {f"{{{name}.url}}": spec.url or ""}
-                self.targets[other] = replace(target, url=_filled(target.url, fill), env={k: _filled(v, fill) or "" for k, v in target.env.items()})
+                self.targets[other] = replace(
+                    target,
+                    url=_filled(target.url, fill),
+                    env={k: _filled(v, fill) or "" for k, v in target.env.items()},
+                )
 
     def _scenario(self, scenario: Scenario) -> None:
         entry: dict[str, Any] = {"name": scenario.name, "status": "running", "start_ns": None, "stop_ns": None, "segments": [],
@@ -244,7 +264,9 @@ class _Session:
             if dead:
                 self._abort(entry, workers, f"target {dead[0]!r} died during scenario {scenario.name!r}")
             elif lost_since is not None and time.monotonic() - lost_since > LOST_PATIENCE_S:
-                self._abort(entry, workers, f"nothing answered for {LOST_PATIENCE_S:g} s during scenario {scenario.name!r}")
+                self._abort(
+                    entry, workers, f"nothing answered for {LOST_PATIENCE_S:g} s during scenario {scenario.name!r}"
+                )
 
     def _abort(self, entry: dict[str, Any], workers: Workers, reason: str) -> None:
         if entry["status"] == "running":
@@ -277,16 +299,33 @@ class _Session:
         elif kind == "progress":
             bar.show(workers.rows, workers.errors)
         elif kind == "segment":
-            _merge_segment(entry["segments"], {**content, "start_ns": content["start_ns"] - self.t0_ns, "stop_ns": content["stop_ns"] - self.t0_ns})
+            _merge_segment(
+                entry["segments"],
+                {**content, "start_ns": content["start_ns"] - self.t0_ns, "stop_ns": content["stop_ns"] - self.t0_ns},
+            )
         elif kind == "done":
-            entry["workers"].append({"worker": message.worker, "pid": workers.pids.get(message.worker), "rows": content["rows"], **content["health"]})
+            entry["workers"].append(
+                {
+                    "worker": message.worker,
+                    "pid": workers.pids.get(message.worker),
+                    "rows": content["rows"],
+                    **content["health"],
+                }
+            )
             entry["unsent"] += content["unsent"]
-            if content["stopped"] and entry["status"] == "running" and not self.interrupted and content["stopped"] != "interrupted":
+            if (
+                content["stopped"]
+                and entry["status"] == "running"
+                and not self.interrupted
+                and content["stopped"] != "interrupted"
+            ):
                 entry["status"] = "aborted"
                 self._invalid(f"scenario {entry['name']!r}: {content['stopped']}")
         elif kind == "failed":
             entry["status"] = "unprepared" if entry["start_ns"] is None else "aborted"
-            self._invalid(f"scenario {entry['name']!r}: {PerflibError(content['what'], where=content['where'], mend=content['mend'])}")
+            self._invalid(
+                f"scenario {entry['name']!r}: {PerflibError(content['what'], where=content['where'], mend=content['mend'])}"
+            )
             workers.stop("another worker failed")
 
 
@@ -320,7 +359,10 @@ def _merge_segment(segments: list[dict[str, Any]], found: dict[str, Any]) -> Non
     """The same stretch seen by several workers is one: first start, last stop, requests added up."""
     for known in segments:
         if all(known[key] == found[key] for key in ("phase", "stage", "operation")):
-            known["start_ns"], known["stop_ns"] = min(known["start_ns"], found["start_ns"]), max(known["stop_ns"], found["stop_ns"])
+            known["start_ns"], known["stop_ns"] = (
+                min(known["start_ns"], found["start_ns"]),
+                max(known["stop_ns"], found["stop_ns"]),
+            )
             known["offered"] += found["offered"]
             return
     segments.append({key: found[key] for key in ("phase", "stage", "operation", "start_ns", "stop_ns", "offered")})

@@ -13,7 +13,20 @@ from typing import Any, Final
 from perflib.objectives import Objective
 from perflib.suite import Suite
 
-PACKAGES: Final = ("perflib", "numpy", "pandas", "pyarrow", "duckdb", "uvloop", "httptools", "scipy", "matplotlib", "papermill", "psutil", "mcp")
+PACKAGES: Final = (
+    "perflib",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "duckdb",
+    "uvloop",
+    "httptools",
+    "scipy",
+    "matplotlib",
+    "papermill",
+    "psutil",
+    "mcp",
+)
 _SECRET: Final = re.compile(r"auth|token|secret|passw|cookie|credential|api[-_]?key|session", re.IGNORECASE)
 _USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY: Final = re.compile(r"([?&][^=&\s]*(?:token|key|secret|passw|auth)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
@@ -43,8 +56,12 @@ def versions() -> dict[str, str]:
 def git() -> dict[str, Any] | None:
     """The commit of the working directory, None where it is not in a repository."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-        dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5
+        ).stdout.strip()
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=5
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit, "dirty": bool(dirty)}
@@ -86,7 +103,12 @@ def _without_secrets(text: str) -> str:
 def _follows_secret_flag(values: Any, at: int) -> bool:
     """`--token`, then this."""
     flag = values[at - 1] if at else ""
-    return isinstance(flag, str) and flag.startswith("-") and bool(_SECRET.search(flag)) and not _REFERENCE.fullmatch(str(values[at]))
+    return (
+        isinstance(flag, str)
+        and flag.startswith("-")
+        and bool(_SECRET.search(flag))
+        and not _REFERENCE.fullmatch(str(values[at]))
+    )
 
 
 def _hidden(key: Any, value: Any) -> Any:

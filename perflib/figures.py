@@ -59,8 +59,12 @@ def scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
 
 def _request_figures(run: Run, scenario: str, operation: str | None, seconds: float) -> dict[str, Any]:
     where, values = _where(scenario, operation)
-    total, failed = run.query(f"select count(*), count(*) filter (not ok) from measured where {where}", values).fetchone() or (0, 0)
-    by_class = run.query(f"select error, count(*) from measured where not ok and {where} group by error order by 2 desc, 1", values).fetchall()
+    total, failed = run.query(
+        f"select count(*), count(*) filter (not ok) from measured where {where}", values
+    ).fetchone() or (0, 0)
+    by_class = run.query(
+        f"select error, count(*) from measured where not ok and {where} group by error order by 2 desc, 1", values
+    ).fetchall()
     return {
         "requests": total,
         "errors": failed,
@@ -75,11 +79,15 @@ def time_figures(run: Run, column: str, where: str, values: list[Any]) -> dict[s
     """Percentiles, mean and maximum of a time column, ms; None where there is no row."""
     quantiles = ", ".join(str(q) for q in QUANTILES.values())
     row = run.query(
-        f"select quantile_cont({column}, [{quantiles}]), max({column}), avg({column}) from measured where {TIMED} and {where}", values
+        f"select quantile_cont({column}, [{quantiles}]), max({column}), avg({column}) from measured where {TIMED} and {where}",
+        values,
     ).fetchone()
     at, highest, mean = row or (None, None, None)
     names = (*QUANTILES, "max", "mean")
-    return {name: None if v is None else v / 1e6 for name, v in zip(names, (*(at or [None] * len(QUANTILES)), highest, mean), strict=True)}
+    return {
+        name: None if v is None else v / 1e6
+        for name, v in zip(names, (*(at or [None] * len(QUANTILES)), highest, mean), strict=True)
+    }
 
 
 def load_figures(run: Run, scenario: str, seconds: float) -> dict[str, Any]:
@@ -96,7 +104,9 @@ def load_figures(run: Run, scenario: str, seconds: float) -> dict[str, Any]:
         "offered": scheduled or None,
         "offered_per_s": _offered_rate(run, scenario) if scheduled else None,
         "achieved_per_s": count / seconds if seconds else 0.0,
-        "late_ms": {"p50": late[0] / 1e6, "p99": late[1] / 1e6, "max": latest / 1e6} if late and latest is not None else None,
+        "late_ms": {"p50": late[0] / 1e6, "p99": late[1] / 1e6, "max": latest / 1e6}
+        if late and latest is not None
+        else None,
         "unsent": unsent,
         "warmup_requests": (warmup or (0,))[0] - count,
         "prepare_requests": run.scenario(scenario)["prepare"]["requests"],
@@ -112,7 +122,9 @@ def _offered_rate(run: Run, scenario: str) -> float | None:
     return (n - 1) * 1e9 / (last - first) if n > 1 and last > first else None
 
 
-def measured_windows(run: Run, scenario: str, stage: int | None = None, operation: str | None = None) -> list[tuple[int, int]]:
+def measured_windows(
+    run: Run, scenario: str, stage: int | None = None, operation: str | None = None
+) -> list[tuple[int, int]]:
     """Stretches of measured load as (start_ns, stop_ns), the default warm-up cut away; of a killed run, what its rows show."""
     cut_ns = dict(run.cuts).get(scenario, 0)
     segments = [
@@ -120,7 +132,9 @@ def measured_windows(run: Run, scenario: str, stage: int | None = None, operatio
         if s["phase"] == "measure" and stage in (None, s["stage"]) and (operation is None or s["operation"] in (None, operation))
     ]  # fmt: skip
     if not segments and stage is None:
-        first, last = run.query(f"select min({DUE}), max(end_ns) from measured where scenario = ?", [scenario]).fetchone() or (None, None)
+        first, last = run.query(
+            f"select min({DUE}), max(end_ns) from measured where scenario = ?", [scenario]
+        ).fetchone() or (None, None)
         return [(first, last)] if first is not None else []
     windows = [(max(s["start_ns"], cut_ns), s["stop_ns"]) for s in segments]
     return [(start, stop) for start, stop in windows if stop > start]
@@ -153,7 +167,11 @@ def memory_figures(run: Run, scenario: str) -> dict[str, float] | None:
 
 def cpu_cores(run: Run, scenario: str, role: str) -> float | None:
     """CPU that the processes of a role used while the scenario ran, in cores; None where it was not sampled."""
-    names = sampled_names(run, scenario) if role == "target" else [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
+    names = (
+        sampled_names(run, scenario)
+        if role == "target"
+        else [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
+    )
     row = run.query(
         "with each as (select pid, max(cpu_ns) - min(cpu_ns) as cpu, max(t_ns) - min(t_ns) as t from resources "
         "where role = ? and name in (select unnest(?)) and t_ns between ? and ? group by pid) select sum(cpu), max(t) from each",
@@ -192,4 +210,6 @@ def sampled_names(run: Run, scenario: str) -> list[str]:
 
 
 def _where(scenario: str, operation: str | None) -> tuple[str, list[Any]]:
-    return ("scenario = ?", [scenario]) if operation is None else ("scenario = ? and operation = ?", [scenario, operation])
+    return (
+        ("scenario = ?", [scenario]) if operation is None else ("scenario = ? and operation = ?", [scenario, operation])
+    )

@@ -99,7 +99,9 @@ class Objective:
         metric, dimension, groups = _metric(match["metric"], text)
         operation, stage, versus = _scope(match["scope"], metric, text)
         if judged and match["op"] is None:
-            raise SuiteError(f"objective {text!r} has no limit", mend=_EXAMPLE + "; figures without a limit go under `figures`")
+            raise SuiteError(
+                f"objective {text!r} has no limit", mend=_EXAMPLE + "; figures without a limit go under `figures`"
+            )
         if not judged and match["op"] is not None:
             raise SuiteError(f"figure {text!r} has a limit", mend="move it to `objectives`, or drop the limit")
         limit = None

@@ -28,7 +28,11 @@ def report(run: Run, *, baseline: Run | None = None, out: Path | None = None, ti
     """
     folder = out or REPORTS / run.id
     folder.mkdir(parents=True, exist_ok=True)
-    parameters = {"run": str(run.path.resolve()), "baseline": str(baseline.path.resolve()) if baseline else None, "title": title}
+    parameters = {
+        "run": str(run.path.resolve()),
+        "baseline": str(baseline.path.resolve()) if baseline else None,
+        "title": title,
+    }
     notebook = execute("report", parameters, folder / "report.ipynb")
     figures = run.summary()
     _write(folder / "report.html", html(notebook, title or f"Performance of {run.manifest['suite']['name']}"))
@@ -52,14 +56,26 @@ def execute(name: str, parameters: dict[str, Any], output: Path) -> Any:
         known = papermill.inspect_notebook(str(source))
         unknown = sorted(set(parameters) - set(known))
         if unknown:
-            raise SuiteError(f"notebook {name} has no parameter {unknown[0]!r}", where=str(source), mend=f"known: {', '.join(known)}")
+            raise SuiteError(
+                f"notebook {name} has no parameter {unknown[0]!r}", where=str(source), mend=f"known: {', '.join(known)}"
+            )
         try:
             return papermill.execute_notebook(
-                str(source), str(output), parameters=parameters, kernel_name="python3", progress_bar=False, log_output=False, cwd=str(Path.cwd()),
+                str(source),
+                str(output),
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=False,
+                log_output=False,
+                cwd=str(Path.cwd()),
                 extra_arguments=["--IPKernelApp.log_level=40"],
             )
         except papermill.PapermillExecutionError as error:
-            raise ReportError(f"{error.ename}: {error.evalue}", where=f"notebook {name}, cell {error.exec_count}", mend=f"open {output} to see it") from None
+            raise ReportError(
+                f"{error.ename}: {error.evalue}",
+                where=f"notebook {name}, cell {error.exec_count}",
+                mend=f"open {output} to see it",
+            ) from None
 
 
 def html(notebook: Any, title: str) -> str:
@@ -78,22 +94,54 @@ def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str
     from perflib.story import SIGNS, sentence
 
     word = overall(run)
-    lines = [f"## {SIGNS[word]} {_cell(title or run.manifest['suite']['name'])}: {word}", "", _cell(unescape(sentence(run))), ""]
+    lines = [
+        f"## {SIGNS[word]} {_cell(title or run.manifest['suite']['name'])}: {word}",
+        "",
+        _cell(unescape(sentence(run))),
+        "",
+    ]
     judged = [v for v in run.verdicts() if v.judged]
     for reason in run.manifest["reasons"]:
         lines += [f"- {_cell(reason)}"]
     urgent = [v for v in judged if v.verdict != "pass"]
     if urgent:
         lines += ["", *_objectives_table(urgent)]
-    lines += ["", f"<details><summary>All {len(judged)} objectives</summary>", "", *_objectives_table(judged), "", "</details>"]
-    lines += ["", "<details><summary>Figures by scenario</summary>", "", "| Scenario | Requests | Errors | /s | p50 ms | p95 ms | p99 ms |", "|---|---|---|---|---|---|---|"]
+    lines += [
+        "",
+        f"<details><summary>All {len(judged)} objectives</summary>",
+        "",
+        *_objectives_table(judged),
+        "",
+        "</details>",
+    ]
+    lines += [
+        "",
+        "<details><summary>Figures by scenario</summary>",
+        "",
+        "| Scenario | Requests | Errors | /s | p50 ms | p95 ms | p99 ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for s in figures["scenarios"]:
         t = s["response_ms"]
-        numbers = (f"{s['requests']:,}", f"{s['errors']:,}", *map(_short, (s["throughput_per_s"], t["p50"], t["p95"], t["p99"])))
+        numbers = (
+            f"{s['requests']:,}",
+            f"{s['errors']:,}",
+            *map(_short, (s["throughput_per_s"], t["p50"], t["p95"], t["p99"])),
+        )
         lines.append(f"| {_cell(s['name'])} | {' | '.join(numbers)} |")
-    lines += ["", "</details>", "", f"Run `{run.id}` on {_cell(run.manifest['host']['cpu'])}. Repeat: `{_cell(run.manifest['command'])}`", ""]
+    lines += [
+        "",
+        "</details>",
+        "",
+        f"Run `{run.id}` on {_cell(run.manifest['host']['cpu'])}. Repeat: `{_cell(run.manifest['command'])}`",
+        "",
+    ]
     text = "\n".join(lines)
-    return text if len(text) <= MARKDOWN_LIMIT else text[: MARKDOWN_LIMIT - 60].rpartition("\n")[0] + "\n\n… cut; see report.html\n"
+    return (
+        text
+        if len(text) <= MARKDOWN_LIMIT
+        else text[: MARKDOWN_LIMIT - 60].rpartition("\n")[0] + "\n\n… cut; see report.html\n"
+    )
 
 
 def junit(run: Run) -> str:
@@ -122,7 +170,11 @@ def notebooks_folder() -> Path:
     for folder in (Path.cwd() / "notebooks", Path(__file__).resolve().parents[1] / "notebooks"):
         if (folder / "report.ipynb").is_file():
             return folder
-    raise ReportError("the notebooks are not here", where=str(Path.cwd()), mend="run it in a checkout of perflib, or copy its notebooks/ folder")
+    raise ReportError(
+        "the notebooks are not here",
+        where=str(Path.cwd()),
+        mend="run it in a checkout of perflib, or copy its notebooks/ folder",
+    )
 
 
 def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
@@ -132,7 +184,9 @@ def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
     said = f"observed {figure} [{bounds}], n = {v.interval.n}. {v.reason}".strip()
     if run.status != "complete":
         return "error", "; ".join(run.manifest["reasons"]) or run.status
-    return {"pass": ("", ""), "fail": ("failure", said), "inconclusive": ("skipped", f"inconclusive: {said}")}[v.verdict]
+    return {"pass": ("", ""), "fail": ("failure", said), "inconclusive": ("skipped", f"inconclusive: {said}")}[
+        v.verdict
+    ]
 
 
 def _objectives_table(verdicts: list[Verdict]) -> list[str]:
@@ -141,14 +195,24 @@ def _objectives_table(verdicts: list[Verdict]) -> list[str]:
     lines = ["| | Objective | Observed [95 %] |", "|---|---|---|"]
     for v in verdicts:
         figure, bounds = observed(v)
-        lines.append(f"| {SIGNS[v.verdict]} {v.verdict} | {_cell(v.scenario)}: {_cell(v.objective.text)} | {_cell(figure)} [{_cell(bounds)}] |")
+        lines.append(
+            f"| {SIGNS[v.verdict]} {v.verdict} | {_cell(v.scenario)}: {_cell(v.objective.text)} | {_cell(figure)} [{_cell(bounds)}] |"
+        )
     return lines
 
 
 def _cell(text: str) -> str:
     """Text that stays text in a Markdown table: no HTML, no pipes, no code, no line breaks."""
     flat = " ".join(_CONTROL.sub(" ", str(text)).split())
-    for sign, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "'"), ("[", "\\["), ("@", "@\u200b")):
+    for sign, instead in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("|", "\\|"),
+        ("`", "'"),
+        ("[", "\\["),
+        ("@", "@\u200b"),
+    ):
         flat = flat.replace(sign, instead)
     return flat
 

@@ -56,7 +56,7 @@ def write_part(table: pa.Table, folder: Path, name: str) -> None:
     unfinished = folder / f".{name}.tmp"
     pq.write_table(
         table, unfinished, compression="zstd", use_dictionary=texts, write_statistics=True,
-        column_encoding={name: "DELTA_BINARY_PACKED" for name in integers},
+        column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
     )  # fmt: skip
     unfinished.replace(folder / f"{name}.parquet")
 
@@ -81,7 +81,9 @@ class Recorder:
         for _ in range(3):
             self._free.put(bytearray(RECORD.size * ROWS_PER_PART))
         self._buffer = self._free.get()
-        self._full: queue.SimpleQueue[tuple[bytearray, int, int, list[tuple[int, str, int, int]]] | None] = queue.SimpleQueue()
+        self._full: queue.SimpleQueue[tuple[bytearray, int, int, list[tuple[int, str, int, int]]] | None] = (
+            queue.SimpleQueue()
+        )
         self._pack = RECORD.pack_into
         self._thread = threading.Thread(target=self._write_parts, name="rows", daemon=True)
         self._thread.start()
@@ -189,7 +191,9 @@ class _Counter(Recorder):
         pass
 
 
-def _dictionary(codes: np.ndarray[Any, Any], names: list[str], null: np.ndarray[Any, Any] | None = None) -> pa.DictionaryArray:
+def _dictionary(
+    codes: np.ndarray[Any, Any], names: list[str], null: np.ndarray[Any, Any] | None = None
+) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=null), pa.array(names, pa.string()))
 
 

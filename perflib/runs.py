@@ -47,7 +47,13 @@ class RunDir:
                 break
             except FileExistsError:
                 continue
-        self.manifest: dict[str, Any] = {"schema": 1, "run": self.path.name, "status": "running", "reasons": [], **manifest}
+        self.manifest: dict[str, Any] = {
+            "schema": 1,
+            "run": self.path.name,
+            "status": "running",
+            "reasons": [],
+            **manifest,
+        }
         self.save()
 
     def save(self) -> None:
@@ -69,7 +75,9 @@ class Run:
         try:
             self.manifest: dict[str, Any] = json.loads((path / "run.json").read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise RunError(f"cannot read run.json: {error}", where=str(path), mend="choose another run: perflib runs") from None
+            raise RunError(
+                f"cannot read run.json: {error}", where=str(path), mend="choose another run: perflib runs"
+            ) from None
 
     @property
     def id(self) -> str:
@@ -98,10 +106,14 @@ class Run:
         """The suite's table of one scenario, as it was run."""
         return next(dict(s) for s in self.manifest["suite"]["scenarios"] if s["name"] == name)
 
-    def rows(self, scenario: str | None = None, columns: Sequence[str] | None = None, phase: str | None = "measure") -> pd.DataFrame:
+    def rows(
+        self, scenario: str | None = None, columns: Sequence[str] | None = None, phase: str | None = "measure"
+    ) -> pd.DataFrame:
         """Rows in order of their end. phase: "measure" (warm-up cut away), "warmup" (all that is not measured) or None (all)."""
         chosen = ", ".join(f'"{c}"' for c in columns) if columns else "*"
-        table = {"measure": "measured", "warmup": "(select * from rows except select * from measured)", None: "rows"}[phase]
+        table = {"measure": "measured", "warmup": "(select * from rows except select * from measured)", None: "rows"}[
+            phase
+        ]
         where, values = ("where scenario = ?", [scenario]) if scenario else ("", [])
         return self.query(f"select {chosen} from {table} {where} order by end_ns, worker, seq", values).df()
 
@@ -150,7 +162,11 @@ class Run:
     @cached_property
     def _parts(self) -> list[tuple[Path, int | None]]:
         """Every part file with how many rows it has, None for one that cannot be read."""
-        return [(path, _row_count(path)) for kind in ("rows", "resources", "spans") for path in sorted((self.path / kind).glob("part-*.parquet"))]
+        return [
+            (path, _row_count(path))
+            for kind in ("rows", "resources", "spans")
+            for path in sorted((self.path / kind).glob("part-*.parquet"))
+        ]
 
     def _alive(self) -> bool:
         import psutil
@@ -169,7 +185,9 @@ class Run:
             spec = self.spec(entry["name"])
             seconds = spec["load"].get("duration_s")
             if spec.get("warmup") is None and seconds and entry.get("start_ns") is not None:
-                cuts.append((entry["name"], entry["start_ns"] + int(min(DEFAULT_CUT_S, seconds * DEFAULT_CUT_SHARE) * 1e9)))
+                cuts.append(
+                    (entry["name"], entry["start_ns"] + int(min(DEFAULT_CUT_S, seconds * DEFAULT_CUT_SHARE) * 1e9))
+                )
         return cuts
 
     @cached_property
@@ -191,7 +209,11 @@ class Run:
                 empty = columns.empty_table()
                 database.register(f"empty_{kind}", empty)
                 source = f"empty_{kind}"
-            extra = ", end_ns - start_ns as service_ns, end_ns - coalesce(scheduled_ns, start_ns) as response_ns" if kind == "rows" else ""
+            extra = (
+                ", end_ns - start_ns as service_ns, end_ns - coalesce(scheduled_ns, start_ns) as response_ns"
+                if kind == "rows"
+                else ""
+            )
             database.execute(f"create {made} {kind} as select *{extra} from {source}")
         database.execute("create table cuts (scenario varchar, cut_ns bigint)")
         if cuts := self.cuts:
@@ -223,7 +245,12 @@ def open_run(which: str | Path = "latest", data: str | Path = DATA) -> Run:
 
 def run_ids(data: str | Path = DATA) -> list[str]:
     """Ids of the runs there are, oldest first."""
-    return [path.parent.name for path in sorted((Path(data) / "runs").glob("*/run.json"), key=lambda p: (p.parent.name[:15], p.parent.stat().st_ctime_ns))]
+    return [
+        path.parent.name
+        for path in sorted(
+            (Path(data) / "runs").glob("*/run.json"), key=lambda p: (p.parent.name[:15], p.parent.stat().st_ctime_ns)
+        )
+    ]
 
 
 def remove_run(which: str, data: str | Path = DATA) -> Run:

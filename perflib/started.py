@@ -86,7 +86,9 @@ def answers(spec: Target) -> bool:
         if spec.ready.http:
             with urllib.request.urlopen(f"{parts.scheme}://{parts.netloc}{spec.ready.http}", timeout=2) as answer:
                 return bool(answer.status < 400)
-        with socket.create_connection((parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), timeout=2):
+        with socket.create_connection(
+            (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), timeout=2
+        ):
             return True
     except (OSError, urllib.error.URLError, ValueError):
         return False

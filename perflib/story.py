@@ -43,7 +43,11 @@ def opening(run: Run, title: str | None = None) -> Html:
     word = overall(run)
     heading = title or f"Performance of {run.manifest['suite']['name']}"
     doubts = "".join(f"<li>{escape(reason)}</li>" for reason in _doubts(run))
-    box = f'<div class="doubts"><p><strong>{escape(ADVICE[run.status])}</strong></p><ul>{doubts}</ul></div>' if run.status in ADVICE else ""
+    box = (
+        f'<div class="doubts"><p><strong>{escape(ADVICE[run.status])}</strong></p><ul>{doubts}</ul></div>'
+        if run.status in ADVICE
+        else ""
+    )
     when = escape(str(run.manifest["started_at"])[:16].replace("T", " "))
     return Html(
         f'<header><h1>{escape(heading)}</h1><p class="verdict {word}"><span class="sign" aria-hidden="true">{SIGNS[word]}</span> {sentence(run)}</p>'
@@ -63,7 +67,9 @@ def sentence(run: Run) -> str:
     if failed:
         return f"{len(failed)} of {len(judged)} objectives {'is' if len(failed) == 1 else 'are'} missed: {_listed(failed)}."
     if unclear:
-        return f"None of {len(judged)} objectives is missed, but {len(unclear)} could not be decided: {_listed(unclear)}."
+        return (
+            f"None of {len(judged)} objectives is missed, but {len(unclear)} could not be decided: {_listed(unclear)}."
+        )
     return f"All {len(judged)} objectives are met." if len(judged) > 1 else "The objective is met."
 
 
@@ -72,9 +78,14 @@ def objectives(run: Run) -> Html:
     found = run.verdicts()
     if not found:
         return Html("")
-    rows = [_objective_row(v) for v in sorted(found, key=lambda v: ("fail", "inconclusive", "pass", "shown").index(v.verdict))]
+    rows = [
+        _objective_row(v)
+        for v in sorted(found, key=lambda v: ("fail", "inconclusive", "pass", "shown").index(v.verdict))
+    ]
     head = ("Verdict", "Scenario", "Objective", "Observed", "95 % interval", "Margin", "n", "")
-    return Html(f"<h2 id='objectives'>Objectives</h2>{table(head, rows, 'Objectives with limit, observed figure and verdict')}")
+    return Html(
+        f"<h2 id='objectives'>Objectives</h2>{table(head, rows, 'Objectives with limit, observed figure and verdict')}"
+    )
 
 
 def contents(run: Run) -> Html:
@@ -115,7 +126,17 @@ def load_facts(run: Run) -> Html:
             "–" if not late else f"{ms(late['p50'])} / {ms(late['p99'])} / {ms(late['max'])}", _number(load["unsent"]),
             _number(load["warmup_requests"]), _number(load["prepare_requests"]), _number(load["max_inflight"]),
         ))  # fmt: skip
-    head = ("Scenario", "Model", "Offered /s", "Requests /s", "Sent late, ms (p50 / p99 / max)", "Unsent", "Warm-up requests", "Prepared", "Most in flight")
+    head = (
+        "Scenario",
+        "Model",
+        "Offered /s",
+        "Requests /s",
+        "Sent late, ms (p50 / p99 / max)",
+        "Unsent",
+        "Warm-up requests",
+        "Prepared",
+        "Most in flight",
+    )
     return Html(f"<h2>Load</h2>{table(head, rows, 'Load offered and achieved')}")
 
 
@@ -128,7 +149,13 @@ def generator(run: Run) -> Html:
             pause = health["loop_pause_ms"]
             rows.append((escape(entry["name"]), _number(health["workers"]), f"{health['cpu_cores']:.2f}", f"{ms(pause['p50'])} / {ms(pause['p99'])} / {ms(pause['max'])}",
                          f"{health['gc_count']} ({health['gc_ms']:.0f} ms)"))  # fmt: skip
-    head = ("Scenario", "Workers", "CPU of the busiest, cores", "Event-loop pauses, ms (p50 / p99 / max)", "Garbage collections")
+    head = (
+        "Scenario",
+        "Workers",
+        "CPU of the busiest, cores",
+        "Event-loop pauses, ms (p50 / p99 / max)",
+        "Garbage collections",
+    )
     note = "<p>A worker near one core is the bottleneck itself: give the load more workers. A callable runs inside its worker and is counted with it.</p>"
     return Html(f"<h2>The load generator's own health</h2>{note}{table(head, rows, 'Health of the load generator')}")
 
@@ -138,15 +165,32 @@ def machine(run: Run) -> Html:
     m = run.manifest
     host = m["host"]
     facts = [
-        ("Machine", f"{host['cpu']}, {host['cores']} cores, {host['memory_bytes'] / 1e9:.0f} GB, {host['os']} {host['kernel']}"),
+        (
+            "Machine",
+            f"{host['cpu']}, {host['cores']} cores, {host['memory_bytes'] / 1e9:.0f} GB, {host['os']} {host['kernel']}",
+        ),
         ("Versions", ", ".join(f"{k} {v}" for k, v in m["versions"].items())),
-        ("Commit", f"{m['git']['commit'][:12]}{' with uncommitted changes' if m['git']['dirty'] else ''}" if m["git"] else "not in a repository"),
+        (
+            "Commit",
+            f"{m['git']['commit'][:12]}{' with uncommitted changes' if m['git']['dirty'] else ''}"
+            if m["git"]
+            else "not in a repository",
+        ),
         ("Seed", str(m["seed"])),
-        *((f"Target {name}", ", ".join(f"{k} {v}" for k, v in about.items() if v and k != "pids")) for name, about in m["targets"].items()),
+        *(
+            (f"Target {name}", ", ".join(f"{k} {v}" for k, v in about.items() if v and k != "pids"))
+            for name, about in m["targets"].items()
+        ),
     ]
     rows = [(f"<strong>{escape(name)}</strong>", escape(value)) for name, value in facts]
-    damaged = f"<p class='doubts'>Unreadable part files, left out: {escape(', '.join(run.corrupt))}</p>" if run.corrupt else ""
-    return Html(f"<h2>Machine</h2>{damaged}{table(('', ''), rows, 'Machine and versions')}<h2>Repeat it</h2><pre>{escape(m['command'])}</pre>")
+    damaged = (
+        f"<p class='doubts'>Unreadable part files, left out: {escape(', '.join(run.corrupt))}</p>"
+        if run.corrupt
+        else ""
+    )
+    return Html(
+        f"<h2>Machine</h2>{damaged}{table(('', ''), rows, 'Machine and versions')}<h2>Repeat it</h2><pre>{escape(m['command'])}</pre>"
+    )
 
 
 def baseline(run: Run, base: Run) -> Html:
@@ -157,9 +201,19 @@ def baseline(run: Run, base: Run) -> Html:
             continue
         now, then = (scenario_figures_cached(r, entry["name"]) for r in (run, base))
         for key in ("p50", "p95", "p99"):
-            rows.append((escape(entry["name"]), f"{key} response, ms", *_beside(then["response_ms"][key], now["response_ms"][key])))
-        rows.append((escape(entry["name"]), "throughput, /s", *_beside(then["throughput_per_s"], now["throughput_per_s"])))
-    note = "<p>Figures only: with one run a side, nobody can tell a change from the difference between any two runs.</p>"
+            rows.append(
+                (
+                    escape(entry["name"]),
+                    f"{key} response, ms",
+                    *_beside(then["response_ms"][key], now["response_ms"][key]),
+                )
+            )
+        rows.append(
+            (escape(entry["name"]), "throughput, /s", *_beside(then["throughput_per_s"], now["throughput_per_s"]))
+        )
+    note = (
+        "<p>Figures only: with one run a side, nobody can tell a change from the difference between any two runs.</p>"
+    )
     head = ("Scenario", "Figure", "Baseline", "This run", "Difference")
     return Html(f"<h2>Beside {escape(base.id)}</h2>{note}{table(head, rows, 'This run beside its baseline')}")
 
@@ -204,7 +258,13 @@ def observed(verdict: Verdict) -> tuple[str, str]:
 
 def _objective_row(v: Verdict) -> tuple[str, ...]:
     figure, bounds = observed(v)
-    margin = "–" if v.margin is None or not v.judged else f"{v.margin + 0:+.0%}" if abs(v.margin) < 10 else f"{v.margin:,.0f} ×"
+    margin = (
+        "–"
+        if v.margin is None or not v.judged
+        else f"{v.margin + 0:+.0%}"
+        if abs(v.margin) < 10
+        else f"{v.margin:,.0f} ×"
+    )
     word = f'<span class="badge {v.verdict}"><span aria-hidden="true">{SIGNS[v.verdict]}</span> {v.verdict}</span>'
     link = f'<a href="#{_anchor(v.scenario)}">{escape(v.scenario)}</a>'
     figure, bounds = (f'<span class="number">{escape(text)}</span>' for text in (figure, bounds))
@@ -223,26 +283,55 @@ def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
 
 
 def _figures_table(figures: dict[str, Any]) -> str:
-    head = ("Operation", "Requests", "Errors", "Good answers /s", "", "mean", "p50", "p90", "p95", "p99", "p99.9", "max")
+    head = (
+        "Operation",
+        "Requests",
+        "Errors",
+        "Good answers /s",
+        "",
+        "mean",
+        "p50",
+        "p90",
+        "p95",
+        "p99",
+        "p99.9",
+        "max",
+    )
     rows = []
     operations = figures["operations"] if len(figures["operations"]) > 1 else []
     for each, label in ((figures, "all"), *((op, op["name"]) for op in operations)):
         first = (escape(label), f"{each['requests']:,}", f"{each['errors']:,}", _number(each["throughput_per_s"]))
-        for kind, times, lead in (("response, ms", each["response_ms"], first), ("service, ms", each["service_ms"], ("", "", "", ""))):
-            rows.append((*lead, kind, *(_number(times[key]) for key in ("mean", "p50", "p90", "p95", "p99", "p99_9", "max"))))
+        for kind, times, lead in (
+            ("response, ms", each["response_ms"], first),
+            ("service, ms", each["service_ms"], ("", "", "", "")),
+        ):
+            rows.append(
+                (*lead, kind, *(_number(times[key]) for key in ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")))
+            )
     return table(head, rows, f"Figures of {figures['name']}")
 
 
 def _errors(figures: dict[str, Any]) -> str:
     if not figures["errors"]:
-        return f"<p>No errors in {figures['requests']:,} requests.</p>" if figures["requests"] else "<p>Nothing was measured.</p>"
-    rows = [(escape(str(error)), f"{count:,}", f"{count / figures['requests']:.2%}") for error, count in list(figures["errors_by_class"].items())[:20]]
+        return (
+            f"<p>No errors in {figures['requests']:,} requests.</p>"
+            if figures["requests"]
+            else "<p>Nothing was measured.</p>"
+        )
+    rows = [
+        (escape(str(error)), f"{count:,}", f"{count / figures['requests']:.2%}")
+        for error, count in list(figures["errors_by_class"].items())[:20]
+    ]
     return table(("Error", "Requests", "Share"), rows, "Errors by class")
 
 
 def _in_short(figures: dict[str, Any]) -> str:
     p99 = figures["response_ms"]["p99"]
-    return f"{figures['requests']:,} requests, {figures['errors']:,} errors, p99 {ms(p99)} ms" if p99 is not None else f"{figures['requests']:,} requests"
+    return (
+        f"{figures['requests']:,} requests, {figures['errors']:,} errors, p99 {ms(p99)} ms"
+        if p99 is not None
+        else f"{figures['requests']:,} requests"
+    )
 
 
 def _word(run: Run, name: str) -> str:

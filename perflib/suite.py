@@ -83,7 +83,9 @@ class Load:
         needs = _NEEDS[self.model]
         for key in needs:
             if getattr(self, key) in (None, ()):
-                raise SuiteError(f"load model {self.model!r} needs {_key(key)!r}", mend=f"a {self.model} load takes {_keys(needs)}")
+                raise SuiteError(
+                    f"load model {self.model!r} needs {_key(key)!r}", mend=f"a {self.model} load takes {_keys(needs)}"
+                )
         known = (*needs, *_MAY.get(self.model, ()), "model")
         for key in self.__dataclass_fields__:
             if key not in known and getattr(self, key) not in (None, (), 0.0):
@@ -247,9 +249,13 @@ class Scenario:
             names = [operation.name for operation in group]
             twice = {name for name in names if names.count(name) > 1}
             if twice:
-                raise SuiteError(f"scenario {self.name!r} names an operation twice: {min(twice)!r}", mend="give each its own name")
+                raise SuiteError(
+                    f"scenario {self.name!r} names an operation twice: {min(twice)!r}", mend="give each its own name"
+                )
         if self.order in ("sequence", "blocks") and self.load.model != "closed":
-            raise SuiteError(f"order {self.order!r} with an open load", mend='use load model "closed", or order "weighted"')
+            raise SuiteError(
+                f"order {self.order!r} with an open load", mend='use load model "closed", or order "weighted"'
+            )
         if self.order == "blocks" and not self.load.duration_s:
             raise SuiteError("order 'blocks' needs a duration", mend="give the load duration_s instead of requests")
         self._check_objectives()
@@ -262,13 +268,22 @@ class Scenario:
                     mend = f"its operations are {', '.join(names)}"
                     raise SuiteError(f"objective {objective.text!r} names an unknown operation {name!r}", mend=mend)
             if objective.versus and self.order not in ("interleaved", "blocks"):
-                raise SuiteError(f"objective {objective.text!r} compares operations that are not interleaved", mend='set order = "interleaved"')
+                raise SuiteError(
+                    f"objective {objective.text!r} compares operations that are not interleaved",
+                    mend='set order = "interleaved"',
+                )
             if objective.metric == "median difference" and self.load.concurrency != 1:
-                raise SuiteError(f"objective {objective.text!r} needs one request at a time", mend="use a closed load with concurrency = 1")
+                raise SuiteError(
+                    f"objective {objective.text!r} needs one request at a time",
+                    mend="use a closed load with concurrency = 1",
+                )
             if objective.metric == "throughput ratio" and self.order != "blocks":
                 raise SuiteError(f"objective {objective.text!r} needs blocks", mend='set order = "blocks"')
             if objective.stage is not None and not 1 <= objective.stage <= len(self.load.stages):
-                raise SuiteError(f"objective {objective.text!r}: there is no stage {objective.stage}", mend=f"the load has {len(self.load.stages)} stages")
+                raise SuiteError(
+                    f"objective {objective.text!r}: there is no stage {objective.stage}",
+                    mend=f"the load has {len(self.load.stages)} stages",
+                )
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -315,7 +330,11 @@ class Suite:
         asked = max((rate for part in load.parts() for rate in peak_rates(part)), default=0.0)
         if self.max_rate_per_s is not None and asked > self.max_rate_per_s:
             mend = "lower the rate, or raise max_rate_per_s"
-            raise SuiteError(f"the load asks for {asked:g} /s, max_rate_per_s is {self.max_rate_per_s:g}", where=f"{where}.load", mend=mend)
+            raise SuiteError(
+                f"the load asks for {asked:g} /s, max_rate_per_s is {self.max_rate_per_s:g}",
+                where=f"{where}.load",
+                mend=mend,
+            )
 
 
 def peak_rates(load: Load) -> Iterator[float]:

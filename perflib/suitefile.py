@@ -22,10 +22,18 @@ from perflib.suite import TABLES, Suite
 
 def builtin() -> list[str]:
     """Names of the suites that come with perflib."""
-    return sorted(entry.name[:-5] for entry in resources.files("perflib.suites").iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name[:-5] for entry in resources.files("perflib.suites").iterdir() if entry.name.endswith(".toml")
+    )
 
 
-def load(source: str | Path, *, overrides: tuple[str, ...] | list[str] = (), only: tuple[str, ...] | list[str] = (), quick: bool = False) -> Suite:
+def load(
+    source: str | Path,
+    *,
+    overrides: tuple[str, ...] | list[str] = (),
+    only: tuple[str, ...] | list[str] = (),
+    quick: bool = False,
+) -> Suite:
     """A validated Suite from a built-in name or a TOML path. Raises SuiteError (exit code 2)."""
     path = find(source)
     try:
@@ -33,7 +41,9 @@ def load(source: str | Path, *, overrides: tuple[str, ...] | list[str] = (), onl
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SuiteError(f"not valid TOML: {error}", where=path.name, mend="mend the syntax at that line") from None
     except OSError as error:
-        raise SuiteError(f"cannot read it: {error.strerror}", where=str(path), mend="check the path and its permissions") from None
+        raise SuiteError(
+            f"cannot read it: {error.strerror}", where=str(path), mend="check the path and its permissions"
+        ) from None
     for text in overrides:
         _override(table, text)
     return select(from_table(table, where=path.name, folder=str(path.resolve().parent)), only=only, quick=quick)
@@ -48,7 +58,11 @@ def find(source: str | Path) -> Path:
     if path.suffix == ".toml" and path.is_file():
         return path
     close = difflib.get_close_matches(name, builtin(), n=1)
-    mend = f"did you mean {close[0]!r}?" if close else f"built-in suites: {', '.join(builtin())}; or give a path that ends in .toml"
+    mend = (
+        f"did you mean {close[0]!r}?"
+        if close
+        else f"built-in suites: {', '.join(builtin())}; or give a path that ends in .toml"
+    )
     raise SuiteError("no such suite", where=name, mend=mend)
 
 
@@ -118,4 +132,6 @@ def _default_stage_models(table: dict[str, Any]) -> None:
             stages = load.get("stages") if isinstance(load, dict) else None
             for stage in stages if isinstance(stages, list) else []:
                 if isinstance(stage, dict):
-                    stage.setdefault("model", "closed" if "concurrency" in stage else "ramp" if "to" in stage else "constant")
+                    stage.setdefault(
+                        "model", "closed" if "concurrency" in stage else "ramp" if "to" in stage else "constant"
+                    )

@@ -66,7 +66,9 @@ def verdicts(run: Run) -> list[Verdict]:
     found = []
     for entry in run.scenarios:
         spec = run.spec(entry["name"])
-        texts = [(text, True) for text in spec.get("objectives", ())] + [(text, False) for text in spec.get("figures", ())]
+        texts = [(text, True) for text in spec.get("objectives", ())] + [
+            (text, False) for text in spec.get("figures", ())
+        ]
         found += [judge(run, entry["name"], Objective.parse(text, judged=judged)) for text, judged in texts]
     return found
 
@@ -83,7 +85,14 @@ def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
     """Measure and judge one objective."""
     interval = measure(run, scenario, objective)
     if interval.n == 0:
-        return Verdict(scenario, objective, interval, "inconclusive" if objective.limit is not None else "shown", None, "nothing was measured")
+        return Verdict(
+            scenario,
+            objective,
+            interval,
+            "inconclusive" if objective.limit is not None else "shown",
+            None,
+            "nothing was measured",
+        )
     if objective.limit is None:
         return Verdict(scenario, objective, interval, "shown")
     if objective.comparator == "not above":
@@ -92,9 +101,15 @@ def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
     if good or bad:
         return Verdict(scenario, objective, interval, "pass" if good else "fail")
     if objective.metric.startswith("memory"):
-        return Verdict(scenario, objective, interval, "inconclusive", None, "too few samples of the memory to tell; run it longer")
+        return Verdict(
+            scenario, objective, interval, "inconclusive", None, "too few samples of the memory to tell; run it longer"
+        )
     more = stats.needed_samples(interval, objective.limit)
-    reason = f"the interval holds the limit; about {more:,} more requests would tell" if more else "the interval holds the limit"
+    reason = (
+        f"the interval holds the limit; about {more:,} more requests would tell"
+        if more
+        else "the interval holds the limit"
+    )
     return Verdict(scenario, objective, interval, "inconclusive", more, reason)
 
 
@@ -117,10 +132,19 @@ def _trend_verdict(run: Run, scenario: str, objective: Objective, interval: Inte
     if interval.low > limit and change > material:
         return Verdict(scenario, objective, interval, "fail", None, "the trend is above the limit")
     if interval.low > limit:
-        return Verdict(scenario, objective, interval, "inconclusive", None, "a slight trend: it may level off; run it longer to tell")
+        return Verdict(
+            scenario,
+            objective,
+            interval,
+            "inconclusive",
+            None,
+            "a slight trend: it may level off; run it longer to tell",
+        )
     if most <= material:
         return Verdict(scenario, objective, interval, "pass", None, "no trend, and none that would matter is possible")
-    return Verdict(scenario, objective, interval, "inconclusive", None, "too short or too noisy to rule a trend out; run it longer")
+    return Verdict(
+        scenario, objective, interval, "inconclusive", None, "too short or too noisy to rule a trend out; run it longer"
+    )
 
 
 def measure(run: Run, scenario: str, objective: Objective) -> Interval:
@@ -156,7 +180,9 @@ def _throughput(run: Run, scenario: str, objective: Objective) -> Interval:
     if not windows:
         return _NOTHING
     completed = np.sort(_column(run, scenario, objective, "end_ns", "ok")).astype(np.int64)
-    return stats.throughput_interval(completed, windows[0][0], max(int(completed[-1]) if len(completed) else 0, windows[-1][1]))
+    return stats.throughput_interval(
+        completed, windows[0][0], max(int(completed[-1]) if len(completed) else 0, windows[-1][1])
+    )
 
 
 def _inflight(run: Run, scenario: str, objective: Objective) -> Interval:
@@ -212,7 +238,9 @@ def paired(run: Run, scenario: str, objective: Objective) -> tuple[NDArray[np.fl
 def _block_rates(run: Run, scenario: str, operation: str) -> NDArray[np.float64]:
     """Good answers per second of each of an operation's blocks, in turn."""
     windows = sorted(window for window in measured_windows(run, scenario, operation=operation))
-    ends = run.query("select end_ns from measured where scenario = ? and operation = ? and ok order by end_ns", [scenario, operation]).fetchnumpy()["end_ns"]
+    ends = run.query(
+        "select end_ns from measured where scenario = ? and operation = ? and ok order by end_ns", [scenario, operation]
+    ).fetchnumpy()["end_ns"]
     counts = [np.searchsorted(ends, stop, "right") - np.searchsorted(ends, start, "left") for start, stop in windows]
     return np.array([count / ((stop - start) / 1e9) for count, (start, stop) in zip(counts, windows, strict=True)])
 
@@ -232,7 +260,14 @@ def _column(run: Run, scenario: str, objective: Objective, column: str, conditio
 
 def scaled(interval: Interval, factor: float) -> Interval:
     """The same interval in another unit."""
-    return Interval(interval.estimate * factor, interval.low * factor, interval.high * factor, interval.n, interval.n_effective, interval.confidence)
+    return Interval(
+        interval.estimate * factor,
+        interval.low * factor,
+        interval.high * factor,
+        interval.n,
+        interval.n_effective,
+        interval.confidence,
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -68,12 +68,23 @@ async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) ->
             await target.open(driver)
         prepared = await _prepare(job, channel)
         driver.prepared, driver.reuse_prepared = prepared, job.scenario.reuse_prepared
-        channel.send("ready", pids=[pid for t in targets for pid in t.children], targets={t.name: t.info() for t in targets}, children={t.name: t.children for t in targets})
+        channel.send(
+            "ready",
+            pids=[pid for t in targets for pid in t.children],
+            targets={t.name: t.info() for t in targets},
+            children={t.name: t.children for t in targets},
+        )
         await _load(job, channel, driver, await channel.start_ns())
     except PerflibError as error:
         channel.send("failed", what=error.what, where=error.where, mend=error.mend, kind=type(error).__name__)
     except OSError as error:
-        channel.send("failed", what=f"{error.strerror or error}", where="writing rows", mend="free some space, or choose another --data", kind="TargetError")
+        channel.send(
+            "failed",
+            what=f"{error.strerror or error}",
+            where="writing rows",
+            mend="free some space, or choose another --data",
+            kind="TargetError",
+        )
     finally:
         for target in targets:
             await target.close()
@@ -91,23 +102,42 @@ async def _load(job: Job, channel: Channel, driver: Driver, start_ns: int) -> No
         offered = await driver.run(segment, at_ns)
         now = time.monotonic_ns()
         for phase, stage, begin_ns, end_ns in _stretches(segment, at_ns, now, job.folder):
-            channel.send("segment", phase=phase, stage=stage, operation=_named(driver, segment), start_ns=begin_ns, stop_ns=end_ns, offered=offered)
+            channel.send(
+                "segment",
+                phase=phase,
+                stage=stage,
+                operation=_named(driver, segment),
+                start_ns=begin_ns,
+                stop_ns=end_ns,
+                offered=offered,
+            )
         at_ns = now
     health.stop()
     ticking.cancel()
     driver.close()
     recorder.close()
-    channel.send("done", rows=recorder.count, errors=_errors(recorder), unsent=driver.unsent, stopped=driver.stopping, health=health.summary())
+    channel.send(
+        "done",
+        rows=recorder.count,
+        errors=_errors(recorder),
+        unsent=driver.unsent,
+        stopped=driver.stopping,
+        health=health.summary(),
+    )
 
 
-def _stretches(segment: plan.Segment, start_ns: int, stop_ns: int, folder: str) -> list[tuple[str, int | None, int, int]]:
+def _stretches(
+    segment: plan.Segment, start_ns: int, stop_ns: int, folder: str
+) -> list[tuple[str, int | None, int, int]]:
     """A segment as (phase, stage, start, stop): the stages of an open load have their own."""
     from perflib.arrivals import length_ns
 
     if not segment.load.is_open:
         return [(segment.phase, segment.stage, start_ns, stop_ns)]
     measured_ns = start_ns + segment.warmup_ns
-    found: list[tuple[str, int | None, int, int]] = [("warmup", None, start_ns, measured_ns)] if segment.warmup_ns else []
+    found: list[tuple[str, int | None, int, int]] = (
+        [("warmup", None, start_ns, measured_ns)] if segment.warmup_ns else []
+    )
     for number, part in enumerate(segment.load.parts(), 1):
         end_ns = measured_ns + length_ns(part, folder)
         found.append(("measure", number if segment.load.stages else None, measured_ns, min(end_ns, stop_ns)))
@@ -129,7 +159,13 @@ async def _tick(driver: Driver, channel: Channel) -> None:
             if time.monotonic() - wrote >= SECONDS_PER_PART:
                 wrote = time.monotonic()
                 recorder.tick()
-        channel.send("progress", rows=recorder.count, errors=sum(recorder.error_counts[1:]), inflight=driver.inflight, lost=_lost(recorder))
+        channel.send(
+            "progress",
+            rows=recorder.count,
+            errors=sum(recorder.error_counts[1:]),
+            inflight=driver.inflight,
+            lost=_lost(recorder),
+        )
         if recorder.failure is not None:
             driver.stop(f"rows cannot be written: {recorder.failure}")
 
@@ -166,7 +202,15 @@ def _compile(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKi
     return targets, ops, names[0]
 
 
-def _driver(job: Job, targets: list[TargetKind], ops: list[Op], recorder: Recorder, *, order: str | None = None, max_requests: int | None = None) -> Driver:
+def _driver(
+    job: Job,
+    targets: list[TargetKind],
+    ops: list[Op],
+    recorder: Recorder,
+    *,
+    order: str | None = None,
+    max_requests: int | None = None,
+) -> Driver:
     return Driver(targets, ops, recorder, order=order or job.scenario.order, seed=job.seed, index=job.index, of=job.of,
                   max_requests=max_requests, folder=job.folder)  # fmt: skip
 

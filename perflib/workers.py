@@ -164,7 +164,11 @@ class Process(_Counts):
         log = self._logs / f"worker-{worker}.log"
         lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
         code = self._processes[worker].returncode
-        return {"what": f"worker {worker} ended with code {code}" + (f": {lines[-1][:300]}" if lines else ""), "where": "", "mend": f"its output is in {log}"}
+        return {
+            "what": f"worker {worker} ended with code {code}" + (f": {lines[-1][:300]}" if lines else ""),
+            "where": "",
+            "mend": f"its output is in {log}",
+        }
 
 
 class InProcess(_Counts):

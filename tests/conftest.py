@@ -62,8 +62,17 @@ def service() -> Iterator[Server]:
 
 def table(**scenario: Any) -> dict[str, Any]:
     """A suite of one scenario as its TOML table."""
-    base = {"name": "one", "target": "api", "operations": [{"name": "ping", "path": "/ping"}], "load": {"model": "closed", "concurrency": 2, "requests": 20}}
-    return {"name": "tested", "targets": {"api": {"kind": "http", "url": "http://127.0.0.1:1"}}, "scenarios": [{**base, **scenario}]}
+    base = {
+        "name": "one",
+        "target": "api",
+        "operations": [{"name": "ping", "path": "/ping"}],
+        "load": {"model": "closed", "concurrency": 2, "requests": 20},
+    }
+    return {
+        "name": "tested",
+        "targets": {"api": {"kind": "http", "url": "http://127.0.0.1:1"}},
+        "scenarios": [{**base, **scenario}],
+    }
 
 
 def suite(target: dict[str, Any] | None = None, **scenario: Any) -> perflib.Suite:

@@ -49,13 +49,23 @@ def test_spike_steps_and_stages_change_their_rate_when_they_say() -> None:
     assert np.histogram(spike, bins=np.arange(6) * 1e9)[0].tolist() == [10, 10, 100, 10, 10]
     steps = starts(model="steps", from_per_s=10, to_per_s=30, step_per_s=10, step_s=2)
     assert np.histogram(steps, bins=np.arange(4) * 2e9)[0].tolist() == [20, 40, 60]
-    staged = starts(model="stages", stages=[Load(model="constant", rate_per_s=5, duration_s=1), Load(model="ramp", from_per_s=5, to_per_s=15, duration_s=2)])
+    staged = starts(
+        model="stages",
+        stages=[
+            Load(model="constant", rate_per_s=5, duration_s=1),
+            Load(model="ramp", from_per_s=5, to_per_s=15, duration_s=2),
+        ],
+    )
     assert np.histogram(staged, bins=[0, 1e9, 3e9])[0].tolist() == [5, 20]
 
 
 def test_replay_reads_its_file_and_refuses_what_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "starts.csv").write_text("# s\n0.5\n0.1\n2\n")
-    assert starts(model="replay", starts="starts.csv", folder=str(tmp_path)).tolist() == [100_000_000, 500_000_000, 2_000_000_000]
+    assert starts(model="replay", starts="starts.csv", folder=str(tmp_path)).tolist() == [
+        100_000_000,
+        500_000_000,
+        2_000_000_000,
+    ]
     (tmp_path / "bad.csv").write_text("soon\n")
     for name in ("bad.csv", "none.csv"):
         with pytest.raises(SuiteError, match="cannot read starts"):
@@ -63,11 +73,20 @@ def test_replay_reads_its_file_and_refuses_what_it_cannot_read(tmp_path: Path) -
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(["constant", "poisson"]), st.floats(1, 3000), st.floats(1.0, 60), st.integers(1, 5), st.integers(0, 99))
+@given(
+    st.sampled_from(["constant", "poisson"]),
+    st.floats(1, 3000),
+    st.floats(1.0, 60),
+    st.integers(1, 5),
+    st.integers(0, 99),
+)
 def test_shards_together_are_the_schedule(model: str, rate: float, seconds: float, of: int, seed: int) -> None:
     load = Load(model=model, rate_per_s=rate, duration_s=seconds)  # type: ignore[arg-type]
     whole = np.concatenate(list(arrivals.schedule(load, seed)))
-    parts = [np.concatenate([np.zeros(0, np.int64), *arrivals.shard(arrivals.schedule(load, seed), i, of)]) for i in range(of)]
+    parts = [
+        np.concatenate([np.zeros(0, np.int64), *arrivals.shard(arrivals.schedule(load, seed), i, of)])
+        for i in range(of)
+    ]
     assert np.array_equal(np.sort(np.concatenate(parts)), whole)
     assert np.all(np.diff(whole) >= 0)
     assert len(whole) == 0 or 0 <= whole[0] <= whole[-1] < seconds * 1e9

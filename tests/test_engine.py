@@ -32,8 +32,20 @@ def quiet(made: Any, tmp_path: Path, **options: Any) -> perflib.Run:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_servers_count_is_the_number_of_rows_over_rest(make_service: Any, tmp_path: Path, workers: int) -> None:
     server = make_service("--error-rate", "0.2")
-    operations = [{"name": "ping", "path": "/ping"}, {"name": "stats", "path": "/stats"}, {"name": "validate", "method": "POST", "path": "/validate", "json": DOCUMENT}]
-    made = quiet(suite({"kind": "http", "url": server.url}, operations=operations, workers=workers, load={"model": "closed", "concurrency": 10, "requests": 500}), tmp_path)
+    operations = [
+        {"name": "ping", "path": "/ping"},
+        {"name": "stats", "path": "/stats"},
+        {"name": "validate", "method": "POST", "path": "/validate", "json": DOCUMENT},
+    ]
+    made = quiet(
+        suite(
+            {"kind": "http", "url": server.url},
+            operations=operations,
+            workers=workers,
+            load={"model": "closed", "concurrency": 10, "requests": 500},
+        ),
+        tmp_path,
+    )
     rows, counts = made.rows(phase=None), server.get("/counts")
     assert len(rows) == 500 == counts["total"]
     assert (rows["error"] == "http_5xx").sum() == counts["injected"] > 50
@@ -64,7 +76,14 @@ def test_every_call_of_a_callable_is_a_row(tmp_path: Path) -> None:
         if os.getpid() and time.monotonic_ns() % 5 == 0:
             raise KeyError("injected")
 
-    made = quiet(suite({"kind": "callable", "function": work}, operations=[{"name": "work"}], load={"model": "closed", "concurrency": 8, "requests": 400}), tmp_path)
+    made = quiet(
+        suite(
+            {"kind": "callable", "function": work},
+            operations=[{"name": "work"}],
+            load={"model": "closed", "concurrency": 8, "requests": 400},
+        ),
+        tmp_path,
+    )
     assert len(made.rows(phase=None)) == 400 == log.stat().st_size
     assert set(made.rows(phase=None)["error"].dropna()) <= {"exception:KeyError"}
 
@@ -81,7 +100,10 @@ def nap_in_a_thread() -> None:
 @pytest.mark.parametrize("function", [nap, nap_in_a_thread])
 def test_callables_run_concurrently_and_waiting_counts(function: Any, tmp_path: Path) -> None:
     target = {"kind": "callable", "function": f"tests.test_engine:{function.__name__}"}
-    made = quiet(suite(target, operations=[{"name": "nap"}], load={"model": "closed", "concurrency": 100, "requests": 400}), tmp_path)
+    made = quiet(
+        suite(target, operations=[{"name": "nap"}], load={"model": "closed", "concurrency": 100, "requests": 400}),
+        tmp_path,
+    )
     rows = made.rows(phase=None)
     assert rows["inflight"].max() == 100
     assert (rows["end_ns"].max() - rows["start_ns"].min()) / 1e9 < 2.5  # 400 × 0.05 s one after the other would take 20
@@ -90,7 +112,14 @@ def test_callables_run_concurrently_and_waiting_counts(function: Any, tmp_path: 
 
 def test_a_callable_that_does_not_return_is_a_timeout_and_not_the_end(tmp_path: Path) -> None:
     target = {"kind": "callable", "function": "time:sleep", "timeout_s": 0.2}
-    made = quiet(suite(target, operations=[{"name": "stuck", "args": [3]}], load={"model": "closed", "concurrency": 2, "requests": 6}), tmp_path)
+    made = quiet(
+        suite(
+            target,
+            operations=[{"name": "stuck", "args": [3]}],
+            load={"model": "closed", "concurrency": 2, "requests": 6},
+        ),
+        tmp_path,
+    )
     rows = made.rows(phase=None)
     assert rows["error"].tolist() == ["timeout"] * 6
     assert made.status == "complete"
@@ -118,7 +147,10 @@ def test_a_callable_inside_this_process_shares_its_state(tmp_path: Path) -> None
 
 def test_open_models_start_on_schedule_and_never_early(tmp_path: Path) -> None:
     with raw_server(OK) as url:
-        made = quiet(suite({"kind": "http", "url": url}, load={"model": "constant", "rate_per_s": 200, "duration_s": 2}), tmp_path)
+        made = quiet(
+            suite({"kind": "http", "url": url}, load={"model": "constant", "rate_per_s": 200, "duration_s": 2}),
+            tmp_path,
+        )
     rows = made.rows(phase=None).sort_values("scheduled_ns")
     late = rows["start_ns"] - rows["scheduled_ns"]
     assert len(rows) == 400
@@ -129,7 +161,10 @@ def test_open_models_start_on_schedule_and_never_early(tmp_path: Path) -> None:
 
 def test_waiting_for_a_stalled_server_counts_from_the_schedule(make_service: Any, tmp_path: Path) -> None:
     server = make_service("--stall-after-s", "1.5", "--stall-s", "1")
-    made = quiet(suite({"kind": "http", "url": server.url}, load={"model": "constant", "rate_per_s": 100, "duration_s": 4}), tmp_path)
+    made = quiet(
+        suite({"kind": "http", "url": server.url}, load={"model": "constant", "rate_per_s": 100, "duration_s": 4}),
+        tmp_path,
+    )
     rows = made.rows(phase=None)
     assert len(rows) == 400
     waited = rows["response_ns"] / 1e9
@@ -154,7 +189,12 @@ def test_prepared_data_is_used_once_each_and_sequences_pass_fields_on(make_servi
     server = make_service()
     validate = {"name": "validate", "method": "POST", "path": "/validate", "json": DOCUMENT, "keep": {"id": "$.id"}}
     approve = {"name": "approve", "method": "POST", "path": "/validations/{id}/approve"}
-    made = table(name="approvals", prepare=[validate], operations=[approve], load={"model": "closed", "concurrency": 10, "requests": 60})
+    made = table(
+        name="approvals",
+        prepare=[validate],
+        operations=[approve],
+        load={"model": "closed", "concurrency": 10, "requests": 60},
+    )
     made["targets"]["api"]["url"] = server.url
     made["scenarios"].append({"name": "flow", "target": "api", "order": "sequence", "operations": [validate, approve],
                               "load": {"model": "closed", "concurrency": 3, "requests": 60}})  # fmt: skip
@@ -165,7 +205,9 @@ def test_prepared_data_is_used_once_each_and_sequences_pass_fields_on(make_servi
     assert server.get("/stats")["by_status"]["approved"] == 90
 
 
-def test_data_that_cannot_be_prepared_makes_the_run_invalid_and_no_verdict_green(make_service: Any, tmp_path: Path) -> None:
+def test_data_that_cannot_be_prepared_makes_the_run_invalid_and_no_verdict_green(
+    make_service: Any, tmp_path: Path
+) -> None:
     server = make_service("--error-rate", "1")
     validate = {"name": "validate", "method": "POST", "path": "/validate", "json": DOCUMENT, "keep": {"id": "$.id"}}
     run = quiet(suite({"kind": "http", "url": server.url}, prepare=[validate], objectives=["success > 1 %"],
@@ -177,7 +219,10 @@ def test_data_that_cannot_be_prepared_makes_the_run_invalid_and_no_verdict_green
 
 def test_interleaved_operations_get_the_same_data_in_the_same_round(tmp_path: Path) -> None:
     (tmp_path / "n.csv").write_text("n\n" + "\n".join(map(str, range(50))))
-    operations = [{"name": name, "args": ["{n}"], "data": "n.csv", "function": f"tests.test_engine:{name}"} for name in ("fast", "slow")]
+    operations = [
+        {"name": name, "args": ["{n}"], "data": "n.csv", "function": f"tests.test_engine:{name}"}
+        for name in ("fast", "slow")
+    ]
     from dataclasses import replace
 
     made = suite({"kind": "callable", "function": "tests.test_engine:fast"}, operations=operations, order="interleaved",
@@ -251,7 +296,11 @@ def test_a_killed_run_opens_as_incomplete_with_all_but_its_last_two_seconds(tmp_
     killed_ns = time.monotonic_ns()
     process.kill()
     process.communicate()
-    t0_ns = time.monotonic_ns() - time.time_ns() + int(__import__("datetime").datetime.fromisoformat(run.manifest["started_at"]).timestamp() * 1e9)
+    t0_ns = (
+        time.monotonic_ns()
+        - time.time_ns()
+        + int(__import__("datetime").datetime.fromisoformat(run.manifest["started_at"]).timestamp() * 1e9)
+    )
     run = perflib.open_run("latest", tmp_path / "data")
     assert run.status == "incomplete"
     assert run.rows(phase=None)["end_ns"].max() > killed_ns - t0_ns - 2e9
@@ -289,14 +338,26 @@ def test_a_target_that_is_not_ours_and_stops_answering_is_noticed(tmp_path: Path
 
 def test_a_target_that_does_not_start_says_why(tmp_path: Path) -> None:
     made = table()
-    made["targets"]["api"] |= {"url": "http://127.0.0.1:{port}", "start": ["{python}", "-c", "raise SystemExit('no licence file')"]}
+    made["targets"]["api"] |= {
+        "url": "http://127.0.0.1:{port}",
+        "start": ["{python}", "-c", "raise SystemExit('no licence file')"],
+    }
     run = quiet(from_table(made), tmp_path)
     assert run.status == "invalid"
     assert "no licence file" in run.manifest["reasons"][0]
 
 
 def test_secrets_reach_no_file(tmp_path: Path, service: Any) -> None:
-    made = table(operations=[{"name": "ping", "path": "/ping?token=hunter2-query", "headers": {"X-Api-Key": "hunter2-header"}, "json": {"password": "hunter2-json"}}])
+    made = table(
+        operations=[
+            {
+                "name": "ping",
+                "path": "/ping?token=hunter2-query",
+                "headers": {"X-Api-Key": "hunter2-header"},
+                "json": {"password": "hunter2-json"},
+            }
+        ]
+    )
     made["targets"]["api"] = {"kind": "http", "url": service.url.replace("//", "//user:hunter2-url@"), "headers": {"Cookie": "hunter2-cookie"},
                               "env": {"API_TOKEN": "hunter2-env"}}  # fmt: skip
     run = quiet(from_table(made), tmp_path, overrides=["targets.api.headers.Authorization=hunter2-set"])
@@ -321,5 +382,10 @@ def test_the_manifest_repeats_the_run(small_run: perflib.Run) -> None:
     assert manifest["command"] == "perflib run tested"
     assert manifest["host"]["cores"] >= 1
     assert manifest["versions"]["python"]
-    assert manifest["suite"]["scenarios"][0]["load"] == {"model": "poisson", "rate_per_s": 100.0, "duration_s": 2.0, "think_time_s": 0.0}
+    assert manifest["suite"]["scenarios"][0]["load"] == {
+        "model": "poisson",
+        "rate_per_s": 100.0,
+        "duration_s": 2.0,
+        "think_time_s": 0.0,
+    }
     assert [s["status"] for s in manifest["scenarios"]] == ["complete", "complete"]

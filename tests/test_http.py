@@ -112,7 +112,9 @@ def test_head_checks_templates_and_headers_reach_the_server(tmp_path: Path) -> N
     heard: list[bytes] = []
 
     def answer(connection: socket.socket, number: int) -> bool:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nServer-Timing: db;dur=1.5\r\nContent-Length: 18\r\n\r\n" + b'{"state": "ready"}')
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nServer-Timing: db;dur=1.5\r\nContent-Length: 18\r\n\r\n" + b'{"state": "ready"}'
+        )
         return True
 
     (tmp_path / "skus.csv").write_text("sku,n\na b/c,1\nd,2\n")
@@ -158,7 +160,9 @@ def test_head_checks_templates_and_headers_reach_the_server(tmp_path: Path) -> N
         assert not path.is_file() or b"s3cret-value" not in path.read_bytes(), path
 
 
-@pytest.mark.parametrize(("expect", "error"), [({"status": 404}, "ok"), ({"status": 200}, "check"), ({"contains": "nowhere"}, "http_4xx")])
+@pytest.mark.parametrize(
+    ("expect", "error"), [({"status": 404}, "ok"), ({"status": 200}, "check"), ({"contains": "nowhere"}, "http_4xx")]
+)
 def test_an_expected_status_is_a_good_answer(expect: dict[str, Any], error: str, tmp_path: Path) -> None:
     with raw_server(says(b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno")) as url:
         made = run(url, tmp_path, operations=[{"name": "gone", "path": "/gone", "expect": expect}])

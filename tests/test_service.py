@@ -36,7 +36,11 @@ Door = Callable[..., tuple[bool, Any]]
 def rest(url: str) -> Door:
     def call(operation: str, **arguments: Any) -> tuple[bool, Any]:
         method, path = ROUTES[operation]
-        body = None if method == "GET" else json.dumps({k: v for k, v in arguments.items() if f"{{{k}}}" not in path}).encode()
+        body = (
+            None
+            if method == "GET"
+            else json.dumps({k: v for k, v in arguments.items() if f"{{{k}}}" not in path}).encode()
+        )
         request = urllib.request.Request(url + path.format(**arguments), body, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
@@ -75,7 +79,11 @@ def door(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Door]:
         service.close()
     elif request.param == "mcp over stdio":
         database = str(tmp_path / "kept.db")  # each call starts a process: what they share is the file
-        yield mcp(StdioServerParameters(command=sys.executable, args=["-m", "perflib.service", "--stdio", "--database", database]))
+        yield mcp(
+            StdioServerParameters(
+                command=sys.executable, args=["-m", "perflib.service", "--stdio", "--database", database]
+            )
+        )
     else:
         url = request.getfixturevalue("make_service")().url
         yield rest(url) if request.param == "rest" else mcp(url + "/mcp")
@@ -176,7 +184,9 @@ def test_it_stops_cleanly_and_soon_also_with_a_connection_open(make_service: Any
 
 def test_a_taken_port_is_one_line_and_code_two(make_service: Any) -> None:
     port = make_service().url.rpartition(":")[2]
-    second = subprocess.run([sys.executable, "-m", "perflib.service", "--http", port], capture_output=True, text=True, timeout=20)
+    second = subprocess.run(
+        [sys.executable, "-m", "perflib.service", "--http", port], capture_output=True, text=True, timeout=20
+    )
     assert second.returncode == 2
     assert second.stderr.count("\n") == 1
     assert "cannot listen" in second.stderr

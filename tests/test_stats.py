@@ -96,7 +96,10 @@ def test_needed_samples_say_how_long_to_go_on() -> None:
     assert stats.needed_samples(first, first.estimate) is None
 
 
-@pytest.mark.parametrize(("slope_mb_s", "saw_mb", "verdict"), [(0.0, 0, "no leak"), (0.0, 50, "no leak"), (1.0, 0, "leak"), (1.0, 50, "leak")])
+@pytest.mark.parametrize(
+    ("slope_mb_s", "saw_mb", "verdict"),
+    [(0.0, 0, "no leak"), (0.0, 50, "no leak"), (1.0, 0, "leak"), (1.0, 50, "leak")],
+)
 def test_a_leak_is_told_from_a_saw_tooth(slope_mb_s: float, saw_mb: float, verdict: str) -> None:
     found = []
     for seed in range(20):

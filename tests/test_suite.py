@@ -96,7 +96,11 @@ def test_python_construction_complains_in_the_same_words() -> None:
 
 
 def test_overrides_reach_every_key_by_name() -> None:
-    found = load("acceptance", overrides=["scenarios.error_rate.load.requests=77", "workers=1", "targets.service.timeout_s=3"], only=["error_rate"])
+    found = load(
+        "acceptance",
+        overrides=["scenarios.error_rate.load.requests=77", "workers=1", "targets.service.timeout_s=3"],
+        only=["error_rate"],
+    )
     assert found.scenarios[0].load.requests == 77
     assert found.workers == 1
     assert found.targets["service"].timeout_s == 3
@@ -123,7 +127,14 @@ def test_the_acceptance_suite_is_whole() -> None:
 
 def test_objectives_are_read() -> None:
     o = Objective.parse("buy: p99.9 response <= 1.5 s")
-    assert (o.operation, o.q, o.comparator, o.limit, o.unit, o.name) == ("buy", pytest.approx(0.999), "<=", 1500, "ms", "p99.9 response")
+    assert (o.operation, o.q, o.comparator, o.limit, o.unit, o.name) == (
+        "buy",
+        pytest.approx(0.999),
+        "<=",
+        1500,
+        "ms",
+        "p99.9 response",
+    )
     o = Objective.parse("stage 2: throughput ≥ 600 /min")
     assert (o.stage, o.limit, o.comparator, o.wants_less) == (2, pytest.approx(10), ">=", False)
     o = Objective.parse("mcp vs direct: median difference < 500 us")
@@ -149,7 +160,13 @@ _values = st.recursive(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.dictionaries(st.sampled_from(["load", "operations", "objectives", "warmup", "prepare", "order", "name", "quick"]), _values, max_size=4))
+@given(
+    st.dictionaries(
+        st.sampled_from(["load", "operations", "objectives", "warmup", "prepare", "order", "name", "quick"]),
+        _values,
+        max_size=4,
+    )
+)
 def test_any_table_is_a_suite_or_one_line(scenario: dict[str, Any]) -> None:
     try:
         from_table(table(**scenario))

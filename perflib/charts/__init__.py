@@ -7,4 +7,13 @@ perflib.charts.response_over_time(run, "api_response_times", operation="list")
 from perflib.charts.distributions import latency_percentiles, paired_differences
 from perflib.charts.timelines import cpu, errors_over_time, inflight, memory, response_over_time, throughput
 
-__all__ = ["cpu", "errors_over_time", "inflight", "latency_percentiles", "memory", "paired_differences", "response_over_time", "throughput"]
+__all__ = [
+    "cpu",
+    "errors_over_time",
+    "inflight",
+    "latency_percentiles",
+    "memory",
+    "paired_differences",
+    "response_over_time",
+    "throughput",
+]

@@ -98,7 +98,9 @@ class Window:
 
 def window(run: Run, scenario: str) -> Window | None:
     """All of a scenario's time, warm-up included; None where it has no rows."""
-    first, last = run.query("select min(coalesce(scheduled_ns, start_ns)), max(end_ns) from rows where scenario = ?", [scenario]).fetchone() or (None, None)
+    first, last = run.query(
+        "select min(coalesce(scheduled_ns, start_ns)), max(end_ns) from rows where scenario = ?", [scenario]
+    ).fetchone() or (None, None)
     if first is None:
         return None
     start = run.scenario(scenario)["start_ns"] or first
@@ -108,11 +110,22 @@ def window(run: Run, scenario: str) -> Window | None:
 
 def shade_warmup(axes: Axes, run: Run, scenario: str, at: Window) -> None:
     """Grey where it is not measured, lines where something happened."""
-    measured = run.query("select min(coalesce(scheduled_ns, start_ns)) from measured where scenario = ?", [scenario]).fetchone()
+    measured = run.query(
+        "select min(coalesce(scheduled_ns, start_ns)) from measured where scenario = ?", [scenario]
+    ).fetchone()
     until = ((measured or (None,))[0] or at.start_ns) - at.start_ns
     if until / 1e9 > 0.02 * at.seconds:
         axes.axvspan(0, until / 1e9, color=SHADE, alpha=0.18, lw=0)
-        axes.text(0.005 * at.seconds, 0.99, "warm-up", ha="left", va="top", fontsize=7, color=MUTED, transform=axes.get_xaxis_transform())
+        axes.text(
+            0.005 * at.seconds,
+            0.99,
+            "warm-up",
+            ha="left",
+            va="top",
+            fontsize=7,
+            color=MUTED,
+            transform=axes.get_xaxis_transform(),
+        )
     for event in run.manifest["events"]:
         t_s = (event["t_ns"] - at.start_ns) / 1e9
         if 0 <= t_s <= at.seconds:

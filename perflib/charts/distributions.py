@@ -34,7 +34,9 @@ def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -
         axes.plot(_stretch(shares), times, color=shade, label=plain(each if len(each) <= 24 else each[:23] + "…"))
         service = _curve(run, scenario, each, "service_ns")
         if len(curves) < 3 and service is not None and not np.allclose(service[1], times, rtol=0.02):
-            axes.plot(_stretch(service[0]), service[1], color=shade, ls="--", lw=1, label=plain(f"{each[:20]}, service"))
+            axes.plot(
+                _stretch(service[0]), service[1], color=shade, ls="--", lw=1, label=plain(f"{each[:20]}, service")
+            )
     _limits(axes, run, scenario, operation)
     ticks = [q for q in _TICKS if q <= deepest + 1e-12]
     axes.set_xticks([float(_stretch(np.array([q]))[0]) for q in ticks], [f"{q * 100:g}" for q in ticks])
@@ -68,7 +70,11 @@ def paired_differences(run: Run, scenario: str, objective: str | None = None) ->
         axes.axvline(asked.limit, color=LIMIT, ls="--")
         axes.text(asked.limit, 0.95, " limit", color=LIMIT, fontsize=7.5, transform=axes.get_xaxis_transform())
     interval = verdict.interval
-    name(figure, axes, f"{first} takes {ms(interval.estimate)} ms longer than {second} [{ms(interval.low)}, {ms(interval.high)}], {len(a):,} pairs")
+    name(
+        figure,
+        axes,
+        f"{first} takes {ms(interval.estimate)} ms longer than {second} [{ms(interval.low)}, {ms(interval.high)}], {len(a):,} pairs",
+    )
     return figure
 
 
@@ -81,7 +87,9 @@ def _curve(run: Run, scenario: str, operation: str, column: str) -> tuple[NDArra
     deepest = max(1.0, np.log10(count))
     shares = 1 - 10 ** -np.linspace(0, deepest, 80)[1:]
     listed = ", ".join(f"{q:.9f}" for q in shares)
-    (times,) = run.query(f"select quantile_cont({column}, [{listed}]) from measured where {where}", [scenario, operation]).fetchone() or ([],)
+    (times,) = run.query(
+        f"select quantile_cont({column}, [{listed}]) from measured where {where}", [scenario, operation]
+    ).fetchone() or ([],)
     return shares, np.maximum(np.array(times) / 1e6, 1e-4)
 
 
@@ -93,7 +101,11 @@ def _stretch(shares: NDArray[Any]) -> NDArray[Any]:
 def _limits(axes: Axes, run: Run, scenario: str, operation: str | None) -> None:
     for text in run.spec(scenario).get("objectives", ()):
         objective = Objective.parse(text)
-        if objective.metric in ("response", "service") and objective.limit and operation in (None, objective.operation, None):
+        if (
+            objective.metric in ("response", "service")
+            and objective.limit
+            and operation in (None, objective.operation, None)
+        ):
             axes.axhline(objective.limit, color=LIMIT, ls="--", lw=1)
             axes.text(0.995, objective.limit, plain(f"{objective.name} limit {ms(objective.limit)} ms "), color=LIMIT, fontsize=7, ha="right", va="bottom",
                       transform=axes.get_yaxis_transform())  # fmt: skip
@@ -102,9 +114,11 @@ def _limits(axes: Axes, run: Run, scenario: str, operation: str | None) -> None:
 
 
 def _finding(run: Run, scenario: str, operation: str | None) -> str:
-    where, values = ("scenario = ?", [scenario]) if operation is None else ("scenario = ? and operation = ?", [scenario, operation])
-    row = run.query(f"select quantile_cont(response_ns, [0.5, 0.99]), count(*) from measured where {TIMED} and {where}", values).fetchone()
+    where, values = (
+        ("scenario = ?", [scenario]) if operation is None else ("scenario = ? and operation = ?", [scenario, operation])
+    )
+    row = run.query(
+        f"select quantile_cont(response_ns, [0.5, 0.99]), count(*) from measured where {TIMED} and {where}", values
+    ).fetchone()
     at, count = row or ([0, 0], 0)
     return f"Half within {ms(at[0] / 1e6)} ms, 99 % within {ms(at[1] / 1e6)} ms ({count:,} requests)"
-
-

@@ -6,7 +6,20 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from perflib.charts.canvas import COLOURS, LIMIT, canvas, log_scale, ms, name, nothing, plain, rows_as_dict, shade_warmup, styled, window
+from perflib.charts.canvas import (
+    COLOURS,
+    LIMIT,
+    canvas,
+    log_scale,
+    ms,
+    name,
+    nothing,
+    plain,
+    rows_as_dict,
+    shade_warmup,
+    styled,
+    window,
+)
 from perflib.figures import DUE, TIMED, memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
@@ -18,7 +31,11 @@ _TIME = "time since the scenario's start, s"
 def response_over_time(run: Run, scenario: str, operation: str | None = None) -> Figure:
     """How many requests took how long, when they were due: density, with the median and the 99th percentile."""
     at = window(run, scenario)
-    where, values = (f"scenario = ? and {TIMED}", [scenario]) if operation is None else (f"scenario = ? and operation = ? and {TIMED}", [scenario, operation])
+    where, values = (
+        (f"scenario = ? and {TIMED}", [scenario])
+        if operation is None
+        else (f"scenario = ? and operation = ? and {TIMED}", [scenario, operation])
+    )
     cells = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, floor(log10(greatest(response_ns, 100) / 1e6) * 16) as y, count(*) as n "
                          f"from rows where {where} group by all", [at.start_ns if at else 0, at.bin_ns if at else 1, *values])  # fmt: skip
     if at is None or not len(cells["x"]):
@@ -29,7 +46,9 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     grid[y - y.min(), x] = n
     columns = np.arange(x.max() + 2) * at.bin_s
     levels = 10 ** (np.arange(y.min(), y.max() + 2) / 16)
-    mesh = axes.pcolormesh(columns, levels, grid, cmap="Blues", norm=LogNorm(0.5, max(2, int(n.max()))), rasterized=True)
+    mesh = axes.pcolormesh(
+        columns, levels, grid, cmap="Blues", norm=LogNorm(0.5, max(2, int(n.max()))), rasterized=True
+    )
     bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30)
     bar.set_label("requests", fontsize=7.5)
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -63,7 +82,11 @@ def throughput(run: Run, scenario: str) -> Figure:
     count = int(at.seconds * 1e9 // bin_ns)
     if count < 2:
         return nothing("Throughput", f"the load took only {at.seconds:.2g} s")
-    done = rows_as_dict(run, "select (end_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and ok group by x", [at.start_ns, bin_ns, scenario])
+    done = rows_as_dict(
+        run,
+        "select (end_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and ok group by x",
+        [at.start_ns, bin_ns, scenario],
+    )
     due = rows_as_dict(run, "select (scheduled_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and scheduled_ns is not null group by x",
                        [at.start_ns, bin_ns, scenario])  # fmt: skip
     achieved, offered = (_spread(cells, count) / (bin_ns / 1e9) for cells in (done, due))
@@ -73,7 +96,11 @@ def throughput(run: Run, scenario: str) -> Figure:
     median = float(np.median(achieved))
     if offered.any():
         axes.step(t_s, offered, where="mid", color=COLOURS[4], ls="--", label="offered")
-        name(figure, axes, f"{achieved.sum() / max(offered.sum(), 1):.1%} of the offered load was answered well, {median:,.4g} /s")
+        name(
+            figure,
+            axes,
+            f"{achieved.sum() / max(offered.sum(), 1):.1%} of the offered load was answered well, {median:,.4g} /s",
+        )
     else:
         name(figure, axes, f"{median:,.4g} good answers a second")
     axes.set_ylim(0, max(float(achieved.max()), float(offered.max())) * 1.18 or 1)
@@ -120,7 +147,14 @@ def errors_over_time(run: Run, scenario: str) -> Figure:
         heights = np.zeros(bins)
         heights[np.asarray(cells["x"][chosen]).astype(int)] = cells["n"][chosen] / width
         label = plain(error if len(error) <= 28 else error[:27] + "…")
-        axes.bar((np.arange(bins) + 0.5) * width, heights, width, bottom=bottom, color=COLOURS[(index + 1) % len(COLOURS)], label=label)
+        axes.bar(
+            (np.arange(bins) + 0.5) * width,
+            heights,
+            width,
+            bottom=bottom,
+            color=COLOURS[(index + 1) % len(COLOURS)],
+            label=label,
+        )
         bottom += heights
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right")
@@ -141,12 +175,24 @@ def memory(run: Run, scenario: str) -> Figure:
     figure, axes = canvas("", "time since the measured part's start, s", "memory, MB")
     axes.plot(t_s, rss / 1e6, color=COLOURS[0], label="resident set (RSS)")
     if len(uss["x"]):
-        axes.plot(np.asarray(uss["x"]) - start / 1e9, np.asarray(uss["uss"]) / 1e6, color=COLOURS[1], marker=".", ls="", ms=4, label="unique set (USS)")
+        axes.plot(
+            np.asarray(uss["x"]) - start / 1e9,
+            np.asarray(uss["uss"]) / 1e6,
+            color=COLOURS[1],
+            marker=".",
+            ls="",
+            ms=4,
+            label="unique set (USS)",
+        )
     low, high = axes.get_ylim()
     axes.set_ylim(max(0, low - 0.1 * high), high * 1.12)
     axes.set_xlim(left=0)
     axes.legend(loc="lower right", ncols=2)
-    name(figure, axes, f"{rss[0] / 1e6:,.0f} MB at the start, {rss[-1] / 1e6:,.0f} MB at the end, {rss.max() / 1e6:,.0f} MB at most")
+    name(
+        figure,
+        axes,
+        f"{rss[0] / 1e6:,.0f} MB at the start, {rss[-1] / 1e6:,.0f} MB at the end, {rss.max() / 1e6:,.0f} MB at most",
+    )
     for text in run.spec(scenario).get("objectives", ()):
         objective = Objective.parse(text)
         if objective.metric == "memory growth" and objective.limit and rss[0] / 1e6 + objective.limit < high * 1.6:
@@ -164,7 +210,10 @@ def cpu(run: Run, scenario: str) -> Figure:
     workers = [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
     figure, axes = canvas("", "time since the measured part's start, s", "CPU, cores")
     means = {}
-    for role, names, shade in (("target", sampled_names(run, scenario), COLOURS[0]), ("generator", workers, COLOURS[1])):
+    for role, names, shade in (
+        ("target", sampled_names(run, scenario), COLOURS[0]),
+        ("generator", workers, COLOURS[1]),
+    ):
         cells = rows_as_dict(run, "with each as (select t_ns // ? as x, pid, max(cpu_ns) as cpu from resources where role = ? and name in "
                              "(select unnest(?)) and t_ns between ? and ? group by all) select x, sum(cpu) as cpu, count(*) as pids from each group by x order by x",
                              [500_000_000, role, names, start, stop])  # fmt: skip

@@ -23,7 +23,9 @@ def validate_sync(path: str) -> dict[str, Any]:
     if connection is None:
         host, port = _address()
         connection = _thread.connection = http.client.HTTPConnection(host, port, timeout=30)
-    connection.request("POST", "/validate", body=json.dumps({"path": path}), headers={"Content-Type": "application/json"})
+    connection.request(
+        "POST", "/validate", body=json.dumps({"path": path}), headers={"Content-Type": "application/json"}
+    )
     answer = connection.getresponse()
     body = answer.read()
     if answer.status != 200:
@@ -36,7 +38,10 @@ async def validate_async(path: str) -> dict[str, Any]:
     host, port = _address()
     reader, writer = _idle.pop() if _idle else await asyncio.open_connection(host, port)
     body = json.dumps({"path": path}).encode()
-    writer.write(b"POST /validate HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (host.encode(), len(body), body))
+    writer.write(
+        b"POST /validate HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+        % (host.encode(), len(body), body)
+    )
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     answer = await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
     _idle.append((reader, writer))
@@ -55,7 +60,11 @@ def mcp_workflow(path: str) -> dict[str, Any]:
 def _mcp_call(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if not hasattr(_thread, "mcp"):
         _thread.mcp, _thread.session = http.client.HTTPConnection(*_address(), timeout=30), None
-        about = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "workflow", "version": "1"}}
+        about = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "workflow", "version": "1"},
+        }
         _mcp_post({"id": 0, "method": "initialize", "params": about})
         _mcp_post({"method": "notifications/initialized"})
     result = _mcp_post({"id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})["result"]

@@ -77,7 +77,11 @@ class Service:
 
     def _dawdle(self) -> None:
         options, since_s = self.options, time.monotonic() - self._began
-        stalled_s = options.stall_after_s + options.stall_s - since_s if options.stall_s and since_s >= options.stall_after_s else 0.0
+        stalled_s = (
+            options.stall_after_s + options.stall_s - since_s
+            if options.stall_s and since_s >= options.stall_after_s
+            else 0.0
+        )
         if (wait_s := max(0.0, stalled_s) + options.latency_s) > 0:
             time.sleep(wait_s)
 
@@ -152,7 +156,13 @@ class Service:
         findings = self._checked(text)
         number = self._store.add(source, text, findings.score, findings.recommendations)
         by_severity = Counter(r["severity"] for r in findings.recommendations)
-        return {"id": number, "status": "validated", "source": source, "score": findings.score, "recommendations": dict(by_severity)}
+        return {
+            "id": number,
+            "status": "validated",
+            "source": source,
+            "score": findings.score,
+            "recommendations": dict(by_severity),
+        }
 
     def _checked(self, text: str) -> Findings:
         """The findings, from the cache where the same text was checked before."""
@@ -175,7 +185,9 @@ class Service:
             if wrong["status"] is None:
                 raise ServiceError("not_found", f"no validation {wrong['id']}")
             why = f": {wrong['reason']}" if wrong["status"] == "rejected" and wrong["reason"] else ""
-            raise ServiceError("conflict", f"cannot {verb} validation {wrong['id']}: it is {wrong['status']}{why}, not {before}")
+            raise ServiceError(
+                "conflict", f"cannot {verb} validation {wrong['id']}: it is {wrong['status']}{why}, not {before}"
+            )
 
 
 # Every door takes its operations, their parameters and types from here.

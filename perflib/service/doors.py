@@ -55,7 +55,9 @@ def http_app(service: Service) -> Starlette:
     """REST, and MCP over streamable HTTP at /mcp; /health and /counts beside them, which count as nothing."""
     call = caller(service)
     app = mcp_server(call).streamable_http_app(json_response=True, streamable_http_path="/mcp", max_sessions=100_000)
-    app.router.routes += [Route(path, _handler(call, operation), methods=[method]) for method, path, operation in ROUTES]
+    app.router.routes += [
+        Route(path, _handler(call, operation), methods=[method]) for method, path, operation in ROUTES
+    ]
     app.router.routes += [Route("/health", _health), Route("/counts", functools.partial(_counts, service))]
     return app
 
@@ -87,7 +89,9 @@ def _handler(call: Caller, operation: str) -> Callable[[Request], Awaitable[Resp
         began = time.perf_counter()
         try:
             arguments = await _arguments(request)
-            name = operation if operation != "validate" else "validate_file" if "path" in arguments else "validate_content"
+            name = (
+                operation if operation != "validate" else "validate_file" if "path" in arguments else "validate_content"
+            )
             answer, status = await call("rest", name, arguments), 200
         except ServiceError as error:
             answer, status = {"error": {"code": error.code, "reason": error.reason}}, STATUS[error.code]
@@ -105,7 +109,10 @@ async def _arguments(request: Request) -> dict[str, Any]:
     except ValueError:
         given = None
     if not isinstance(given, dict):
-        return {**request.path_params, "body": "not a JSON object"}  # refused by the operation, as any unknown argument is
+        return {
+            **request.path_params,
+            "body": "not a JSON object",
+        }  # refused by the operation, as any unknown argument is
     return {**request.query_params, **given, **request.path_params}
 
 

@@ -124,7 +124,9 @@ def headings(document: Document) -> Iterator[Recommendation]:
 
 def links(document: Document) -> Iterator[Recommendation]:
     """Each link has a target that can be one, a text, and an anchor that exists."""
-    anchors = {_slug(b.content) for a, b in zip(document.tokens, document.tokens[1:], strict=False) if a.type == "heading_open"}
+    anchors = {
+        _slug(b.content) for a, b in zip(document.tokens, document.tokens[1:], strict=False) if a.type == "heading_open"
+    }
     for block in document.tokens:
         for index, token in enumerate(block.children or ()):
             if token.type == "link_open":
@@ -133,7 +135,9 @@ def links(document: Document) -> Iterator[Recommendation]:
                 if problem:
                     yield Recommendation("links", "warning", _line(document, block), f"{problem}: {target[:80]!r}")
                 if (block.children or [])[index + 1].type == "link_close":
-                    yield Recommendation("links", "info", _line(document, block), f"a link without a text: {target[:80]!r}")
+                    yield Recommendation(
+                        "links", "info", _line(document, block), f"a link without a text: {target[:80]!r}"
+                    )
 
 
 def code_fences(document: Document) -> Iterator[Recommendation]:
@@ -143,7 +147,9 @@ def code_fences(document: Document) -> Iterator[Recommendation]:
             continue
         line, language = _line(document, token), token.info.strip().split(" ")[0]
         if not language:
-            yield Recommendation("code-fences", "info", line, "a fence without a language", token.markup, token.markup + "text")
+            yield Recommendation(
+                "code-fences", "info", line, "a fence without a language", token.markup, token.markup + "text"
+            )
         elif problem := _bad_code(language, token.content):
             yield Recommendation("code-fences", "warning", line, f"not valid {language}: {problem}")
 
@@ -160,7 +166,13 @@ def terms(document: Document) -> Iterator[Recommendation]:
             yield Recommendation("terms", "info", line, advice, match[0], better)
 
 
-RULES: Final[tuple[Callable[[Document], Iterator[Recommendation]], ...]] = (front_matter, headings, links, code_fences, terms)
+RULES: Final[tuple[Callable[[Document], Iterator[Recommendation]], ...]] = (
+    front_matter,
+    headings,
+    links,
+    code_fences,
+    terms,
+)
 _TERMS: Final = re.compile(r"\b(?:" + "|".join(map(re.escape, TERMS)) + r")\b", re.IGNORECASE)
 
 

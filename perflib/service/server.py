@@ -20,7 +20,9 @@ def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.
         from perflib.service import doors
         from perflib.service.core import Service
     except ImportError as error:
-        raise PerflibError(f"the reference service needs {error.name!r}", mend='pip install "perflib[service]"') from None
+        raise PerflibError(
+            f"the reference service needs {error.name!r}", mend='pip install "perflib[service]"'
+        ) from None
     logging.getLogger().setLevel(logging.ERROR)
     for name in ("mcp", "uvicorn"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -41,7 +43,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.bind((host, port))
     except OSError as error:
-        raise SuiteError(f"cannot listen on {host}:{port}: {error.strerror}", mend="choose another port, or 0 for a free one") from None
+        raise SuiteError(
+            f"cannot listen on {host}:{port}: {error.strerror}", mend="choose another port, or 0 for a free one"
+        ) from None
     listening.listen(2048)
     return listening
 
@@ -60,7 +64,9 @@ def _serve_http(app: object, listening: socket.socket, host: str) -> None:
                     loop.add_signal_handler(number, self.handle_exit, number, None)
             yield
 
-    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1, timeout_keep_alive=75)  # type: ignore[arg-type]
+    config = uvicorn.Config(
+        app, log_level="error", access_log=False, timeout_graceful_shutdown=1, timeout_keep_alive=75
+    )  # type: ignore[arg-type]
     print(f"listening on http://{host}:{listening.getsockname()[1]}", flush=True)
     print("REST at /, MCP at /mcp; stop with Ctrl-C", file=sys.stderr, flush=True)
     Server(config).run(sockets=[listening])

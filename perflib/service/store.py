@@ -39,7 +39,10 @@ class Store:
     def add(self, source: str, content: str, score: int, recommendations: list[dict[str, Any]]) -> int:
         """A new validation with its recommendations; its id."""
         with self._writing() as connection:
-            row = connection.execute("insert into validations (source, content, score, status) values (?, ?, ?, 'validated')", (source, content, score))
+            row = connection.execute(
+                "insert into validations (source, content, score, status) values (?, ?, ?, 'validated')",
+                (source, content, score),
+            )
             number = row.lastrowid or 0
             connection.executemany(
                 "insert into recommendations values (:number, :rule, :severity, :line, :message, :find, :replace)",
@@ -64,28 +67,42 @@ class Store:
         return self._read(f"{columns} order by id desc limit ?", limit)
 
     def recommendations(self, number: int) -> list[dict[str, Any]]:
-        return self._read('select rule, severity, line, message, find, "replace" from recommendations where validation_id = ? order by line', number)
+        return self._read(
+            'select rule, severity, line, message, find, "replace" from recommendations where validation_id = ? order by line',
+            number,
+        )
 
     def counters(self) -> dict[str, int]:
         """How many validations there are of each status."""
         return {row["status"]: row["n"] for row in self._read("select status, n from counters")}
 
-    def move(self, numbers: list[int], before: str, after: str, *, reason: str = "", texts: dict[int, str] | None = None) -> list[dict[str, Any]]:
+    def move(
+        self, numbers: list[int], before: str, after: str, *, reason: str = "", texts: dict[int, str] | None = None
+    ) -> list[dict[str, Any]]:
         """All of these validations from one status to the next, or none: then those that stood in the way."""
         with self._writing() as connection:
             marks = ",".join("?" * len(numbers))
-            found = {r["id"]: dict(r) for r in connection.execute(f"select id, status, reason from validations where id in ({marks})", numbers)}
+            found = {
+                r["id"]: dict(r)
+                for r in connection.execute(
+                    f"select id, status, reason from validations where id in ({marks})", numbers
+                )
+            }
             wrong = [found.get(n, {"id": n, "status": None, "reason": None}) for n in numbers]
             wrong = [row for row in wrong if row["status"] != before]
             if not wrong:
                 values = [(after, reason, (texts or {}).get(n), n) for n in numbers]
-                connection.executemany("update validations set status = ?, reason = ?, enhanced = ? where id = ?", values)
+                connection.executemany(
+                    "update validations set status = ?, reason = ?, enhanced = ? where id = ?", values
+                )
                 self._count(connection, before, -len(numbers))
                 self._count(connection, after, len(numbers))
             return wrong
 
     def _count(self, connection: sqlite3.Connection, status: str, by: int) -> None:
-        connection.execute("insert into counters values (?, ?) on conflict (status) do update set n = n + excluded.n", (status, by))
+        connection.execute(
+            "insert into counters values (?, ?) on conflict (status) do update set n = n + excluded.n", (status, by)
+        )
 
     def _read(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with self._connection() as connection:

@@ -83,7 +83,11 @@ def quantile_interval(values: Values, q: float, confidence: float = 0.95) -> Int
     estimate = float(np.quantile(ordered, q))
     n_effective = effective_sample_size(x <= estimate)
     low_share, high_share = _clopper_pearson(q * n_effective, n_effective, confidence)
-    low = float(ordered[max(0, math.floor(low_share * n) - (low_share * n == n))]) if q * n_effective >= BEYOND else -math.inf
+    low = (
+        float(ordered[max(0, math.floor(low_share * n) - (low_share * n == n))])
+        if q * n_effective >= BEYOND
+        else -math.inf
+    )
     high = float(ordered[min(n - 1, math.ceil(high_share * n))]) if (1 - q) * n_effective >= BEYOND - 1e-9 else math.inf
     return Interval(estimate, min(low, estimate), max(high, estimate), n, n_effective, confidence)
 
@@ -161,7 +165,9 @@ def ratio_interval(numerator: Values, denominator: Values, confidence: float = 0
     logs = mean_interval(np.log(a / b), confidence)
     if logs.n < 3:
         return unknown(math.exp(logs.estimate), logs.n, confidence)
-    return Interval(math.exp(logs.estimate), math.exp(logs.low), math.exp(logs.high), logs.n, logs.n_effective, confidence)
+    return Interval(
+        math.exp(logs.estimate), math.exp(logs.low), math.exp(logs.high), logs.n, logs.n_effective, confidence
+    )
 
 
 def needed_samples(interval: Interval, limit: float) -> int | None:

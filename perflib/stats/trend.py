@@ -41,10 +41,14 @@ def trend(t_s: Values, values: Values, confidence: float = 0.95) -> Trend:
     Raises ValueError for arrays of different lengths.
     """
     t, x = _clean(t_s, values)
-    return _line(*_windows(t, x, np.median), n=len(x), seconds=float(t[-1] - t[0]) if len(t) else 0.0, confidence=confidence)
+    return _line(
+        *_windows(t, x, np.median), n=len(x), seconds=float(t[-1] - t[0]) if len(t) else 0.0, confidence=confidence
+    )
 
 
-def memory_growth(t_s: Values, memory_bytes: Values, confidence: float = 0.95, tolerance_bytes: float = TOLERANCE_BYTES) -> MemoryGrowth:
+def memory_growth(
+    t_s: Values, memory_bytes: Values, confidence: float = 0.95, tolerance_bytes: float = TOLERANCE_BYTES
+) -> MemoryGrowth:
     """Growth of a process's memory, read off the troughs of its saw-tooth: the lowest value of each of up to 40 windows.
 
     A garbage-collected target grows between collections and falls back; only the troughs tell. Leak: the slope's interval lies
@@ -58,7 +62,9 @@ def memory_growth(t_s: Values, memory_bytes: Values, confidence: float = 0.95, t
     if len(x) < 20:
         growth, slope = (unknown(i.estimate, i.n, confidence) for i in (growth, slope))
     leaks = slope.low > 0 and growth.estimate > tolerance_bytes
-    verdict: Literal["leak", "no leak", "inconclusive"] = "leak" if leaks else "no leak" if growth.high < tolerance_bytes else "inconclusive"
+    verdict: Literal["leak", "no leak", "inconclusive"] = (
+        "leak" if leaks else "no leak" if growth.high < tolerance_bytes else "inconclusive"
+    )
     return MemoryGrowth(growth, slope, verdict)
 
 
@@ -73,7 +79,11 @@ def _line(t: NDArray[np.float64], x: NDArray[np.float64], *, n: int, seconds: fl
     if windows < FEWEST:
         return Trend(unknown(slope, n, confidence), unknown(slope * seconds, n, confidence))
     residuals = x - slope * t
-    worth = effective_sample_size(residuals) if residuals.std() > 1e-12 * max(1.0, float(np.abs(x).max())) else float(windows)
+    worth = (
+        effective_sample_size(residuals)
+        if residuals.std() > 1e-12 * max(1.0, float(np.abs(x).max()))
+        else float(windows)
+    )
     low, high = _sen_ranks(windows, worth, len(slopes), confidence)
     bounds = float(slopes[low]), float(slopes[high])
     return Trend(
@@ -91,7 +101,9 @@ def _sen_ranks(n: int, worth: float, pairs: int, confidence: float) -> tuple[int
     return max(0, math.floor((pairs - reach) / 2)), min(pairs - 1, math.ceil((pairs + reach) / 2))
 
 
-def _windows(t: NDArray[np.float64], x: NDArray[np.float64], statistic: object) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _windows(
+    t: NDArray[np.float64], x: NDArray[np.float64], statistic: object
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """One value for each of up to WINDOWS equal windows of time that hold any, at the middle of its times."""
     if len(t) < 2 or t[-1] <= t[0]:
         return t[:1], x[:1]

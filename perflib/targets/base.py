@@ -27,7 +27,15 @@ class Driver(Protocol):
     lock: threading.RLock
 
     def finish(
-        self, lane: Lane, end_ns: int, first_byte_ns: int, error: int, status: int, bytes_sent: int, bytes_received: int, server_ns: int
+        self,
+        lane: Lane,
+        end_ns: int,
+        first_byte_ns: int,
+        error: int,
+        status: int,
+        bytes_sent: int,
+        bytes_received: int,
+        server_ns: int,
     ) -> bool:
         """The lane's request is over and becomes a row. True: the next one is filled in, start it."""
         ...
@@ -61,7 +69,19 @@ class Op:
 class Lane(ABC):
     """One request at a time: a connection, a thread, a task."""
 
-    __slots__ = ("driver", "inflight", "kept", "op", "phase", "position", "row", "scheduled_ns", "siblings", "start_ns", "target")
+    __slots__ = (
+        "driver",
+        "inflight",
+        "kept",
+        "op",
+        "phase",
+        "position",
+        "row",
+        "scheduled_ns",
+        "siblings",
+        "start_ns",
+        "target",
+    )
 
     def __init__(self, driver: Driver, target: int) -> None:
         self.driver, self.target = driver, target
@@ -147,7 +167,9 @@ def judge(op: Op, status: int, text: str, answer: Any) -> bool:
     expect = op.expect
     if expect is None:
         return True
-    if expect.status is not None and status not in (expect.status if isinstance(expect.status, tuple) else (expect.status,)):
+    if expect.status is not None and status not in (
+        expect.status if isinstance(expect.status, tuple) else (expect.status,)
+    ):
         return False
     if expect.contains is not None and expect.contains not in text:
         return False
@@ -172,10 +194,23 @@ def read_data(path: str, folder: str, where: str) -> list[dict[str, Any]]:
     file = Path(folder) / path
     try:
         with file.open(newline="", encoding="utf-8") as lines:
-            rows = [dict(r) for r in csv.DictReader(lines)] if file.suffix == ".csv" else [json.loads(line) for line in lines if line.strip()]
+            rows = (
+                [dict(r) for r in csv.DictReader(lines)]
+                if file.suffix == ".csv"
+                else [json.loads(line) for line in lines if line.strip()]
+            )
     except (OSError, ValueError) as error:
-        raise SuiteError(f"cannot read data file: {error}", where=where, mend="give a .csv with a header or a .jsonl, relative to the suite") from None
-    require(rows and all(isinstance(r, dict) for r in rows), f"data file {path} has no rows", where=where, mend="give it at least one")
+        raise SuiteError(
+            f"cannot read data file: {error}",
+            where=where,
+            mend="give a .csv with a header or a .jsonl, relative to the suite",
+        ) from None
+    require(
+        rows and all(isinstance(r, dict) for r in rows),
+        f"data file {path} has no rows",
+        where=where,
+        mend="give it at least one",
+    )
     return rows
 
 

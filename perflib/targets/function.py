@@ -73,7 +73,9 @@ class AsyncLane(Lane):
         if self._task is not None:
             self._task.cancel()
         self._task = None
-        if self.driver.finish(self, time.monotonic_ns(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS):
+        if self.driver.finish(
+            self, time.monotonic_ns(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS
+        ):
             self.start()
 
     def close(self) -> None:
@@ -122,7 +124,9 @@ class ThreadLane(Lane):
     def abort(self, error: str) -> None:
         with self.driver.lock:
             self._new_thread()
-            if self.driver.finish(self, time.monotonic_ns(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS):
+            if self.driver.finish(
+                self, time.monotonic_ns(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS
+            ):
                 self.start()
 
     def close(self) -> None:
@@ -145,16 +149,32 @@ class FunctionTarget(TargetKind):
         for operation in operations:
             where = f"operation {operation.name!r}"
             function = operation.function or spec.function
-            require(function, "a callable target needs a function", where=f"targets.{name}", mend='set function = "package.module:name"')
-            require(not isinstance(function, str) or ":" in function, f"cannot read function {function!r}", where=where, mend='write it like "package.module:name"')
+            require(
+                function,
+                "a callable target needs a function",
+                where=f"targets.{name}",
+                mend='set function = "package.module:name"',
+            )
+            require(
+                not isinstance(function, str) or ":" in function,
+                f"cannot read function {function!r}",
+                where=where,
+                mend='write it like "package.module:name"',
+            )
 
     def compile(self, operation: Operation) -> Call:
         function = resolve(operation.function or self.spec.function or "", self.folder, f"targets.{self.name}.function")
-        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)
+        )
         args, kwargs = value_template(operation.args), value_template(dict(operation.kwargs))
         if variables_in([list(operation.args), dict(operation.kwargs)]):
             return Call(function, lambda row: functools.partial(function, *args(row), **kwargs(row)))
-        bound = functools.partial(function, *operation.args, **operation.kwargs) if operation.args or operation.kwargs else function
+        bound = (
+            functools.partial(function, *operation.args, **operation.kwargs)
+            if operation.args or operation.kwargs
+            else function
+        )
         return Call(bound, None)
 
     def lane(self, driver: Driver, index: int) -> Lane:
@@ -176,7 +196,11 @@ def resolve(function: str | Callable[..., Any], folder: str, where: str) -> Call
         for part in attribute.split("."):
             found = getattr(found, part)
     except Exception as error:
-        raise SuiteError(f"cannot import {function!r}: {type(error).__name__}: {error}", where=where, mend='write it like "package.module:name"') from None
+        raise SuiteError(
+            f"cannot import {function!r}: {type(error).__name__}: {error}",
+            where=where,
+            mend='write it like "package.module:name"',
+        ) from None
     if not callable(found):
         raise SuiteError(f"{function!r} is not callable", where=where, mend="name a function")
     return found  # type: ignore[no-any-return]

@@ -180,14 +180,23 @@ class HttpLane(Lane, asyncio.Protocol):
     def _ends_with_connection(self) -> bool:
         """Whether the answer is one that its connection's end completes: neither a length nor chunks."""
         head, separator, _ = self._head.lower().partition(b"\r\n\r\n")
-        return bool(separator) and self._first_ns != NONE_NS and b"\r\ncontent-length:" not in head and b"\r\ntransfer-encoding:" not in head
+        return (
+            bool(separator)
+            and self._first_ns != NONE_NS
+            and b"\r\ncontent-length:" not in head
+            and b"\r\ntransfer-encoding:" not in head
+        )
 
     def _refused(self, error: str) -> None:
         wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
         self._failures += 1
-        if self.driver.finish(self, time.monotonic_ns(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS):
+        if self.driver.finish(
+            self, time.monotonic_ns(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS
+        ):
             self.start_ns = time.monotonic_ns()
-            self._connecting = self.driver.loop.call_later(wait_s, self.start)  # not in a tight loop against a closed door
+            self._connecting = self.driver.loop.call_later(
+                wait_s, self.start
+            )  # not in a tight loop against a closed door
 
     def _broken(self, error: str, now: int) -> None:
         self._disconnect()
@@ -261,8 +270,18 @@ class HttpTarget(TargetKind):
         check_url(name, spec)
         for operation in operations:
             where = f"operation {operation.name!r}"
-            require(operation.path and operation.path.startswith("/"), "an HTTP operation needs a path", where=where, mend='set path = "/…"')
-            require(operation.json is None or operation.body is None, "both json and body", where=where, mend="give one of them")
+            require(
+                operation.path and operation.path.startswith("/"),
+                "an HTTP operation needs a path",
+                where=where,
+                mend='set path = "/…"',
+            )
+            require(
+                operation.json is None or operation.body is None,
+                "both json and body",
+                where=where,
+                mend="give one of them",
+            )
             for path in (*operation.keep.values(), *((operation.expect.json or {}) if operation.expect else ())):
                 check_path(path, where)
 
@@ -270,7 +289,10 @@ class HttpTarget(TargetKind):
         method = (operation.method or ("GET" if operation.json is None and operation.body is None else "POST")).upper()
         if operation.keep or operation.expect or method == "HEAD":
             self._reads = True
-        headers = {**self.headers, **{k: from_environment(v, f"operation {operation.name!r}") for k, v in operation.headers.items()}}
+        headers = {
+            **self.headers,
+            **{k: from_environment(v, f"operation {operation.name!r}") for k, v in operation.headers.items()},
+        }
         make = self._maker(operation, method, headers)
         varies = variables_in([operation.path, operation.json, operation.body, dict(operation.headers)])
         return Request(None if varies else make({}), make, method == "HEAD")

@@ -54,7 +54,9 @@ class McpRequest:
         fill = value_template(params)
 
         def tail(row: Row) -> bytes:
-            text = f',"method":"{method}"' + (f',"params":{json.dumps(fill(row), separators=(",", ":"))}' if params else "")
+            text = f',"method":"{method}"' + (
+                f',"params":{json.dumps(fill(row), separators=(",", ":"))}' if params else ""
+            )
             return text.encode() + b"}"
 
         return cls(method, tail, None if variables_in(params) else tail({}))
@@ -150,7 +152,11 @@ class Pipe(asyncio.SubprocessProtocol):
     def _serve(self, message: dict[str, Any]) -> None:
         """Requests of the server: a ping is answered, all else is refused; notifications are heard and dropped."""
         if "id" in message:
-            answer = {"result": {}} if message["method"] == "ping" else {"error": {"code": -32601, "message": "not supported"}}
+            answer = (
+                {"result": {}}
+                if message["method"] == "ping"
+                else {"error": {"code": -32601, "message": "not supported"}}
+            )
             self.send(0, None, json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}).encode() + b"\n")
 
     def process_exited(self) -> None:
@@ -186,7 +192,9 @@ class McpTarget(TargetKind):
         self.ids = itertools.count(_FIRST_ID)
         self.where = f"targets.{name}"
         self.address = Address.of(spec, self.where) if spec.url else None
-        self.headers = {key: from_environment(value, f"{self.where}.headers.{key}") for key, value in spec.headers.items()}
+        self.headers = {
+            key: from_environment(value, f"{self.where}.headers.{key}") for key, value in spec.headers.items()
+        }
         self.head, self.pipe = b"", None  # type: bytes, Pipe | None
         self._process: asyncio.SubprocessTransport | None = None
         self._session = ""
@@ -195,14 +203,34 @@ class McpTarget(TargetKind):
     @classmethod
     def check(cls, name: str, spec: Target, operations: list[Operation]) -> None:
         where = f"targets.{name}"
-        require(bool(spec.url) != bool(spec.command), "an MCP target needs a url or a command", where=where, mend="give exactly one of them")
+        require(
+            bool(spec.url) != bool(spec.command),
+            "an MCP target needs a url or a command",
+            where=where,
+            mend="give exactly one of them",
+        )
         if spec.url:
             check_url(name, spec)
         for operation in operations:
             at = f"operation {operation.name!r}"
-            require(operation.tool or operation.method, "an MCP operation needs a tool or a method", where=at, mend='set tool = "name"')
-            require(operation.method in (None, *METHODS), f"unknown MCP method {operation.method!r}", where=at, mend=f"known: {', '.join(METHODS)}")
-            require(operation.method != "resources/read" or operation.uri, "resources/read needs a uri", where=at, mend='set uri = "…"')
+            require(
+                operation.tool or operation.method,
+                "an MCP operation needs a tool or a method",
+                where=at,
+                mend='set tool = "name"',
+            )
+            require(
+                operation.method in (None, *METHODS),
+                f"unknown MCP method {operation.method!r}",
+                where=at,
+                mend=f"known: {', '.join(METHODS)}",
+            )
+            require(
+                operation.method != "resources/read" or operation.uri,
+                "resources/read needs a uri",
+                where=at,
+                mend='set uri = "…"',
+            )
             for path in (*operation.keep.values(), *((operation.expect.json or {}) if operation.expect else ())):
                 check_path(path, at)
 
@@ -219,10 +247,16 @@ class McpTarget(TargetKind):
             async with asyncio.timeout(self.spec.ready.timeout_s):
                 answer = await (self._open_http(params) if self.address else self._open_stdio(params))
         except (OSError, TimeoutError) as error:
-            raise TargetError(f"cannot reach the MCP server: {type(error).__name__} {error}", where=self.where, mend="is it running?") from None
+            raise TargetError(
+                f"cannot reach the MCP server: {type(error).__name__} {error}", where=self.where, mend="is it running?"
+            ) from None
         if "result" not in answer:
             said = answer.get("error", {}).get("message", "no JSON-RPC answer")
-            raise TargetError(f"the server refused `initialize`: {said}", where=self.where, mend="is this URL or command an MCP server?")
+            raise TargetError(
+                f"the server refused `initialize`: {said}",
+                where=self.where,
+                mend="is this URL or command an MCP server?",
+            )
         result = answer["result"]
         self._about = {"protocol_version": result.get("protocolVersion"), "server": result.get("serverInfo"),
                        "capabilities": sorted(result.get("capabilities", {})), "transport": "http" if self.address else "stdio"}  # fmt: skip
@@ -254,7 +288,12 @@ class McpTarget(TargetKind):
         """Request line and headers of every POST, all but its length."""
         address = self.address
         assert address is not None
-        fields = {"Host": address.authority, "User-Agent": "perflib", "Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        fields = {
+            "Host": address.authority,
+            "User-Agent": "perflib",
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+        }
         if version:
             fields["MCP-Protocol-Version"] = version
         if self._session:
@@ -272,7 +311,9 @@ class McpTarget(TargetKind):
         if self._session and self.address:
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(2):
-                    await exchange(self.address, self.head.replace(b"POST", b"DELETE", 1) + b"Content-Length: 0\r\n\r\n")
+                    await exchange(
+                        self.address, self.head.replace(b"POST", b"DELETE", 1) + b"Content-Length: 0\r\n\r\n"
+                    )
         if self._process is not None and self.pipe is not None:
             self._process.get_pipe_transport(0).close()  # type: ignore[union-attr]
             for stop in (lambda: None, self._process.terminate, self._process.kill):
@@ -333,5 +374,3 @@ def _content(result: Any) -> Any:
 
 def _number(value: Any) -> int:
     return value if isinstance(value, int) else -1
-
-
