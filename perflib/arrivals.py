@@ -127,7 +127,7 @@ def _inverse(count: int, time_s: Callable[[NDArray[np.float64]], NDArray[np.floa
     """Starts 0…count−1 from the function that says when the k-th is due."""
     for first in range(0, count, CHUNK):
         k = np.arange(first, min(first + CHUNK, count), dtype=np.float64)
-        yield (time_s(k) * 1e9).astype(np.int64)
+        yield np.rint(time_s(k) * 1e9).astype(np.int64)
 
 
 _MODELS: dict[str, Callable[[Load, Any, str], Iterator[Offsets]]] = {

@@ -336,7 +336,7 @@ def _print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
         return
     cells = [[str(row[key]) for key in rows[0]] for row in rows]
     widths = [max(len(line[i]) for line in [list(rows[0]), *cells]) for i in range(len(rows[0]))]
-    for line in [[key for key in rows[0]], *cells]:
+    for line in [list(rows[0]), *cells]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 

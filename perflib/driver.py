@@ -58,6 +58,8 @@ class Driver:
         self._measure, self._phase = PHASES.index("measure"), 0
         self._assign: Callable[[Lane, int], bool] = self._assign_closed
         self._left, self._until_ns, self._active, self._think_s = 0, 0, 0, 0.0
+        self._start_ns, self._at = 0, 0
+        self._due: list[int] = []
         self._over: asyncio.Future[None] = self.loop.create_future()
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
         self._free: list[list[Lane]] = [[] for _ in targets]
@@ -275,7 +277,7 @@ class Driver:
         self._until_ns = start_ns + segment.warmup_ns  # due before it: warm-up
         self._phase = 0 if segment.warmup_ns else self._measure
         self._assign, self._exhausted, self._think_s = self._assign_open, False, 0.0
-        self._start_ns, self._due, self._at = start_ns, [], 0
+        self._start_ns = start_ns
         self._chunks = arrivals.shard(segment.chunks(self.seed, self.folder), self.index, self.of)
         self._timer = Timer(self.loop, self._dispatch)
         self._next_chunk()

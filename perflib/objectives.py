@@ -107,7 +107,11 @@ class Objective:
         limit = None
         if match["op"] is not None:
             limit = _limit(float(match["limit"]), match["unit"], dimension, text)
-        q = 0.5 if groups.get("named") == "median" else float(groups["q"]) / 100 if groups.get("q") else None
+        q = 0.5 if groups.get("named") == "median" else float(groups["q"] or 0) / 100 if groups.get("q") else None
+        if q == 0:
+            raise SuiteError(
+                f"objective {text!r} asks for the 0th percentile", mend="name one above 0, as p50 or p99.9"
+            )
         statistic = "quantile" if q is not None else groups.get("named") or ""
         name = groups.get("time") or ("success" if metric.startswith("success") else metric)
         comparator = {"≤": "<=", "≥": ">="}.get(match["op"], match["op"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -18,7 +19,7 @@ class Progress:
         seconds = scenario.load.seconds()
         warm = scenario.warmup.duration_s if scenario.warmup else 0.0
         self._seconds = seconds + warm if seconds is not None else None
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Any] | None = None
         self._began, self._before = 0.0, (0.0, 0)
 
     def begin(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import tempfile
 import warnings
@@ -82,7 +81,9 @@ def html(notebook: Any, title: str) -> str:
     """The executed notebook as one HTML file that needs no other, code left out."""
     from nbconvert.exporters import HTMLExporter
 
-    exporter = HTMLExporter(template_name="perflib", extra_template_basedirs=[str(Path(__file__).parent / "templates")])
+    exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
+        template_name="perflib", extra_template_basedirs=[str(Path(__file__).parent / "templates")]
+    )
     text, _ = exporter.from_notebook_node(notebook, resources={"perflib_title": title})
     return str(text)
 
@@ -229,8 +230,9 @@ def _write(path: Path, text: str) -> None:
     """Whole or not at all."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False, suffix=".tmp") as unfinished:
         unfinished.write(text)
-    os.chmod(unfinished.name, 0o644)
-    Path(unfinished.name).replace(path)
+    made = Path(unfinished.name)
+    made.chmod(0o644)
+    made.replace(path)
 
 
 def _point_latest_to(folder: Path) -> None:

@@ -173,7 +173,7 @@ class Run:
 
         process = self.manifest.get("process", {})
         try:
-            return abs(psutil.Process(process["pid"]).create_time() - process["created"]) < 1
+            return bool(abs(psutil.Process(process["pid"]).create_time() - process["created"]) < 1)
         except (psutil.Error, KeyError):
             return False
 

@@ -5,6 +5,7 @@ RSS every 100 ms; USS, which costs the sampled process more, every 2 s. A proces
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -94,7 +95,7 @@ class Sampler:
                 with process.oneshot():
                     rss, cpu, threads = process.memory_info().rss, process.cpu_times(), process.num_threads()
                 uss = process.memory_full_info().uss if with_uss and role == "target" else None
-                fds = process.num_fds() if hasattr(process, "num_fds") else process.num_handles()
+                fds = process.num_fds() if os.name == "posix" else process.num_handles()  # type: ignore[attr-defined]
             except psutil.NoSuchProcess:
                 self._tree.pop(pid, None)
                 continue

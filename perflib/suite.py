@@ -375,7 +375,7 @@ TABLES: dict[str, type] = {
 
 def _complain_in_one_line(cls: type) -> None:
     """Constructing one of ours in Python raises SuiteError, as reading it from a file does."""
-    construct = cls.__init__
+    construct = cls.__init__  # type: ignore[misc]
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         try:

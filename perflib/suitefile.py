@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -30,8 +31,8 @@ def builtin() -> list[str]:
 def load(
     source: str | Path,
     *,
-    overrides: tuple[str, ...] | list[str] = (),
-    only: tuple[str, ...] | list[str] = (),
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
     quick: bool = False,
 ) -> Suite:
     """A validated Suite from a built-in name or a TOML path. Raises SuiteError (exit code 2)."""
@@ -77,7 +78,7 @@ def from_table(table: dict[str, Any], *, where: str = "suite", folder: str = "")
     return found
 
 
-def select(suite: Suite, *, only: tuple[str, ...] | list[str] = (), quick: bool = False) -> Suite:
+def select(suite: Suite, *, only: Sequence[str] = (), quick: bool = False) -> Suite:
     """The suite with some of its scenarios, or with its long loads shortened."""
     names = [scenario.name for scenario in suite.scenarios]
     for name in only:

@@ -60,7 +60,7 @@ async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) ->
     """The life of a worker. `started` gets the driver, to stop it. Failures become a "failed" message."""
     targets: list[TargetKind] = []
     try:
-        targets, ops, first = _compile(job, job.scenario.operations)
+        targets, ops = _compile(job, job.scenario.operations)
         driver = _driver(job, targets, ops, Recorder(Path(job.run_dir), worker=job.worker, scenario=job.scenario.name,
                          operations=[op.name for op in ops], t0_ns=job.t0_ns), max_requests=job.max_requests)  # fmt: skip
         started(driver)
@@ -76,14 +76,13 @@ async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) ->
         )
         await _load(job, channel, driver, await channel.start_ns())
     except PerflibError as error:
-        channel.send("failed", what=error.what, where=error.where, mend=error.mend, kind=type(error).__name__)
+        channel.send("failed", what=error.what, where=error.where, mend=error.mend)
     except OSError as error:
         channel.send(
             "failed",
             what=f"{error.strerror or error}",
             where="writing rows",
             mend="free some space, or choose another --data",
-            kind="TargetError",
         )
     finally:
         for target in targets:
@@ -179,7 +178,7 @@ def _lost(recorder: Recorder) -> int:
     return sum(n for name, n in _errors(recorder).items() if name in ("connect", "reset", "tls"))
 
 
-def _compile(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKind], list[Op], str]:
+def _compile(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKind], list[Op]]:
     """The targets that these operations need, and the operations ready to send."""
     names = list(dict.fromkeys(operation.target or job.scenario.target or "" for operation in operations))
     targets = []
@@ -199,7 +198,7 @@ def _compile(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKi
             dict(operation.keep), operation.expect, varies=bool(variables_in(used)), reads_answer=bool(operation.keep or operation.expect),
             data=read_data(operation.data, job.folder, where) if operation.data else [],
         ))  # fmt: skip
-    return targets, ops, names[0]
+    return targets, ops
 
 
 def _driver(
@@ -227,7 +226,7 @@ async def _prepare(job: Job, channel: Channel) -> Any:
     rounds = plan.share(total, job.index, job.of)
     if not rounds:
         return deque()
-    targets, ops, _ = _compile(job, scenario.prepare)
+    targets, ops = _compile(job, scenario.prepare)
     driver = _driver(job, targets, ops, Recorder.discarding([op.name for op in ops]), order="sequence")
     try:
         for target in targets:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,8 @@ def table(**scenario: Any) -> dict[str, Any]:
 
 def suite(target: dict[str, Any] | None = None, **scenario: Any) -> perflib.Suite:
     """The same as a Suite, with its target replaced."""
-    made = table(**scenario)
-    if target is not None:
-        made["targets"]["api"] = target
-    return from_table(made)
+    made = from_table(table(**scenario))
+    return made if target is None else replace(made, targets={"api": perflib.Target(**target)})
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,8 @@ _TICKS: Final = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
 def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -> Figure:
     """Response time at each percentile, the tail stretched out; service time dashed; limits drawn in."""
     names = [operation] if operation else [str(op["name"]) for op in run.spec(scenario)["operations"]]
-    curves = {each: _curve(run, scenario, each, "response_ns") for each in names}
-    curves = {each: curve for each, curve in curves.items() if curve is not None}
+    found = {each: _curve(run, scenario, each, "response_ns") for each in names}
+    curves = {each: curve for each, curve in found.items() if curve is not None}
     if not curves:
         return nothing("Response time by percentile", "no request was answered")
     figure, axes = canvas("", "percentile", "time, ms (log)")
@@ -95,7 +95,7 @@ def _curve(run: Run, scenario: str, operation: str, column: str) -> tuple[NDArra
 
 def _stretch(shares: NDArray[Any]) -> NDArray[Any]:
     """50 % at 0.3, 90 % at 1, 99 % at 2: each nine as wide as the last."""
-    return -np.log10(1 - shares)
+    return np.asarray(-np.log10(1 - shares))
 
 
 def _limits(axes: Axes, run: Run, scenario: str, operation: str | None) -> None:

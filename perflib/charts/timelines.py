@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from perflib.charts.canvas import (
     COLOURS,
@@ -65,7 +68,7 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     return figure
 
 
-def _slowest_moment(p99_ms: np.ndarray, t_s: np.ndarray) -> str:  # type: ignore[type-arg]
+def _slowest_moment(p99_ms: NDArray[Any], t_s: NDArray[Any]) -> str:
     worst, usual = int(np.argmax(p99_ms)), float(np.median(p99_ms))
     if len(p99_ms) > 4 and p99_ms[worst] > 4 * usual:
         return f"p99 usually {ms(usual)} ms; slowest around {t_s[worst]:.1f} s, at {ms(float(p99_ms[worst]))} ms"
@@ -234,7 +237,7 @@ def cpu(run: Run, scenario: str) -> Figure:
     return figure
 
 
-def _spread(cells: dict[str, np.ndarray], count: int) -> np.ndarray:  # type: ignore[type-arg]
+def _spread(cells: dict[str, NDArray[Any]], count: int) -> NDArray[Any]:
     """Counts by bin as an array over all bins."""
     found = np.zeros(count)
     x = np.asarray(cells["x"]).astype(int)

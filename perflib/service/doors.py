@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -74,7 +75,10 @@ def _tool(call: Caller, name: str, operation: Callable[..., Any]) -> Callable[..
     """An async function with the operation's signature, which the SDK makes the tool's schema of."""
 
     async def tool(**arguments: Any) -> dict[str, Any]:
-        return await call("mcp", name, arguments)  # type: ignore[no-any-return]
+        try:
+            return await call("mcp", name, arguments)  # type: ignore[no-any-return]
+        except ServiceError as error:
+            raise ToolError(error.reason) from None  # the SDK hides the text of any other exception
 
     signature = inspect.signature(operation, eval_str=True)
     parameters = list(signature.parameters.values())[1:]

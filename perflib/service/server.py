@@ -9,9 +9,13 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from perflib.errors import PerflibError, SuiteError
 from perflib.service.options import Options
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 
 def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.0.1") -> None:
@@ -50,7 +54,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _serve_http(app: object, listening: socket.socket, host: str) -> None:
+def _serve_http(app: Starlette, listening: socket.socket, host: str) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -66,7 +70,7 @@ def _serve_http(app: object, listening: socket.socket, host: str) -> None:
 
     config = uvicorn.Config(
         app, log_level="error", access_log=False, timeout_graceful_shutdown=1, timeout_keep_alive=75
-    )  # type: ignore[arg-type]
+    )
     print(f"listening on http://{host}:{listening.getsockname()[1]}", flush=True)
     print("REST at /, MCP at /mcp; stop with Ctrl-C", file=sys.stderr, flush=True)
     Server(config).run(sockets=[listening])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Values = NDArray[Any]
 BEYOND: Final = 10
 _ACF_POINTS: Final = 2**19
+_CONSTANT: Final = 1e-12  # relative spread that is only rounding
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def effective_sample_size(values: Values) -> float:
     x = np.asarray(values, float)
     n = len(x)
     variance = float(x.var()) if n else 0.0
-    if n < 4 or variance <= 0:
+    if n < 4 or variance <= (_CONSTANT * float(np.abs(x).max())) ** 2:
         return float(n)
     size = -(-n // _ACF_POINTS)
     batches = x[: n // size * size].reshape(-1, size).mean(axis=1) if size > 1 else x
@@ -103,6 +104,8 @@ def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
         return unknown(float(x[0]) if n else math.nan, n, confidence)
     n_effective = effective_sample_size(x)
     mean, deviation = float(x.mean()), float(x.std(ddof=1))
+    if deviation <= _CONSTANT * abs(mean):
+        deviation = 0.0
     if n_effective < 2 and deviation > 0:
         return unknown(mean, n, confidence)
     half = _t(confidence, n_effective - 1) * deviation / math.sqrt(n_effective) if deviation else 0.0

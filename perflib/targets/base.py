@@ -100,7 +100,7 @@ class Lane(ABC):
     def abort(self, error: str) -> None:
         """Give the request in flight up, at once, as a row with this error."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (nothing to release is the usual case)
         """Release what the lane holds; it is not used again."""
 
 
@@ -126,10 +126,10 @@ class TargetKind(ABC):
     def lane(self, driver: Driver, index: int) -> Lane:
         """A new lane; it connects with its first request."""
 
-    async def open(self, driver: Driver) -> None:
+    async def open(self, driver: Driver) -> None:  # noqa: B027
         """Start what all lanes share."""
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027
         """Stop it."""
 
     def hosts(self) -> list[str]:

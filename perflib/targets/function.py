@@ -164,9 +164,8 @@ class FunctionTarget(TargetKind):
 
     def compile(self, operation: Operation) -> Call:
         function = resolve(operation.function or self.spec.function or "", self.folder, f"targets.{self.name}.function")
-        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)
-        )
+        made_callable = type(function).__call__ if not inspect.isroutine(function) else None
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(made_callable)
         args, kwargs = value_template(operation.args), value_template(dict(operation.kwargs))
         if variables_in([list(operation.args), dict(operation.kwargs)]):
             return Call(function, lambda row: functools.partial(function, *args(row), **kwargs(row)))

@@ -316,7 +316,7 @@ class McpTarget(TargetKind):
                     )
         if self._process is not None and self.pipe is not None:
             self._process.get_pipe_transport(0).close()  # type: ignore[union-attr]
-            for stop in (lambda: None, self._process.terminate, self._process.kill):
+            for stop in (_nothing, self._process.terminate, self._process.kill):
                 with contextlib.suppress(ProcessLookupError, TimeoutError):
                     stop()
                     async with asyncio.timeout(2):
@@ -329,6 +329,10 @@ class McpTarget(TargetKind):
 
     def info(self) -> dict[str, Any]:
         return self._about
+
+
+def _nothing() -> None:
+    """The first thing to try on a server that should end: its stdin is closed, wait."""
 
 
 def outcome(lane: Lane, message: Any) -> int:
