@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -38,10 +39,11 @@ class RunDir:
 
     def __init__(self, data: Path, manifest: dict[str, Any]) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        name = re.sub(r"[^\w.-]+", "-", manifest["suite"]["name"], flags=re.ASCII).strip("-.")[:60] or "suite"
         parent = data / "runs"
         parent.mkdir(parents=True, exist_ok=True)
         for n in range(1000):
-            self.path = parent / (f"{stamp}-{manifest['suite']['name']}" + (f"-{n}" if n else ""))
+            self.path = parent / (f"{stamp}-{name}" + (f"-{n}" if n else ""))
             try:
                 self.path.mkdir()
                 break

@@ -252,7 +252,8 @@ def observed(verdict: Verdict) -> tuple[str, str]:
     interval, unit = verdict.interval, verdict.objective.unit
     if interval.n == 0:
         return "–", "–"
-    bounds = f"{_number(interval.low)} … {_number(interval.high)}" if interval.low != interval.high else "exact"
+    seen = verdict.objective.metric == "inflight" or verdict.objective.statistic == "max"
+    bounds = "exact" if seen else f"{_number(interval.low)} … {_number(interval.high)}"
     return f"{_number(interval.estimate)} {unit}".strip(), bounds
 
 
@@ -305,6 +306,8 @@ def _figures_table(figures: dict[str, Any]) -> str:
             ("response, ms", each["response_ms"], first),
             ("service, ms", each["service_ms"], ("", "", "", "")),
         ):
+            if kind.startswith("service") and times == each["response_ms"]:
+                continue  # nothing was scheduled: they are the same
             rows.append(
                 (*lead, kind, *(_number(times[key]) for key in ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")))
             )

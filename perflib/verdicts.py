@@ -104,7 +104,10 @@ def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
         return Verdict(
             scenario, objective, interval, "inconclusive", None, "too few samples of the memory to tell; run it longer"
         )
-    more = stats.needed_samples(interval, objective.limit)
+    if objective.metric in ("error rate", "success"):
+        more = stats.needed_trials(scaled(interval, 0.01), objective.limit / 100)
+    else:
+        more = stats.needed_samples(interval, objective.limit)
     reason = (
         f"the interval holds the limit; about {more:,} more requests would tell"
         if more

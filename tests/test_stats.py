@@ -147,3 +147,14 @@ def test_nothing_raises_on_odd_but_finite_values(x: np.ndarray) -> None:
     stats.trend(np.arange(len(x)), x)
     stats.memory_growth(np.arange(len(x)), x)
     assert stats.quantile_interval(np.zeros(0), 0.5).high == math.inf
+
+
+def test_needed_trials_are_what_the_exact_interval_takes() -> None:
+    none_yet = stats.proportion_interval(0, 100)
+    assert stats.needed_trials(none_yet, 0.01) == pytest.approx(368 - 100, abs=2)  # 1 − 0.025^(1/368) < 1 %
+    some = stats.proportion_interval(30, 1000)
+    more = stats.needed_trials(some, 0.025)
+    assert more is not None
+    assert stats.proportion_interval(round(0.03 * (1000 + more)), 1000 + more).low > 0.0245
+    assert stats.needed_trials(some, 0.9) is None
+    assert stats.needed_trials(some, 0.03) is None

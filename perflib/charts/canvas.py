@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +33,18 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
+class Chart(Figure):
+    """A Figure that a notebook shows as a picture, whatever backend it has or has not."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
+
+
 def canvas(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     """A figure with one set of axes. Its label is its message, which becomes the picture's alternative text."""
-    figure = Figure()
+    figure = Chart()
     axes = figure.add_subplot()
     name(figure, axes, title)
     axes.set_xlabel(x)
@@ -54,6 +64,7 @@ def nothing(title: str, why: str) -> Figure:
     axes.text(0.5, 0.5, plain(why), ha="center", va="center", color=MUTED, transform=axes.transAxes)
     figure.set_label(f"{title}: {why}")
     figure.set_size_inches(5.6, 1.4)
+    figure.subplots_adjust(top=0.78)
     return figure
 
 
@@ -125,6 +136,17 @@ def shade_warmup(axes: Axes, run: Run, scenario: str, at: Window) -> None:
             fontsize=7,
             color=MUTED,
             transform=axes.get_xaxis_transform(),
+        )
+    stages = {
+        s["stage"]: s["start_ns"]
+        for s in reversed(run.scenario(scenario)["segments"])
+        if s["stage"] and s["operation"] is None
+    }
+    for number, start_ns in stages.items() if len(stages) > 1 else ():
+        t_s = (start_ns - at.start_ns) / 1e9
+        axes.axvline(t_s, color=MUTED, lw=0.8, ls=":")
+        axes.text(
+            t_s, 0.99, f" stage {number}", va="top", fontsize=7, color=MUTED, transform=axes.get_xaxis_transform()
         )
     for event in run.manifest["events"]:
         t_s = (event["t_ns"] - at.start_ns) / 1e9

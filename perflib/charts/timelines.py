@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import (
+    BINS,
     COLOURS,
     LIMIT,
     canvas,
@@ -28,6 +29,7 @@ from perflib.objectives import Objective
 from perflib.runs import Run
 
 _TIME = "time since the scenario's start, s"
+LINE_REQUESTS = 50
 
 
 @styled
@@ -56,9 +58,11 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     bar.set_label("requests", fontsize=7.5)
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     bar.ax.yaxis.set_minor_formatter(lambda value, _: "")
+    width = at.bin_ns * max(2, round(2 * BINS * LINE_REQUESTS / max(n.sum(), 1)))  # a p99 of few requests is noise
+    width = min(width, at.bin_ns * BINS // 4)
     lines = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, quantile_cont(response_ns, 0.5) as p50, quantile_cont(response_ns, 0.99) as p99 "
-                         f"from rows where {where} group by x order by x", [at.start_ns, at.bin_ns * 2, *values])  # fmt: skip
-    middle = (np.asarray(lines["x"]) + 0.5) * at.bin_s * 2
+                         f"from rows where {where} group by x order by x", [at.start_ns, width, *values])  # fmt: skip
+    middle = (np.asarray(lines["x"]) + 0.5) * width / 1e9
     axes.plot(middle, np.asarray(lines["p99"]) / 1e6, color=COLOURS[1], lw=1.1, label="p99")
     axes.plot(middle, np.asarray(lines["p50"]) / 1e6, color=COLOURS[6], lw=1.1, label="median")
     log_scale(axes)
@@ -128,7 +132,11 @@ def inflight(run: Run, scenario: str) -> Figure:
     axes.set_ylim(0, highest * 1.18 + 0.5)
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="lower right", ncols=2)
-    name(figure, axes, f"Up to {highest:,} requests in flight at once")
+    name(
+        figure,
+        axes,
+        f"Up to {highest:,} requests in flight at once" if highest > 1 else "One request in flight at a time",
+    )
     return figure
 
 
@@ -188,9 +196,9 @@ def memory(run: Run, scenario: str) -> Figure:
             label="unique set (USS)",
         )
     low, high = axes.get_ylim()
-    axes.set_ylim(max(0, low - 0.1 * high), high * 1.12)
+    axes.set_ylim(max(0, low - 0.1 * high), high * 1.15)
     axes.set_xlim(left=0)
-    axes.legend(loc="lower right", ncols=2)
+    axes.legend(loc="upper left", ncols=2)
     name(
         figure,
         axes,
@@ -208,33 +216,50 @@ def memory(run: Run, scenario: str) -> Figure:
 
 @styled
 def cpu(run: Run, scenario: str) -> Figure:
-    """CPU of the target and of the load generator, in cores."""
+    """CPU of the target and of the load generator, in cores: the growth of their CPU time from step to step."""
     start, stop = span(run, scenario)
     workers = [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
     figure, axes = canvas("", "time since the measured part's start, s", "CPU, cores")
-    means = {}
+    means, highest = {}, 0.0
     for role, names, shade in (
         ("target", sampled_names(run, scenario), COLOURS[0]),
         ("generator", workers, COLOURS[1]),
     ):
-        cells = rows_as_dict(run, "with each as (select t_ns // ? as x, pid, max(cpu_ns) as cpu from resources where role = ? and name in "
-                             "(select unnest(?)) and t_ns between ? and ? group by all) select x, sum(cpu) as cpu, count(*) as pids from each group by x order by x",
-                             [500_000_000, role, names, start, stop])  # fmt: skip
-        x, used, pids = (np.asarray(cells[key], float) for key in ("x", "cpu", "pids"))
-        if len(x) < 3:
+        t_s, used_s = _cpu_time(run, role, names, start, stop)
+        if len(t_s) < 3:
             continue
-        whole = pids == pids.max()
-        x, used = x[whole], used[whole]
-        cores = np.diff(used) / np.diff(x) / 500_000_000
-        axes.step(x[1:] * 0.5 - start / 1e9, cores, where="pre", color=shade, label=role)
-        means[role] = float((used[-1] - used[0]) / ((x[-1] - x[0]) * 500_000_000)) if len(x) > 1 else 0.0
+        cores = np.diff(used_s) / np.diff(t_s)
+        axes.stairs(cores, t_s, baseline=None, color=shade, label=role, lw=1.5)
+        means[role] = float((used_s[-1] - used_s[0]) / (t_s[-1] - t_s[0]))
+        highest = max(highest, float(cores.max()))
     if not means:
         return nothing("CPU", "too short to be sampled")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, highest * 1.25 or 1)
     axes.set_xlim(left=0)
-    axes.legend(loc="lower right", ncols=2)
-    name(figure, axes, ", ".join(f"{role} used {mean:.2f} cores" for role, mean in means.items()))
+    axes.legend(loc="upper right", ncols=2)
+    said = " and ".join(f"the {role} {mean:.2f}" for role, mean in means.items())
+    name(figure, axes, f"{said[0].upper()}{said[1:]} cores on average")
     return figure
+
+
+def _cpu_time(run: Run, role: str, names: list[str], start_ns: int, stop_ns: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """CPU time of a role's processes together at equal steps: seconds since the start, seconds of CPU."""
+    cells = rows_as_dict(
+        run,
+        "select pid, t_ns, cpu_ns from resources where role = ? and name in (select unnest(?)) and t_ns between ? and ? order by t_ns",
+        [role, names, start_ns, stop_ns],
+    )
+    pid, t_s, cpu_s = (
+        np.asarray(cells["pid"]),
+        (np.asarray(cells["t_ns"]) - start_ns) / 1e9,
+        np.asarray(cells["cpu_ns"]) / 1e9,
+    )
+    if len(t_s) < 2:
+        return t_s, cpu_s
+    step_s = 1.0 if t_s[-1] - t_s[0] >= 8 else 0.25
+    at_s = np.arange(t_s[0], t_s[-1] + 1e-9, step_s)
+    each = [np.interp(at_s, t_s[pid == p], cpu_s[pid == p]) for p in np.unique(pid)]
+    return at_s, np.sum(each, axis=0)
 
 
 def _spread(cells: dict[str, NDArray[Any]], count: int) -> NDArray[Any]:

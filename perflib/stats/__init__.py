@@ -5,6 +5,7 @@ from perflib.stats.intervals import (
     effective_sample_size,
     mean_interval,
     needed_samples,
+    needed_trials,
     paired_difference,
     proportion_interval,
     quantile_interval,
@@ -14,6 +15,6 @@ from perflib.stats.intervals import (
 from perflib.stats.trend import MemoryGrowth, Trend, memory_growth, trend
 
 __all__ = [
-    "Interval", "MemoryGrowth", "Trend", "effective_sample_size", "mean_interval", "memory_growth", "needed_samples",
+    "Interval", "MemoryGrowth", "Trend", "effective_sample_size", "mean_interval", "memory_growth", "needed_samples", "needed_trials",
     "paired_difference", "proportion_interval", "quantile_interval", "ratio_interval", "throughput_interval", "trend",
 ]  # fmt: skip

@@ -1,0 +1,119 @@
+"""The command line as users meet it: output, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import perflib
+
+SUITE = """
+name = "mine"
+[targets.f]
+kind = "callable"
+function = "time:sleep"
+[[scenarios]]
+name = "naps"
+target = "f"
+operations = [{ name = "nap", args = [0.002] }]
+load = { model = "closed", concurrency = 4, requests = 200 }
+objectives = ["%s"]
+"""
+
+
+def perflib_(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "perflib", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("objective", "code", "word"),
+    [
+        ("p50 response < 1 s", 0, "PASS"),
+        ("p50 response < 1 ms", 1, "FAIL"),
+        ("p99.9 response < 10 s", 3, "INCONCLUSIVE"),
+    ],
+)
+def test_exit_codes_follow_the_verdict(tmp_path: Path, objective: str, code: int, word: str) -> None:
+    Path("mine.toml").write_text(SUITE % objective)
+    ran = perflib_("run", "mine.toml")
+    assert ran.returncode == code, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert lines[-2] == f"{lines[-1]}: {word}"
+    assert perflib.open_run(lines[-1]).status == "complete"
+    assert perflib_("check").returncode == code
+    assert json.loads(perflib_("check", "--json").stdout)[0]["verdict"] == word.lower()
+
+
+WRONG = [
+    (["run", "mien.toml"], "mien.toml: no such suite; built-in suites: acceptance"),
+    (["run", "acceptence"], "did you mean 'acceptance'?"),
+    (["run", "--only", "error_rat"], "no scenario 'error_rat'"),
+    (["run", "mine.toml", "--set", "scenarios.naps.load.reqests=5"], "did you mean 'requests'?"),
+    (["run", "mine.toml", "--set", "scenarios.nap.load.requests=5"], "there is no 'scenarios.nap'; there are naps"),
+    (["run", "mine.toml", "--set", "workers=many"], "workers: must be a valid integer"),
+    (["run", "broken.toml"], "broken.toml: not valid TOML"),
+    (["report", "nothing"], "no run 'nothing'"),
+    (["check"], "there are no runs"),
+    (["rum"], "No such command 'rum'"),
+    (["serve", "--stdio", "--http", "1"], "exclude each other"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), WRONG, ids=[" ".join(a) for a, _ in WRONG])
+def test_bad_input_is_one_line_and_code_two(arguments: list[str], said: str) -> None:
+    Path("mine.toml").write_text(SUITE % "p50 response < 1 s")
+    Path("broken.toml").write_text("name = ")
+    ran = perflib_(*arguments)
+    assert ran.returncode == 2
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+    if ran.stderr.startswith("perflib:"):
+        assert ran.stderr.count("\n") == 1
+    assert not Path("data/runs").exists()
+
+
+def test_runs_can_be_listed_shown_and_removed() -> None:
+    Path("mine.toml").write_text(SUITE % "p50 response < 1 s")
+    name = perflib_("run", "mine.toml", "--set", "scenarios.naps.load.requests=40", "--seed", "7").stdout.splitlines()[
+        -1
+    ]
+    listed = json.loads(perflib_("runs", "--json").stdout)
+    assert [run["run"] for run in listed] == [name]
+    shown = perflib_("show").stdout
+    assert "perflib run mine.toml --seed 7 --set scenarios.naps.load.requests=40" in shown
+    assert json.loads(perflib_("show", name, "--json").stdout)["scenarios"][0]["requests"] == 40
+    assert perflib_("rm", name).stdout == f"removed {name}\n"
+    assert perflib_("runs").stdout == "none\n"
+
+
+def test_a_report_is_made_from_any_folder(small_run: perflib.Run, tmp_path: Path) -> None:
+    ran = perflib_("report", str(small_run.path), "--out", "there")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "there/report.html\n"
+    assert sorted(p.name for p in Path("there").iterdir()) == [
+        "junit.xml", "report.html", "report.ipynb", "report.md", "summary.json",
+    ]  # fmt: skip
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = {"pandas", "matplotlib", "scipy", "papermill", "duckdb", "mcp", "pyarrow", "numpy", "psutil", "pydantic"}
+    code = "import sys; from perflib.cli import main\ntry: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not heavy & set(ran.stdout.splitlines()[-1].split())
+
+
+def test_the_doctor_says_what_is_unfit() -> None:
+    began = time.monotonic()
+    ran = perflib_("doctor", "--json")
+    assert ran.returncode in (0, 1)
+    findings = json.loads(ran.stdout)
+    assert {f["check"] for f in findings} >= {"cores", "other load", "descriptors", "timer", "clock"}
+    assert all(f["advice"] for f in findings if f["verdict"] == "unfit")
+    assert time.monotonic() - began < 20

@@ -1,0 +1,177 @@
+"""Reports: four files, one that opens offline, nothing in it that a target could make dangerous."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+import perflib
+from perflib import report as reports
+from perflib.errors import SuiteError
+from perflib.suitefile import from_table
+from tests.conftest import table
+from tests.servers import raw_server, says
+
+
+@pytest.fixture(scope="module")
+def folder(small_run: perflib.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return reports.report(small_run, out=tmp_path_factory.mktemp("report"), title="A <small> run")
+
+
+class _Seen(HTMLParser):
+    """Tags and attributes of a page, and whether every tag that was opened is closed."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, key, value or "") for key, value in attrs]
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert tag in self.VOID or self._open.pop() == tag
+
+
+def test_the_page_is_whole_small_and_needs_nothing_else(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    page = _Seen(text)
+    assert len(text) < 1_000_000
+    assert "script" not in page.tags
+    assert not [a for a in page.attributes if a[1] in ("src", "href") and not a[2].startswith(("data:image/png", "#"))]
+    assert all(len(alt) > 15 for _, key, alt in page.attributes if key == "alt")
+    assert page.tags.count("img") >= 11
+    assert "A &lt;small&gt; run" in text
+    assert "Traceback" not in text
+    assert "perflib run tested" in text
+
+
+def test_the_verdict_comes_first_in_words(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    assert "1 of 4 objectives is missed: queries, missing: error rate &lt; 1 %." in text
+    assert text.index("objectives is missed") < text.index("<table")
+    assert re.search(r'id="s-queries"\s+open|id="s-queries" open', text)
+    markdown = (folder / "report.md").read_text()
+    assert markdown.startswith("## ✗ A &lt;small&gt; run: fail\n")
+    assert markdown.index("✗ fail") < markdown.index("<details>")
+
+
+def test_summary_and_junit_say_the_same(folder: Path, small_run: perflib.Run) -> None:
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(small_run.summary()))
+    assert (summary["schema"], summary["run"], summary["verdict"]) == (1, small_run.id, "fail")
+    asked = {"scenario", "operation", "objective", "metric", "unit", "limit", "estimate", "low", "high", "n", "verdict"}
+    assert all(asked <= set(objective) for objective in summary["objectives"])
+    first = summary["scenarios"][0]
+    rows = small_run.rows("queries")
+    assert first["requests"] == len(rows)
+    assert first["errors"] == (~rows["ok"]).sum() > 0
+    good = rows[rows["ok"]]["response_ns"] / 1e6
+    assert first["response_ms"]["p99"] == pytest.approx(good.quantile(0.99))
+    assert first["response_ms"]["mean"] == pytest.approx(good.mean())
+    cases = ElementTree.parse(folder / "junit.xml").getroot()
+    assert (cases.get("tests"), cases.get("failures"), cases.get("errors")) == ("4", "1", "0")
+    words = {(o["scenario"], o["objective"]): o["verdict"] for o in summary["objectives"]}
+    for case in cases:
+        kind = {"pass": [], "fail": ["failure"], "inconclusive": ["skipped"]}[
+            words[case.get("classname", ""), case.get("name", "")]
+        ]
+        assert [child.tag for child in case] == kind
+
+
+def test_what_a_target_says_stays_text(tmp_path: Path) -> None:
+    """A class name, an operation's name and a description that would be markup, in every file."""
+    evil = "<img src=x onerror=alert(1)>"
+
+    class Evil(Exception):
+        pass
+
+    Evil.__name__ = evil + "|`@all`"
+
+    def fails() -> None:
+        raise Evil(evil)
+
+    suite = perflib.Suite(
+        name=f"n {evil}", targets={"f": perflib.Target(kind="callable", function=fails, in_process=True)},
+        scenarios=[perflib.Scenario(name=f"s {evil}", description=evil, target="f", operations=[perflib.Operation(name=f"o {evil}")],
+                                    load=perflib.Load(model="closed", concurrency=2, requests=40), objectives=["error rate < 1 %"])],
+    )  # fmt: skip
+    run = perflib.run(suite, data=tmp_path, progress=False)
+    assert run.rows(phase=None)["error"].str.contains("onerror").all()
+    out = reports.report(run, out=tmp_path / "out")
+    page = _Seen((out / "report.html").read_text())
+    assert not [a for a in page.attributes if a[1].startswith("on") or (a[1] == "src" and not a[2].startswith("data:"))]
+    markdown = (out / "report.md").read_text()
+    assert "<img" not in markdown
+    assert "@all" not in markdown
+    assert evil in ElementTree.parse(out / "junit.xml").getroot().get("name", "")
+
+
+def test_an_invalid_run_says_so_everywhere(tmp_path: Path) -> None:
+    made = table(objectives=["p95 response < 5 ms"])
+    made["targets"]["api"] = {"kind": "http", "url": "http://127.0.0.1:9"}
+    run = perflib.run(from_table(made), data=tmp_path, progress=False)
+    out = reports.report(run, out=tmp_path / "out")
+    assert json.loads((out / "summary.json").read_text())["verdict"] == "invalid"
+    assert (
+        "This run is invalid: targets.api: nothing answers at http://127.0.0.1:9" in (out / "report.html").read_text()
+    )
+    assert (out / "report.md").read_text().startswith("## ! tested: invalid")
+    assert ElementTree.parse(out / "junit.xml").getroot().get("errors") == "1"
+
+
+def test_an_inconclusive_objective_says_how_much_more_it_takes(tmp_path: Path) -> None:
+    with raw_server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as url:
+        made = table(objectives=["error rate < 1 %"], load={"model": "closed", "concurrency": 2, "requests": 100})
+        made["targets"]["api"]["url"] = url
+        run = perflib.run(from_table(made), data=tmp_path, progress=False)
+    (verdict,) = run.verdicts()
+    assert verdict.verdict == "inconclusive"
+    assert verdict.needs_more is not None
+    assert 150 < verdict.needs_more < 600  # no error in 368 requests is what puts the upper bound below 1 %
+    assert f"about {verdict.needs_more:,} more requests" in verdict.reason
+
+
+def test_a_baseline_stands_beside_it(small_run: perflib.Run, tmp_path: Path) -> None:
+    out = reports.report(small_run, baseline=small_run, out=tmp_path / "out")
+    assert f"Beside {small_run.id}" in (out / "report.html").read_text()
+
+
+def test_an_unknown_parameter_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"no parameter 'runn'.*known: run, baseline, title, data"):
+        reports.execute("report", {"runn": "x"}, tmp_path / "x.ipynb")
+
+
+def test_latest_points_to_the_last_report(small_run: perflib.Run, tmp_path: Path) -> None:
+    folder = reports.report(small_run)
+    assert folder == Path("reports") / small_run.id
+    assert (tmp_path / "reports" / "latest" / "report.html").read_text() == (folder / "report.html").read_text()
+
+
+def test_a_damaged_part_is_named_and_left_out(small_run: perflib.Run, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "damaged"
+    shutil.copytree(small_run.path, copy)
+    part = sorted((copy / "rows").glob("*.parquet"))[0]
+    part.write_bytes(part.read_bytes()[:100])
+    run: Any = perflib.open_run(copy)
+    assert run.corrupt == [f"rows/{part.name}"]
+    assert 0 < len(run.rows(phase=None)) < len(small_run.rows(phase=None))
+    from perflib import story
+
+    assert part.name in story.machine(run)
