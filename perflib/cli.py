@@ -27,9 +27,7 @@ from perflib.errors import (
 if TYPE_CHECKING:
     from perflib.runs import Run
 
-_DATA = click.option(
-    "--data", default="data", show_default=True, type=click.Path(file_okay=False), help="Folder of the runs."
-)
+_DATA = click.option("--data", type=click.Path(file_okay=False), help="Folder of the runs; default: data.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 _EXITS = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "invalid": EXIT_INVALID}
 
@@ -84,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     metavar="KEY=VALUE",
     help="Set a key of the suite, as scenarios.browse.load.rate_per_s=800.",
 )
-def run(suite: str, only: tuple[str, ...], quick: bool, data: str, seed: int | None, overrides: tuple[str, ...]) -> int:
+def run(
+    suite: str, only: tuple[str, ...], quick: bool, data: str | None, seed: int | None, overrides: tuple[str, ...]
+) -> int:
     """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
     from perflib.engine import run as run_suite
     from perflib.runs import open_run, run_ids
@@ -108,7 +108,7 @@ def run(suite: str, only: tuple[str, ...], quick: bool, data: str, seed: int | N
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>.")
 @click.option("--title", help="Title of the report.")
 @_DATA
-def report(run: str, baseline: str | None, out: str | None, title: str | None, data: str) -> int:
+def report(run: str, baseline: str | None, out: str | None, title: str | None, data: str | None) -> int:
     """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`)."""
     from perflib.report import report as render
     from perflib.runs import open_run
@@ -125,7 +125,7 @@ def report(run: str, baseline: str | None, out: str | None, title: str | None, d
 @click.argument("run", default="latest")
 @_DATA
 @_JSON
-def check(run: str, data: str, as_json: bool) -> int:
+def check(run: str, data: str | None, as_json: bool) -> int:
     """Print the verdicts of RUN; the exit code says what they come to."""
     from perflib.runs import open_run
 
@@ -141,7 +141,7 @@ def check(run: str, data: str, as_json: bool) -> int:
 @cli.command()
 @_DATA
 @_JSON
-def runs(data: str, as_json: bool) -> int:
+def runs(data: str | None, as_json: bool) -> int:
     """List the runs there are, the latest first."""
     from perflib.runs import open_run, run_ids
 
@@ -164,7 +164,7 @@ def runs(data: str, as_json: bool) -> int:
 @click.argument("run", default="latest")
 @_DATA
 @_JSON
-def show(run: str, data: str, as_json: bool) -> int:
+def show(run: str, data: str | None, as_json: bool) -> int:
     """What is known of RUN: its scenarios with their figures."""
     from perflib.figures import summary
     from perflib.runs import open_run
@@ -189,7 +189,7 @@ def show(run: str, data: str, as_json: bool) -> int:
 @cli.command()
 @click.argument("run")
 @_DATA
-def rm(run: str, data: str) -> int:
+def rm(run: str, data: str | None) -> int:
     """Delete RUN from the data folder."""
     from perflib.runs import remove_run
 
@@ -269,21 +269,14 @@ def lab(arguments: tuple[str, ...]) -> int:
         raise PerflibError("JupyterLab is not installed", mend='pip install "perflib[lab]"')
     from perflib.report import notebooks_folder
 
-    start = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--LabApp.news_url=",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
-    return subprocess.call(
-        [
-            *start,
-            f"--ServerApp.root_dir={notebooks_folder().parent}",
-            "--LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb",
-            *arguments,
-        ]
-    )
+    # A page configuration of ours asks no question about news, and none about updates.
+    settings = [str(Path(__file__).parent / "templates" / "lab"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, settings))}
+    command = [
+        sys.executable, "-m", "jupyterlab", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        f"--ServerApp.root_dir={notebooks_folder().parent}", "--LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb",
+    ]  # fmt: skip
+    return subprocess.call([*command, *arguments], env=environment)
 
 
 def _print_verdicts(run: Run) -> int:

@@ -21,7 +21,7 @@ from perflib import facts
 from perflib.check import check
 from perflib.errors import PerflibError, TargetError
 from perflib.progress import Progress
-from perflib.runs import DATA, Run, RunDir
+from perflib.runs import Run, RunDir, data_folder
 from perflib.sampler import Sampler
 from perflib.started import StartedTarget, answers, fill_port
 from perflib.suite import Load, Scenario, Suite, Target, peak_rates
@@ -35,7 +35,7 @@ START_DELAY_NS = 20_000_000
 
 
 def run(
-    suite: Suite | str | Path = "acceptance", *, only: Sequence[str] = (), quick: bool = False, data: str | Path = DATA, seed: int | None = None,
+    suite: Suite | str | Path = "acceptance", *, only: Sequence[str] = (), quick: bool = False, data: str | Path | None = None, seed: int | None = None,
     overrides: Sequence[str] = (), progress: bool = True, command: str | None = None,
 ) -> Run:  # fmt: skip
     """Run a suite and return its Run; what happened to it is in `status`, what it showed in `verdicts()`.
@@ -55,7 +55,7 @@ def run(
     check(chosen)
     source = chosen.name if isinstance(suite, Suite) else str(suite)
     session = _Session(
-        chosen, Path(data), command or facts.python_call(source, only, quick, seed, overrides), quick, progress
+        chosen, data_folder(data), command or facts.python_call(source, only, quick, seed, overrides), quick, progress
     )
     try:
         session.go()

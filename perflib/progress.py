@@ -29,9 +29,15 @@ class Progress:
         if self._show:
             total = self._seconds or self._requests
             unit = "s" if self._seconds else "req"
-            layout = "{desc} {percentage:3.0f}%|{bar:20}| {remaining} left" if total else "{desc}"
+            layout = "{desc} {percentage:3.0f}%|{bar}| {remaining} left" if total else "{desc}"
             self._bar = tqdm(
-                total=total, unit=unit, desc=f"{self._name:30.30}", bar_format=layout, leave=True, mininterval=0.2
+                total=total,
+                unit=unit,
+                desc=f"{self._name:30.30}",
+                bar_format=layout,
+                leave=True,
+                mininterval=0.2,
+                dynamic_ncols=True,
             )
 
     def show(self, rows: int, errors: int) -> None:

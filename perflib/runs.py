@@ -28,10 +28,17 @@ if TYPE_CHECKING:
 
     from perflib.verdicts import Verdict
 
-DATA: Final = Path("data")
 FINAL: Final = ("complete", "interrupted", "invalid")
 DEFAULT_CUT_SHARE, DEFAULT_CUT_S = 0.05, 2.0
 IN_MEMORY_ROWS: Final = 1_000_000
+
+
+def data_folder(data: str | Path | None = None) -> Path:
+    """The folder of the runs: as given, else data/ in the working directory; a notebook's is the one beside notebooks/."""
+    if data is not None:
+        return Path(data)
+    here = Path.cwd()
+    return Path("..", "data") if here.name == "notebooks" else Path("data")
 
 
 class RunDir:
@@ -230,11 +237,11 @@ class Run:
         return f"<Run {self.id}: {self.status}, {len(self.scenarios)} scenarios>"
 
 
-def open_run(which: str | Path = "latest", data: str | Path = DATA) -> Run:
+def open_run(which: str | Path = "latest", data: str | Path | None = None) -> Run:
     """A run by id, by path, or the latest. Raises RunError where there is none."""
     if isinstance(which, Path) or os.sep in which or (Path(which) / "run.json").is_file():
         return Run(Path(which))
-    folder = Path(data) / "runs"
+    folder = data_folder(data) / "runs"
     if which == "latest":
         known = run_ids(data)
         if not known:
@@ -245,17 +252,18 @@ def open_run(which: str | Path = "latest", data: str | Path = DATA) -> Run:
     return Run(folder / which)
 
 
-def run_ids(data: str | Path = DATA) -> list[str]:
+def run_ids(data: str | Path | None = None) -> list[str]:
     """Ids of the runs there are, oldest first."""
     return [
         path.parent.name
         for path in sorted(
-            (Path(data) / "runs").glob("*/run.json"), key=lambda p: (p.parent.name[:15], p.parent.stat().st_ctime_ns)
+            (data_folder(data) / "runs").glob("*/run.json"),
+            key=lambda p: (p.parent.name[:15], p.parent.stat().st_ctime_ns),
         )
     ]
 
 
-def remove_run(which: str, data: str | Path = DATA) -> Run:
+def remove_run(which: str, data: str | Path | None = None) -> Run:
     """Delete a run directory. Raises RunError for one that still runs."""
     run = open_run(which, data)
     if run.status == "running":

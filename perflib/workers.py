@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import queue
@@ -190,6 +191,9 @@ class InProcess(_Counts):
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
         """Runs the worker in slices, so that what it says is heard while it runs."""
         loop, own = _loop()
+        put_off: list[asyncio.Handle] = []
+        usual = loop.get_exception_handler()
+        loop.set_exception_handler(functools.partial(_put_off, put_off, usual))
         try:
             task = loop.create_task(work(self._job, self, self._started))
             while not task.done() or self._said:
@@ -204,6 +208,9 @@ class InProcess(_Counts):
                 yield from self._heard_so_far()
             task.result()
         finally:
+            loop.set_exception_handler(usual)
+            for handle in put_off:
+                loop.call_soon(handle._run)
             if own:
                 loop.close()
 
@@ -240,6 +247,20 @@ class InProcess(_Counts):
 
     def close(self) -> None:
         pass
+
+
+def _put_off(handles: list[asyncio.Handle], usual: Any, loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
+    """Keep what a nested loop cannot run for later.
+
+    A kernel serves all its messages in one context, which the executing cell has entered: the next cell's message, when it
+    arrives during the load, cannot enter it again. Its turn comes when the cell is over.
+    """
+    if isinstance(about.get("exception"), RuntimeError) and "cannot enter context" in str(about["exception"]):
+        handles.append(about["handle"])
+    elif usual is not None:
+        usual(loop, about)
+    else:
+        loop.default_exception_handler(about)
 
 
 def _loop() -> tuple[asyncio.AbstractEventLoop, bool]:
