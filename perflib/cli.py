@@ -168,6 +168,7 @@ def show(run: str, data: str | None, as_json: bool) -> int:
     """What is known of RUN: its scenarios with their figures."""
     from perflib.figures import summary
     from perflib.runs import open_run
+    from perflib.wording import number
 
     found = open_run(run, data)
     figures = summary(found)
@@ -180,7 +181,7 @@ def show(run: str, data: str | None, as_json: bool) -> int:
     times = [(s, s["response_ms"]) for s in figures["scenarios"]]
     _print_table([
         {"scenario": s["name"], "requests": f"{s['requests']:,}", "errors": s["errors"], "/s": f"{s['throughput_per_s']:,.1f}",
-         **{f"{key} ms": _number(ms[key]) for key in ("p50", "p95", "p99", "max")}}
+         **{f"{key} ms": number(ms[key]) for key in ("p50", "p95", "p99", "max")}}
         for s, ms in times
     ], False)  # fmt: skip
     return EXIT_PASS
@@ -281,10 +282,11 @@ def lab(arguments: tuple[str, ...]) -> int:
 
 def _print_verdicts(run: Run) -> int:
     from perflib.verdicts import overall
+    from perflib.wording import observed
 
     verdicts = run.verdicts()
     _print_table([
-        {"scenario": v.scenario, "objective": v.objective.text, "observed": _observed(v), "n": f"{v.interval.n:,}", "verdict": v.verdict.upper(), "": v.reason}
+        {"scenario": v.scenario, "objective": v.objective.text, "observed": "{} [{}]".format(*observed(v)), "n": f"{v.interval.n:,}", "verdict": v.verdict.upper(), "": v.reason}
         for v in verdicts
     ], False)  # fmt: skip
     for reason in run.manifest["reasons"]:
@@ -303,21 +305,6 @@ def _exit_code(run: Run, word: str) -> int:
         return EXIT_INTERRUPTED
     asked = any(spec.get("objectives") for spec in run.manifest["suite"]["scenarios"])
     return EXIT_PASS if word == "inconclusive" and not asked else _EXITS[word]
-
-
-def _observed(verdict: Any) -> str:
-    interval, unit = verdict.interval, verdict.objective.unit
-    bounds = f"[{_number(interval.low)}, {_number(interval.high)}]"
-    return f"{_number(interval.estimate)} {unit} {bounds}".replace("  ", " ")
-
-
-def _number(value: float | None) -> str:
-    """Four significant digits; what is not finite as what it is."""
-    if value is None or value != value:
-        return "–"
-    if value in (float("inf"), float("-inf")):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _print_table(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -21,6 +22,7 @@ class Progress:
         self._seconds = seconds + warm if seconds is not None else None
         self._bar: tqdm[Any] | None = None
         self._began, self._before = 0.0, (0.0, 0)
+        self._rows = self._errors = 0
 
     def begin(self) -> None:
         """The load starts now."""
@@ -38,9 +40,11 @@ class Progress:
                 leave=True,
                 mininterval=0.2,
                 dynamic_ncols=True,
+                disable=None,
             )
 
     def show(self, rows: int, errors: int) -> None:
+        self._rows, self._errors = rows, errors
         if self._bar is None:
             return
         now = time.monotonic()
@@ -53,7 +57,10 @@ class Progress:
         self._bar.set_description_str(f"{self._name:26.26} {rate:8,.0f}/s {rows:10,} requests {errors:6,} errors")
 
     def close(self) -> None:
-        if self._bar is not None:
+        if self._bar is not None and self._bar.disable:  # no terminal: a line for the log
+            seconds = time.monotonic() - self._began
+            print(f"{self._name}: {self._rows:,} requests, {self._errors:,} errors, {seconds:.1f} s", file=sys.stderr)
+        elif self._bar is not None:
             if self._bar.total:
                 self._bar.n = self._bar.total
             self._bar.refresh()

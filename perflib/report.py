@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from perflib.errors import ReportError, SuiteError
 from perflib.runs import Run
 from perflib.verdicts import Verdict, overall
+from perflib.wording import number, observed
 
 REPORTS: Final = Path("reports")
 MARKDOWN_LIMIT: Final = 60_000
@@ -127,7 +128,7 @@ def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str
         numbers = (
             f"{s['requests']:,}",
             f"{s['errors']:,}",
-            *map(_short, (s["throughput_per_s"], t["p50"], t["p95"], t["p99"])),
+            *map(number, (s["throughput_per_s"], t["p50"], t["p95"], t["p99"])),
         )
         lines.append(f"| {_cell(s['name'])} | {' | '.join(numbers)} |")
     lines += [
@@ -179,8 +180,6 @@ def notebooks_folder() -> Path:
 
 
 def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
-    from perflib.story import observed
-
     figure, bounds = observed(v)
     said = f"observed {figure} [{bounds}], n = {v.interval.n}. {v.reason}".strip()
     if run.status != "complete":
@@ -191,7 +190,7 @@ def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
 
 
 def _objectives_table(verdicts: list[Verdict]) -> list[str]:
-    from perflib.story import SIGNS, observed
+    from perflib.story import SIGNS
 
     lines = ["| | Objective | Observed [95 %] |", "|---|---|---|"]
     for v in verdicts:
@@ -216,10 +215,6 @@ def _cell(text: str) -> str:
     ):
         flat = flat.replace(sign, instead)
     return flat
-
-
-def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _text(text: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any, Final
@@ -19,6 +18,7 @@ from perflib.charts.canvas import ms
 from perflib.figures import scenario_figures
 from perflib.runs import Run
 from perflib.verdicts import Verdict, overall
+from perflib.wording import number, observed
 
 SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
 ADVICE: Final = {
@@ -122,9 +122,9 @@ def load_facts(run: Run) -> Html:
         load = scenario_figures_cached(run, entry["name"])["load"]
         late = load["late_ms"]
         rows.append((
-            escape(entry["name"]), escape(load["model"]), _number(load["offered_per_s"]), _number(load["achieved_per_s"]),
-            "–" if not late else f"{ms(late['p50'])} / {ms(late['p99'])} / {ms(late['max'])}", _number(load["unsent"]),
-            _number(load["warmup_requests"]), _number(load["prepare_requests"]), _number(load["max_inflight"]),
+            escape(entry["name"]), escape(load["model"]), number(load["offered_per_s"]), number(load["achieved_per_s"]),
+            "–" if not late else f"{ms(late['p50'])} / {ms(late['p99'])} / {ms(late['max'])}", number(load["unsent"]),
+            number(load["warmup_requests"]), number(load["prepare_requests"]), number(load["max_inflight"]),
         ))  # fmt: skip
     head = (
         "Scenario",
@@ -147,7 +147,7 @@ def generator(run: Run) -> Html:
         health = scenario_figures_cached(run, entry["name"])["generator"]
         if health["workers"]:
             pause = health["loop_pause_ms"]
-            rows.append((escape(entry["name"]), _number(health["workers"]), f"{health['cpu_cores']:.2f}", f"{ms(pause['p50'])} / {ms(pause['p99'])} / {ms(pause['max'])}",
+            rows.append((escape(entry["name"]), number(health["workers"]), f"{health['cpu_cores']:.2f}", f"{ms(pause['p50'])} / {ms(pause['p99'])} / {ms(pause['max'])}",
                          f"{health['gc_count']} ({health['gc_ms']:.0f} ms)"))  # fmt: skip
     head = (
         "Scenario",
@@ -247,16 +247,6 @@ def scenario_figures_cached(run: Run, name: str) -> dict[str, Any]:
     return cache[name]  # type: ignore[no-any-return]
 
 
-def observed(verdict: Verdict) -> tuple[str, str]:
-    """An objective's figure and its interval, as text."""
-    interval, unit = verdict.interval, verdict.objective.unit
-    if interval.n == 0:
-        return "–", "–"
-    seen = verdict.objective.metric == "inflight" or verdict.objective.statistic == "max"
-    bounds = "exact" if seen else f"{_number(interval.low)} … {_number(interval.high)}"
-    return f"{_number(interval.estimate)} {unit}".strip(), bounds
-
-
 def _objective_row(v: Verdict) -> tuple[str, ...]:
     figure, bounds = observed(v)
     margin = (
@@ -301,7 +291,7 @@ def _figures_table(figures: dict[str, Any]) -> str:
     rows = []
     operations = figures["operations"] if len(figures["operations"]) > 1 else []
     for each, label in ((figures, "all"), *((op, op["name"]) for op in operations)):
-        first = (escape(label), f"{each['requests']:,}", f"{each['errors']:,}", _number(each["throughput_per_s"]))
+        first = (escape(label), f"{each['requests']:,}", f"{each['errors']:,}", number(each["throughput_per_s"]))
         for kind, times, lead in (
             ("response, ms", each["response_ms"], first),
             ("service, ms", each["service_ms"], ("", "", "", "")),
@@ -309,7 +299,7 @@ def _figures_table(figures: dict[str, Any]) -> str:
             if kind.startswith("service") and times == each["response_ms"]:
                 continue  # nothing was scheduled: they are the same
             rows.append(
-                (*lead, kind, *(_number(times[key]) for key in ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")))
+                (*lead, kind, *(number(times[key]) for key in ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")))
             )
     return table(head, rows, f"Figures of {figures['name']}")
 
@@ -355,16 +345,7 @@ def _listed(verdicts: list[Verdict]) -> str:
 
 def _beside(then: float | None, now: float | None) -> tuple[str, str, str]:
     change = f"{(now - then) / then:+.1%}" if then and now is not None else "–"
-    return _number(then), _number(now), change
-
-
-def _number(value: float | None) -> str:
-    """Three or four significant digits, thousands apart, what is not finite as what it is."""
-    if value is None or math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+    return number(then), number(now), change
 
 
 def _anchor(name: str) -> str:

@@ -19,6 +19,7 @@ from perflib import stats
 from perflib.figures import DUE, TIMED, measured_seconds, measured_windows, memory_series
 from perflib.objectives import Objective
 from perflib.stats import Interval
+from perflib.wording import observed
 
 if TYPE_CHECKING:
     from perflib.runs import Run
@@ -50,6 +51,13 @@ class Verdict:
         if not limit or not math.isfinite(estimate):
             return None
         return ((limit - estimate) if self.objective.wants_less else (estimate - limit)) / abs(limit)
+
+    def __str__(self) -> str:
+        figure, bounds = observed(self)
+        why = f"; {self.reason}" if self.reason else ""
+        return (
+            f"{self.verdict}: {self.scenario}, {self.objective.text}: {figure} [{bounds}], n = {self.interval.n:,}{why}"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of summary.json; infinite bounds become null."""

@@ -114,6 +114,7 @@ async def _load(job: Job, channel: Channel, driver: Driver, start_ns: int) -> No
     health.stop()
     ticking.cancel()
     driver.close()
+    _tell_progress(driver, channel)
     recorder.close()
     channel.send(
         "done",
@@ -158,15 +159,15 @@ async def _tick(driver: Driver, channel: Channel) -> None:
             if time.monotonic() - wrote >= SECONDS_PER_PART:
                 wrote = time.monotonic()
                 recorder.tick()
-        channel.send(
-            "progress",
-            rows=recorder.count,
-            errors=sum(recorder.error_counts[1:]),
-            inflight=driver.inflight,
-            lost=_lost(recorder),
-        )
+        _tell_progress(driver, channel)
         if recorder.failure is not None:
             driver.stop(f"rows cannot be written: {recorder.failure}")
+
+
+def _tell_progress(driver: Driver, channel: Channel) -> None:
+    recorder = driver.recorder
+    errors = sum(recorder.error_counts[1:])
+    channel.send("progress", rows=recorder.count, errors=errors, inflight=driver.inflight, lost=_lost(recorder))
 
 
 def _errors(recorder: Recorder) -> dict[str, int]:

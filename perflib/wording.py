@@ -1,0 +1,28 @@
+"""How figures are written, everywhere the same: three or four significant digits, the unit, the interval."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perflib.verdicts import Verdict
+
+
+def number(value: float | None) -> str:
+    """number(1234.5) == "1,234", number(0.12345) == "0.1235"; what is not finite as what it is."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+
+
+def observed(verdict: Verdict) -> tuple[str, str]:
+    """An objective's figure with its unit, and its interval."""
+    interval, objective = verdict.interval, verdict.objective
+    if interval.n == 0:
+        return "–", "–"
+    seen = objective.metric == "inflight" or objective.statistic == "max"  # a maximum of what was seen
+    bounds = "exact" if seen else f"{number(interval.low)} … {number(interval.high)}"
+    return f"{number(interval.estimate)} {objective.unit}".strip(), bounds
