@@ -98,7 +98,7 @@ class TestSustainedLoad:
 def overlapping(run: perflib.Run) -> int:
     """The most requests that were between their start and their end at one instant, counted from the rows alone."""
     (most,) = run.query(
-        "select max(n) from (select sum(by) over (order by t, by rows unbounded preceding) as n from "
-        "(select start_ns as t, 1 as by from rows union all select end_ns, -1 from rows))"
+        "select max(n) from (select sum(step) over (order by t, step rows unbounded preceding) as n from "
+        "(select start_ns as t, 1 as step from rows union all select end_ns, -1 from rows))"
     ).fetchone() or (0,)
     return int(most)

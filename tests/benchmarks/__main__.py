@@ -1,0 +1,331 @@
+"""`python -m tests.benchmarks [TABLE…]`: prints tables of ratios against peers, measured in this run, alternating.
+
+Tables: closed, variants, memory, callables, schedule, stall, queue. Server on core 1, generator on core 0; medians of the rounds,
+their range in brackets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perflib import stats
+from tests.benchmarks.peers import AB, AB_CLOSE, H2LOAD, HEY, K6, LOCUST, Measured, perflib_run, wrk
+from tests.benchmarks.servers import nginx, started
+
+GENERATOR, SERVER = 0, 1
+HTTP = """
+name = "benchmark"
+[targets.api]
+kind = "http"
+url = "{url}"
+{target}
+[[scenarios]]
+name = "load"
+target = "api"
+operations = [{operations}]
+load = {{ {load} }}
+workers = 1
+"""
+GET = '{ name = "get", path = "/" }'
+
+
+def suite(url: str, load: str, operations: str = GET, target: str = "") -> str:
+    return HTTP.format(url=url, load=load, operations=operations, target=target)
+
+
+def closed(options: argparse.Namespace) -> None:
+    """HTTP closed loop, 64 keep-alive connections, a simple GET; perflib writes every request as a row."""
+    tools = [wrk(), AB, H2LOAD, HEY, K6, LOCUST]
+    with nginx(SERVER) as url:
+        found = rounds(
+            options,
+            {"perflib": lambda: ours(suite(url, f'model = "closed", concurrency = 64, duration_s = {options.seconds}'))}
+            | {
+                tool.name: lambda tool=tool: tool.measure(url, 64, options.seconds, GENERATOR)
+                for tool in tools
+                if tool.there
+            },
+        )  # type: ignore[misc]
+    for tool in tools:
+        if not tool.there:
+            print(f"({tool.name} is not here: tests/benchmarks/setup.sh)")
+    show(
+        ("tool", "requests/s", "perflib makes", "CPU µs a request", "peak RSS MB"),
+        [(name, middle(m.rate_per_s for m in each), ratio(found["perflib"], each),
+          middle(m.cpu_us_per_request for m in each), middle(m.rss_mb for m in each)) for name, each in found.items()],
+    )  # fmt: skip
+    pair = list(zip(found["perflib"], found["wrk"], strict=True))
+    print(
+        f"CPU per request, perflib's worker / wrk: {middle(a.cpu_us_per_request / b.cpu_us_per_request for a, b in pair)}\n"
+    )
+
+
+WEIGHTED = '{ name = "list", path = "/items", weight = 3 }, { name = "one", path = "/items/7" }'
+TEMPLATED = (
+    '{ name = "buy", method = "POST", path = "/orders/{sku}", json = { sku = "{sku}", n = 1 }, data = "skus.csv" }'
+)
+CHECKED = '{ name = "get", path = "/", expect = { status = 200, json = { "$.state" = "ready" } } }'
+LUA_WEIGHTED = 'request = function() return wrk.format("GET", math.random(4) < 4 and "/items" or "/items/7") end'
+LUA_TEMPLATED = """n = 0
+request = function() n = n % 1000 + 1
+  return wrk.format("POST", "/orders/sku-" .. n, { ["Content-Type"] = "application/json" }, '{"sku":"sku-' .. n .. '","n":1}') end"""
+LUA_CHECKED = 'bad = 0 response = function(status, headers, body) if status ~= 200 or not string.find(body, "ready") then bad = bad + 1 end end'
+
+
+def variants(options: argparse.Namespace) -> None:
+    """The same with weighted operations, templated bodies from a data file, checks on status and body, and keep-alive off."""
+    load = f'model = "closed", concurrency = 64, duration_s = {options.seconds}'
+    table = []
+    with nginx(SERVER) as url:
+        for name, text, peer in (
+            ("weighted operations", suite(url, load, WEIGHTED), wrk(LUA_WEIGHTED)),
+            ("templated bodies", suite(url, load, TEMPLATED), wrk(LUA_TEMPLATED)),
+            ("checks on status and body", suite(url, load, CHECKED), wrk(LUA_CHECKED)),
+            ("keep-alive off", suite(url, load, target="keep_alive = false"), AB_CLOSE),
+        ):
+            found = rounds(
+                options,
+                {
+                    "perflib": lambda text=text: ours(text),
+                    peer.name: lambda peer=peer: peer.measure(url, 64, options.seconds, GENERATOR),
+                },
+            )  # type: ignore[misc]
+            mine, theirs = found["perflib"], found[peer.name]
+            table.append(
+                (
+                    name,
+                    middle(m.rate_per_s for m in mine),
+                    peer.name,
+                    middle(m.rate_per_s for m in theirs),
+                    ratio(mine, theirs),
+                )
+            )
+    show(("closed loop, 64 connections", "perflib /s", "peer", "peer /s", "perflib makes"), table)
+
+
+def memory(options: argparse.Namespace) -> None:
+    """One long run: the generator's memory from start to end, bytes a row on disk, pauses while parts are written."""
+    with nginx(SERVER) as url, tempfile.TemporaryDirectory() as folder:
+        run, _ = perflib_run(
+            suite(url, f'model = "closed", concurrency = 64, requests = {options.rows}'), GENERATOR, Path(folder)
+        )
+        rss = run.query(
+            "select rss_bytes / 1e6 as mb from resources where role = 'generator' order by t_ns"
+        ).fetchnumpy()["mb"]
+        on_disk = sum(part.stat().st_size for part in (run.path / "rows").glob("*.parquet"))
+        (rows,) = run.query("select count(*) from rows").fetchone()
+        health = run.scenario("load")["workers"][0]
+        tenth = max(1, len(rss) // 10)
+        show(
+            ("figure", "measured"),
+            [("rows", f"{rows:,}"), ("bytes a row on disk", f"{on_disk / rows:.2f}"), ("generator's RSS, peak MB", f"{rss.max():.0f}"),
+             ("generator's RSS, second and last tenth, MB", f"{np.median(rss[tenth : 2 * tenth]):.0f}, {np.median(rss[-tenth:]):.0f}"),
+             ("event-loop pause, ms: p50, p99, p99.9, max", ", ".join(f"{health['loop_pause_ms'][k]:.2f}" for k in ("p50", "p99", "p99_9", "max")))],
+        )  # fmt: skip
+
+
+CALLABLE = """
+name = "callables"
+[targets.f]
+kind = "callable"
+function = "tests.benchmarks.functions:{name}"
+[[scenarios]]
+name = "load"
+target = "f"
+operations = [{{ name = "call" }}]
+load = {{ model = "closed", concurrency = {users}, duration_s = {seconds} }}
+workers = {workers}
+"""
+
+
+def callables(options: argparse.Namespace) -> None:
+    """What the harness adds to a call that does nothing, and to one that spins, with one worker and with two."""
+    table = []
+    for name in ("nothing", "nothing_async"):
+        found, empty = [], []
+        for _ in range(options.rounds):
+            empty.append(empty_loop(name))
+            found.append(1e6 / call_rate(name, 1, 1, options.seconds))
+        table.append((name, middle(found), middle(empty), middle(a - b for a, b in zip(found, empty, strict=True))))
+    show(("function", "µs a call", "µs in an empty loop", "µs the harness adds"), table)
+    for name in ("spin",):
+        pairs = [
+            (call_rate(name, 2, 2, options.seconds, core=None), call_rate(name, 1, 1, options.seconds, core=None))
+            for _ in range(options.rounds)
+        ]
+        print(f"two workers / one worker, a function that spins 100 µs: {middle(a / b for a, b in pairs)}\n")
+
+
+def empty_loop(name: str, calls: int = 300_000) -> float:
+    """µs per call of a plain loop."""
+    import asyncio
+
+    from tests.benchmarks import functions
+
+    function = getattr(functions, name)
+
+    async def loop() -> float:
+        began = time.perf_counter()
+        for _ in range(calls):
+            await function()
+        return time.perf_counter() - began
+
+    if name.endswith("async"):
+        return asyncio.run(loop()) / calls * 1e6
+    began = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return (time.perf_counter() - began) / calls * 1e6
+
+
+def call_rate(name: str, workers: int, users: int, seconds: int, core: int | None = GENERATOR) -> float:
+    root = Path(__file__).parents[2]
+    with tempfile.TemporaryDirectory() as folder:
+        text = CALLABLE.format(name=name, workers=workers, users=users, seconds=seconds)
+        import os
+
+        os.environ["PYTHONPATH"] = str(root)
+        run, _ = perflib_run(text, core, Path(folder))
+        return float(run.summary()["scenarios"][0]["throughput_per_s"])
+
+
+def schedule(options: argparse.Namespace) -> None:
+    """Open model: is the rate achieved, how late are the sends, at what CPU?"""
+    table = []
+    with nginx(SERVER) as url:
+        for rate in (1000, 5000):
+            for _ in range(options.rounds):
+                with tempfile.TemporaryDirectory() as folder:
+                    load = f'model = "constant", rate_per_s = {rate}, duration_s = {options.seconds * 2}'
+                    run, _ = perflib_run(suite(url, load), GENERATOR, Path(folder))
+                    late = run.query("select (start_ns - scheduled_ns) / 1e3 as us from measured").fetchnumpy()["us"]
+                    begun = run.query("select start_ns from measured order by start_ns").fetchnumpy()["start_ns"]
+                    health = run.scenario("load")["workers"][0]
+                    achieved = (len(begun) - 1) / ((begun[-1] - begun[0]) / 1e9)
+                    table.append((f"{rate:,}", f"{achieved / rate - 1:+.3%}", f"{np.median(late):.0f}", f"{np.quantile(late, 0.99):.0f}", f"{late.max():,.0f}",
+                                  f"{late.min():.0f}", f"{health['cpu_s'] / health['wall_s']:.0%}"))  # fmt: skip
+    show(("rate /s", "achieved", "late µs: p50", "p99", "max", "min", "CPU of a core"), table)
+
+
+def stall(options: argparse.Namespace) -> None:
+    """A server of 1 ms freezes once for 2 s; 500 requests/s for 20 s were intended. What do the tools say?"""
+    truth = {0.9: 1.0, 0.95: 1001.0, 0.99: 1801.0, 0.999: 1981.0}
+    table = [("truth", "10,000", *(f"{ms:,.0f}" for ms in truth.values()), "")]
+    with started("freeze", "0.001", "8", "2", core=SERVER) as url, tempfile.TemporaryDirectory() as folder:
+        run, _ = perflib_run(suite(url, 'model = "constant", rate_per_s = 500, duration_s = 20').replace("workers = 1", "workers = 1\nwarmup = { duration_s = 0 }"),
+                             GENERATOR, Path(folder))  # fmt: skip
+        response = run.query("select response_ns / 1e6 as ms from rows where ok").fetchnumpy()["ms"]
+        table.append(("perflib", f"{len(response):,}", *(f"{np.quantile(response, q):,.1f}" for q in truth), ""))
+    for tool, pattern in ((("hey", "-cpus", "1", "-z", "20s", "-c", "50", "-q", "10"), "in ([0-9.]+) secs"),):
+        with started("freeze", "0.001", "8", "2", core=SERVER) as url:
+            table.append(peer_stall(tool, url, pattern))
+    show(("tool", "answers", "p90 ms", "p95", "p99", "p99.9", ""), table)
+
+
+def peer_stall(command: tuple[str, ...], url: str, pattern: str) -> tuple[str, ...]:
+    import re
+    import subprocess
+
+    text = subprocess.run(
+        ["taskset", "-c", str(GENERATOR), *command, url], capture_output=True, text=True, check=True
+    ).stdout
+    at = {float(q): f"{float(s) * 1e3:,.1f}" for q, s in re.findall(r"(\d+)% " + pattern, text)}
+    answers = sum(int(n) for n in re.findall(r"\[200\]\s+(\d+)", text))
+    return command[0], f"{answers:,}", *(at.get(q, "–") for q in (90.0, 95.0, 99.0)), "–", "50 users × 10 /s"
+
+
+def queue(options: argparse.Namespace) -> None:
+    """Poisson arrivals to one server of fixed service time D: the mean wait is ρD / (2(1 − ρ)) (Pollaczek and Khinchine)."""
+    service_s, table = 0.002, []
+    for load in (0.5, 0.7, 0.9):
+        with started("queue", str(service_s), core=SERVER) as url, tempfile.TemporaryDirectory() as folder:
+            text = suite(url, f'model = "poisson", rate_per_s = {load / service_s}, duration_s = {options.seconds * 6}')
+            run, _ = perflib_run(text, GENERATOR, Path(folder))
+            response = run.query("select response_ns / 1e6 as ms from measured order by scheduled_ns").fetchnumpy()[
+                "ms"
+            ]
+            alone = run.query(
+                "select quantile_cont(response_ns, 0.02) / 1e6 as ms from measured where inflight = 1"
+            ).fetchone()[0]
+            wait = stats.mean_interval(response - alone)
+            effective = run.query("select count(*) from measured").fetchone()[0] / (options.seconds * 6)
+            rho = load
+            truth = rho * service_s / (2 * (1 - rho)) * 1e3
+            table.append((f"{load}", f"{truth:.3f}", f"{wait.estimate:.3f}", f"{wait.low:.3f} … {wait.high:.3f}", "yes" if wait.low <= truth <= wait.high else "no",
+                          f"{effective * service_s:.3f}"))  # fmt: skip
+    show(("ρ", "true mean wait, ms", "measured", "95 % interval", "holds the truth", "ρ as drawn"), table)
+
+
+def ours(text: str) -> Measured:
+    """perflib on one core: its rate from the rows, the CPU of its worker."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "skus.csv").write_text("sku\n" + "\n".join(f"sku-{n}" for n in range(1000)))
+        run, _ = perflib_run(text, GENERATOR, Path(folder))
+        figures = run.summary()["scenarios"][0]
+        health = run.scenario("load")["workers"][0]
+        if figures["errors"]:
+            raise RuntimeError(f"errors: {figures['errors_by_class']}")
+        rss = run.query("select max(rss_bytes) / 1e6 from resources where role = 'generator'").fetchone()[0]
+        return Measured(figures["throughput_per_s"], health["cpu_s"] / health["rows"] * 1e6, rss)
+
+
+def rounds(options: argparse.Namespace, measures: dict[str, Callable[[], Measured]]) -> dict[str, list[Measured]]:
+    """Each once a round, in turn, so that a slow minute of the machine meets all of them."""
+    found: dict[str, list[Measured]] = {name: [] for name in measures}
+    for _ in range(options.rounds):
+        for name, measure in measures.items():
+            found[name].append(measure())
+    return found
+
+
+def middle(values: Iterable[float]) -> str:
+    each = sorted(values)
+    digits = "{:,.0f}" if abs(each[-1]) >= 100 else "{:.2f}"
+    return f"{digits} [{digits} … {digits}]".format(statistics.median(each), each[0], each[-1])
+
+
+def ratio(mine: list[Measured], theirs: list[Measured]) -> str:
+    return (
+        "" if mine is theirs else middle(a.rate_per_s / b.rate_per_s for a, b in zip(mine, theirs, strict=True)) + " ×"
+    )
+
+
+def show(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """A Markdown table."""
+    print("| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
+    for row in rows:
+        print("| " + " | ".join(str(cell) for cell in row) + " |")
+    print(flush=True)
+
+
+TABLES = {table.__name__: table for table in (closed, variants, memory, callables, schedule, stall, queue)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"default: all of {', '.join(TABLES)}")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument(
+        "--rows", type=int, default=2_000_000, help="rows of the memory table; 10000000 for the full length"
+    )
+    options = parser.parse_args()
+    unknown = set(options.tables) - set(TABLES)
+    if unknown:
+        parser.error(f"no table {sorted(unknown)[0]!r}; there are {', '.join(TABLES)}")
+    for name in options.tables or TABLES:
+        print(f"## {name}\n{TABLES[name].__doc__}\n", flush=True)
+        TABLES[name](options)
+
+
+if __name__ == "__main__":
+    main()
