@@ -39,9 +39,11 @@ class Driver:
         self.loop = asyncio.get_running_loop()
         self.lock = threading.RLock()
         self.targets, self.ops, self.recorder = targets, ops, recorder
+        self._add, self._same_again = recorder.add, False
+        if any(target.threaded for target in targets):
+            self.finish = self._finish_locked  # type: ignore[method-assign, assignment]
         self.order, self.seed, self.index, self.of, self.folder = order, seed, index, of, folder
         self.error_code, self.span = recorder.error_code, recorder.span
-        self.threaded = any(target.threaded for target in targets)
         self.budget = FOREVER if max_requests is None else plan.share(max_requests, index, of)
         self.prepared: deque[dict[str, Any]] | None = None
         self.reuse_prepared = False
@@ -98,37 +100,21 @@ class Driver:
     # The hot path: a request is over, and the lane may take the next.
 
     def finish(
-        self,
-        lane: Lane,
-        end_ns: int,
-        first_byte_ns: int,
-        error: int,
-        status: int,
-        bytes_sent: int,
-        bytes_received: int,
-        server_ns: int,
-    ) -> bool:
-        """See targets.base.Driver. Callers on other threads hold `lock`."""
-        if self.threaded:
-            with self.lock:
-                return self._finish(lane, end_ns, first_byte_ns, error, status, bytes_sent, bytes_received, server_ns)
-        return self._finish(lane, end_ns, first_byte_ns, error, status, bytes_sent, bytes_received, server_ns)
-
-    def _finish(
-        self,
-        lane: Lane,
-        end_ns: int,
-        first_byte_ns: int,
-        error: int,
-        status: int,
-        bytes_sent: int,
-        bytes_received: int,
-        server_ns: int,
-    ) -> bool:
+        self, lane: Lane, end_ns: int, first_byte_ns: int, error: int, status: int, bytes_sent: int, bytes_received: int, server_ns: int
+    ) -> bool:  # fmt: skip
+        """See targets.base.Driver."""
+        self._add(lane.scheduled_ns, lane.start_ns, first_byte_ns, end_ns, bytes_sent, bytes_received, server_ns, lane.inflight, status,
+                  lane.op.code, error, lane.phase)  # fmt: skip
+        if self._same_again and self._left > 0 and end_ns < self._until_ns:
+            self._left -= 1  # one is over, one begins: nothing about the lane or the number in flight changes
+            return True
         self.inflight -= 1
-        self.recorder.add(lane.scheduled_ns, lane.start_ns, first_byte_ns, end_ns, bytes_sent, bytes_received, server_ns,
-                          lane.inflight, status, lane.op.code, error, lane.phase)  # fmt: skip
         return self._assign(lane, end_ns)
+
+    def _finish_locked(self, *answer: Any) -> bool:
+        """The same where lanes have threads of their own."""
+        with self.lock:
+            return Driver.finish(self, *answer)
 
     def _assign_closed(self, lane: Lane, now: int) -> bool:
         if self.rounds_kept is not None:
@@ -248,6 +234,9 @@ class Driver:
         with self.lock:
             self._assign = self._assign_closed
             self._left = min(requests, self.budget) if not self.stopping else 0
+            # One operation, always the same request, no pause: then a lane that is done simply does it again.
+            op = self._single
+            self._same_again = op is not None and not op.varies and not self._think_s and self.rounds_kept is None
             self._until_ns = FOREVER if load.duration_s is None else start_ns + int(load.duration_s * 1e9)
             self._active, before = users, self._left
             while len(self.slots) < users:
@@ -276,7 +265,7 @@ class Driver:
     async def _run_open(self, segment: Segment, start_ns: int) -> None:
         self._until_ns = start_ns + segment.warmup_ns  # due before it: warm-up
         self._phase = 0 if segment.warmup_ns else self._measure
-        self._assign, self._exhausted, self._think_s = self._assign_open, False, 0.0
+        self._assign, self._exhausted, self._think_s, self._same_again = self._assign_open, False, 0.0, False
         self._start_ns = start_ns
         self._chunks = arrivals.shard(segment.chunks(self.seed, self.folder), self.index, self.of)
         self._timer = Timer(self.loop, self._dispatch)

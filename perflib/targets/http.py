@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import httptools
@@ -22,7 +22,11 @@ from perflib.suite import Operation, Target, variables_in
 from perflib.targets.base import Driver, Lane, TargetKind, judge, keep, require
 from perflib.targets.template import Row, check_path, from_environment, text_template, value_template
 
-BACKOFF_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+clock = time.monotonic_ns
+_HEAD_ENDS: Final = b"\r\n\r\n"
+_MOST_KNOWN: Final = 512
+_NOTHING_KNOWN: dict[bytes, Known] = {}
+BACKOFF_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,16 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What a head that was parsed before says: the answer's whole length in bytes, its error code, status and server time."""
+
+    length: int
+    error: int
+    status: int
+    server_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """An operation as bytes: `fixed`, or `build(row)` where it has variables."""
 
@@ -57,15 +71,17 @@ class Request:
 
 
 class HttpLane(Lane, asyncio.Protocol):
-    """One connection, one request at a time. This class is the hot path."""
+    """One connection, one request at a time. This class and Driver.finish are the hot path."""
 
-    __slots__ = ("_closing", "_complete", "_connect_ns", "_connecting", "_failures", "_first_ns", "_head", "_keep_alive", "_kind", "_parser",
-                 "_payload", "_received", "_sent", "_transport")  # fmt: skip
+    __slots__ = ("_closing", "_complete", "_connect_ns", "_connecting", "_failures", "_first_ns", "_head", "_keep_alive", "_kind", "_known",
+                 "_parser", "_payload", "_received", "_sent", "_transport", "_write")  # fmt: skip
 
     def __init__(self, driver: Driver, index: int, kind: HttpTarget) -> None:
         super().__init__(driver, index)
         self._kind = kind
+        self._known = _NOTHING_KNOWN
         self._transport: asyncio.Transport | None = None
+        self._write: Callable[[bytes], None] = self._send_later
         self._connecting: asyncio.Task[Any] | asyncio.TimerHandle | None = None
         self._closing, self._keep_alive = False, True
         self._payload = b""
@@ -75,22 +91,26 @@ class HttpLane(Lane, asyncio.Protocol):
 
     def start(self) -> None:
         request = self.op.request
-        self._send(request.fixed or request.build(self.row))
-
-    def _send(self, payload: bytes) -> None:
+        payload = request.fixed or request.build(self.row)
         self._sent = len(payload)
-        self.start_ns = time.monotonic_ns()
-        if self._transport is not None and not self._closing:
-            self._transport.write(payload)
-        else:
-            self._payload = payload
-            if not self._closing:  # else connection_lost connects anew
-                self._connect()
+        self.start_ns = clock()
+        self._write(payload)
 
     def data_received(self, data: bytes) -> None:
-        now = time.monotonic_ns()
+        now = clock()
+        answer = self._known.get(data[: data.find(_HEAD_ENDS) + 4])
+        if answer is None or answer.length != len(data) or not self.start_ns:
+            self._parse(data, now)
+        elif self.driver.finish(
+            self, now, now, answer.error, answer.status, self._sent, answer.length, answer.server_ns
+        ):
+            self.start()
+
+    def _parse(self, data: bytes, now: int) -> None:
+        """An answer that is not whole, or whose head is new."""
         if self._first_ns == NONE_NS:
             self._first_ns, self._head = now, data
+            self._known = _NOTHING_KNOWN  # what comes next may be the rest of this one
         self._received += len(data)
         try:
             self._parser.feed_data(data)
@@ -117,7 +137,18 @@ class HttpLane(Lane, asyncio.Protocol):
         server_ns = self._server_timing() if b"erver-" in self._head else NONE_NS
         if self._complete > 1 or not self._keep_alive:
             self._disconnect()
+        else:
+            self._remember(status, error, server_ns)
         self._finish(now, error, status, server_ns)
+
+    def _remember(self, status: int, error: int, server_ns: int) -> None:
+        """The next answer with this very head need not be parsed: what a head says is a function of its bytes."""
+        known, head = self._kind.known, self._head[: self._head.find(_HEAD_ENDS) + 4]
+        if self._received == len(self._head) and b"\r\ntransfer-encoding:" not in head.lower():
+            if len(known) >= _MOST_KNOWN:  # heads that never come again, as those with a counter
+                known.clear()
+            known[head] = Known(self._received, error, status, server_ns)
+        self._known = known
 
     def _finish(self, now: int, error: int, status: int, server_ns: int = NONE_NS) -> None:
         if self._connect_ns:
@@ -156,22 +187,29 @@ class HttpLane(Lane, asyncio.Protocol):
             self._connecting = None
             self._refused("tls" if isinstance(error, ssl.SSLError) else "connect")
 
+    def _send_later(self, payload: bytes) -> None:
+        """There is no connection to write to yet."""
+        self._payload = payload
+        if not self._closing:  # else connection_lost connects anew
+            self._connect()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
+        self._write, self._known = transport.write, _NOTHING_KNOWN  # type: ignore[attr-defined]
         self._connecting, self._failures = None, 0
         self._parser = httptools.HttpResponseParser(self)
         if self.start_ns:
-            self._connect_ns = time.monotonic_ns() - self.start_ns
-            transport.write(self._payload)  # type: ignore[attr-defined]
+            self._connect_ns = clock() - self.start_ns
+            self._write(self._payload)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        self._transport, self._write = None, self._send_later
         if self._closing:
             self._closing = False
             if self.start_ns and self._payload:
                 self._connect()
         elif self.start_ns:
-            now = time.monotonic_ns()
+            now = clock()
             if exc is None and self._ends_with_connection():
                 self._finish(now, self._error(self._parser.get_status_code()), self._parser.get_status_code())
             else:
@@ -190,10 +228,8 @@ class HttpLane(Lane, asyncio.Protocol):
     def _refused(self, error: str) -> None:
         wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
         self._failures += 1
-        if self.driver.finish(
-            self, time.monotonic_ns(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS
-        ):
-            self.start_ns = time.monotonic_ns()
+        if self.driver.finish(self, clock(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS):
+            self.start_ns = clock()
             self._connecting = self.driver.loop.call_later(
                 wait_s, self.start
             )  # not in a tight loop against a closed door
@@ -204,14 +240,14 @@ class HttpLane(Lane, asyncio.Protocol):
 
     def _disconnect(self) -> None:
         if self._transport is not None and not self._closing:
-            self._closing, self._payload = True, b""
+            self._closing, self._payload, self._write = True, b"", self._send_later
             self._transport.abort()
 
     def abort(self, error: str) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
-        self._broken(error, time.monotonic_ns())
+        self._broken(error, clock())
 
     def close(self) -> None:
         self.start_ns = 0
@@ -228,6 +264,9 @@ class ReadingHttpLane(HttpLane):
     def start(self) -> None:
         self._body: list[bytes] = []
         super().start()
+
+    def _remember(self, status: int, error: int, server_ns: int) -> None:
+        """Nothing: the body matters as well."""
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
@@ -264,6 +303,7 @@ class HttpTarget(TargetKind):
         self.address = Address.of(spec, where)
         self.headers = {key: from_environment(value, f"{where}.headers.{key}") for key, value in spec.headers.items()}
         self._reads = False
+        self.known: dict[bytes, Known] = {}  # shared by all lanes
 
     @classmethod
     def check(cls, name: str, spec: Target, operations: list[Operation]) -> None:

@@ -73,7 +73,10 @@ class McpHttpLane(ReadingHttpLane):
         self._body = []
         request, kind = self.op.request, self._kind
         body = b'{"jsonrpc":"2.0","id":%d%b' % (next(kind.ids), request.fixed or request.tail(self.row))
-        self._send(b"%bContent-Length: %d\r\n\r\n%b" % (kind.head, len(body), body))
+        payload = b"%bContent-Length: %d\r\n\r\n%b" % (kind.head, len(body), body)
+        self._sent = len(payload)
+        self.start_ns = time.monotonic_ns()
+        self._write(payload)
 
     def _error(self, status: int) -> int:
         if status >= 400:

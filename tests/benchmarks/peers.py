@@ -43,16 +43,27 @@ class Tool:
         """Run it on one core; CPU and memory are the whole process's, so a tool's start counts with it."""
         with tempfile.TemporaryDirectory() as folder:
             command = ["taskset", "-c", str(core), *self.command(url, connections, seconds, Path(folder))]
-            with (Path(folder) / "output").open("w+b") as output:
-                process = subprocess.Popen(
-                    command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | {"K6_NO_USAGE_REPORT": "true"}
-                )
-                _, _, usage = os.wait4(process.pid, 0)
-                process.returncode = 0
-                output.seek(0)
-                text = output.read().decode("utf-8", "replace")
+            # A small process starts it: the peak that the kernel reports for a child begins with that of its parent.
+            ran = subprocess.run(
+                [sys.executable, "-IS", "-c", _STARTER, *command],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=os.environ | {"K6_NO_USAGE_REPORT": "true"},
+            )
+        text, _, usage = ran.stdout.rpartition("\n")
+        cpu_s, rss_kb = map(float, usage.split())
         rate = self.rate(text)
-        return Measured(rate, (usage.ru_utime + usage.ru_stime) / max(rate * seconds, 1) * 1e6, usage.ru_maxrss / 1024)
+        return Measured(rate, cpu_s / max(rate * seconds, 1) * 1e6, rss_kb / 1024)
+
+
+_STARTER = """
+import resource, subprocess, sys
+ran = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+sys.stdout.buffer.write(ran.stdout)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+sys.stdout.write(f"\\n{used.ru_utime + used.ru_stime} {used.ru_maxrss}")
+"""
 
 
 def found(pattern: str) -> Callable[[str], float]:
