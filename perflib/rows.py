@@ -54,6 +54,11 @@ def write_part(table: pa.Table, folder: Path, name: str) -> None:
     unfinished.replace(folder / f"{name}.parquet")
 
 
+def warm_up(table: pa.Table) -> None:
+    """The first part is slow to write, with all that it imports: write one nowhere before the load begins."""
+    pq.write_table(table, pa.BufferOutputStream(), **_options(table.schema))
+
+
 def _options(schema: pa.Schema) -> dict[str, Any]:
     """How a part is written. Only times have statistics: who reads a stretch of time skips the other parts."""
     integers = [f.name for f in schema if pa.types.is_integer(f.type)]
@@ -86,7 +91,7 @@ class Recorder:
             queue.SimpleQueue()
         )
         self._pack = RECORD.pack_into
-        self._warm_up()
+        warm_up(self._table(self._buffer, 1, 0))
         self._thread = threading.Thread(target=self._write_parts, name="rows", daemon=True)
         self._thread.start()
 
@@ -141,11 +146,6 @@ class Recorder:
         self._thread.join()
         if self.failure is not None:
             raise self.failure
-
-    def _warm_up(self) -> None:
-        """The first part is slow to write: write one nowhere before the load begins."""
-        table = self._table(self._buffer, 1, 0)
-        pq.write_table(table, pa.BufferOutputStream(), **_options(table.schema))
 
     def _write_parts(self) -> None:
         while (part := self._full.get()) is not None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import psutil
 import pyarrow as pa
 
-from perflib.rows import RESOURCES, write_part
+from perflib.rows import RESOURCES, warm_up, write_part
 
 PERIOD_S: Final = 0.1
 USS_PERIOD_S: Final = 2.0
@@ -36,6 +36,7 @@ class Sampler:
         self._rows: list[tuple[Any, ...]] = []
         self._parts, self._stop, self._lock = 0, threading.Event(), threading.Lock()
         self.failure: BaseException | None = None
+        warm_up(_table([(0, "", 0, "", 0, None, 0, 0, 0)]))
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._thread.start()
 
@@ -108,10 +109,13 @@ class Sampler:
         if not self._rows:
             return
         rows, self._rows = self._rows, []
-        columns = zip(*rows, strict=True)
-        arrays = [
-            pa.array(column).dictionary_encode() if pa.types.is_dictionary(field.type) else pa.array(column, field.type)
-            for field, column in zip(RESOURCES, columns, strict=True)
-        ]
-        write_part(pa.table(arrays, schema=RESOURCES), self._run_dir / "resources", f"part-{self._parts:06d}")
+        write_part(_table(rows), self._run_dir / "resources", f"part-{self._parts:06d}")
         self._parts += 1
+
+
+def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
+    arrays = [
+        pa.array(column).dictionary_encode() if pa.types.is_dictionary(field.type) else pa.array(column, field.type)
+        for field, column in zip(RESOURCES, zip(*rows, strict=True), strict=True)
+    ]
+    return pa.table(arrays, schema=RESOURCES)
