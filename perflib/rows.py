@@ -168,27 +168,29 @@ class Recorder:
             "scenario": _constant(self.scenario, rows),
             "operation": _dictionary(packed["operation"], self.operations),
             "phase": _dictionary(packed["phase"], list(PHASES)),
-            "worker": pa.array(np.full(rows, self.worker, np.int16)),
-            "seq": pa.array(np.arange(first_seq, first_seq + rows, dtype=np.int64)),
-            "ok": pa.array(~failed),
+            "worker": _array(np.full(rows, self.worker, np.int16)),
+            "seq": _array(np.arange(first_seq, first_seq + rows, dtype=np.int64)),
+            "ok": _array(~failed),
             "error": _dictionary(packed["error"], list(self.errors), null=~failed),
-            "status": _nullable(packed["status"], packed["status"] == NONE_STATUS),
-            "bytes_sent": pa.array(packed["bytes_sent"]),
-            "bytes_received": pa.array(packed["bytes_received"]),
-            "inflight": pa.array(packed["inflight"]),
-            "server_ns": _nullable(packed["server_ns"], packed["server_ns"] == NONE_NS),
+            "status": _array(packed["status"], packed["status"] == NONE_STATUS),
+            "bytes_sent": _array(packed["bytes_sent"]),
+            "bytes_received": _array(packed["bytes_received"]),
+            "inflight": _array(packed["inflight"]),
+            "server_ns": _array(packed["server_ns"], packed["server_ns"] == NONE_NS),
         }
         for name in _TIMES:
-            columns[name] = _nullable(packed[name] - self.t0_ns, packed[name] == NONE_NS)
+            columns[name] = _array(packed[name] - self.t0_ns, packed[name] == NONE_NS)
         return pa.table([columns[field.name] for field in ROWS], schema=ROWS)
 
     def _span_table(self, spans: list[tuple[int, str, int, int]]) -> pa.Table:
         seq, names, starts, durations = zip(*spans, strict=True)
-        columns: list[Any] = [
-            np.full(len(seq), self.worker, np.int16), seq, pa.array(names).dictionary_encode(),
-            np.array(starts, np.int64) - self.t0_ns, durations,
+        known = sorted(set(names))
+        codes = np.array([known.index(name) for name in names])
+        columns = [
+            _array(np.full(len(seq), self.worker, np.int16)), _array(np.array(seq, np.int64)), _dictionary(codes, known),
+            _array(np.array(starts, np.int64) - self.t0_ns), _array(np.array(durations, np.int64)),
         ]  # fmt: skip
-        return pa.table([pa.array(c) if not isinstance(c, pa.Array) else c for c in columns], schema=SPANS)
+        return pa.table(columns, schema=SPANS)
 
 
 class _Counter(Recorder):
@@ -215,15 +217,27 @@ def _columns(buffer: bytearray, rows: int) -> dict[str, np.ndarray[Any, Any]]:
     return found | {"operation": codes[:, 0], "error": codes[:, 1], "phase": codes[:, 2]}  # the phase's high byte is 0
 
 
-def _nullable(values: np.ndarray[Any, Any], null: np.ndarray[Any, Any]) -> pa.Array:
-    return pa.array(values, mask=null) if null.any() else pa.array(values)
+def _array(values: np.ndarray[Any, Any], null: np.ndarray[Any, Any] | None = None) -> pa.Array:
+    """A numpy array as Arrow, null where it says so. From its buffers: `pa.array` copies them, and loads all of pandas."""
+    valid = pa.py_buffer(np.packbits(~null, bitorder="little")) if null is not None and null.any() else None
+    if values.dtype == bool:
+        bits = np.packbits(values, bitorder="little")
+        return pa.Array.from_buffers(pa.bool_(), len(values), [valid, pa.py_buffer(bits)])
+    kept = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(kept.dtype), len(kept), [valid, pa.py_buffer(kept)])
 
 
 def _dictionary(
     codes: np.ndarray[Any, Any], names: list[str], null: np.ndarray[Any, Any] | None = None
 ) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=null), pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(_array(codes.astype(np.int32), null), _texts(names))
+
+
+def _texts(texts: list[str]) -> pa.Array:
+    encoded = [text.encode("utf-8", "replace") for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
 
 
 def _constant(name: str, rows: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([name]))
+    return _dictionary(np.zeros(rows, np.int32), [name])
