@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+import uvloop
+
 BODY = b'{"id": 7, "state": "ready"}'
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 
 
 def free_port() -> int:
@@ -70,7 +75,13 @@ def _wait(port: int) -> None:
 
 
 class Queue(asyncio.Protocol):
-    """A queue with one server: each answer takes exactly `service_s` of it, the others wait. It spins, so that no timer rounds."""
+    """A queue with one server: each answer takes exactly `service_s` of it, the others wait. It spins, so that no timer rounds.
+
+    A request that was there when the last one was done begins at that moment: what this server takes to read it is part of
+    its service time, not added to it.
+    """
+
+    done_at = 0.0
 
     def __init__(self, service_s: float) -> None:
         self._service_s, self._pending = service_s, b""
@@ -85,44 +96,62 @@ class Queue(asyncio.Protocol):
             self.serve()
 
     def serve(self) -> None:
-        until = time.perf_counter() + self._service_s
+        now = time.perf_counter()
+        until = (Queue.done_at if now - Queue.done_at < 0.0005 else now) + self._service_s
         while time.perf_counter() < until:
             pass
-        self.answer()
-
-    def answer(self) -> None:
+        Queue.done_at = until
         if not self._transport.is_closing():
-            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
-            self._transport.write(head + BODY)  # type: ignore[attr-defined]
+            self._transport.write(ANSWER)  # type: ignore[attr-defined]
 
 
-class Freeze(Queue):
-    """Answers each request after `service_s`, any number side by side, and freezes as a whole once."""
-
-    frozen_s: tuple[float, float] | None = None  # when, after the first request, and for how long
-
-    def serve(self) -> None:
-        loop = asyncio.get_running_loop()
-        if Freeze.frozen_s is not None:
-            at_s, for_s = Freeze.frozen_s
-            Freeze.frozen_s = None
-            loop.call_later(at_s, time.sleep, for_s)
-        loop.call_later(self._service_s, self.answer)
-
-
-async def serve(port: int, protocol: type[Queue], service_s: float) -> None:
+async def serve(port: int, service_s: float) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: protocol(service_s), "127.0.0.1", port, backlog=4096)
+    server = await loop.create_server(lambda: Queue(service_s), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
+
+
+def freeze(port: int, service_s: float, at_s: float, for_s: float) -> None:
+    """Answers each request after `service_s`, any number side by side, and freezes as a whole once, `at_s` after the first.
+
+    On bare sockets, so that what waited during the freeze is answered at once after it.
+    """
+    listener = socket.create_server(("127.0.0.1", port), backlog=4096)
+    listener.setblocking(False)
+    poll = select.epoll()
+    poll.register(listener.fileno(), select.EPOLLIN)
+    connections: dict[int, socket.socket] = {}
+    due: deque[tuple[float, socket.socket]] = deque()
+    freezes_at = 0.0
+    while True:
+        for number, _ in poll.poll(max(0.0, due[0][0] - time.monotonic()) if due else 1.0):
+            if number == listener.fileno():
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        connection, _ = listener.accept()
+                        connections[connection.fileno()] = connection
+                        poll.register(connection.fileno(), select.EPOLLIN)
+            elif connections[number].recv(65536):
+                now = time.monotonic()
+                freezes_at = freezes_at or now + at_s
+                due.append((now + service_s, connections[number]))
+            else:
+                connections.pop(number).close()
+        if freezes_at and time.monotonic() >= freezes_at:
+            time.sleep(for_s)
+            freezes_at = float("inf")
+        while due and due[0][0] <= time.monotonic():
+            with contextlib.suppress(OSError):
+                due.popleft()[1].send(ANSWER)
 
 
 def main() -> None:
     """queue PORT SERVICE_S · freeze PORT SERVICE_S AT_S FOR_S"""
-    kind, port, *rest = sys.argv[1:]
-    seconds = [float(text) for text in rest]
+    kind, port, *seconds = sys.argv[1:]
     if kind == "freeze":
-        Freeze.frozen_s = (seconds[1], seconds[2])
-    asyncio.run(serve(int(port), Freeze if kind == "freeze" else Queue, seconds[0]))
+        freeze(int(port), *map(float, seconds))
+    else:
+        uvloop.run(serve(int(port), float(seconds[0])))
 
 
 if __name__ == "__main__":
