@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from perflib.errors import SuiteError
 
-_UNION_TAGS = ("str", "int", "float", "callable", "dict")
+_UNION_TAGS = ("str", "int", "float", "callable", "dict", "ErrorBurst")
 
 
 def one_line(error: ValidationError, where: str, tables: Mapping[str, type]) -> SuiteError:

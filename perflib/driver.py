@@ -23,6 +23,7 @@ from perflib.timer import Timer
 
 FOREVER = 2**62
 SWEEP_S = 0.05
+BATCH = 256
 
 
 class Driver:
@@ -34,7 +35,7 @@ class Driver:
 
     def __init__(
         self, targets: list[TargetKind], ops: list[Op], recorder: Recorder, *, order: str, seed: int, index: int = 0, of: int = 1,
-        max_requests: int | None = None, folder: str = "",
+        max_requests: int | None = None, max_rate_per_s: float | None = None, folder: str = "",
     ) -> None:  # fmt: skip
         self.loop = asyncio.get_running_loop()
         self.lock = threading.RLock()
@@ -45,11 +46,16 @@ class Driver:
         self.order, self.seed, self.index, self.of, self.folder = order, seed, index, of, folder
         self.error_code, self.span = recorder.error_code, recorder.span
         self.budget = FOREVER if max_requests is None else plan.share(max_requests, index, of)
+        self._gap_ns = (
+            0 if max_rate_per_s is None else int(of * 1e9 / max_rate_per_s)
+        )  # between starts in closed models
+        self._next_start_ns = 0
         self.prepared: deque[dict[str, Any]] | None = None
         self.reuse_prepared = False
         self.rounds_kept: list[dict[str, Any]] | None = None
-        self.inflight = self.unsent = 0
-        self.stopping = ""
+        self.inflight = self.unsent = self.waited = 0
+        self.late = [0] * 64  # requests by how late they were handed out: the k-th counts those below 2^k ns
+        self.stopping, self.most_lanes = "", FOREVER
         self.slots: list[Lane] = []
         self._lanes: list[Lane] = []
         self._random = random.Random(f"{seed}/{index}")
@@ -125,13 +131,23 @@ class Driver:
                 self.rounds_kept.append(lane.kept)
         if self._left <= 0 or now >= self._until_ns:
             return self._retire(lane)
-        if self._think_s and lane.start_ns:
-            lane.start_ns = 0
-            self._later(self._think_s, self._resume, lane)
-            return False
+        if (self._think_s or self._gap_ns) and lane.start_ns:
+            pause_s = max(self._think_s, self._turn_s(now))
+            if pause_s > 0:
+                lane.start_ns = 0
+                self._later(pause_s, self._resume, lane)
+                return False
         self._left -= 1
         op = self._single or self._next_op(lane)
         return self._fill(lane, op, NONE_NS)
+
+    def _turn_s(self, now: int) -> float:
+        """How long a start must wait, so that no more than `max_rate_per_s` begin."""
+        if not self._gap_ns:
+            return 0.0
+        turn_ns = max(self._next_start_ns, now)
+        self._next_start_ns = turn_ns + self._gap_ns
+        return (turn_ns - now) / 1e9
 
     def _assign_open(self, lane: Lane, now: int) -> bool:
         waiting = self._waiting[lane.target]
@@ -236,13 +252,18 @@ class Driver:
             self._left = min(requests, self.budget) if not self.stopping else 0
             # One operation, always the same request, no pause: then a lane that is done simply does it again.
             op = self._single
-            self._same_again = op is not None and not op.varies and not self._think_s and self.rounds_kept is None
+            self._same_again = (
+                op is not None and not op.varies and not self._think_s and not self._gap_ns and self.rounds_kept is None
+            )
             self._until_ns = FOREVER if load.duration_s is None else start_ns + int(load.duration_s * 1e9)
             self._active, before = users, self._left
             while len(self.slots) < users:
                 self.slots.append(self._new_slot())
             for lane in self.slots[:users]:
-                if self._assign(lane, time.monotonic_ns()):
+                now = time.monotonic_ns()
+                if (wait_s := self._turn_s(now)) > 0:
+                    self._later(wait_s, self._resume, lane)
+                elif self._assign(lane, now):
                     lane.start()
         if users:
             await self._over
@@ -281,7 +302,9 @@ class Driver:
         """Hand out all that is due, and set the timer for what comes next."""
         with self.lock:
             now = time.monotonic_ns()
-            while not self._exhausted:
+            for _ in range(BATCH):
+                if self._exhausted:
+                    return
                 scheduled = self._due[self._at]
                 if scheduled > now:
                     now = time.monotonic_ns()
@@ -289,9 +312,11 @@ class Driver:
                         self._timer.set(scheduled)
                         return
                 self._at += 1
+                self.late[(now - scheduled).bit_length()] += 1
                 self._offer(scheduled)
                 if self._at == len(self._due):
                     self._next_chunk()
+            self._timer.set(now)  # behind: the answers that wait are looked at in between
 
     def _offer(self, scheduled_ns: int) -> None:
         if self.budget <= 0:
@@ -302,10 +327,11 @@ class Driver:
         free = self._free[op.target]
         if free:
             lane = free.pop()
-        elif self._counts[op.target] < self.targets[op.target].spec.max_connections:
+        elif self._counts[op.target] < min(self.targets[op.target].spec.max_connections, self.most_lanes):
             self._counts[op.target] += 1
             lane = self._new_lane(op.target)
         else:
+            self.waited += 1
             self._waiting[op.target].append((scheduled_ns, op))
             return
         if self._fill(lane, op, scheduled_ns):
@@ -382,22 +408,3 @@ class Driver:
     async def _sleep_until(self, when_ns: int) -> None:
         while (left_ns := when_ns - time.monotonic_ns()) > 0 and not self.stopping:
             await asyncio.sleep(min(0.1, left_ns / 1e9))
-
-
-async def prepare(driver: Driver, count: int, users: int = 8) -> list[dict[str, Any]]:
-    """Run the driver's operations in sequence, `count` rounds; the fields each round kept. Raises TargetError where one failed."""
-    from perflib.suite import Load
-
-    driver.rounds_kept = []
-    users = min(users, count)
-    load = Load(model="closed", concurrency=users, requests=count)  # rounds, here
-    await driver.run(Segment(load), time.monotonic_ns())
-    failed = {
-        name: n for name, n in zip(driver.recorder.errors, driver.recorder.error_counts, strict=True) if name and n
-    }
-    if failed:
-        what = ", ".join(f"{n} × {name}" for name, n in failed.items())
-        raise TargetError(
-            f"could not prepare the data: {what}", mend="look at the target's log, and at `prepare` in the suite"
-        )
-    return driver.rounds_kept

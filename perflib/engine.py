@@ -20,17 +20,18 @@ import psutil
 from perflib import facts
 from perflib.check import check
 from perflib.errors import PerflibError, TargetError
+from perflib.honesty import Machine, doubts
 from perflib.progress import Progress
 from perflib.runs import Run, RunDir, data_folder
 from perflib.sampler import Sampler
 from perflib.started import StartedTarget, answers, fill_port
 from perflib.suite import Load, Scenario, Suite, Target, peak_rates
 from perflib.suitefile import load, select
+from perflib.vigil import Vigil
 from perflib.worker import Job
 from perflib.workers import InProcess, Message, Process, Workers
 
 RATE_PER_WORKER = 20_000
-LOST_PATIENCE_S = 3.0
 START_DELAY_NS = 20_000_000
 
 
@@ -184,7 +185,7 @@ class _Session:
 
     def _scenario(self, scenario: Scenario) -> None:
         entry: dict[str, Any] = {"name": scenario.name, "status": "running", "start_ns": None, "stop_ns": None, "segments": [],
-                                 "prepare": {"requests": 0}, "workers": [], "unsent": 0}  # fmt: skip
+                                 "prepare": {"requests": 0}, "workers": [], "doubts": [], "unsent": 0}  # fmt: skip
         self.manifest["scenarios"].append(entry)
         self.dir.save()
         jobs = self._jobs(scenario)
@@ -217,7 +218,7 @@ class _Session:
         targets = {name: self.targets[name] for name in targets_of(scenario)}
         return [
             Job(str(self.dir.path), scenario, targets, first + index, index, of, self.suite.seed, self.t0_ns, self.suite.folder,
-                self.suite.max_requests, self.suite.allow_hosts, sys.path)
+                self.suite.max_requests, self.suite.max_rate_per_s, self.suite.allow_hosts, sys.path)
             for index in range(of)
         ]  # fmt: skip
 
@@ -249,24 +250,25 @@ class _Session:
                 self.sampler.watch("generator", f"worker {number}", [pid])
 
     def _listen(self, scenario: Scenario, entry: dict[str, Any], workers: Workers, bar: Progress) -> None:
-        """Until every worker is done: pass messages on, and see that the targets live."""
-        lost_since: float | None = None
-        seen = (0, 0)
+        """Until every worker is done: pass messages on, and see that nothing goes wrong that a worker cannot see."""
+        vigil, machine, ours_s = Vigil(scenario, self.started), Machine(), self.sampler.cpu_s()
         for message in workers.messages():
             self._heard(entry, workers, message, bar)
-            if entry["start_ns"] is None:
-                continue
-            dead = [name for name, target in self.started.items() if not target.alive]
-            answered, lost = workers.rows - workers.lost, workers.lost
-            if (answered, lost) != seen:
-                lost_since = (lost_since or time.monotonic()) if answered == seen[0] and lost > seen[1] else None
-                seen = (answered, lost)
-            if dead:
-                self._abort(entry, workers, f"target {dead[0]!r} died during scenario {scenario.name!r}")
-            elif lost_since is not None and time.monotonic() - lost_since > LOST_PATIENCE_S:
-                self._abort(
-                    entry, workers, f"nothing answered for {LOST_PATIENCE_S:g} s during scenario {scenario.name!r}"
-                )
+            if entry["start_ns"] is not None and (reason := vigil.look(workers)):
+                self._abort(entry, workers, reason)
+        entry["machine"] = machine.stop(self.sampler.cpu_s() - ours_s)
+        if entry["status"] == "running":
+            self._doubt(scenario, entry)
+
+    def _doubt(self, scenario: Scenario, entry: dict[str, Any]) -> None:
+        """Judge the load generator itself."""
+        targets = [self.targets[name] for name in targets_of(scenario)]
+        found = doubts(scenario, targets, entry["workers"], entry["machine"])
+        entry["doubts"] = [str(doubt) for doubt in found if not doubt.fatal]
+        for doubt in found:
+            if doubt.fatal:
+                entry["status"] = "overloaded"
+                self._invalid(f"scenario {scenario.name!r}: {doubt}")
 
     def _abort(self, entry: dict[str, Any], workers: Workers, reason: str) -> None:
         if entry["status"] == "running":

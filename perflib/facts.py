@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from perflib.objectives import Objective
+from perflib.objectives import ErrorBurst, Objective
 from perflib.suite import Suite
 
 PACKAGES: Final = (
@@ -83,7 +83,7 @@ def redact_text(text: str) -> str:
 
 
 def _plain(value: Any, key: str = "") -> Any:
-    if isinstance(value, Objective):
+    if isinstance(value, Objective | ErrorBurst):
         return value.text
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}

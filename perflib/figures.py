@@ -51,6 +51,11 @@ def scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
         "seconds": seconds,
         "operations": [{"name": name, **figures} for name, figures in found.items()],
         "load": load_figures(run, scenario, seconds),
+        "timed_parts": bool(
+            (run.query("select count(first_byte_ns) from measured where scenario = ?", [scenario]).fetchone() or (0,))[
+                0
+            ]
+        ),
         "memory_mb": memory_figures(run, scenario),
         "cpu_cores": {"mean": cpu_cores(run, scenario, "target")},
         "generator": generator_figures(run, scenario),
@@ -111,6 +116,32 @@ def load_figures(run: Run, scenario: str, seconds: float) -> dict[str, Any]:
         "warmup_requests": (warmup or (0,))[0] - count,
         "prepare_requests": run.scenario(scenario)["prepare"]["requests"],
         "max_inflight": inflight or 0,
+    }
+
+
+PARTS: Final = ("wait", "connect", "first byte", "body")
+BANDS: Final = ((0.0, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.0))
+
+
+def breakdown(run: Run, scenario: str) -> dict[str, list[float]]:
+    """Where the time goes: the mean of each part, ms, of the requests in each band of response time (BANDS).
+
+    wait: due, not sent yet · connect: name, connection and TLS, where the request had to make one · first byte: until the answer
+    began, the server's work and the network · body: until it was complete. Only requests that were answered.
+    """
+    rows = run.query(
+        "with opened as (select worker, seq, sum(duration_ns) as connect from spans where span in ('dns', 'connect', 'tls') group by all), "
+        "each as (select response_ns, start_ns - coalesce(scheduled_ns, start_ns) as wait, coalesce(connect, 0) as connect, first_byte_ns - start_ns as first, "
+        "end_ns - first_byte_ns as body, percent_rank() over (order by response_ns) as rank from measured left join opened using (worker, seq) "
+        "where scenario = ? and first_byte_ns is not null) "
+        "select case when rank < 0.5 then 0 when rank < 0.9 then 1 when rank < 0.99 then 2 else 3 end as band, "
+        "avg(wait) / 1e6, avg(connect) / 1e6, avg(greatest(first - connect, 0)) / 1e6, avg(body) / 1e6 from each group by band order by band",
+        [scenario],
+    ).fetchall()
+    found = {int(row[0]): row[1:] for row in rows}
+    return {
+        part: [float(found[band][i]) if band in found else 0.0 for band in range(len(BANDS))]
+        for i, part in enumerate(PARTS)
     }
 
 
@@ -190,6 +221,8 @@ def generator_figures(run: Run, scenario: str) -> dict[str, Any]:
         "workers": len(workers),
         "cpu_cores": max(w["cpu_s"] / w["wall_s"] for w in workers if w["wall_s"]),
         "loop_pause_ms": {key: max(w["loop_pause_ms"][key] for w in workers) for key in ("p50", "p99", "p99_9", "max")},
+        "late_ms": {key: max(w["late_ms"][key] for w in workers) for key in ("p50", "p99", "max")},
+        "waited": sum(w["waited"] for w in workers),
         "gc_count": sum(w["gc_count"] for w in workers),
         "gc_ms": sum(w["gc_ms"] for w in workers),
     }

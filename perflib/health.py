@@ -63,5 +63,16 @@ class Health:
             self._collecting_ns += time.monotonic_ns() - self._collection_began_ns
 
 
+def late_ms(counts: list[int]) -> dict[str, float]:
+    """Quantiles of lateness from counts by powers of two of a nanosecond: upper bounds, at most twice too large."""
+    import numpy as np
+
+    total, below = sum(counts), np.cumsum(counts)
+    bound = {
+        name: int(np.searchsorted(below, share * total)) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+    }
+    return {name: 2**k / 1e6 if total else 0.0 for name, k in bound.items()}
+
+
 def _thread_time() -> float:
     return time.thread_time() if threading.current_thread() is threading.main_thread() else 0.0

@@ -118,6 +118,23 @@ class Objective:
         return cls(" ".join(text.split()), name, dimension, statistic, q, operation, stage, versus, comparator, limit)
 
 
+@dataclass(frozen=True)
+class ErrorBurst:
+    """More than `share` (0…1) of the requests of the last `seconds` failed."""
+
+    text: str
+    share: float
+    seconds: float
+
+    @classmethod
+    def parse(cls, text: str) -> ErrorBurst:
+        """ErrorBurst.parse("error rate > 50 % for 5 s"). Raises SuiteError with the mend."""
+        match = re.fullmatch(r"error rate > (\d+(?:\.\d+)?) % for (\d+(?:\.\d+)?) s", " ".join(text.split()))
+        if match is None or not float(match[2]) > 0:
+            raise SuiteError(f"cannot read abort_on {text!r}", mend='write it like "error rate > 50 % for 5 s"')
+        return cls(match[0], float(match[1]) / 100, float(match[2]))
+
+
 def _metric(words: str, text: str) -> tuple[str, str, dict[str, str | None]]:
     for pattern, dimension in _METRICS:
         match = re.fullmatch(pattern, words)

@@ -34,6 +34,7 @@ class Sampler:
         self._roots: dict[tuple[str, str], set[int]] = {}
         self._tree: dict[int, tuple[str, str, psutil.Process]] = {}
         self._rows: list[tuple[Any, ...]] = []
+        self._cpu_ns: dict[int, int] = {}
         self._parts, self._stop, self._lock = 0, threading.Event(), threading.Lock()
         self.failure: BaseException | None = None
         warm_up(_table([(0, "", 0, "", 0, None, 0, 0, 0)]))
@@ -50,6 +51,11 @@ class Sampler:
         with self._lock:
             self._roots.pop((role, name), None)
             self._look()
+
+    def cpu_s(self) -> float:
+        """CPU that all processes watched so far have used, s."""
+        with self._lock:
+            return sum(self._cpu_ns.values()) / 1e9
 
     def close(self) -> None:
         self._stop.set()
@@ -102,7 +108,7 @@ class Sampler:
                 continue
             except psutil.AccessDenied:
                 continue
-            cpu_ns = int((cpu.user + cpu.system) * 1e9)
+            cpu_ns = self._cpu_ns[pid] = int((cpu.user + cpu.system) * 1e9)
             self._rows.append((time.monotonic_ns() - self._t0_ns, role, pid, name, rss, uss, cpu_ns, threads, fds))
 
     def _write(self) -> None:

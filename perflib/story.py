@@ -48,10 +48,16 @@ def opening(run: Run, title: str | None = None) -> Html:
         if run.status in ADVICE
         else ""
     )
+    cautions = len({name for name, _ in _cautions(run)})
+    caution = (
+        f'<p class="inconclusive">{cautions} of {len(run.scenarios)} scenarios with a caution: see <a href="#generator">the load generator\'s own health</a>.</p>'
+        if cautions
+        else ""
+    )
     when = escape(str(run.manifest["started_at"])[:16].replace("T", " "))
     return Html(
         f'<header><h1>{escape(heading)}</h1><p class="verdict {word}"><span class="sign" aria-hidden="true">{SIGNS[word]}</span> {sentence(run)}</p>'
-        f'{box}<p class="small">Run <code>{escape(run.id)}</code>, {when} UTC</p></header>'
+        f'{box}{caution}<p class="small">Run <code>{escape(run.id)}</code>, {when} UTC</p></header>'
     )
 
 
@@ -144,20 +150,29 @@ def generator(run: Run) -> Html:
     """How the load generator fared."""
     rows = []
     for entry in run.scenarios:
-        health = scenario_figures_cached(run, entry["name"])["generator"]
+        health, shares = scenario_figures_cached(run, entry["name"])["generator"], entry.get("machine")
         if health["workers"]:
-            pause = health["loop_pause_ms"]
-            rows.append((escape(entry["name"]), number(health["workers"]), f"{health['cpu_cores']:.2f}", f"{ms(pause['p50'])} / {ms(pause['p99'])} / {ms(pause['max'])}",
-                         f"{health['gc_count']} ({health['gc_ms']:.0f} ms)"))  # fmt: skip
+            pause, late = health["loop_pause_ms"], health["late_ms"]
+            rows.append((
+                escape(entry["name"]), number(health["workers"]), f"{health['cpu_cores']:.2f}", f"{ms(pause['p50'])} / {ms(pause['p99'])} / {ms(pause['max'])}",
+                f"{ms(late['p99'])} / {ms(late['max'])}" if late["max"] else "–", number(health["waited"]), f"{health['gc_count']} ({health['gc_ms']:.0f} ms)",
+                f"{shares['other_share']:.0%} / {shares['steal_share']:.0%}" if shares else "–",
+            ))  # fmt: skip
     head = (
-        "Scenario",
-        "Workers",
-        "CPU of the busiest, cores",
-        "Event-loop pauses, ms (p50 / p99 / max)",
-        "Garbage collections",
-    )
+        "Scenario", "Workers", "CPU of the busiest, cores", "Event-loop pauses, ms (p50 / p99 / max)", "Handed out late by at most, ms (p99 / max)",
+        "Waited for a connection", "Garbage collections", "Other load / stolen",
+    )  # fmt: skip
     note = "<p>A worker near one core is the bottleneck itself: give the load more workers. A callable runs inside its worker and is counted with it.</p>"
-    return Html(f"<h2>The load generator's own health</h2>{note}{table(head, rows, 'Health of the load generator')}")
+    cautions = "".join(f"<li>{escape(f'{name}: {text}')}</li>" for name, text in _cautions(run))
+    listed = f"<ul>{cautions}</ul>" if cautions else ""
+    return Html(
+        f"<h2 id='generator'>The load generator's own health</h2>{note}{listed}{table(head, rows, 'Health of the load generator')}"
+    )
+
+
+def _cautions(run: Run) -> list[tuple[str, str]]:
+    """What speaks against the figures without making the run invalid: (scenario, what)."""
+    return [(entry["name"], str(text)) for entry in run.scenarios for text in entry.get("doubts", ())]
 
 
 def machine(run: Run) -> Html:
@@ -265,6 +280,7 @@ def _objective_row(v: Verdict) -> tuple[str, ...]:
 def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
     each = [charts.latency_percentiles, charts.response_over_time, charts.throughput, charts.inflight]
     figures = scenario_figures_cached(run, name)
+    each += [charts.breakdown] if figures["timed_parts"] else []
     each += [charts.errors_over_time] if figures["errors"] else []
     each += [charts.memory, charts.cpu] if figures["memory_mb"] else []
     draws: list[Callable[[], Figure]] = [lambda draw=draw: draw(run, name) for draw in each]  # type: ignore[misc]

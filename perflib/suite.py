@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from perflib.complaints import one_line
 from perflib.errors import SuiteError
-from perflib.objectives import Objective
+from perflib.objectives import ErrorBurst, Objective
 
 T = TypeVar("T")
 _CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, populate_by_name=True)
@@ -34,6 +34,7 @@ Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^:\n]+$")]
 
 Judged = Annotated[Objective, BeforeValidator(lambda v: Objective.parse(v) if isinstance(v, str) else v)]
+Burst = Annotated[ErrorBurst, BeforeValidator(lambda v: ErrorBurst.parse(v) if isinstance(v, str) else v)]
 Figure = Annotated[Objective, BeforeValidator(lambda v: Objective.parse(v, judged=False) if isinstance(v, str) else v)]
 
 MODELS = ("closed", "constant", "poisson", "ramp", "stages", "spike", "steps", "replay")
@@ -224,6 +225,7 @@ class Scenario:
             a time for `block_s`, in balanced random order
     prepare unmeasured operations before the load, in turn, `count` times (default: once for every request); each measured
             request takes one round's kept fields, once, or again and again with reuse_prepared
+    abort_on  a burst of errors that ends the run: "error rate > 50 % for 5 s"
     quick   keys of the load replaced by `perflib run --quick`, as {"duration_s": 5}
     """
 
@@ -240,6 +242,7 @@ class Scenario:
     workers: Count | None = None
     objectives: Seq[Judged] = ()
     figures: Seq[Figure] = ()
+    abort_on: Burst | None = None
     quick: Mapping[str, Any] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from perflib import plan
-from perflib.driver import Driver, prepare
-from perflib.errors import PerflibError
-from perflib.health import Health
+from perflib.driver import Driver
+from perflib.errors import PerflibError, TargetError
+from perflib.health import Health, late_ms
 from perflib.rows import SECONDS_PER_PART, Recorder
-from perflib.suite import Operation, Scenario, Target, variables_in
+from perflib.suite import Load, Operation, Scenario, Target, variables_in
 from perflib.targets import Op, TargetKind, load_kind
 from perflib.targets.base import read_data, refuse_foreign
 
 PROGRESS_S = 0.25
+OWN_DESCRIPTORS = 64
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Job:
     t0_ns: int
     folder: str = ""
     max_requests: int | None = None
+    max_rate_per_s: float | None = None
     allow_hosts: tuple[str, ...] = ()
     search_path: list[str] = field(default_factory=list)
 
@@ -64,6 +66,7 @@ async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) ->
         driver = _driver(job, targets, ops, Recorder(Path(job.run_dir), worker=job.worker, scenario=job.scenario.name,
                          operations=[op.name for op in ops], t0_ns=job.t0_ns), max_requests=job.max_requests)  # fmt: skip
         started(driver)
+        driver.most_lanes = _lanes_allowed(job, targets)
         for target in targets:
             await target.open(driver)
         prepared = await _prepare(job, channel)
@@ -87,6 +90,26 @@ async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) ->
     finally:
         for target in targets:
             await target.close()
+
+
+def _lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
+    """How many connections the descriptors of this process allow, its own files left aside. Raises TargetError where users need more."""
+    if sys.platform == "win32":
+        return 2**31
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return 2**31
+    users = max((plan.share(part.concurrency or 0, job.index, job.of) for part in job.scenario.load.parts()), default=0)
+    sockets = sum(target.spec.kind != "callable" for target in targets)
+    if users * sockets + OWN_DESCRIPTORS > hard:
+        what = f"{users} users need about {users * sockets + OWN_DESCRIPTORS} file descriptors, and a process may have {hard}"
+        raise TargetError(
+            what, where=f"scenario {job.scenario.name!r}", mend="raise the limit (ulimit -Hn), or use more workers"
+        )
+    return hard - OWN_DESCRIPTORS
 
 
 async def _load(job: Job, channel: Channel, driver: Driver, start_ns: int) -> None:
@@ -122,7 +145,7 @@ async def _load(job: Job, channel: Channel, driver: Driver, start_ns: int) -> No
         errors=_errors(recorder),
         unsent=driver.unsent,
         stopped=driver.stopping,
-        health=health.summary(),
+        health={**health.summary(), "late_ms": late_ms(driver.late), "waited": driver.waited},
     )
 
 
@@ -212,7 +235,7 @@ def _driver(
     max_requests: int | None = None,
 ) -> Driver:
     return Driver(targets, ops, recorder, order=order or job.scenario.order, seed=job.seed, index=job.index, of=job.of,
-                  max_requests=max_requests, folder=job.folder)  # fmt: skip
+                  max_requests=max_requests, max_rate_per_s=job.max_rate_per_s, folder=job.folder)  # fmt: skip
 
 
 async def _prepare(job: Job, channel: Channel) -> Any:
@@ -232,13 +255,30 @@ async def _prepare(job: Job, channel: Channel) -> Any:
     try:
         for target in targets:
             await target.open(driver)
-        kept = await prepare(driver, rounds)
+        kept = await _prepared(driver, rounds)
     finally:
         driver.close()
         for target in targets:
             await target.close()
     channel.send("prepared", requests=driver.recorder.count)
     return deque(kept)
+
+
+async def _prepared(driver: Driver, count: int, users: int = 8) -> list[dict[str, Any]]:
+    """Run the driver's operations in sequence, `count` rounds; the fields each round kept. Raises TargetError where one failed."""
+    driver.rounds_kept = []
+    users = min(users, count)
+    load = Load(model="closed", concurrency=users, requests=count)  # rounds, here
+    await driver.run(plan.Segment(load), time.monotonic_ns())
+    failed = {
+        name: n for name, n in zip(driver.recorder.errors, driver.recorder.error_counts, strict=True) if name and n
+    }
+    if failed:
+        what = ", ".join(f"{n} × {name}" for name, n in failed.items())
+        raise TargetError(
+            f"could not prepare the data: {what}", mend="look at the target's log, and at `prepare` in the suite"
+        )
+    return driver.rounds_kept
 
 
 class PipeChannel:

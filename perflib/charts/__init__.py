@@ -4,10 +4,11 @@ perflib.charts.latency_percentiles(run, "api_response_times")
 perflib.charts.response_over_time(run, "api_response_times", operation="list")
 """
 
-from perflib.charts.distributions import latency_percentiles, paired_differences
+from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences
 from perflib.charts.timelines import cpu, errors_over_time, inflight, memory, response_over_time, throughput
 
 __all__ = [
+    "breakdown",
     "cpu",
     "errors_over_time",
     "inflight",

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import COLOURS, LIMIT, canvas, colour, log_scale, ms, name, nothing, plain, styled
-from perflib.figures import TIMED
+from perflib.figures import BANDS, PARTS, TIMED
+from perflib.figures import breakdown as parts_by_band
 from perflib.objectives import Objective
 from perflib.runs import Run
 
@@ -43,6 +44,32 @@ def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -
     log_scale(axes)
     axes.legend(loc="lower right", ncols=1 if len(curves) < 4 else 2)
     name(figure, axes, _finding(run, scenario, operation))
+    return figure
+
+
+@styled
+def breakdown(run: Run, scenario: str) -> Figure:
+    """Where the time goes, in the fast half of the requests and in the slow ones: waiting, connecting, first byte, body."""
+    parts = parts_by_band(run, scenario)
+    heights = np.array([parts[part] for part in PARTS])
+    if not heights.sum():
+        return nothing("Where the time goes", "the target tells no parts of a request apart")
+    figure, axes = canvas("", "share of the response time, %", "requests by response time")
+    totals = heights.sum(axis=0)
+    shares, left = 100 * heights / np.maximum(totals, 1e-9), np.zeros(len(BANDS))
+    for part, share, shade in zip(PARTS, shares, (COLOURS[4], COLOURS[3], COLOURS[0], COLOURS[2]), strict=True):
+        axes.barh(range(len(BANDS)), share, left=left, color=shade, label=part, height=0.62)
+        left += share
+    axes.set_yticks(
+        range(len(BANDS)), [f"p{a * 100:g} – p{b * 100:g}\n{ms(t)} ms" for (a, b), t in zip(BANDS, totals, strict=True)]
+    )
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.grid(axis="y", visible=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
+    figure.subplots_adjust(left=0.19, bottom=0.26)
+    slow = int(np.argmax(heights[:, -1]))
+    name(figure, axes, f"The slowest 1 % spend {shares[slow, -1]:.0f} % of their time on: {PARTS[slow]}")
     return figure
 
 

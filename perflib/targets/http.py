@@ -7,7 +7,10 @@ first carries that time (and a `connect` span that tells it apart). Redirects ar
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import json
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -38,17 +41,21 @@ class Address:
     authority: str
     base_path: str
     tls: ssl.SSLContext | None
+    is_literal: bool = False
 
     @classmethod
     def of(cls, spec: Target, where: str) -> Address:
         parts = urlsplit(from_environment(spec.url or "", where))
-        tls = None
+        tls, literal = None, False
         if parts.scheme == "https":
             tls = ssl.create_default_context()
             if not spec.verify_tls:
                 tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
         port = parts.port or (443 if tls else 80)
-        return cls(parts.hostname or "", port, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), tls)
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(parts.hostname or "")
+            literal = True
+        return cls(parts.hostname or "", port, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), tls, literal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,8 @@ class Request:
 class HttpLane(Lane, asyncio.Protocol):
     """One connection, one request at a time. This class and Driver.finish are the hot path."""
 
-    __slots__ = ("_closing", "_complete", "_connect_ns", "_connecting", "_failures", "_first_ns", "_head", "_keep_alive", "_kind", "_known",
-                 "_parser", "_payload", "_received", "_sent", "_transport", "_write")  # fmt: skip
+    __slots__ = ("_closing", "_complete", "_connecting", "_failures", "_first_ns", "_head", "_keep_alive", "_kind", "_known",
+                 "_parser", "_payload", "_received", "_sent", "_setup", "_transport", "_write")  # fmt: skip
 
     def __init__(self, driver: Driver, index: int, kind: HttpTarget) -> None:
         super().__init__(driver, index)
@@ -85,7 +92,8 @@ class HttpLane(Lane, asyncio.Protocol):
         self._connecting: asyncio.Task[Any] | asyncio.TimerHandle | None = None
         self._closing, self._keep_alive = False, True
         self._payload = b""
-        self._failures = self._complete = self._received = self._sent = self._connect_ns = 0
+        self._failures = self._complete = self._received = self._sent = 0
+        self._setup: list[tuple[str, int, int]] = []  # spans of the request in flight: name, start, duration
         self._first_ns = NONE_NS
         self._head = b""
 
@@ -144,16 +152,16 @@ class HttpLane(Lane, asyncio.Protocol):
     def _remember(self, status: int, error: int, server_ns: int) -> None:
         """The next answer with this very head need not be parsed: what a head says is a function of its bytes."""
         known, head = self._kind.known, self._head[: self._head.find(_HEAD_ENDS) + 4]
-        if self._received == len(self._head) and b"\r\ntransfer-encoding:" not in head.lower():
+        if self._received == len(self._head) and not self._setup and b"\r\ntransfer-encoding:" not in head.lower():
             if len(known) >= _MOST_KNOWN:  # heads that never come again, as those with a counter
                 known.clear()
             known[head] = Known(self._received, error, status, server_ns)
         self._known = known
 
     def _finish(self, now: int, error: int, status: int, server_ns: int = NONE_NS) -> None:
-        if self._connect_ns:
-            self.driver.span("connect", self.start_ns, self._connect_ns)
-            self._connect_ns = 0
+        for span in self._setup:
+            self.driver.span(*span)
+        self._setup.clear()
         first_ns, received = self._first_ns, self._received
         self._complete = self._received = 0
         self._first_ns = NONE_NS
@@ -165,14 +173,17 @@ class HttpLane(Lane, asyncio.Protocol):
         return 0 if status < 400 else self.driver.error_code("http_5xx" if status >= 500 else "http_4xx")
 
     def _server_timing(self) -> int:
-        """What the server says it took, ns: the first duration of its Server-Timing header."""
-        head = self._head.partition(b"\r\n\r\n")[0]
-        line = head.lower().partition(b"\r\nserver-timing:")[2].partition(b"\r\n")[0]
-        value = line.partition(b"dur=")[2].partition(b",")[0].partition(b";")[0].strip(b' "')
-        try:
-            return int(float(value) * 1e6)
-        except ValueError:
-            return NONE_NS
+        """What the server says it took, ns: `total` of its Server-Timing header, else the first; several become spans."""
+        line = self._head.partition(_HEAD_ENDS)[0].lower().partition(b"\r\nserver-timing:")[2].partition(b"\r\n")[0]
+        parts: dict[str, int] = {}
+        for metric in line.decode("latin-1").split(","):
+            label, _, rest = metric.partition(";")
+            duration = rest.partition("dur=")[2].partition(";")[0].strip(' "')
+            with contextlib.suppress(ValueError, OverflowError):
+                parts[label.strip()] = int(float(duration) * 1e6)
+        if len(parts) > 1:
+            self._setup += [(f"server:{label[:40]}", self.start_ns, ns) for label, ns in parts.items()]
+        return parts.get("total", next(iter(parts.values()), NONE_NS))
 
     # Connections.
 
@@ -180,11 +191,26 @@ class HttpLane(Lane, asyncio.Protocol):
         self._connecting = self.driver.loop.create_task(self._try_to_connect())
 
     async def _try_to_connect(self) -> None:
-        address = self._kind.address
+        loop, address, setup = self.driver.loop, self._kind.address, self._setup
+        began = clock()
         try:
-            await self.driver.loop.create_connection(lambda: self, address.host, address.port, ssl=address.tls)
+            infos = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            if not address.is_literal:
+                setup.append(("dns", began, clock() - began))
+            began = clock()
+            connection = await _connected(loop, infos)
+            setup.append(("connect", began, clock() - began))
+            if address.tls is None:
+                await loop.create_connection(lambda: self, sock=connection)
+            else:
+                began = clock()
+                setup.append(("tls", began, 0))
+                await loop.create_connection(
+                    lambda: self, sock=connection, ssl=address.tls, server_hostname=address.host
+                )
         except Exception as error:  # refused, unreachable, no name, no descriptors, no certificate
             self._connecting = None
+            setup.clear()
             self._refused("tls" if isinstance(error, ssl.SSLError) else "connect")
 
     def _send_later(self, payload: bytes) -> None:
@@ -197,9 +223,11 @@ class HttpLane(Lane, asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         self._write, self._known = transport.write, _NOTHING_KNOWN  # type: ignore[attr-defined]
         self._connecting, self._failures = None, 0
+        if self._setup and self._setup[-1][0] == "tls":
+            began = self._setup.pop()[1]
+            self._setup.append(("tls", began, clock() - began))
         self._parser = httptools.HttpResponseParser(self)
         if self.start_ns:
-            self._connect_ns = clock() - self.start_ns
             self._write(self._payload)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -254,6 +282,25 @@ class HttpLane(Lane, asyncio.Protocol):
         if self._connecting is not None:
             self._connecting.cancel()
         self._disconnect()
+
+
+async def _connected(loop: asyncio.AbstractEventLoop, infos: list[Any]) -> socket.socket:
+    """A socket connected to the first address that accepts. Raises OSError."""
+    problem: OSError | None = None
+    for family, kind, protocol, _, where in infos:
+        connection = socket.socket(family, kind, protocol)
+        connection.setblocking(False)
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.sock_connect(connection, where)
+            return connection
+        except OSError as error:
+            connection.close()
+            problem = error
+        except BaseException:
+            connection.close()
+            raise
+    raise problem or OSError("no address")
 
 
 class ReadingHttpLane(HttpLane):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import uvloop
 
+ROOT = Path(__file__).parents[2]
 BODY = b'{"id": 7, "state": "ready"}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 
@@ -57,7 +58,9 @@ def started(kind: str, *arguments: str, core: int | None = None) -> Iterator[str
     """`python -m tests.benchmarks.servers KIND PORT …` until the block ends. Yields its URL."""
     port = free_port()
     pin = ["taskset", "-c", str(core)] if core is not None else []
-    process = subprocess.Popen([*pin, sys.executable, "-m", "tests.benchmarks.servers", kind, str(port), *arguments])
+    process = subprocess.Popen(
+        [*pin, sys.executable, "-m", "tests.benchmarks.servers", kind, str(port), *arguments], cwd=ROOT
+    )
     try:
         _wait(port)
         yield f"http://127.0.0.1:{port}"
