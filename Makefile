@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: report test quick lab clean lint types unit performance environment
+.PHONY: report test quick lab clean lint types unit performance benchmark environment
 
 report: $(READY)  ## the acceptance suite at full size, and its report
 	$(BIN)/perflib run acceptance || [ $$? -le 3 -a $$? -ne 2 ]
@@ -27,6 +27,10 @@ unit: $(READY)
 
 performance: $(READY)  ## the acceptance tests, one per scenario
 	$(BIN)/python -m pytest tests/performance -m performance
+
+benchmark: $(READY)  ## ratios against peers, which it installs; takes half an hour
+	bash tests/benchmarks/setup.sh
+	$(BIN)/python -m tests.benchmarks
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/perflib lab

@@ -1,8 +1,9 @@
-"""Is this machine fit to measure? Cores, other load, descriptors, timers, virtualisation: each with advice."""
+"""Is this machine fit to measure? Cores, other load, descriptors, timers, loopback, frequency scaling: each with advice."""
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """All checks; takes about two seconds."""
-    return [_cores(), _load(), _descriptors(), _timer(), _clock(), _governor()]
+    return [_cores(), _load(), _descriptors(), _timer(), _loopback(), _clock(), _governor()]
 
 
 def _cores() -> Finding:
@@ -77,6 +78,30 @@ def _timer() -> Finding:
         f"late by {p50:.0f} µs (p50), {p99:.0f} µs (p99)",
         p99 < 2000,
         "" if p99 < 2000 else "sends will be late: the machine is busy or throttled",
+    )
+
+
+def _loopback() -> Finding:
+    """Round trips of a byte on one loopback connection, as many as a third of a second holds."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
+        far, _ = server.accept()
+        with far:
+            for end in (near, far):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            trips, began = 0, time.monotonic()
+            while time.monotonic() - began < 0.33:
+                near.send(b"x")
+                far.recv(1)
+                far.send(b"x")
+                near.recv(1)
+                trips += 1
+    rate = trips / (time.monotonic() - began)
+    fit = rate > 10_000
+    return Finding(
+        "loopback",
+        f"{rate:,.0f} round trips a second",
+        fit,
+        "" if fit else "the network stack is slow here: high rates will measure it",
     )
 
 

@@ -18,6 +18,7 @@ def raw_server(answer: Answer) -> Iterator[str]:
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
+            self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             number, pending = 0, b""
             while True:
                 while b"\r\n\r\n" not in pending:

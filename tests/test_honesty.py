@@ -18,7 +18,7 @@ import pytest
 import perflib
 from perflib.honesty import doubts
 from perflib.suitefile import from_table
-from tests.benchmarks.servers import started
+from tests.benchmarks.servers import started, waits_s
 from tests.conftest import suite, table
 from tests.servers import raw_server, says
 from tests.test_engine import LONG, perflib_run, quiet, wait_for_rows
@@ -175,14 +175,6 @@ def test_a_freeze_of_two_seconds_is_told_as_it_was(tmp_path: Path) -> None:
     for q, truth_ms, tolerance in ((0.95, 1001, 0.05), (0.99, 1801, 0.02), (0.999, 1981, 0.02)):
         assert response_ms.quantile(q) == pytest.approx(truth_ms, rel=tolerance)
     assert (run.rows(phase=None)["service_ns"] / 1e6).quantile(0.99) > 1700, "each request had a connection of its own"
-
-
-def waits_s(starts_s: Any, service_s: float) -> Any:
-    """What each arrival waits for one server of fixed service time: W′ = max(0, W + D − gap) (Lindley 1952)."""
-    waits = [0.0]
-    for gap_s in np.diff(starts_s):
-        waits.append(max(0.0, waits[-1] + service_s - gap_s))
-    return np.array(waits)
 
 
 @pytest.mark.slow

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +176,110 @@ def test_head_answers_have_no_body_to_wait_for(tmp_path: Path) -> None:
     with raw_server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")) as url:
         made = run(url, tmp_path, operations=[{"name": "head", "method": "HEAD", "path": "/"}])
     assert classes(made) == {"ok": 20}
+
+
+@contextmanager
+def https_server(tmp_path: Path) -> Iterator[str]:
+    """A TLS server with a certificate of its own making."""
+    import http.server
+    import ssl
+    import subprocess
+    import threading
+
+    certificate = tmp_path / "server.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-keyout", certificate, "-out", tmp_path / "c.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    certificate.write_text(certificate.read_text() + (tmp_path / "c.pem").read_text())
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "5")
+            self.end_headers()
+            self.wfile.write(b"hello")
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_https_is_checked_and_its_parts_are_told_apart(tmp_path: Path) -> None:
+    with https_server(tmp_path) as url:
+        refused = run(url, tmp_path / "a", load={"model": "closed", "concurrency": 2, "requests": 4})
+        trusted = run(
+            url, tmp_path / "b", {"verify_tls": False}, load={"model": "closed", "concurrency": 2, "requests": 40}
+        )
+    assert set(classes(refused)) == {"tls"}
+    assert classes(trusted) == {"ok": 40}
+    spans = trusted.spans()
+    assert sorted(spans["span"].unique()) == ["connect", "tls"]
+    assert len(spans) == 4
+    first = trusted.rows(phase=None).query("seq in @spans.seq")
+    for seq, service_ns in zip(first["seq"], first["service_ns"], strict=True):
+        assert 0 < spans[spans["seq"] == seq]["duration_ns"].sum() < service_ns
+
+
+def test_the_parts_of_a_request_are_where_its_time_went(tmp_path: Path) -> None:
+    from perflib.figures import breakdown
+
+    def slow(connection: socket.socket, number: int) -> bool:
+        time.sleep(0.02)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nServer-Timing: db;dur=5, total;dur=18.5\r\nContent-Length: 4\r\n\r\nab")
+        time.sleep(0.03)
+        connection.sendall(b"cd")
+        return True
+
+    with raw_server(slow) as url:
+        made = run(
+            url, tmp_path, load={"model": "constant", "rate_per_s": 40, "duration_s": 1}, warmup={"duration_s": 0}
+        )
+    rows, spans = made.rows(phase=None), made.spans()
+    assert (rows["server_ns"] == 18_500_000).all()
+    assert (spans[spans["span"] == "server:db"]["duration_ns"] == 5_000_000).all()
+    assert (spans["span"] == "server:db").sum() == 40
+    parts = breakdown(made, "one")
+    assert parts["first byte"][0] == pytest.approx(20, abs=4)
+    assert parts["body"][0] == pytest.approx(30, abs=4)
+    figure = perflib.charts.breakdown(made, "one")
+    assert "The slowest 1 % spend" in str(figure.get_label())
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, 10_000_000])
+def test_bodies_of_every_size_are_counted_to_the_byte(size: int, tmp_path: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    with raw_server(says(head + b"x" * size)) as url:
+        made = run(url, tmp_path, load={"model": "closed", "concurrency": 2, "requests": 6})
+    assert made.rows(phase=None)["ok"].all()
+    assert set(made.rows(phase=None)["bytes_received"]) == {len(head) + size}
+
+
+def test_answers_that_look_alike_are_told_apart(tmp_path: Path) -> None:
+    """The same head with a body in two pieces, another status, and another length, in turn on one connection."""
+    answers = [
+        [OK], [OK[:-1], OK[-1:]], [b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno"], [OK], [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", b"!"],
+    ]  # fmt: skip
+
+    def turns(connection: socket.socket, number: int) -> bool:
+        for piece in answers[number % len(answers)]:
+            connection.sendall(piece)
+            time.sleep(0.002)
+        return True
+
+    with raw_server(turns) as url:
+        made = run(url, tmp_path, load={"model": "closed", "concurrency": 1, "requests": 50})
+    rows = made.rows(phase=None)
+    assert rows["status"].tolist() == [200, 200, 500, 200, 200] * 10
+    assert rows["bytes_received"].tolist() == [len(b"".join(pieces)) for pieces in answers] * 10
+    assert (rows["end_ns"] - rows["first_byte_ns"])[rows["seq"] % 5 == 4].min() > 1e6

@@ -18,8 +18,7 @@ import numpy as np
 
 from perflib import stats
 from tests.benchmarks.peers import AB, AB_CLOSE, H2LOAD, HEY, K6, LOCUST, Measured, perflib_run, wrk
-from tests.benchmarks.servers import nginx, started
-from tests.test_honesty import waits_s
+from tests.benchmarks.servers import nginx, started, waits_s
 
 GENERATOR, SERVER = 0, 1
 HTTP = """
@@ -278,6 +277,7 @@ def queue(options: argparse.Namespace) -> None:
                     f"{load}",
                     f"{service_s * 1e3:.3f}",
                     f"{truth:.3f}",
+                    f"{drawn:.3f}",
                     f"{wait.estimate:.3f}",
                     f"{wait.low:.3f} … {wait.high:.3f}",
                     holds,

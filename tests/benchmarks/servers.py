@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import uvloop
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[2]
 BODY = b'{"id": 7, "state": "ready"}'
@@ -112,6 +114,14 @@ async def serve(port: int, service_s: float) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Queue(service_s), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
+
+
+def waits_s(starts_s: NDArray[np.float64], service_s: float) -> NDArray[np.float64]:
+    """What each arrival waits for one server of fixed service time: W′ = max(0, W + D − gap) (Lindley 1952)."""
+    waits = [0.0]
+    for gap_s in np.diff(starts_s):
+        waits.append(max(0.0, waits[-1] + service_s - gap_s))
+    return np.array(waits)
 
 
 def freeze(port: int, service_s: float, at_s: float, for_s: float) -> None:
