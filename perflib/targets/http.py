@@ -192,22 +192,21 @@ class HttpLane(Lane, asyncio.Protocol):
 
     async def _try_to_connect(self) -> None:
         loop, address, setup = self.driver.loop, self._kind.address, self._setup
-        began = clock()
         try:
+            if address.is_literal and address.tls is None:
+                setup.append(("connect", clock(), 0))
+                await loop.create_connection(lambda: self, address.host, address.port)
+                return
+            began = clock()
             infos = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
             if not address.is_literal:
                 setup.append(("dns", began, clock() - began))
             began = clock()
             connection = await _connected(loop, infos)
             setup.append(("connect", began, clock() - began))
-            if address.tls is None:
-                await loop.create_connection(lambda: self, sock=connection)
-            else:
-                began = clock()
-                setup.append(("tls", began, 0))
-                await loop.create_connection(
-                    lambda: self, sock=connection, ssl=address.tls, server_hostname=address.host
-                )
+            name = address.host if address.tls else None
+            setup += [("tls", clock(), 0)] if address.tls else []
+            await loop.create_connection(lambda: self, sock=connection, ssl=address.tls, server_hostname=name)
         except Exception as error:  # refused, unreachable, no name, no descriptors, no certificate
             self._connecting = None
             setup.clear()
@@ -223,9 +222,8 @@ class HttpLane(Lane, asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         self._write, self._known = transport.write, _NOTHING_KNOWN  # type: ignore[attr-defined]
         self._connecting, self._failures = None, 0
-        if self._setup and self._setup[-1][0] == "tls":
-            began = self._setup.pop()[1]
-            self._setup.append(("tls", began, clock() - began))
+        step, began, took = self._setup.pop()
+        self._setup.append((step, began, took or clock() - began))  # the last step ends here
         self._parser = httptools.HttpResponseParser(self)
         if self.start_ns:
             self._write(self._payload)
