@@ -264,7 +264,7 @@ async def _prepare(job: Job, channel: Channel) -> Any:
     return deque(kept)
 
 
-async def _prepared(driver: Driver, count: int, users: int = 8) -> list[dict[str, Any]]:
+async def _prepared(driver: Driver, count: int, users: int = 32) -> list[dict[str, Any]]:
     """Run the driver's operations in sequence, `count` rounds; the fields each round kept. Raises TargetError where one failed."""
     driver.rounds_kept = []
     users = min(users, count)

@@ -283,3 +283,12 @@ def test_answers_that_look_alike_are_told_apart(tmp_path: Path) -> None:
     assert rows["status"].tolist() == [200, 200, 500, 200, 200] * 10
     assert rows["bytes_received"].tolist() == [len(b"".join(pieces)) for pieces in answers] * 10
     assert (rows["end_ns"] - rows["first_byte_ns"])[rows["seq"] % 5 == 4].min() > 1e6
+
+
+def test_a_name_is_looked_up_in_a_span_of_its_own(tmp_path: Path) -> None:
+    with raw_server(says(OK)) as url:
+        made = run(
+            url.replace("127.0.0.1", "localhost"), tmp_path, load={"model": "closed", "concurrency": 2, "requests": 20}
+        )
+    assert classes(made) == {"ok": 20}
+    assert sorted(made.spans()["span"].unique()) == ["connect", "dns"]

@@ -7,7 +7,10 @@ their range in brackets.
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from perflib import stats
-from tests.benchmarks.peers import AB, AB_CLOSE, H2LOAD, HEY, K6, LOCUST, Measured, perflib_run, wrk
+from tests.benchmarks.peers import AB, AB_CLOSE, H2LOAD, HEY, K6, LOCUST, PEERS, Measured, perflib_run, wrk
 from tests.benchmarks.servers import nginx, started, waits_s
 
 GENERATOR, SERVER = 0, 1
@@ -154,14 +157,47 @@ def callables(options: argparse.Namespace) -> None:
         for _ in range(options.rounds):
             empty.append(empty_loop(name))
             found.append(1e6 / call_rate(name, 1, 1, options.seconds))
-        table.append((name, middle(found), middle(empty), middle(a - b for a, b in zip(found, empty, strict=True))))
-    show(("function", "µs a call", "µs in an empty loop", "µs the harness adds"), table)
+        table.append(
+            (name, middle(found), middle(empty), middle(a - b for a, b in zip(found, empty, strict=True)), pyperf(name))
+        )
+    show(("function", "µs a call", "µs in an empty loop", "µs the harness adds", "µs a call by pyperf"), table)
     for name in ("spin",):
         pairs = [
             (call_rate(name, 2, 2, options.seconds, core=None), call_rate(name, 1, 1, options.seconds, core=None))
             for _ in range(options.rounds)
         ]
         print(f"two workers / one worker, a function that spins 100 µs: {middle(a / b for a, b in pairs)}\n")
+
+
+def pyperf(name: str) -> str:
+    """What pyperf says of the same call; it times loops, not calls, and so adds nothing to each."""
+    if name.endswith("async"):
+        call = [
+            "--setup",
+            f"import asyncio; from tests.benchmarks.functions import {name} as f; loop = asyncio.new_event_loop()",
+            "loop.run_until_complete(f())",
+        ]
+    else:
+        call = ["--setup", f"from tests.benchmarks.functions import {name} as f", "f()"]
+    command = [
+        "taskset",
+        "-c",
+        str(GENERATOR),
+        str(PEERS / "python"),
+        "-m",
+        "pyperf",
+        "timeit",
+        "--fast",
+        "--inherit-environ",
+        "PYTHONPATH",
+        *call,
+    ]
+    root = str(Path(__file__).parents[2])
+    text = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=root, env=os.environ | {"PYTHONPATH": root}
+    ).stdout
+    match = re.search(r"Mean \+- std dev: ([\d.]+) (ns|us|ms)", text)
+    return f"{float(match[1]) * {'ns': 1e-3, 'us': 1.0, 'ms': 1e3}[match[2]]:.3f}" if match else "–"
 
 
 def empty_loop(name: str, calls: int = 300_000) -> float:
@@ -190,8 +226,6 @@ def call_rate(name: str, workers: int, users: int, seconds: int, core: int | Non
     root = Path(__file__).parents[2]
     with tempfile.TemporaryDirectory() as folder:
         text = CALLABLE.format(name=name, workers=workers, users=users, seconds=seconds)
-        import os
-
         os.environ["PYTHONPATH"] = str(root)
         run, _ = perflib_run(text, core, Path(folder))
         return float(run.summary()["scenarios"][0]["throughput_per_s"])
@@ -224,22 +258,67 @@ def stall(options: argparse.Namespace) -> None:
                              GENERATOR, Path(folder))  # fmt: skip
         response = run.query("select response_ns / 1e6 as ms from rows where ok").fetchnumpy()["ms"]
         table.append(("perflib", f"{len(response):,}", *(f"{np.quantile(response, q):,.1f}" for q in truth), ""))
-    for tool, pattern in ((("hey", "-cpus", "1", "-z", "20s", "-c", "50", "-q", "10"), "in ([0-9.]+) secs"),):
-        with started("freeze", "0.001", "8", "2", core=SERVER) as url:
-            table.append(peer_stall(tool, url, pattern))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, note, command, read in stall_peers(Path(folder)):
+            with started("freeze", "0.001", "8", "2", core=SERVER) as url:
+                table.append((name, *peer_stall(command, read, url), note))
     show(("tool", "answers", "p90 ms", "p95", "p99", "p99.9", ""), table)
 
 
-def peer_stall(command: tuple[str, ...], url: str, pattern: str) -> tuple[str, ...]:
-    import re
-    import subprocess
+Answers = Callable[[str], tuple[int, dict[float, float]]]  # output → answers, milliseconds by percentile
 
+
+def stall_peers(folder: Path) -> list[tuple[str, str, list[str], Answers]]:
+    """Peers told to make 500 requests a second for 20 s; wrk, which knows no rate, keeps 50 connections busy."""
+    peers: list[tuple[str, str, list[str], Answers]] = [
+        ("hey", "50 users × 10 /s", ["hey", "-cpus", "1", "-z", "20s", "-c", "50", "-q", "10", "{url}"], read_hey),
+        ("wrk", "closed, 50 connections", ["wrk", "-t1", "-c50", "-d20s", "--latency", "{url}"], read_wrk),
+    ]
+    for users in (50, 2000):
+        script = folder / f"k6-{users}.js"
+        script.write_text(
+            "import http from 'k6/http';\nexport const options = { discardResponseBodies: true, summaryTrendStats: ['p(90)', 'p(95)', 'p(99)', 'p(99.9)'],\n"
+            f"  scenarios: {{ s: {{ executor: 'constant-arrival-rate', rate: 500, duration: '20s', preAllocatedVUs: {users}, maxVUs: {users} }} }} }};\n"
+            "export default function () { http.get(__ENV.URL); }\n"
+        )
+        peers.append(
+            (
+                f"k6, {users:,} VUs",
+                "constant-arrival-rate",
+                [str(PEERS / "k6"), "run", "--quiet", "-e", "URL={url}", str(script)],
+                read_k6,
+            )
+        )
+    return peers
+
+
+def peer_stall(command: list[str], read: Answers, url: str) -> tuple[str, ...]:
     text = subprocess.run(
-        ["taskset", "-c", str(GENERATOR), *command, url], capture_output=True, text=True, check=True
+        ["taskset", "-c", str(GENERATOR), *(part.replace("{url}", url) for part in command)],
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout
-    at = {float(q): f"{float(s) * 1e3:,.1f}" for q, s in re.findall(r"(\d+)% " + pattern, text)}
-    answers = sum(int(n) for n in re.findall(r"\[200\]\s+(\d+)", text))
-    return command[0], f"{answers:,}", *(at.get(q, "–") for q in (90.0, 95.0, 99.0)), "–", "50 users × 10 /s"
+    answers, at = read(text)
+    return f"{answers:,}", *(f"{at[q]:,.1f}" if q in at else "–" for q in (90.0, 95.0, 99.0, 99.9))
+
+
+def read_hey(text: str) -> tuple[int, dict[float, float]]:
+    at = {float(q): float(s) * 1e3 for q, s in re.findall(r"(\d+)% in ([0-9.]+) secs", text)}
+    return sum(int(n) for n in re.findall(r"\[200\]\s+(\d+)", text)), at
+
+
+def read_wrk(text: str) -> tuple[int, dict[float, float]]:
+    factor = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+    at = {float(q): float(t) * factor[unit] for q, t, unit in re.findall(r"(\d+)%\s+([\d.]+)(us|ms|s)", text)}
+    return sum(int(n) for n in re.findall(r"(\d+) requests in", text)), at
+
+
+def read_k6(text: str) -> tuple[int, dict[float, float]]:
+    factor = {"µs": 1e-3, "ms": 1.0, "s": 1e3}
+    line = next((line for line in text.splitlines() if "http_req_duration" in line), "")
+    at = {float(q): float(t) * factor[unit] for q, t, unit in re.findall(r"p\(([\d.]+)\)=([\d.]+)(µs|ms|s)", line)}
+    return sum(int(n) for n in re.findall(r"http_reqs[.\s]*:\s+(\d+)", text)), at
 
 
 def queue(options: argparse.Namespace) -> None:

@@ -144,7 +144,7 @@ def freeze(port: int, service_s: float, at_s: float, for_s: float) -> None:
                         connection, _ = listener.accept()
                         connections[connection.fileno()] = connection
                         poll.register(connection.fileno(), select.EPOLLIN)
-            elif connections[number].recv(65536):
+            elif _received(connections[number]):
                 now = time.monotonic()
                 freezes_at = freezes_at or now + at_s
                 due.append((now + service_s, connections[number]))
@@ -156,6 +156,14 @@ def freeze(port: int, service_s: float, at_s: float, for_s: float) -> None:
         while due and due[0][0] <= time.monotonic():
             with contextlib.suppress(OSError):
                 due.popleft()[1].send(ANSWER)
+
+
+def _received(connection: socket.socket) -> bool:
+    """Whether a request came, and not the connection's end."""
+    try:
+        return bool(connection.recv(65536))
+    except ConnectionError:
+        return False
 
 
 def main() -> None:
