@@ -251,10 +251,13 @@ class _Session:
 
     def _listen(self, scenario: Scenario, entry: dict[str, Any], workers: Workers, bar: Progress) -> None:
         """Until every worker is done: pass messages on, and see that nothing goes wrong that a worker cannot see."""
-        vigil, machine, ours_s = Vigil(scenario, self.started), Machine(), self.sampler.cpu_s()
+        vigil, machine, ours_s = Vigil(scenario, self.started), Machine(), 0.0
         for message in workers.messages():
+            waiting = entry["start_ns"] is None
             self._heard(entry, workers, message, bar)
-            if entry["start_ns"] is not None and (reason := vigil.look(workers)):
+            if waiting:  # what came before the load, imports and preparation, is not looked at
+                machine, ours_s = Machine(), self.sampler.cpu_s()
+            elif reason := vigil.look(workers):
                 self._abort(entry, workers, reason)
         entry["machine"] = machine.stop(self.sampler.cpu_s() - ours_s)
         if entry["status"] == "running":

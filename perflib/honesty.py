@@ -5,6 +5,7 @@ A fatal doubt makes a run invalid: its response times would be the generator's o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,7 @@ GC_SHARE: Final = 0.05
 OTHER_SHARE: Final = 0.25  # of the machine, used by processes that have no part in the run
 STEAL_SHARE: Final = 0.05
 CLOCK_NS: Final = 1_000
+FEW_S: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> 
 
 
 def _of_machine(machine: dict[str, float]) -> Iterator[Doubt]:
+    if machine["seconds"] < FEW_S:
+        return  # the kernel counts in hundredths of a second
     if machine["other_share"] > OTHER_SHARE:
         yield Doubt(
             f"other processes used {machine['other_share']:.0%} of this machine meanwhile",
@@ -86,15 +90,14 @@ class Machine:
     """Shares of the whole machine's time between two moments. `stop(ours_s)`: CPU seconds of the run's own processes."""
 
     def __init__(self) -> None:
-        import time
-
         self._clock_ns = time.get_clock_info("monotonic").resolution * 1e9
-        self._before = self._now()
+        self._began, self._before = time.monotonic(), self._now()
 
     def stop(self, ours_s: float) -> dict[str, float]:
         total, busy, steal = (after - before for after, before in zip(self._now(), self._before, strict=True))
         total = max(total, 1e-9)
         return {
+            "seconds": time.monotonic() - self._began,
             "busy_share": busy / total,
             "other_share": max(0.0, busy - ours_s) / total,
             "steal_share": steal / total,

@@ -26,7 +26,7 @@ from tests.test_engine import LONG, perflib_run, quiet, wait_for_rows
 WELL: dict[str, Any] = {
     "worker": 0, "rows": 1000, "wall_s": 10.0, "loop_cpu_s": 2.0, "loop_pause_ms": {"p99": 1.0}, "late_ms": {"p99": 0.5}, "waited": 0, "gc_ms": 1.0,
 }  # fmt: skip
-QUIET = {"busy_share": 0.5, "other_share": 0.01, "steal_share": 0.0, "clock_ns": 1.0}
+QUIET = {"seconds": 10.0, "busy_share": 0.5, "other_share": 0.01, "steal_share": 0.0, "clock_ns": 1.0}
 OPEN = {"model": "constant", "rate_per_s": 100, "duration_s": 10}
 
 
@@ -205,6 +205,7 @@ def test_cautions_stand_in_the_report(tmp_path: Path, small_run: perflib.Run) ->
 
     shutil.copytree(small_run.path, tmp_path / "run")
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    manifest["scenarios"][1]["doubts"] = []
     manifest["scenarios"][0]["doubts"] = ["other processes used 40% of <this> machine meanwhile; stop them"]
     (tmp_path / "run" / "run.json").write_text(json.dumps(manifest))
     run = perflib.open_run(tmp_path / "run")
