@@ -66,7 +66,7 @@ class Driver:
         self._measure, self._phase = PHASES.index("measure"), 0
         self._assign: Callable[[Lane, int], bool] = self._assign_closed
         self._left, self._until_ns, self._active, self._think_s = 0, 0, 0, 0.0
-        self._start_ns, self._at = 0, 0
+        self._start_ns, self._judged_from_ns, self._at = 0, 0, 0
         self._due: list[int] = []
         self._over: asyncio.Future[None] = self.loop.create_future()
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
@@ -288,6 +288,9 @@ class Driver:
         self._phase = 0 if segment.warmup_ns else self._measure
         self._assign, self._exhausted, self._think_s, self._same_again = self._assign_open, False, 0.0, False
         self._start_ns = start_ns
+        # At first every request has to connect: as the figures do, lateness leaves the warm-up out.
+        opening_s = 0.0 if segment.warmup_ns else min(2.0, 0.05 * (segment.load.seconds() or 0.0))
+        self._judged_from_ns = start_ns + segment.warmup_ns + int(opening_s * 1e9)
         self._chunks = arrivals.shard(segment.chunks(self.seed, self.folder), self.index, self.of)
         self._timer = Timer(self.loop, self._dispatch)
         self._next_chunk()
@@ -312,7 +315,8 @@ class Driver:
                         self._timer.set(scheduled)
                         return
                 self._at += 1
-                self.late[(now - scheduled).bit_length()] += 1
+                if scheduled >= self._judged_from_ns:
+                    self.late[(now - scheduled).bit_length()] += 1
                 self._offer(scheduled)
                 if self._at == len(self._due):
                     self._next_chunk()
