@@ -51,6 +51,14 @@ def length_ns(load: Load, folder: str = "") -> int:
     return int(sum(part.seconds() or 0.0 for part in load.parts()) * 1e9)
 
 
+def peak_rate_per_s(load: Load, folder: str = "") -> float:
+    """The highest rate that one part of an open load asks for; of recorded starts, the most in any one second."""
+    if load.model == "replay":
+        starts = np.array(_recorded(load, folder))
+        return float(np.max(np.arange(1, len(starts) + 1) - np.searchsorted(starts, starts - 1.0, "right"), initial=0))
+    return max(load.rate_per_s or 0.0, load.from_per_s or 0.0, load.to_per_s or 0.0, load.spike_rate_per_s or 0.0)
+
+
 def _constant(load: Load, rng: Any, folder: str) -> Iterator[Offsets]:
     rate, count = load.rate_per_s or 0.0, math.floor((load.rate_per_s or 0.0) * (load.duration_s or 0.0) + 1e-9)
     return _inverse(count, lambda k: k / rate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from perflib.arrivals import peak_rate_per_s
 from perflib.errors import SuiteError
 from perflib.suite import Operation, Scenario, Suite, variables_in
 from perflib.targets import load_kind
@@ -32,6 +33,8 @@ def _may_be_loaded(kind: Any, name: str, spec: Any, suite: Suite) -> None:
 
 def _check_scenario(suite: Suite, scenario: Scenario) -> None:
     where = f"scenario {scenario.name!r}"
+    if suite.max_rate_per_s is not None and scenario.load.is_open:
+        _within_rate(suite, scenario, suite.max_rate_per_s)
     if scenario.prepare and not any(operation.count for operation in scenario.prepare):
         by_count = not scenario.load.is_open and all(part.requests for part in scenario.load.parts())
         if not by_count or scenario.warmup:
@@ -53,6 +56,17 @@ def _check_scenario(suite: Suite, scenario: Scenario) -> None:
             kept |= set(itertools.chain.from_iterable(_columns(suite, op, where) for op in scenario.operations))
         for operation in scenario.operations:
             _check_variables(suite, operation, kept, where)
+
+
+def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
+    """A schedule may not ask for more than the suite allows; the users of a closed load are paced instead."""
+    asked = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
+    if asked > limit_per_s:
+        raise SuiteError(
+            f"the load asks for {asked:g} /s, max_rate_per_s is {limit_per_s:g}",
+            where=f"scenario {scenario.name!r}, load",
+            mend="lower the rate, or raise max_rate_per_s",
+        )
 
 
 def _check_variables(suite: Suite, operation: Operation, known: set[str], where: str) -> None:

@@ -289,7 +289,7 @@ class Driver:
         self._assign, self._exhausted, self._think_s, self._same_again = self._assign_open, False, 0.0, False
         self._start_ns = start_ns
         # At first every request has to connect: as the figures do, lateness leaves the warm-up out.
-        opening_s = 0.0 if segment.warmup_ns else min(2.0, 0.05 * (segment.load.seconds() or 0.0))
+        opening_s = 0.0 if segment.warmup_ns else plan.opening_s(segment.load.seconds() or 0.0)
         self._judged_from_ns = start_ns + segment.warmup_ns + int(opening_s * 1e9)
         self._chunks = arrivals.shard(segment.chunks(self.seed, self.folder), self.index, self.of)
         self._timer = Timer(self.loop, self._dispatch)

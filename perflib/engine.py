@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from perflib import facts
+from perflib.arrivals import peak_rate_per_s
 from perflib.check import check
 from perflib.errors import PerflibError, TargetError
 from perflib.honesty import Machine, doubts
@@ -25,7 +26,7 @@ from perflib.progress import Progress
 from perflib.runs import Run, RunDir, data_folder
 from perflib.sampler import Sampler
 from perflib.started import StartedTarget, answers, fill_port
-from perflib.suite import Load, Scenario, Suite, Target, peak_rates
+from perflib.suite import Scenario, Suite, Target
 from perflib.suitefile import load, select
 from perflib.vigil import Vigil
 from perflib.worker import Job
@@ -346,12 +347,8 @@ def worker_count(scenario: Scenario, suite: Suite, targets: dict[str, Target]) -
         return 1
     if asked:
         return asked
-    needed = max((_peak_rate(part) for part in scenario.load.parts()), default=0.0) / RATE_PER_WORKER
+    needed = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts()) / RATE_PER_WORKER
     return max(1, min(os.cpu_count() or 1, int(needed) + (needed > int(needed))))
-
-
-def _peak_rate(load_part: Load) -> float:
-    return max(peak_rates(load_part), default=0.0)
 
 
 def _filled(text: str | None, values: dict[str, str]) -> str | None:

@@ -60,6 +60,11 @@ def warmup_load(load: Load, seconds: float) -> Load:
     return Load(model="constant", rate_per_s=max(rate, 1 / seconds), duration_s=seconds)
 
 
+def opening_s(measured_s: float) -> float:
+    """What figures leave out at the start where a suite names no warm-up: 5 % of the measured time, at most 2 s."""
+    return min(2.0, 0.05 * measured_s)
+
+
 def share(total: int, index: int, of: int) -> int:
     """One of `of` nearly equal integer shares; together they are the total."""
     return total // of + (index < total % of)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import RunError
+from perflib.plan import opening_s
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from perflib.verdicts import Verdict
 
 FINAL: Final = ("complete", "interrupted", "invalid")
-DEFAULT_CUT_SHARE, DEFAULT_CUT_S = 0.05, 2.0
 IN_MEMORY_ROWS: Final = 1_000_000
 
 
@@ -194,9 +194,7 @@ class Run:
             spec = self.spec(entry["name"])
             seconds = spec["load"].get("duration_s")
             if spec.get("warmup") is None and seconds and entry.get("start_ns") is not None:
-                cuts.append(
-                    (entry["name"], entry["start_ns"] + int(min(DEFAULT_CUT_S, seconds * DEFAULT_CUT_SHARE) * 1e9))
-                )
+                cuts.append((entry["name"], entry["start_ns"] + int(opening_s(seconds) * 1e9)))
         return cuts
 
     @cached_property

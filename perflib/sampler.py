@@ -115,7 +115,7 @@ class Sampler:
         if not self._rows:
             return
         rows, self._rows = self._rows, []
-        write_part(_table(rows), self._run_dir / "resources", f"part-{self._parts:06d}")
+        write_part([_table(rows)], RESOURCES, self._run_dir / "resources", f"part-{self._parts:06d}")
         self._parts += 1
 
 

@@ -318,8 +318,6 @@ class Suite:
                 raise SuiteError("two scenarios of the same name", where=where, mend="rename one of them")
             for operation in (*scenario.prepare, *scenario.operations):
                 self._target_of(scenario, operation, where)
-            if self.max_rate_per_s is not None:
-                self._within_rate(scenario.load, where)
 
     def _target_of(self, scenario: Scenario, operation: Operation, where: str) -> None:
         name = operation.target or scenario.target
@@ -328,24 +326,6 @@ class Suite:
             raise SuiteError(f"operation {operation.name!r} has no target", where=where, mend=f"set `target`; {known}")
         if name not in self.targets:
             raise SuiteError(f"unknown target {name!r}", where=f"{where}.target", mend=known)
-
-    def _within_rate(self, load: Load, where: str) -> None:
-        asked = max((rate for part in load.parts() for rate in peak_rates(part)), default=0.0)
-        if self.max_rate_per_s is not None and asked > self.max_rate_per_s:
-            mend = "lower the rate, or raise max_rate_per_s"
-            raise SuiteError(
-                f"the load asks for {asked:g} /s, max_rate_per_s is {self.max_rate_per_s:g}",
-                where=f"{where}.load",
-                mend=mend,
-            )
-
-
-def peak_rates(load: Load) -> Iterator[float]:
-    """The rates that one part of an open load asks for, 1/s."""
-    for key in ("rate_per_s", "from_per_s", "to_per_s", "spike_rate_per_s"):
-        value = getattr(load, key)
-        if value is not None:
-            yield value
 
 
 def variables_in(value: Any) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +16,9 @@ import pytest
 
 import perflib
 from perflib.suitefile import from_table
+
+# What a shell starts in the background ignores interrupts, and so would every process that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass

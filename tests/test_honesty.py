@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 import perflib
+from perflib.errors import SuiteError
 from perflib.honesty import doubts
 from perflib.suitefile import from_table
 from tests.benchmarks.servers import started, waits_s
@@ -94,6 +95,20 @@ def test_no_more_than_the_suite_allows_is_sent_in_any_model(tmp_path: Path) -> N
     assert len(rows) == 100
     starts = np.sort(rows["start_ns"]) / 1e9
     assert np.histogram(starts - starts[0], bins=np.arange(0, 2.5, 0.5))[0].max() <= 33
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        {"model": "constant", "rate_per_s": 61, "duration_s": 1},
+        {"model": "replay", "starts": [5 + i / 100 for i in range(61)]},
+    ],
+)
+def test_a_schedule_that_asks_for_more_is_refused_before_anything_starts(load: dict[str, Any], tmp_path: Path) -> None:
+    made = replace(suite({"kind": "http", "url": "http://127.0.0.1:9"}, load=load), max_rate_per_s=60)
+    with pytest.raises(SuiteError, match=r"the load asks for 61 /s, max_rate_per_s is 60"):
+        quiet(made, tmp_path)
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_worker_that_is_killed_makes_the_run_invalid_and_keeps_the_rows(tmp_path: Path) -> None:
