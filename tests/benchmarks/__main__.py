@@ -418,9 +418,7 @@ def main() -> None:
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"default: all of {', '.join(TABLES)}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument(
-        "--rows", type=int, default=2_000_000, help="rows of the memory table; 10000000 for the full length"
-    )
+    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the memory table")
     options = parser.parse_args()
     unknown = set(options.tables) - set(TABLES)
     if unknown:
