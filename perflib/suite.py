@@ -195,6 +195,7 @@ class Target:
     Target(kind="http", url="http://127.0.0.1:8080", headers={"Authorization": "Bearer ${API_TOKEN}"})
     Target(kind="http", url="http://127.0.0.1:{port}", start=["{python}", "server.py", "{port}"], ready={"http": "/health"})
     Target(kind="mcp", url="http://127.0.0.1:8080/mcp")      Target(kind="mcp", command=["npx", "some-server"])
+    Target(kind="mcp", url="http://127.0.0.1:8080/mcp", client="sdk", protocol="2025-11-25", session="own", trace=True)
     Target(kind="callable", function="package.module:name")  Target(kind="callable", function=f)
     """
 
@@ -213,6 +214,10 @@ class Target:
     verify_tls: StrictBool = True
     max_connections: Count = 1024
     in_process: StrictBool = False
+    client: Literal["lean", "sdk"] = "lean"
+    protocol: str = "auto"
+    session: Literal["shared", "own"] = "shared"
+    trace: StrictBool = False
     options: Mapping[str, Any] = Field(default_factory=dict)
 
 

@@ -114,12 +114,12 @@ class HttpLane(Lane, asyncio.Protocol):
 
     def _answered(self, now: int) -> None:
         status = self._parser.get_status_code()
-        error = self._error(status)
-        server_ns = self._server_timing() if b"erver-" in self._head else NONE_NS
+        timing_ns = self._server_timing() if b"erver-" in self._head else NONE_NS
+        error, server_ns = self._read(status, timing_ns)
         if self._complete > 1 or not self._keep_alive:
             self._disconnect()
         else:
-            self._remember(status, error, server_ns)
+            self._remember(status, error, timing_ns)
         self._finish(now, error, status, server_ns)
 
     def _remember(self, status: int, error: int, server_ns: int) -> None:
@@ -141,9 +141,9 @@ class HttpLane(Lane, asyncio.Protocol):
         if self.driver.finish(self, now, first_ns, error, status, self._sent, received, server_ns):
             self.start()
 
-    def _error(self, status: int) -> int:
-        """The error code of a complete answer, 0 for a good one."""
-        return 0 if status < 400 else self.driver.error_code("http_5xx" if status >= 500 else "http_4xx")
+    def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
+        """Error code (0: none) and server time of a complete answer; `timing_ns` is what its head says."""
+        return 0 if status < 400 else self.driver.error_code("http_5xx" if status >= 500 else "http_4xx"), timing_ns
 
     def _server_timing(self) -> int:
         """What the server says it took, ns: `total` of its Server-Timing header, else the first; several become spans."""
@@ -196,7 +196,8 @@ class HttpLane(Lane, asyncio.Protocol):
         elif self.start_ns:
             now = clock()
             if exc is None and self._ends_with_connection():
-                self._finish(now, self._error(self._parser.get_status_code()), self._parser.get_status_code())
+                status = self._parser.get_status_code()
+                self._finish(now, self._read(status, NONE_NS)[0], status)
             else:
                 self._finish(now, self.driver.error_code("reset"), NONE_STATUS)
 
@@ -258,8 +259,8 @@ class ReadingHttpLane(HttpLane):
             self._parse(data, now)
             return
         self._body.append(data[split:])
-        error = self._error(answer.status)
-        if self.driver.finish(self, now, now, error, answer.status, self._sent, answer.length, answer.server_ns):
+        error, server_ns = self._read(answer.status, answer.server_ns)
+        if self.driver.finish(self, now, now, error, answer.status, self._sent, answer.length, server_ns):
             self.start()
 
     def _remember(self, status: int, error: int, server_ns: int) -> None:
@@ -279,17 +280,14 @@ class ReadingHttpLane(HttpLane):
         """After HEAD: its answer names a length that never comes."""
         self._parser = httptools.HttpResponseParser(self)
 
-    def _error(self, status: int) -> int:
+    def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
         op = self.op
-        if not op.reads_answer:
-            return super()._error(status)
+        if not op.reads_answer or (status >= 400 and (op.expect is None or op.expect.status is None)):
+            return super()._read(status, timing_ns)
         text = b"".join(self._body).decode("utf-8", "replace")
-        if status >= 400 and (op.expect is None or op.expect.status is None):
-            return super()._error(status)
         answer = parse_json(text) if op.keep or (op.expect and op.expect.json) else None
-        if not judge(op, status, text, answer) or not keep(self, answer):
-            return self.driver.error_code("check")
-        return 0
+        good = judge(op, status, text, answer) and keep(self, answer)
+        return 0 if good else self.driver.error_code("check"), timing_ns
 
 
 class HttpTarget(TargetKind):
