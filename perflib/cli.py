@@ -107,13 +107,23 @@ def run(
 @click.option("--baseline", metavar="RUN", help="A run to show beside it.")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>.")
 @click.option("--title", help="Title of the report.")
+@click.option("--notebook", metavar="NAME", help="Another notebook than the report, as overhead or explore.")
 @_DATA
-def report(run: str, baseline: str | None, out: str | None, title: str | None, data: str | None) -> int:
-    """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`)."""
+def report(
+    run: str, baseline: str | None, out: str | None, title: str | None, notebook: str | None, data: str | None
+) -> int:
+    """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
+
+    With --notebook another notebook on the same run instead, as one HTML file: overhead, explore.
+    """
+    from perflib.report import page
     from perflib.report import report as render
     from perflib.runs import open_run
 
     found = open_run(run, data)
+    if notebook:
+        click.echo(str(page(notebook, found, out=Path(out) if out else None)))
+        return EXIT_PASS
     folder = render(
         found, baseline=open_run(baseline, data) if baseline else None, out=Path(out) if out else None, title=title
     )

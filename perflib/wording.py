@@ -18,6 +18,11 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
 
 
+def ms(value: float) -> str:
+    """A time in ms, three significant digits: 0.123, 1.23, 123, 1,230."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def observed(verdict: Verdict) -> tuple[str, str]:
     """An objective's figure with its unit, and its interval."""
     interval, objective = verdict.interval, verdict.objective

@@ -5,6 +5,7 @@ perflib.charts.response_over_time(run, "api_response_times", operation="list")
 """
 
 from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences
+from perflib.charts.ladders import ladder, ladder_parts
 from perflib.charts.timelines import cpu, errors_over_time, inflight, memory, response_over_time, throughput
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "cpu",
     "errors_over_time",
     "inflight",
+    "ladder",
+    "ladder_parts",
     "latency_percentiles",
     "memory",
     "paired_differences",

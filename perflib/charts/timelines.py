@@ -15,7 +15,6 @@ from perflib.charts.canvas import (
     LIMIT,
     canvas,
     log_scale,
-    ms,
     name,
     nothing,
     plain,
@@ -27,6 +26,7 @@ from perflib.charts.canvas import (
 from perflib.figures import DUE, TIMED, memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
+from perflib.wording import ms
 
 _TIME = "time since the scenario's start, s"
 LINE_REQUESTS = 50
