@@ -197,6 +197,8 @@ class Target:
     Target(kind="mcp", url="http://127.0.0.1:8080/mcp")      Target(kind="mcp", command=["npx", "some-server"])
     Target(kind="mcp", url="http://127.0.0.1:8080/mcp", client="sdk", protocol="2025-11-25", session="own", trace=True)
     Target(kind="callable", function="package.module:name")  Target(kind="callable", function=f)
+
+    gauges   a path of the target's host that answers with a JSON object of numbers, as open sessions; asked once a second
     """
 
     kind: Text
@@ -208,6 +210,7 @@ class Target:
     cwd: str | None = None
     env: Mapping[str, str] = Field(default_factory=dict)
     pids: Seq[int] = ()
+    gauges: Annotated[str | None, Field(pattern=r"^/")] = None
     headers: Mapping[str, str] = Field(default_factory=dict)
     timeout_s: Positive = 30.0
     keep_alive: StrictBool = True

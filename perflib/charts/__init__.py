@@ -6,12 +6,13 @@ perflib.charts.response_over_time(run, "api_response_times", operation="list")
 
 from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences
 from perflib.charts.ladders import ladder, ladder_parts
-from perflib.charts.timelines import cpu, errors_over_time, inflight, memory, response_over_time, throughput
+from perflib.charts.timelines import cpu, errors_over_time, gauges, inflight, memory, response_over_time, throughput
 
 __all__ = [
     "breakdown",
     "cpu",
     "errors_over_time",
+    "gauges",
     "inflight",
     "ladder",
     "ladder_parts",
