@@ -70,7 +70,7 @@ async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) ->
         for target in targets:
             await target.open(driver)
         prepared = await _prepare(job, channel)
-        driver.prepared, driver.reuse_prepared = prepared, job.scenario.reuse_prepared
+        driver.choice.prepared, driver.choice.reuse_prepared = prepared, job.scenario.reuse_prepared
         channel.send(
             "ready",
             pids=[pid for t in targets for pid in t.children],
