@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import itertools
 import json
@@ -18,6 +19,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -33,6 +35,7 @@ TEXT = {"type": "object", "properties": {"text": {"type": "string"}}}
 SIZE = {"type": "object", "properties": {"bytes": {"type": "integer"}}, "required": ["bytes"]}
 TOOLS = [
     {"name": "echo", "description": "Says the text again.", "inputSchema": TEXT},
+    {"name": "écho", "description": "The same, its name not fit for a header.", "inputSchema": TEXT},
     {"name": "letters", "description": "Says so many letters.", "inputSchema": SIZE},
 ]
 PROMPTS = [{"name": "greet", "arguments": [{"name": "name", "required": True}]}]
@@ -99,6 +102,7 @@ class Server:
     held: list[asyncio.Future[None]] = field(default_factory=list)
     calls: int = 0
     expired: bool = False
+    arguments: list[Any] = field(default_factory=list)  # of all calls
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def count(self, what: str, session: Session) -> None:
@@ -128,6 +132,7 @@ class Server:
             return
         self.calls += 1
         session.calls += 1
+        self.arguments.append(_params(message).get("arguments"))
         fault = FAULTS[self.fault] if self.fault and self.calls > self.after else _well
         await fault(self, peer, reply)
 
@@ -194,7 +199,7 @@ def _params(message: Message) -> Message:
 
 def _call(params: Message) -> Message:
     arguments = params.get("arguments") or {}
-    if params.get("name") == "echo":
+    if params.get("name") in ("echo", "écho"):
         text = str(arguments.get("text", ""))
     elif params.get("name") == "letters":
         text = "x" * int(arguments["bytes"])
@@ -297,7 +302,7 @@ async def _duplicate_id(server: Server, peer: Peer, good: Message) -> None:
 
 
 async def _logs_on_stdout(server: Server, peer: Peer, good: Message) -> None:
-    lines = (b"INFO a call came in", b"", b'{"level":"info","msg":"a call"}', b"[1, 2]", b"12", b"\xff\xfe not UTF-8", b'{"half": ')  # fmt: skip
+    lines = (b"INFO a call", b"", b'{"level":"info","msg":"a call"}', b"[1, 2]", b"12", b"\xff\xfe no UTF-8", b"{", b'  "id": 1', b"}")  # fmt: skip
     for line in lines:
         await peer.text(line)
     await peer.answer(good)
@@ -382,8 +387,8 @@ async def _chunked(server: Server, peer: Peer, good: Message) -> None:
         await peer.end_stream()
     else:
         for piece in _pieces(text + b"\n"):
-            os.write(1, piece)
-            await asyncio.sleep(0)
+            _write(piece)
+            time.sleep(0.0005)
 
 
 async def _sse_oddities(server: Server, peer: Peer, good: Message) -> None:
@@ -526,6 +531,8 @@ async def _exchange(server: Server, reader: asyncio.StreamReader, writer: asynci
     peer = HttpPeer(reader, writer, server.answers == "sse")
     if path == "/counts":
         await peer.json(json.dumps({**server.counts, "open sessions": len(server.sessions)}).encode())
+    elif path == "/arguments":
+        await peer.json(json.dumps(server.arguments).encode())
     elif path != "/mcp":
         peer.head(404)
     elif verb == "POST":
@@ -580,10 +587,17 @@ def _routed(headers: dict[str, str], message: Message) -> None:
     if headers.get("mcp-method") != message["method"]:
         raise Refused(-32020, "mcp-method header does not match the body", 400)
     key = NAMED_BY.get(message["method"])
-    if key and headers.get("mcp-name") != params.get(key):
+    if key and _decoded(headers.get("mcp-name", "")) != params.get(key):
         raise Refused(-32020, "mcp-name header does not match the body", 400)
     if (params.get("_meta") or {}).get(META + "protocolVersion") != MODERN:
         raise Refused(-32020, "mcp-protocol-version header does not match the body", 400)
+
+
+def _decoded(value: str) -> str:
+    """A header's text: as it is, or in the specification's base64 form."""
+    if value.startswith("=?base64?") and value.endswith("?="):
+        return base64.b64decode(value[9:-2]).decode()
+    return value
 
 
 def _known(server: Server, headers: dict[str, str], message: Message) -> Session:
@@ -650,8 +664,15 @@ class Running:
 
     def counts(self) -> dict[str, int]:
         """How often each method was heard; also `response`, `DELETE`, `refused` and `open sessions`."""
-        with urllib.request.urlopen(self.url.replace("/mcp", "/counts"), timeout=10) as answer:
-            return dict(json.loads(answer.read()))
+        return dict(self._get("/counts"))
+
+    def arguments(self) -> list[Any]:
+        """The arguments of every tool call."""
+        return list(self._get("/arguments"))
+
+    def _get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url.replace("/mcp", path), timeout=10) as answer:
+            return json.loads(answer.read())
 
 
 def command(*options: str) -> list[str]:
