@@ -1,6 +1,6 @@
 """Calls over streamable HTTP: the HTTP lane's connection, answers as JSON or as server-sent events.
 
-A lane that has no session yet gets one with its first request, which carries that time, as it carries that of connecting.
+A lane that has no session yet gets one before its first request, whose service time begins after it; a span shows it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class McpHttpLane(ReadingHttpLane):
     def _hear(self, message: Any) -> None:
         """One message of an event stream: the answer, or what the server says and asks meanwhile."""
         if not isinstance(message, dict) or "method" not in message:
-            self._answer = message
+            self._answer = message if self._answer is None else self._answer
         elif "id" in message and self.session is not None:
             self._kind.spawn(self._refuse(message, self.session))
 
@@ -104,13 +104,16 @@ class McpHttpLane(ReadingHttpLane):
         request: McpRequest = self.op.request
         began = clock()
         try:
-            self.session = await self._kind.session_for(self)
-        except (OSError, TargetError) as problem:
+            async with asyncio.timeout(self._kind.spec.ready.timeout_s):
+                self.session = await self._kind.session_for(self)
+        except (OSError, TimeoutError, TargetError) as problem:
             self._session_failed(problem)
             return
         self._setup.append(("session", began, clock() - began))
         self._task = None
-        self._write(self._message(self.session, request))
+        payload = self._message(self.session, request)
+        self.start_ns = clock()
+        self._write(payload)
 
     async def _whole_session(self) -> None:
         """Connect, negotiate, list the tools or call one, end it: one row, a span for each step."""
@@ -140,13 +143,13 @@ class McpHttpLane(ReadingHttpLane):
         self._setup.clear()
         if isinstance(problem, TargetError):
             self._finish(clock(), self.driver.error_code("mcp_session"), NONE_STATUS)
-        elif isinstance(problem, ConnectionResetError | BrokenPipeError):
-            self._finish(clock(), self.driver.error_code("reset"), NONE_STATUS)
         else:
             self._refused("connect")
 
     def abort(self, error: str) -> None:
         if self._task is not None:
+            if error == "timeout" and self.op.request.method != SESSION:
+                return  # a session that begins has its own time
             self._task.cancel()
             self._task = None
         super().abort(error)

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from perflib.targets.mcp.target import McpTarget
 
 clock = time.monotonic_ns
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class Pipe(asyncio.SubprocessProtocol):
@@ -37,6 +39,7 @@ class Pipe(asyncio.SubprocessProtocol):
         self.sent = self.received = 0
         self._rest: list[bytes] = []
         self._process: asyncio.SubprocessTransport | None = None
+        self.pid: int | None = None
         self._numbers = itertools.count(FIRST_ID // 2)
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -51,22 +54,23 @@ class Pipe(asyncio.SubprocessProtocol):
             stderr=None,
             env={**os.environ, **env},
             cwd=cwd,
+            start_new_session=os.name == "posix",  # npx and its like start what they are named for
         )
         return pipe
 
-    @property
-    def pid(self) -> int | None:
-        return self._process.get_pid() if self._process is not None else None
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._process = transport  # type: ignore[assignment]
+        self.pid = self._process.get_pid()  # type: ignore[union-attr]
         self._write = self._process.get_pipe_transport(0).write  # type: ignore[union-attr]
 
     def send(self, payload: bytes) -> bool:
         """False where the server is gone."""
         if self.alive:
-            self.sent += len(payload)
-            self._write(payload)
+            try:
+                self._write(payload)
+                self.sent += len(payload)
+            except (OSError, RuntimeError):  # its stdin is closed
+                self.alive = False
         return self.alive
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
@@ -82,7 +86,9 @@ class Pipe(asyncio.SubprocessProtocol):
         said = parse_json(line.decode("utf-8", "replace"))
         self.received += len(line) + 1
         if not isinstance(said, dict):
-            if line[:1] == b"{" and len(self.pending) == 1:  # the one answer that is due, and it cannot be read
+            if (
+                line[:1] == b"{" and b'"jsonrpc"' in line and len(self.pending) == 1
+            ):  # the one answer that is due, and it cannot be read
                 self.pending.popitem()[1].over(None, len(line) + 1, "protocol")
             return  # else a log line on stdout
         if "method" in said:
@@ -95,6 +101,7 @@ class Pipe(asyncio.SubprocessProtocol):
             waiting.over(said, len(line) + 1)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self.alive = False  # what it has read may still be answered
         if fd == 1:
             self._end()
 
@@ -128,16 +135,26 @@ class Pipe(asyncio.SubprocessProtocol):
         """Close its stdin and wait; then terminate; then kill."""
         if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(RuntimeError):  # it is closed already
             self._process.get_pipe_transport(0).close()  # type: ignore[union-attr]
-            for stop in (None, self._process.terminate, self._process.kill):
-                if stop is not None:
-                    stop()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(2):
-                        await asyncio.shield(self._gone)
-                    break
+        for number in (0, signal.SIGTERM, _KILL):
+            self._signal(number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await asyncio.shield(self._gone)
+                break
+        self._signal(_KILL)  # what it started and left behind
         self._process.close()
+
+    def _signal(self, number: int) -> None:
+        """Send a signal to the server and all that it started; 0 is none."""
+        if not number or self.pid is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.name == "posix":
+                os.killpg(self.pid, number)
+            elif self._process is not None:
+                self._process.terminate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +224,16 @@ class McpStdioLane(Lane):
     async def _begin_session(self) -> None:
         began = clock()
         try:
-            self.pipe, self.session = await self._kind.start_pipe()
-        except (OSError, TargetError) as problem:
+            async with asyncio.timeout(self._kind.spec.ready.timeout_s):
+                self.pipe, self.session = await self._kind.start_pipe()
+        except (OSError, TimeoutError, TargetError) as problem:
             self._session_failed(problem)
             return
         self._spans.append(("session", began, clock() - began))
         self._task = None
-        self._send(self._message(self.session))
+        payload = self._message(self.session)
+        self.start_ns = clock()
+        self._send(payload)
 
     async def _whole_session(self) -> None:
         """Start a server, negotiate, list its tools or call one, end it: one row, a span for each step."""
@@ -239,19 +259,15 @@ class McpStdioLane(Lane):
     def _session_failed(self, problem: Exception) -> None:
         self._task = None
         self._spans.clear()
-        error = (
-            "mcp_session"
-            if isinstance(problem, TargetError)
-            else "reset"
-            if isinstance(problem, ConnectionResetError)
-            else "connect"
-        )
+        error = "mcp_session" if isinstance(problem, TargetError) else "connect"
         self.driver.loop.call_later(
             BACKOFF_S[4], self.over, None, 0, error
         )  # not in a tight loop against a closed door
 
     def abort(self, error: str) -> None:
         if self._task is not None:
+            if error == "timeout" and self.op.request.method != SESSION:
+                return  # a session that begins has its own time
             self._task.cancel()
             self._task = None
         if self.pipe is not None:
