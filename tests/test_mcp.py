@@ -350,7 +350,7 @@ def test_kept_fields_fill_later_calls(stdio: Stdio, tmp_path: Path) -> None:
 # Faults.
 
 HARMLESS = ["duplicate-id", "progress", "out-of-order", "chunked", "sse-oddities"]
-MODES = [("json", LEGACY), ("sse", LEGACY), ("json", MODERN), ("sse", MODERN)]
+MODES = [("json", LEGACY), ("sse", MODERN)]
 
 
 @pytest.mark.parametrize(("answers", "protocol"), MODES)
@@ -400,7 +400,7 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("answers", "protocol"), [("json", LEGACY), ("sse", MODERN)])
+@pytest.mark.parametrize(("answers", "protocol"), MODES)
 @pytest.mark.parametrize(("fault", "error"), BROKEN.items(), ids=BROKEN)
 def test_every_broken_answer_over_http_is_a_row_with_its_class(
     fault: str, error: str, answers: str, protocol: str, tmp_path: Path
@@ -430,14 +430,22 @@ BROKEN_PIPES = {
 
 
 @pytest.mark.parametrize(("fault", "error"), BROKEN_PIPES.items(), ids=BROKEN_PIPES)
-@pytest.mark.parametrize("session", ["shared", "own"])
 def test_every_broken_answer_over_stdio_is_a_row_with_its_class(
-    fault: str, error: str, session: str, stdio: Stdio, tmp_path: Path
+    fault: str, error: str, stdio: Stdio, tmp_path: Path
 ) -> None:
     stdio.options = ("--fault", fault)
-    made = run({"command": stdio.command, "session": session, "timeout_s": 0.3}, tmp_path, **FEW)
+    made = run({"command": stdio.command, "timeout_s": 0.3}, tmp_path, **FEW)
     assert classes(made) == {error: 8}
     assert stdio.counts()["tools/call"] == 8
+    assert made.status == "complete"
+
+
+@pytest.mark.parametrize("timeout_s", [0.02, 1.5])
+def test_a_process_of_its_own_that_does_not_answer_is_a_timeout(timeout_s: float, stdio: Stdio, tmp_path: Path) -> None:
+    """With the shorter one it cannot even start: that is no answer either, and leaves no process."""
+    stdio.options = ("--fault", "never")
+    made = run({"command": stdio.command, "session": "own", "timeout_s": timeout_s}, tmp_path, **FEW)
+    assert classes(made) == {"timeout": 8}
     assert made.status == "complete"
 
 

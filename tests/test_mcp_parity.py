@@ -27,6 +27,8 @@ def calls() -> dict[str, tuple[dict[str, Any], str]]:
     found = {key: file[key] for key in ("status", "source", "score", "recommendations")}
     findings = {key: text[key] for key in ("score", "recommendations")}
     listed = service.get_recommendations(file["id"])["recommendations"]
+    service.approve(file["id"])
+    applied = service.enhance([file["id"]])["applied"]
     service.close()
 
     def tool(name: str, arguments: Any, expect: Any = None, keep: Any = None, error: str = "ok") -> Any:
@@ -41,7 +43,7 @@ def calls() -> dict[str, tuple[dict[str, Any], str]]:
         "recommendations": tool("get_recommendations", {"validation_id": "{a}"}, {"recommendations": listed}),
         "approve": tool("approve", {"validation_id": "{a}"}, {"status": "approved"}),
         "again": tool("approve", {"validation_id": "{a}"}, error="mcp_tool"),
-        "enhance": tool("enhance", {"validation_ids": ["{a}"]}, {"status": "enhanced", "applied": len(listed)}),
+        "enhance": tool("enhance", {"validation_ids": ["{a}"]}, {"status": "enhanced", "applied": applied}),
         "reject": tool("reject", {"validation_id": "{b}", "reason": "no"}, {"status": "rejected", "reason": "no"}),
         "get": tool("get_validation", {"id": "{b}"}, {"status": "rejected"}),
         "list": tool("list_validations", {"limit": 1}, {"validations[0].status": "rejected"}),
