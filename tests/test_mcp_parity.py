@@ -123,8 +123,7 @@ FAULTS = {
 ECHO = {"echo": {"tool": "echo", "arguments": {"text": "a €"}, "expect": {"json": {"$.length": 3}}}}
 
 
-@pytest.mark.parametrize("protocol", [LEGACY, MODERN])
-@pytest.mark.parametrize("answers", ["json", "sse"])
+@pytest.mark.parametrize(("answers", "protocol"), [("sse", LEGACY), ("json", MODERN)])
 @pytest.mark.parametrize(("fault", "error"), FAULTS.items(), ids=FAULTS)
 def test_both_clients_say_the_same_of_a_misbehaving_server(
     fault: str, error: str, answers: str, protocol: str, tmp_path: Path
@@ -159,3 +158,28 @@ def test_what_was_negotiated_is_recorded_for_both(client: str, protocol: str, tm
     assert about["capabilities"] == ["prompts", "resources", "tools"]
     assert counts["tools/call"] == 20
     assert counts["open sessions"] == 0
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(("transport", "protocol"), [("/mcp", MODERN), ("/mcp-sse", LEGACY), ("stdio", MODERN)])
+def test_a_traced_call_knows_what_the_server_took(
+    transport: str, protocol: str, client: str, service: Server, tmp_path: Path
+) -> None:
+    command = {"command": [sys.executable, "-m", "perflib.service", "--stdio"]}
+    target = {
+        **(command if transport == "stdio" else {"url": service.url + transport}),
+        "protocol": protocol,
+        "client": client,
+    }
+    load = {"model": "closed", "concurrency": 1, "requests": 10}
+    operations = [{"name": "validate", "tool": "validate_file", "arguments": DOCUMENT}]
+    made = suite({"kind": "mcp", "trace": True, **target}, operations=operations, load=load)
+    rows = perflib.run(made, data=tmp_path, progress=False).rows(phase=None)
+    assert rows["ok"].all()
+    assert (rows["server_ns"] > 0).all()
+    assert (rows["server_ns"] < rows["service_ns"]).all()
+
+
+def test_a_call_that_is_not_traced_does_not(service: Server, tmp_path: Path) -> None:
+    made = suite({"kind": "mcp", "url": service.url + "/mcp"}, operations=[{"name": "ping", "tool": "ping"}])
+    assert perflib.run(made, data=tmp_path, progress=False).rows(phase=None)["server_ns"].isna().all()
