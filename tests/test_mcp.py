@@ -17,6 +17,7 @@ import perflib
 from tests.conftest import suite
 from tests.mcp_servers import LEGACY, MODERN, Running, Stdio, http_server
 from tests.servers import raw_server, says
+from tests.test_engine import perflib_run, wait_for_rows
 
 # Two calls whose answers differ, so that an answer to another call is seen.
 ONE = {"name": "one", "tool": "echo", "arguments": {"text": "a"}, "expect": {"json": {"$.length": 1}}}
@@ -350,7 +351,7 @@ def test_kept_fields_fill_later_calls(stdio: Stdio, tmp_path: Path) -> None:
 # Faults.
 
 HARMLESS = ["duplicate-id", "progress", "out-of-order", "chunked", "sse-oddities"]
-MODES = [("json", LEGACY), ("sse", LEGACY), ("json", MODERN), ("sse", MODERN)]
+MODES = [("json", LEGACY), ("sse", MODERN)]
 
 
 @pytest.mark.parametrize(("answers", "protocol"), MODES)
@@ -400,7 +401,7 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("answers", "protocol"), [("json", LEGACY), ("sse", MODERN)])
+@pytest.mark.parametrize(("answers", "protocol"), MODES)
 @pytest.mark.parametrize(("fault", "error"), BROKEN.items(), ids=BROKEN)
 def test_every_broken_answer_over_http_is_a_row_with_its_class(
     fault: str, error: str, answers: str, protocol: str, tmp_path: Path
@@ -430,14 +431,22 @@ BROKEN_PIPES = {
 
 
 @pytest.mark.parametrize(("fault", "error"), BROKEN_PIPES.items(), ids=BROKEN_PIPES)
-@pytest.mark.parametrize("session", ["shared", "own"])
 def test_every_broken_answer_over_stdio_is_a_row_with_its_class(
-    fault: str, error: str, session: str, stdio: Stdio, tmp_path: Path
+    fault: str, error: str, stdio: Stdio, tmp_path: Path
 ) -> None:
     stdio.options = ("--fault", fault)
-    made = run({"command": stdio.command, "session": session, "timeout_s": 0.3}, tmp_path, **FEW)
+    made = run({"command": stdio.command, "timeout_s": 0.3}, tmp_path, **FEW)
     assert classes(made) == {error: 8}
     assert stdio.counts()["tools/call"] == 8
+    assert made.status == "complete"
+
+
+@pytest.mark.parametrize("timeout_s", [0.02, 1.5])
+def test_a_process_of_its_own_that_does_not_answer_is_a_timeout(timeout_s: float, stdio: Stdio, tmp_path: Path) -> None:
+    """With the shorter one it cannot even start: that is no answer either, and leaves no process."""
+    stdio.options = ("--fault", "never")
+    made = run({"command": stdio.command, "session": "own", "timeout_s": timeout_s}, tmp_path, **FEW)
+    assert classes(made) == {"timeout": 8}
     assert made.status == "complete"
 
 
@@ -511,6 +520,53 @@ def test_a_server_that_will_not_end_is_ended(wrapped: bool, stdio: Stdio, tmp_pa
     command = ["sh", "-c", '"$@"; exit 0', "sh", *stdio.command] if wrapped else stdio.command
     made = run({"command": command}, tmp_path)
     assert classes(made) == {"ok": 24}
+
+
+LONG = """
+name = "long"
+[targets.api]
+kind = "mcp"
+command = {command}
+session = "{session}"
+client = "{client}"
+[[scenarios]]
+name = "steady"
+target = "api"
+operations = [{{ name = "echo", tool = "echo" }}]
+load = {{ model = "closed", concurrency = 3, duration_s = 60, think_time_s = 0.02 }}
+workers = 1
+"""
+
+
+@pytest.mark.parametrize(("client", "session"), [("lean", "shared"), ("lean", "own"), ("sdk", "shared")])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_leaves_no_server(
+    how: signal.Signals, client: str, session: str, stdio: Stdio, tmp_path: Path
+) -> None:
+    text = LONG.format(command=json.dumps(stdio.command), client=client, session=session)
+    process = perflib_run(tmp_path, text)
+    wait_for_rows(tmp_path, 0.5)
+    assert left_over(stdio)
+    process.send_signal(how)
+    process.communicate(timeout=20)
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    wait(lambda: not left_over(stdio), 10.0)
+    assert left_over(stdio) == []
+    assert set(classes(perflib.open_run("latest", tmp_path / "data"))) == {"ok"}
+
+
+@pytest.mark.parametrize("session", ["shared", "own"])
+@pytest.mark.parametrize(("fault", "errors"), [("", {"ok"}), ("die", {"ok", "reset", "mcp_session", "connect"})])
+def test_the_sdks_client_leaves_no_process_either(
+    fault: str, errors: set[str], session: str, stdio: Stdio, tmp_path: Path
+) -> None:
+    stdio.options = ("--fault", fault, "--after", "10" if session == "shared" else "2") if fault else ()
+    made = run({"command": stdio.command, "client": "sdk", "session": session, "timeout_s": 5}, tmp_path)
+    found = classes(made)
+    assert sum(found.values()) == 24
+    assert set(found) <= errors
+    assert found["ok"] >= 4
+    assert (len(found) > 1) == bool(fault)
 
 
 def test_a_server_that_is_gone_is_said_once_and_the_rest_is_kept(stdio: Stdio, tmp_path: Path) -> None:

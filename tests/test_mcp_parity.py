@@ -27,6 +27,8 @@ def calls() -> dict[str, tuple[dict[str, Any], str]]:
     found = {key: file[key] for key in ("status", "source", "score", "recommendations")}
     findings = {key: text[key] for key in ("score", "recommendations")}
     listed = service.get_recommendations(file["id"])["recommendations"]
+    service.approve(file["id"])
+    applied = service.enhance([file["id"]])["applied"]
     service.close()
 
     def tool(name: str, arguments: Any, expect: Any = None, keep: Any = None, error: str = "ok") -> Any:
@@ -41,7 +43,7 @@ def calls() -> dict[str, tuple[dict[str, Any], str]]:
         "recommendations": tool("get_recommendations", {"validation_id": "{a}"}, {"recommendations": listed}),
         "approve": tool("approve", {"validation_id": "{a}"}, {"status": "approved"}),
         "again": tool("approve", {"validation_id": "{a}"}, error="mcp_tool"),
-        "enhance": tool("enhance", {"validation_ids": ["{a}"]}, {"status": "enhanced", "applied": len(listed)}),
+        "enhance": tool("enhance", {"validation_ids": ["{a}"]}, {"status": "enhanced", "applied": applied}),
         "reject": tool("reject", {"validation_id": "{b}", "reason": "no"}, {"status": "rejected", "reason": "no"}),
         "get": tool("get_validation", {"id": "{b}"}, {"status": "rejected"}),
         "list": tool("list_validations", {"limit": 1}, {"validations[0].status": "rejected"}),
@@ -121,8 +123,7 @@ FAULTS = {
 ECHO = {"echo": {"tool": "echo", "arguments": {"text": "a €"}, "expect": {"json": {"$.length": 3}}}}
 
 
-@pytest.mark.parametrize("protocol", [LEGACY, MODERN])
-@pytest.mark.parametrize("answers", ["json", "sse"])
+@pytest.mark.parametrize(("answers", "protocol"), [("sse", LEGACY), ("json", MODERN)])
 @pytest.mark.parametrize(("fault", "error"), FAULTS.items(), ids=FAULTS)
 def test_both_clients_say_the_same_of_a_misbehaving_server(
     fault: str, error: str, answers: str, protocol: str, tmp_path: Path
@@ -157,3 +158,28 @@ def test_what_was_negotiated_is_recorded_for_both(client: str, protocol: str, tm
     assert about["capabilities"] == ["prompts", "resources", "tools"]
     assert counts["tools/call"] == 20
     assert counts["open sessions"] == 0
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(("transport", "protocol"), [("/mcp", MODERN), ("/mcp-sse", LEGACY), ("stdio", MODERN)])
+def test_a_traced_call_knows_what_the_server_took(
+    transport: str, protocol: str, client: str, service: Server, tmp_path: Path
+) -> None:
+    command = {"command": [sys.executable, "-m", "perflib.service", "--stdio"]}
+    target = {
+        **(command if transport == "stdio" else {"url": service.url + transport}),
+        "protocol": protocol,
+        "client": client,
+    }
+    load = {"model": "closed", "concurrency": 1, "requests": 10}
+    operations = [{"name": "validate", "tool": "validate_file", "arguments": DOCUMENT}]
+    made = suite({"kind": "mcp", "trace": True, **target}, operations=operations, load=load)
+    rows = perflib.run(made, data=tmp_path, progress=False).rows(phase=None)
+    assert rows["ok"].all()
+    assert (rows["server_ns"] > 0).all()
+    assert (rows["server_ns"] < rows["service_ns"]).all()
+
+
+def test_a_call_that_is_not_traced_does_not(service: Server, tmp_path: Path) -> None:
+    made = suite({"kind": "mcp", "url": service.url + "/mcp"}, operations=[{"name": "ping", "tool": "ping"}])
+    assert perflib.run(made, data=tmp_path, progress=False).rows(phase=None)["server_ns"].isna().all()

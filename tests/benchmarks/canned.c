@@ -1,7 +1,8 @@
 /* A canned MCP server, as fast as one core allows: every answer is written beforehand but for its id.
 
-   canned http       streamable HTTP with JSON answers, both eras, at a free port of loopback, printed
-   canned stdio      the same, one message a line
+   canned json       streamable HTTP, both eras, at a free port of loopback, printed; answers are JSON
+   canned sse        the same, answers are event streams of one event, in one chunk
+   canned stdio      one message a line
 
    It reads a request no further than its length, its "id" and its "method". */
 #define _GNU_SOURCE
@@ -21,6 +22,8 @@
 #define CAPABILITIES "\"capabilities\":{\"tools\":{\"listChanged\":false}}"
 #define TOOLS "\"tools\":[{\"name\":\"add\",\"inputSchema\":{\"type\":\"object\"}}]"
 #define ANSWER "\"content\":[{\"type\":\"text\",\"text\":\"3\"}],\"isError\":false"
+
+static int sse;
 
 enum { SIZE = 1 << 16, MOST = 1024 };
 
@@ -110,12 +113,17 @@ static size_t one(struct connection *c, int to) {
     if (c->held < head + length) return 0;
     static char body[SIZE], out[SIZE];
     size_t made = answer(body, c->in + head, length), wrote;
-    int opens = memmem(c->in + head, length, "\"initialize\"", 12) != NULL;
+    const char *session = memmem(c->in + head, length, "\"initialize\"", 12) ? "Mcp-Session-Id: canned\r\n" : "";
     if (!strncmp(c->in, "GET", 3)) wrote = sprintf(out, "HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n");
     else if (!made) wrote = sprintf(out, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n", length ? "202 Accepted" : "200 OK");
-    else {
-        wrote = sprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n",
-                        opens ? "Mcp-Session-Id: canned\r\n" : "", made);
+    else if (sse) {
+        wrote = sprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%sTransfer-Encoding: chunked\r\n\r\n"
+                        "%zx\r\nevent: message\r\ndata: ", session, made + 26);
+        memcpy(out + wrote, body, made);
+        wrote += made;
+        wrote += sprintf(out + wrote, "\r\n\r\n\r\n0\r\n\r\n");
+    } else {
+        wrote = sprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n", session, made);
         memcpy(out + wrote, body, made);
         wrote += made;
     }
@@ -166,5 +174,6 @@ static int http(void) {
 }
 
 int main(int count, char **words) {
+    sse = count > 1 && !strcmp(words[1], "sse");
     return count > 1 && !strcmp(words[1], "stdio") ? stdio() : http();
 }
