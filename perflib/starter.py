@@ -44,7 +44,7 @@ def starter_suite(about: Mapping[str, Any], tools: Sequence[Tool], target: Targe
     tools = [tool for tool in tools if tool["name"]]  # what has no name can't be called
     names = _names([str(tool["name"]) for tool in tools])
     calls = [_operation(name, tool) for name, tool in zip(names, tools, strict=True)]
-    if all(danger(tool) for tool in tools):
+    if all(left_out(tool) for tool in tools):
         calls.append(_instead(about))
     lines = [
         *_HEAD.format(file=one_line(file, 200)).splitlines(),
@@ -74,8 +74,17 @@ def file_name(about: Mapping[str, Any]) -> str:
     return f"{plain or 'mcp-server'}.toml"
 
 
+def left_out(tool: Tool) -> str:
+    """Why a tool is not called by the suite, in a sentence, or ""."""
+    why, run = danger(tool), tool.get("execution")
+    if why:
+        return f"Left out: {one_line(why, 80)}. Uncomment it where a thousand calls destroy nothing."
+    needs_task = isinstance(run, dict) and run.get("taskSupport") == "required"
+    return "Left out: the server runs it as a task only, and refuses a plain call." if needs_task else ""
+
+
 def danger(tool: Tool) -> str:
-    """Why a tool is not for a load test, or ""."""
+    """What makes a tool look destructive, or ""."""
     notes = tool.get("annotations")
     if isinstance(notes, dict) and notes.get("destructiveHint") is True:
         return "the server says that it is destructive"
@@ -144,7 +153,7 @@ def _target(target: Target) -> Iterator[str]:
 
 
 def _operation(name: str, tool: Tool) -> list[str]:
-    """The lines of one tool; those of a dangerous one are comments."""
+    """The lines of one tool; comments where it is left out."""
     lines = [
         "[[scenarios.operations]]",
         f"name = {toml(name)}",
@@ -152,11 +161,9 @@ def _operation(name: str, tool: Tool) -> list[str]:
         *_arguments(tool.get("inputSchema")),
     ]
     said = one_line(first_line(tool.get("description")), 110)
-    why = danger(tool)
-    if not why:
-        return ["", *([f"# {said}"] if said else []), *lines]
-    reason = f"# Left out, for {one_line(why, 80)}. Uncomment it where a thousand calls destroy nothing."
-    return ["", *([f"# {said}"] if said else []), reason, *(f"# {line}" for line in lines)]
+    heading = ["", *([f"# {said}"] if said else [])]
+    why = left_out(tool)
+    return [*heading, f"# {why}", *(f"# {line}" for line in lines)] if why else [*heading, *lines]
 
 
 def _arguments(schema: Any) -> Iterator[str]:
