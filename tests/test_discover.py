@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 import perflib
 from perflib.check import check
 from perflib.discover import Listing, describe, example, file_name, starter_suite
-from perflib.starter import danger, literal
+from perflib.starter import left_out, literal
 from perflib.suite import Target
 from perflib.suitefile import from_table, load
 from perflib.targets.template import text_template, value_template
@@ -194,7 +195,9 @@ def test_whatever_a_server_says_the_suite_is_good_and_calls_its_tools(about: Any
     assert list(suite.targets) == ["server"]
     assert suite.targets["server"].url == URL.url
     calls = [op for op in suite.scenarios[0].operations if op.tool is not None]
-    harmless = [tool["name"].encode("utf-8", "replace").decode() for tool in tools if tool["name"] and not danger(tool)]
+    harmless = [
+        tool["name"].encode("utf-8", "replace").decode() for tool in tools if tool["name"] and not left_out(tool)
+    ]
     assert [value_template(op.tool)({}).replace("\ufffd", "?") for op in calls] == [
         n.replace("\ufffd", "?") for n in harmless
     ]
@@ -233,6 +236,8 @@ def test_arguments_are_the_examples_with_what_they_mean() -> None:
         ({"name": "fine"}, False),
         ({"name": "fine", "annotations": {"destructiveHint": True}}, True),
         ({"name": "fine", "annotations": {"destructiveHint": False}}, False),
+        ({"name": "fine", "execution": {"taskSupport": "required"}}, True),
+        ({"name": "fine", "execution": {"taskSupport": "optional"}}, False),
         *[
             ({"name": name}, True)
             for name in ("delete_user", "deleteUser", "deletefile", "DROP-TABLE", "users.remove", "rm")
@@ -240,8 +245,8 @@ def test_arguments_are_the_examples_with_what_they_mean() -> None:
         *[({"name": name}, False) for name in ("dropdown", "add_user", "form", "undo")],
     ],
 )
-def test_what_destroys_is_left_out(tool: dict[str, Any], harmful: bool) -> None:
-    assert bool(danger(tool)) == harmful
+def test_what_destroys_or_cannot_be_called_is_left_out(tool: dict[str, Any], harmful: bool) -> None:
+    assert bool(left_out(tool)) == harmful
     text = starter_suite({"capabilities": ["tools"]}, [tool], URL)
     (operation,) = from_table(tomllib.loads(text)).scenarios[0].operations
     assert (operation.tool, operation.method) == ((None, "tools/list") if harmful else (tool["name"], None))
@@ -382,6 +387,15 @@ def test_a_url_that_is_no_mcp_server_is_named(service: Server) -> None:
         ran.stderr
         == f"perflib: {service.url}/nothing: the server refused `initialize`: HTTP status 404; is this URL or command an MCP server?\n"
     )
+
+
+def test_a_url_that_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/mcp"
+        ran = perflib_("mcp", "inspect", url, "--timeout", "0.5")
+    assert ran.returncode == 4
+    assert ran.stderr.startswith(f"perflib: {url}: no answer within 0.5 s; ")
+    assert ran.stderr.count("\n") == 1
 
 
 STUBBORN = """
