@@ -74,7 +74,7 @@ class _Maker:
         return next((value for value in itertools.chain([first], ways) if self.schemas.fits(schema, value)), first)
 
     def _ways(self, flat: dict[str, Any], depth: int) -> Iterator[Any]:
-        yield from (value for value in named(flat) if self.schemas.fits(flat, value))
+        yield from named(flat)
         if flat.get("const", ...) is None or None in listed(flat, "enum"):
             yield None
         for chosen in self._branches(flat, depth):
