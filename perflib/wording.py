@@ -1,9 +1,10 @@
-"""How figures are written, everywhere the same: three or four significant digits, the unit, the interval."""
+"""How figures and tables are written, everywhere the same: three or four significant digits, the unit, the interval."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perflib.verdicts import Verdict
@@ -31,3 +32,21 @@ def observed(verdict: Verdict) -> tuple[str, str]:
     seen = objective.metric == "inflight" or objective.statistic == "max"  # a maximum of what was seen
     bounds = "exact" if seen else f"{number(interval.low)} … {number(interval.high)}"
     return f"{number(interval.estimate)} {objective.unit}".strip(), bounds
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows under their keys, in columns as wide as they need."""
+    cells = [list(rows[0]), *([str(row[key]) for key in rows[0]] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def one_line(text: Any, most: int) -> str:
+    """Somebody else's text as one printable line of at most so many characters: no escapes, no control characters."""
+    plain = _ESCAPES.sub("", "" if text is None else str(text)[: 10 * most])
+    plain = " ".join("".join(char if char.isprintable() else " " for char in plain).split())
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
+
+
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]")
