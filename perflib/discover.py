@@ -8,18 +8,15 @@ Exit codes: 2 where what was typed is wrong (no URL, no such command, a file tha
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import re
 import shlex
 import shutil
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import psutil
 
 from perflib.errors import PerflibError, SuiteError, TargetError
 from perflib.examples import example
@@ -28,6 +25,9 @@ from perflib.starter import danger, file_name, first_line, kind, starter_suite
 from perflib.suite import Ready, Target
 from perflib.wording import one_line, table
 
+if TYPE_CHECKING:
+    from perflib.targets.mcp import McpTarget
+
 __all__ = [
     "Listing", "describe", "example", "file_name", "listing", "must_be_new", "save", "starter_suite",
     "suite_of", "target_of", "without_secrets",
@@ -35,7 +35,6 @@ __all__ = [
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 _METHOD_NOT_FOUND = -32601
-_GLANCE_S = 0.1
 _CONFUSED = (AttributeError, KeyError, TypeError, ValueError, RecursionError)  # an answer that has another shape
 _VARIABLE = re.compile(r"([A-Za-z]+ )?\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _SECRET = re.compile(r"key|token|secret|passw|auth|sig", re.IGNORECASE)
@@ -68,14 +67,15 @@ async def listing(spec: Target, timeout_s: float) -> Listing:
     target = McpTarget("server", replace(spec, ready=Ready(timeout_s=timeout_s + 60)))
     try:
         async with asyncio.timeout(timeout_s):
-            return await _unless_it_ends(target, _introduced(target))
+            await target.open()
+            return await _everything(dict(target.info()), functools.partial(_ask, target))
     except TimeoutError:
         mend = "is it an MCP server? if it is only slow to start, raise --timeout"
         raise TargetError(f"no answer within {timeout_s:g} s", where=where, mend=mend) from None
     except SuiteError as error:
         raise SuiteError(error.what, where=where, mend=error.mend) from None
     except PerflibError as error:
-        what = _end_of(target) or one_line(error.what, 300)
+        what = one_line(error.what, 300)
         mend = error.mend or "is this URL or command an MCP server?"
         if re.search(r"HTTP status 40[13]", what):
             mend = "give it a token: --header 'Authorization: Bearer ${API_TOKEN}'"
@@ -86,26 +86,7 @@ async def listing(spec: Target, timeout_s: float) -> Listing:
         mend = "is this URL or command an MCP server?"
         raise TargetError("what it answers is not MCP", where=where, mend=mend) from None
     finally:
-        await _close(target)
-
-
-async def _introduced(target: Any) -> Listing:
-    await target.open(None)  # it needs no driver to negotiate
-    return await _everything(dict(target.info()), functools.partial(_ask, target))
-
-
-async def _unless_it_ends(target: Any, work: Coroutine[Any, Any, Listing]) -> Listing:
-    """What the work comes to. Raises TargetError soon after a command has ended, whatever the work still waits for."""
-    task = asyncio.create_task(work)
-    try:
-        while not task.done():
-            ended = target.pipe is not None and not target.pipe.alive
-            await asyncio.wait({task}, timeout=_GLANCE_S)
-            if ended and not task.done():
-                raise TargetError("the server ended")
-        return task.result()
-    finally:
-        task.cancel()
+        await target.close()
 
 
 async def _everything(about: dict[str, Any], ask: Ask) -> Listing:
@@ -141,56 +122,14 @@ async def _pages(name: str, ask: Ask) -> list[dict[str, Any]]:
     return found
 
 
-async def _ask(target: Any, method: str, params: dict[str, Any]) -> dict[str, Any]:
-    """One request's result."""
-    from perflib.targets.mcp import json_rpc
-
-    number = next(target.ids)
-    if target.pipe is None:
-        status, _, body = await target._post({"id": number, "method": method, "params": params})
-        answer = json_rpc(body) or {"error": {"message": f"HTTP status {status}"}}
-    elif target.pipe.alive:
-        answer = await target.pipe.ask(number, method, params)
-    else:
-        raise TargetError("the server ended")
+async def _ask(target: McpTarget, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """One request's result. Raises Refused, OSError."""
+    answer = await target.ask(method, params)
     if "result" not in answer:
         error = answer["error"]
         raise Refused(f"the server refused `{method}`: {error.get('message')}", error.get("code"))
     result: dict[str, Any] = answer["result"]
     return result
-
-
-def _end_of(target: Any) -> str:
-    """How a command ended, or "" where it runs or there is none."""
-    if target.pipe is None or target.pipe.alive:
-        return ""
-    return f"it ended with code {target._process.get_returncode()} and did not answer; see what it printed above"
-
-
-async def _close(target: Any) -> None:
-    """Close the session, and end what the command started, should that outlive it; what it starts at the last moment too."""
-    family = _family(target.children)
-    closing = asyncio.create_task(target.close())
-    while not closing.done():
-        await asyncio.wait({closing}, timeout=_GLANCE_S)
-        family |= _family(process.pid for process in family)
-    _, alive = psutil.wait_procs(list(family), timeout=1)
-    for stop in ("terminate", "kill"):
-        for process in alive:
-            with contextlib.suppress(psutil.Error):
-                getattr(process, stop)()
-        _, alive = psutil.wait_procs(alive, timeout=1)
-    closing.result()
-
-
-def _family(pids: Iterable[int]) -> set[psutil.Process]:
-    """The processes, and all that descend from them."""
-    found: set[psutil.Process] = set()
-    for pid in pids:
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
-            found |= {process, *process.children(recursive=True)}
-    return found
 
 
 def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) -> Target:

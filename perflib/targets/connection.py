@@ -31,6 +31,7 @@ class Address:
     base_path: str
     tls: ssl.SSLContext | None
     is_literal: bool = False
+    query: str = ""
 
     @classmethod
     def of(cls, spec: Target, where: str) -> Address:
@@ -44,7 +45,15 @@ class Address:
         with contextlib.suppress(ValueError):
             ipaddress.ip_address(parts.hostname or "")
             literal = True
-        return cls(parts.hostname or "", port, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), tls, literal)
+        return cls(
+            parts.hostname or "",
+            port,
+            parts.netloc.rpartition("@")[2],
+            parts.path.rstrip("/"),
+            tls,
+            literal,
+            parts.query,
+        )
 
 
 async def connect(

@@ -10,6 +10,7 @@ import os
 import time
 import warnings
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
@@ -50,7 +51,7 @@ async def enter_client(kind: McpTarget, stack: AsyncExitStack) -> Client:
     mode = protocol if protocol in ("auto", MODERN) else "legacy"
     if kind.address is None:
         command, *args = kind.spec.command
-        cwd = kind.spec.cwd or kind.folder or None
+        cwd = str(Path(kind.folder) / kind.spec.cwd) if kind.spec.cwd else kind.folder or None
         server: Any = StdioServerParameters(command=command, args=args, env={**os.environ, **kind.env}, cwd=cwd)
     else:
         headers = {name: one_header_line(value) for name, value in kind.headers.items()}

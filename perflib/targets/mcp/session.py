@@ -131,7 +131,8 @@ class HttpTalk:
             fields["Mcp-Session-Id"] = self.session_id
         fields |= self._headers
         lines = "".join(f"{key}: {one_header_line(value)}\r\n" for key, value in fields.items())
-        return f"POST {self._address.base_path or '/'} HTTP/1.1\r\n{lines}".encode()
+        query = f"?{self._address.query}" if self._address.query else ""
+        return f"POST {self._address.base_path or '/'}{query} HTTP/1.1\r\n{lines}".encode()
 
     async def ask(self, method: str, params: Mapping[str, Any], *, modern: bool = False) -> dict[str, Any]:
         self._number += 1

@@ -122,11 +122,20 @@ class Pipe(asyncio.SubprocessProtocol):
         self.pending[number] = _Asked(answered)
         try:
             if not self.send(message(method, params, modern=modern).body(number) + b"\n"):
-                raise ConnectionResetError("the server ended")
+                raise ConnectionResetError
             answer: dict[str, Any] = await answered
             return answer
+        except ConnectionResetError:
+            raise ConnectionResetError(await self._how_it_ended()) from None
         finally:
             self.pending.pop(number, None)
+
+    async def _how_it_ended(self) -> str:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await asyncio.shield(self._gone)
+        code = self._process.get_returncode() if self._process is not None else None
+        return "it closed its output" if code is None else f"it ended with code {code}"
 
     async def tell(self, method: str) -> None:
         self.send(json.dumps({"jsonrpc": "2.0", "method": method}).encode() + b"\n")
@@ -165,7 +174,7 @@ class _Asked:
         if self.answered.done():
             return
         if error == "reset":
-            self.answered.set_exception(ConnectionResetError("the server ended"))
+            self.answered.set_exception(ConnectionResetError())
         else:
             self.answered.set_result(answer or {})
 

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import secrets
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import TargetError
@@ -49,6 +50,7 @@ class McpTarget(TargetKind):
         self._about: dict[str, Any] = {}
         self.sdk: HeldClient | None = None
         self.clients: list[HeldClient] = []
+        self._talk: HttpTalk | None = None
         self._talks: dict[str, HttpTalk] = {}  # sessions to be ended, by their id
         self._pipes: set[Pipe] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,7 +80,7 @@ class McpTarget(TargetKind):
             return SdkLane(driver, index, self)
         return McpHttpLane(driver, index, self) if self.address else McpStdioLane(driver, index, self)
 
-    async def open(self, driver: Driver) -> None:
+    async def open(self, driver: Driver | None = None) -> None:
         """Connect and negotiate, for the session that is shared, or to see who is there. Raises TargetError where nobody is."""
         try:
             async with asyncio.timeout(self.spec.ready.timeout_s):
@@ -124,9 +126,16 @@ class McpTarget(TargetKind):
         assert self.address is not None
         talk, session = await open_http(self.address, self.headers, self.spec.protocol, self.where)
         talk.close()  # a connection is not held for it
+        self._talk = talk
         if session.id:
             self._talks[session.id] = talk
         return session
+
+    async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """One request outside the load on the session that is shared: {"result": …} or {"error": …}. Raises OSError."""
+        talk = self.pipe or self._talk
+        assert talk is not None and self.session is not None
+        return await talk.ask(method, params, modern=self.session.modern)
 
     def lost(self, session: Session) -> None:
         """The server does not know this session any more."""
@@ -136,7 +145,8 @@ class McpTarget(TargetKind):
 
     async def start_pipe(self) -> tuple[Pipe, Session]:
         """Start a server on stdio and negotiate with it. Raises TargetError, OSError."""
-        pipe = await Pipe.start(self.spec.command, self.env, self.spec.cwd or self.folder or None)
+        folder = str(Path(self.folder) / self.spec.cwd) if self.spec.cwd else self.folder or None
+        pipe = await Pipe.start(self.spec.command, self.env, folder)
         self._pipes.add(pipe)
         try:
             return pipe, await negotiate(pipe, self.spec.protocol, self.where)
