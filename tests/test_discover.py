@@ -363,7 +363,7 @@ WRONG = [
     ([sys.executable, "-c", "raise SystemExit(3)"], 4, "it ended with code 3"),
     ([sys.executable, "-c", "input(); print(5)"], 4, "it ended with code 0"),
     (["--timeout", "0.5", sys.executable, "-c", "import time; time.sleep(60)"], 4, "no answer within 0.5 s"),
-    ([sys.executable, "-c", "import sys; [print('{\"id\":1000000000,\"result\":[7]}', flush=True) for _ in sys.stdin]"], 4, "MCP server?"),
+    ([sys.executable, "-c", "import json, sys; [print(json.dumps({'id': json.loads(line)['id'], 'result': [7]}), flush=True) for line in sys.stdin if 'id' in line]"], 4, "MCP server?"),
 ]  # fmt: skip
 
 
