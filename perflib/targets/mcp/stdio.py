@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from perflib.targets.mcp.target import McpTarget
 
 clock = time.monotonic_ns
+LONGEST_BYTES = 256_000_000  # of one message
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
@@ -38,6 +39,7 @@ class Pipe(asyncio.SubprocessProtocol):
         self.alive = True
         self.sent = self.received = 0
         self._rest: list[bytes] = []
+        self._rest_bytes = 0
         self._process: asyncio.SubprocessTransport | None = None
         self.pid: int | None = None
         self._numbers = itertools.count(FIRST_ID // 2)
@@ -76,9 +78,12 @@ class Pipe(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if b"\n" not in data:  # a part of a long line
             self._rest.append(data)
+            self._rest_bytes += len(data)
+            if self._rest_bytes > LONGEST_BYTES:
+                self._rest, self._rest_bytes = [], 0  # its end will be no message, and is passed over
             return
         *lines, last = b"".join([*self._rest, data]).split(b"\n")
-        self._rest = [last] if last else []
+        self._rest, self._rest_bytes = ([last], len(last)) if last else ([], 0)
         for line in lines:
             self._hear(line)
 
