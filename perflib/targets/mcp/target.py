@@ -156,7 +156,7 @@ class McpTarget(TargetKind):
     async def start_pipe(self) -> tuple[Pipe, Session]:
         """Start a server on stdio and negotiate with it. Raises TargetError, OSError."""
         folder = str(Path(self.folder) / self.spec.cwd) if self.spec.cwd else self.folder or None
-        pipe = await Pipe.start(self.spec.command, self.env, folder)
+        pipe = await Pipe.start(self.spec.command, self.env, folder, self.alike)
         self._pipes.add(pipe)
         try:
             return pipe, await negotiate(pipe, self.spec.protocol, self.where)
