@@ -13,6 +13,7 @@ from scipy.special import ndtri
 
 from perflib import stats
 from tests import simulate
+from tests.benchmarks import calibration
 from tests.simulate import ar1
 
 finite = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=300).map(np.array)
@@ -537,3 +538,12 @@ def test_holm_never_lowers_a_p_value_nor_changes_their_order(p_values: list[floa
     adjusted = stats.holm(p_values)
     assert all(before <= after <= 1 for before, after in zip(p_values, adjusted, strict=True))
     assert all(a <= b for (_, a), (_, b) in itertools.pairwise(sorted(zip(p_values, adjusted, strict=True))))
+
+
+def test_the_calibration_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    calibration.main(["usl", "leak", "changes", "--simulations", "8"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert all(line.count("|") == 5 for line in lines)
+    assert any("0.0277285, 0.0001044" in line for line in lines)
+    with pytest.raises(SystemExit):
+        calibration.main(["nothing"])
