@@ -91,7 +91,7 @@ def _least_squares(n: Floats, x: Floats) -> Floats:
         for start in starts
     ]
     best = np.asarray(min(fits, key=lambda fit: float(fit.cost)).x, float)
-    best[1:][best[1:] < 1e-9] = 0.0  # the bound, which an interior method only nears
+    best[1:][best[1:] < 1e-7] = 0.0  # the bound, which an interior method only nears
     return np.asarray(best * unit, float)
 
 
