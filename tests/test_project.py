@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from perflib.cli import cli
+
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -51,3 +53,11 @@ def test_only_small_files_are_tracked_and_no_path_of_a_machine() -> None:
             assert path.stat().st_size <= 1_500_000, path
             if path.suffix in (".py", ".md", ".toml", ".ipynb", ".html", ".json", ".yml"):
                 assert str(ROOT) not in path.read_text(), path
+
+
+def test_the_example_workflow_uses_commands_that_exist() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "performance.yml").read_text())
+    steps = [step.get("run", "") for step in workflow["jobs"]["performance"]["steps"]]
+    used = {name for step in steps for name in re.findall(r"\.venv/bin/perflib (\w+)", step)}
+    assert {"run", "report", "check", "compare", "baseline"} <= used
+    assert used <= set(cli.commands)
