@@ -2,8 +2,10 @@
 
 perflib.charts.latency_percentiles(run, "api_response_times")
 perflib.charts.response_over_time(run, "api_response_times", operation="list")
+perflib.charts.shift_function(compared, part)      # of a Comparison
 """
 
+from perflib.charts.comparisons import forest, shift_function, two_distributions
 from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences
 from perflib.charts.timelines import cpu, errors_over_time, inflight, memory, response_over_time, throughput
 
@@ -11,10 +13,13 @@ __all__ = [
     "breakdown",
     "cpu",
     "errors_over_time",
+    "forest",
     "inflight",
     "latency_percentiles",
     "memory",
     "paired_differences",
     "response_over_time",
+    "shift_function",
     "throughput",
+    "two_distributions",
 ]
