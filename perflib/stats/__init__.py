@@ -1,5 +1,7 @@
 """Statistics that make the verdicts: pure functions on arrays, each with its source, its assumptions and its calibration."""
 
+from perflib.stats.changes import ChangePoint, change_points
+from perflib.stats.decisions import equivalent, holm, needed_for_shift, p_value, spending_confidence
 from perflib.stats.intervals import (
     Interval,
     effective_sample_size,
@@ -9,12 +11,28 @@ from perflib.stats.intervals import (
     paired_difference,
     proportion_interval,
     quantile_interval,
+    quantile_intervals,
     ratio_interval,
     throughput_interval,
 )
+from perflib.stats.scaling import Usl, fit_usl
+from perflib.stats.shifts import (
+    BetweenRuns,
+    between_runs,
+    difference,
+    mean_shift,
+    quantile_shift,
+    quantile_shifts,
+    rate_shift,
+    ratio_shift,
+)
 from perflib.stats.trend import MemoryGrowth, Trend, memory_growth, trend
+from perflib.stats.warmup import WarmupEnd, warmup_end
 
 __all__ = [
-    "Interval", "MemoryGrowth", "Trend", "effective_sample_size", "mean_interval", "memory_growth", "needed_samples", "needed_trials",
-    "paired_difference", "proportion_interval", "quantile_interval", "ratio_interval", "throughput_interval", "trend",
+    "BetweenRuns", "ChangePoint", "Interval", "MemoryGrowth", "Trend", "Usl", "WarmupEnd", "between_runs", "change_points",
+    "difference", "effective_sample_size", "equivalent", "fit_usl", "holm", "mean_interval", "mean_shift", "memory_growth",
+    "needed_for_shift", "needed_samples", "needed_trials", "p_value", "paired_difference", "proportion_interval",
+    "quantile_interval", "quantile_intervals", "quantile_shift", "quantile_shifts", "rate_shift", "ratio_interval",
+    "ratio_shift", "spending_confidence", "throughput_interval", "trend", "warmup_end",
 ]  # fmt: skip

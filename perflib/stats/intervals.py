@@ -7,6 +7,7 @@ far too narrow, so each here uses the effective sample size of its series.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -74,13 +75,25 @@ def quantile_interval(values: Values, q: float, confidence: float = 0.95) -> Int
     the indicator series 1[x ≤ q̂]. Fewer than 10 effective values beyond the quantile: no upper bound, since what decides it
     has hardly been seen; the lower one stands. (Nor a lower bound with fewer than 10 below.) Raises ValueError unless 0 < q < 1.
     """
-    if not 0 < q < 1:
-        raise ValueError(f"q must lie between 0 and 1, not {q}")
+    return quantile_intervals(values, (q,), confidence)[0]
+
+
+def quantile_intervals(values: Values, qs: Sequence[float], confidence: float = 0.95) -> tuple[Interval, ...]:
+    """`quantile_interval` at each q, for the price of one sort."""
+    if not all(0 < q < 1 for q in qs):
+        raise ValueError(f"q must lie between 0 and 1, not {next(q for q in qs if not 0 < q < 1)}")
     x = np.asarray(values, float)
-    n = len(x)
-    if n == 0:
-        return unknown(math.nan, 0, confidence)
+    if len(x) == 0:
+        return tuple(unknown(math.nan, 0, confidence) for _ in qs)
     ordered = np.sort(x)
+    if math.isnan(ordered[-1]):
+        raise ValueError("values hold NaN")
+    return tuple(_quantile(x, ordered, q, confidence) for q in qs)
+
+
+def _quantile(x: NDArray[np.float64], ordered: NDArray[np.float64], q: float, confidence: float) -> Interval:
+    """One q of values in order of time, and sorted."""
+    n = len(x)
     estimate = float(np.quantile(ordered, q))
     n_effective = effective_sample_size(x <= estimate)
     low_share, high_share = _clopper_pearson(q * n_effective, n_effective, confidence)
@@ -108,7 +121,7 @@ def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
         deviation = 0.0
     if n_effective < 2 and deviation > 0:
         return unknown(mean, n, confidence)
-    half = _t(confidence, n_effective - 1) * deviation / math.sqrt(n_effective) if deviation else 0.0
+    half = student_t(confidence, n_effective - 1) * deviation / math.sqrt(n_effective) if deviation else 0.0
     return Interval(mean, mean - half, mean + half, n, n_effective, confidence)
 
 
@@ -226,7 +239,15 @@ def _clopper_pearson(successes: float, n: float, confidence: float) -> tuple[flo
     return low, high
 
 
-def _t(confidence: float, freedom: float) -> float:
+def student_t(confidence: float, freedom: float) -> float:
+    """The quantile of Student's t that a two-sided interval reaches to; fewer than one degree of freedom count as one."""
     from scipy import special
 
     return float(special.stdtrit(max(freedom, 1.0), 1 - (1 - confidence) / 2))
+
+
+def normal_quantile(confidence: float) -> float:
+    """The normal quantile that a two-sided interval reaches to."""
+    from scipy import special
+
+    return float(special.ndtri(1 - (1 - confidence) / 2))

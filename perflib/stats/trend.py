@@ -13,7 +13,11 @@ from perflib.stats.intervals import Interval, Values, effective_sample_size, unk
 
 WINDOWS: Final = 40
 FEWEST: Final = 12
+FEWEST_TROUGHS: Final = 6
+SWING: Final = 0.4
 TOLERANCE_BYTES: Final = 16e6
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -49,26 +53,59 @@ def trend(t_s: Values, values: Values, confidence: float = 0.95) -> Trend:
 def memory_growth(
     t_s: Values, memory_bytes: Values, confidence: float = 0.95, tolerance_bytes: float = TOLERANCE_BYTES
 ) -> MemoryGrowth:
-    """Growth of a process's memory, read off the troughs of its saw-tooth: the lowest value of each of up to 40 windows.
+    """Growth of a process's memory, read off the troughs of its saw-tooth.
 
-    A garbage-collected target grows between collections and falls back; only the troughs tell. Leak: the slope's interval lies
-    above zero and the growth's estimate above `tolerance_bytes`. No leak: the growth's interval lies below it. Else, and with
-    fewer than 20 samples, inconclusive. NaN (memory that could not be read) are dropped. The line is that of `trend`.
+    t_s, memory_bytes: shape (samples,), in any order. A garbage-collected target grows between collections and falls back; only
+    the troughs tell. With 6 to 80 collections the troughs themselves are the points, else the lowest value of each of up to
+    40 windows. Leak: the slope's interval lies above zero, and the growth's estimate above `tolerance_bytes`, that of the later
+    half by itself as well (caches that fill are no leak). No leak: the growth's interval lies below it. Else, and with fewer
+    than 20 samples, inconclusive. NaN (memory that could not be read) are dropped. The line is that of `trend`.
+    Raises ValueError for arrays of different lengths.
     """
     t, x = _clean(t_s, memory_bytes)
     seconds = float(t[-1] - t[0]) if len(t) else 0.0
-    found = _line(*_windows(t, x, np.min), n=len(x), seconds=seconds, confidence=confidence)
+    points = _troughs(t, x)
+    if FEWEST_TROUGHS <= len(points[0]) < 2 * WINDOWS:
+        fewest = FEWEST_TROUGHS
+    else:
+        points, fewest = _windows(t, x, np.min), FEWEST
+    found = _line(*points, n=len(x), seconds=seconds, confidence=confidence, fewest=fewest)
     growth, slope = found.change, found.slope_per_s
     if len(x) < 20:
         growth, slope = (unknown(i.estimate, i.n, confidence) for i in (growth, slope))
-    leaks = slope.low > 0 and growth.estimate > tolerance_bytes
+    half = len(points[0]) // 2
+    later = _line(points[0][half:], points[1][half:], n=len(x), seconds=seconds, confidence=confidence).change.estimate
+    leaks = slope.low > 0 and growth.estimate > tolerance_bytes and later > tolerance_bytes
     verdict: Literal["leak", "no leak", "inconclusive"] = (
         "leak" if leaks else "no leak" if growth.high < tolerance_bytes else "inconclusive"
     )
     return MemoryGrowth(growth, slope, verdict)
 
 
-def _line(t: NDArray[np.float64], x: NDArray[np.float64], *, n: int, seconds: float, confidence: float) -> Trend:
+def _troughs(t: Floats, x: Floats) -> tuple[Floats, Floats]:
+    """Times and values of the lowest points between falls and rises of at least 0.4 of the spread about a line."""
+    if len(t) < 3 or t[-1] <= t[0]:
+        return t[:0], x[:0]
+    rest = x - np.polynomial.Polynomial.fit(t, x, 1)(t)
+    enough = SWING * float(np.subtract(*np.quantile(rest, (0.98, 0.02))))
+    found: list[int] = []
+    lowest = highest = 0
+    falling = False
+    for i, value in enumerate(rest.tolist()):
+        if falling:
+            if value < rest[lowest]:
+                lowest = i
+            elif value > rest[lowest] + enough:
+                found.append(lowest)
+                highest, falling = i, False
+        elif value > rest[highest]:
+            highest = i
+        elif value < rest[highest] - enough:
+            lowest, falling = i, True
+    return t[found], x[found]
+
+
+def _line(t: Floats, x: Floats, *, n: int, seconds: float, confidence: float, fewest: int = FEWEST) -> Trend:
     windows = len(x)
     if windows < 2:
         nothing = unknown(math.nan, n, confidence)
@@ -76,7 +113,7 @@ def _line(t: NDArray[np.float64], x: NDArray[np.float64], *, n: int, seconds: fl
     i, j = np.triu_indices(windows, 1)
     slopes = np.sort((x[j] - x[i]) / (t[j] - t[i]))
     slope = float(np.median(slopes))
-    if windows < FEWEST:
+    if windows < fewest:
         return Trend(unknown(slope, n, confidence), unknown(slope * seconds, n, confidence))
     residuals = x - slope * t
     worth = (
@@ -101,9 +138,7 @@ def _sen_ranks(n: int, worth: float, pairs: int, confidence: float) -> tuple[int
     return max(0, math.floor((pairs - reach) / 2)), min(pairs - 1, math.ceil((pairs + reach) / 2))
 
 
-def _windows(
-    t: NDArray[np.float64], x: NDArray[np.float64], statistic: object
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _windows(t: Floats, x: Floats, statistic: object) -> tuple[Floats, Floats]:
     """One value for each of up to WINDOWS equal windows of time that hold any, at the middle of its times."""
     if len(t) < 2 or t[-1] <= t[0]:
         return t[:1], x[:1]
@@ -113,7 +148,7 @@ def _windows(
     return np.array([float(np.mean(a)) for a, _ in pieces]), np.array([float(statistic(b)) for _, b in pieces])  # type: ignore[operator]
 
 
-def _clean(t_s: Values, values: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _clean(t_s: Values, values: Values) -> tuple[Floats, Floats]:
     t, x = np.asarray(t_s, float), np.asarray(values, float)
     if len(t) != len(x):
         raise ValueError(f"times and values need one length, not {len(t)} and {len(x)}")

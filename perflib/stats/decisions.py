@@ -1,0 +1,122 @@
+"""From intervals to decisions: equivalence, many comparisons at once, looking more than once, how long to run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final, Literal
+
+import numpy as np
+
+from perflib.stats.intervals import Interval, normal_quantile
+
+Outcome = Literal["pass", "fail", "inconclusive"]
+_GRID: Final = 2001
+
+
+def equivalent(shift: Interval, margin: float, *, higher_is_worse: bool = True) -> Outcome:
+    """Is the candidate no worse than the base by more than `margin` (≥ 0, in the shift's unit)?
+
+    The whole interval on the good side of the margin: pass; wholly beyond it: fail; else inconclusive (non-inferiority by the
+    confidence interval, Schuirmann 1987: a test at (1 − confidence) / 2). Raises ValueError for a negative margin or NaN.
+    """
+    if not margin >= 0:
+        raise ValueError(f"a margin must not be negative, not {margin}")
+    worst, best = (shift.high, shift.low) if higher_is_worse else (-shift.low, -shift.high)
+    if math.isnan(worst) or math.isnan(best):
+        return "inconclusive"
+    return "pass" if worst <= margin else "fail" if best > margin else "inconclusive"
+
+
+def p_value(shift: Interval, null: float = 0.0) -> float:
+    """The two-sided p-value of a shift against `null`, recovered from its interval's bound on that side.
+
+    The bound lies z·SE from the estimate, so z = (estimate − null)/SE (Altman & Bland 2011, BMJ 343:d2304). Assumes that the
+    estimate is about normal beyond the bound. 1 where the bound is open or the estimate is NaN; 0 for an interval of no width.
+    """
+    distance = shift.estimate - null
+    width = shift.estimate - shift.low if distance > 0 else shift.high - shift.estimate
+    if math.isnan(distance) or not math.isfinite(width) or distance == 0:
+        return 1.0
+    if width <= 0:
+        return 0.0
+    return min(1.0, math.erfc(abs(distance) / width * normal_quantile(shift.confidence) / math.sqrt(2)))
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """The p-values, adjusted for being several (Holm 1979, Scandinavian Journal of Statistics 6:65), in the given order.
+
+    Those at or below α are the discoveries, with at most α as the chance of any false one, whatever their dependence.
+    Intervals come in by `p_value`. Raises ValueError for a p-value outside 0…1 or NaN.
+    """
+    if any(not 0 <= p <= 1 for p in p_values):
+        raise ValueError(f"p-values lie between 0 and 1: {list(p_values)}")
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return tuple(adjusted)
+
+
+def spending_confidence(look: int, looks: int, confidence: float = 0.95) -> float:
+    """The confidence to use at look 1…looks (equal steps of data) of an experiment that stops when its interval is clear.
+
+    O'Brien–Fleming-like spending of the error, α(t) = 4 − 4Φ(z/√t), z the
+    1 − α/4 quantile (Lan & DeMets 1983, Biometrika 70:659); the boundaries by
+    numerical integration (Armitage, McPherson & Rowe 1969). Over all looks together the chance of a false alarm is then
+    1 − confidence. Raises ValueError unless 1 ≤ look ≤ looks ≤ 100 and 0 < confidence < 1.
+    """
+    if not 1 <= look <= looks <= 100 or not 0 < confidence < 1:
+        raise ValueError(
+            f"look {look} of {looks} at confidence {confidence}: 1 ≤ look ≤ looks ≤ 100, confidence in 0…1"
+        )
+    return 1 - math.erfc(_boundaries(looks, confidence)[look - 1] / math.sqrt(2))
+
+
+@lru_cache(maxsize=32)
+def _boundaries(looks: int, confidence: float) -> tuple[float, ...]:
+    """z at each look: the density of the sum so far, of the paths that crossed no boundary yet, convolved with the next step."""
+    from scipy import special
+
+    z, found, spent = normal_quantile((1 + confidence) / 2), list[float](), 0.0
+    sums, density = np.zeros(1), np.ones(1)  # points and masses
+    for look in range(1, looks + 1):
+        share = 2 * math.erfc(z / math.sqrt(look / looks) / math.sqrt(2)) - spent
+        low, high = 0.0, 40.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            edge = middle * math.sqrt(look)
+            beyond = special.ndtr(sums - edge) + special.ndtr(-sums - edge)
+            low, high = (middle, high) if float(density @ beyond) > share else (low, middle)
+        spent += share
+        found.append((low + high) / 2)
+        edge = min(found[-1], 10.0) * math.sqrt(look)
+        points, step = np.linspace(-edge, edge, _GRID, retstep=True)
+        weights = np.full(_GRID, float(step))
+        weights[[0, -1]] /= 2
+        density = np.exp(-0.5 * (points[:, None] - sums) ** 2) @ density / math.sqrt(2 * math.pi) * weights
+        sums = points
+    return tuple(found)
+
+
+def needed_for_shift(
+    pilot: Interval, shift: float, *, confidence: float = 0.95, power: float = 0.95, comparisons: int = 1
+) -> int | None:
+    """Values a side that it takes to find a shift of this size (in the pilot's unit) with this power.
+
+    pilot: the figure's interval in a run of the base; its wider finite half-width gives the standard error, which shrinks with
+    √n, and both sides are taken to vary alike. comparisons: how many figures are compared at once (Holm's first step).
+    n = pilot.n · 2 · ((z_α + z_power) · SE / shift)². None where the pilot has no finite bound or the shift is 0.
+    """
+    widths = [w for w in (pilot.estimate - pilot.low, pilot.high - pilot.estimate) if math.isfinite(w)]
+    if not widths or shift == 0 or pilot.n == 0:
+        return None
+    error = max(widths) / normal_quantile(pilot.confidence)
+    reach = (
+        normal_quantile(1 - (1 - confidence) / comparisons) + normal_quantile(2 * power - 1)
+        if power > 0.5
+        else normal_quantile(1 - (1 - confidence) / comparisons)
+    )
+    return max(1, math.ceil(pilot.n * 2 * (reach * error / shift) ** 2))

@@ -1,0 +1,202 @@
+"""How far a candidate lies from its base: differences and relative changes, with intervals, within one run a side and between several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from perflib.stats.intervals import (
+    Interval,
+    Values,
+    mean_interval,
+    normal_quantile,
+    quantile_intervals,
+    student_t,
+    unknown,
+)
+
+
+@dataclass(frozen=True)
+class BetweenRuns:
+    """`shift` with the variation between runs in it, unknown where no side shows any; `within` as if runs did not vary.
+
+    `run_deviation`: how much the figure varies from run to run, as a standard deviation; NaN where no side has two runs.
+    `borrowed`: a side of one run was taken to vary as the other does.
+    """
+
+    shift: Interval
+    within: Interval
+    run_deviation: float
+    borrowed: bool
+
+
+def difference(base: Interval, candidate: Interval) -> Interval:
+    """candidate − base of two independent estimates, in their unit, from their intervals (MOVER: Zou & Donner 2008).
+
+    The bounds recover each side's variance where it matters: low = d − √((c − c.low)² + (b.high − b)²), high alike. It keeps
+    the asymmetry of quantiles and proportions, and an open bound on a side stays open. The lower confidence of the two is said.
+    Positively correlated sides (interleaved variants) make it wider than it need be.
+    """
+    shift = candidate.estimate - base.estimate
+    down = math.hypot(candidate.estimate - candidate.low, base.high - base.estimate)
+    up = math.hypot(candidate.high - candidate.estimate, base.estimate - base.low)
+    return _of_two(base, candidate, shift, shift - down, shift + up)
+
+
+def ratio_shift(base: Interval, candidate: Interval) -> Interval:
+    """candidate / base − 1 of two independent positive estimates: 0.05 is 5 % more (MOVER on their logarithms).
+
+    A lower bound at or below 0 is as good as open: −1 (candidate) or inf (base). Raises ValueError where an estimate is not
+    positive; NaN estimates (nothing measured) give an unknown interval.
+    """
+    if math.isnan(base.estimate) or math.isnan(candidate.estimate):
+        return unknown(math.nan, base.n + candidate.n, min(base.confidence, candidate.confidence))
+    if base.estimate <= 0 or candidate.estimate <= 0:
+        raise ValueError(f"a relative change needs positive figures, not {base.estimate} and {candidate.estimate}")
+    change = difference(_logarithm(base), _logarithm(candidate))
+    return _of_two(base, candidate, math.expm1(change.estimate), math.expm1(change.low), math.expm1(change.high))
+
+
+def quantile_shift(base: Values, candidate: Values, q: float, confidence: float = 0.95) -> Interval:
+    """The q-quantile of candidate − that of base, in the values' unit; each side's values in order of time.
+
+    Each side's interval is that of `quantile_interval`, which respects autocorrelation; `difference` combines them. An empty
+    side: unknown. Raises ValueError unless 0 < q < 1, and for NaN.
+    """
+    return quantile_shifts(base, candidate, (q,), confidence)[0]
+
+
+def quantile_shifts(
+    base: Values, candidate: Values, qs: Sequence[float], confidence: float = 0.95
+) -> tuple[Interval, ...]:
+    """`quantile_shift` at each q (the shift function of Doksum 1974), for the price of one sort a side.
+
+    Each interval has the confidence on its own; over all of them together the caller corrects (`holm`).
+    """
+    pairs = zip(quantile_intervals(base, qs, confidence), quantile_intervals(candidate, qs, confidence), strict=True)
+    return tuple(difference(b, c) for b, c in pairs)
+
+
+def mean_shift(base: Values, candidate: Values, confidence: float = 0.95) -> Interval:
+    """The mean of candidate − that of base, in the values' unit; each side's values in order of time (`mean_interval`)."""
+    return difference(mean_interval(base, confidence), mean_interval(candidate, confidence))
+
+
+def rate_shift(
+    base_failures: int,
+    base_n: int,
+    candidate_failures: int,
+    candidate_n: int,
+    confidence: float = 0.95,
+    *,
+    base_effective: float | None = None,
+    candidate_effective: float | None = None,
+) -> Interval:
+    """The candidate's proportion − the base's, −1…1: the hybrid score interval (Newcombe 1998, method 10).
+
+    Two Wilson intervals combined as in `difference`; sound also with no failure on either side. *_effective: what the trials
+    are worth where failures come in bursts. A side without trials: unknown. Raises ValueError unless 0 ≤ failures ≤ n.
+    """
+    base = _wilson(base_failures, base_n, base_effective, confidence)
+    candidate = _wilson(candidate_failures, candidate_n, candidate_effective, confidence)
+    return difference(base, candidate)
+
+
+def between_runs(
+    base: Sequence[Interval], candidate: Sequence[Interval], confidence: float = 0.95, *, relative: bool = False
+) -> BetweenRuns:
+    """The shift of a figure over several runs a side: its variation from run to run is part of the interval.
+
+    base, candidate: the figure of each run with its interval within the run. The runs' figures hold both levels of variation
+    (Kalibera & Jones 2013, ISMM, section 6), so the interval is Welch's t over them, never narrower than the variation within
+    runs alone. A side of one run is taken to vary as the other does (pooled, `borrowed`); with one run a side the variation
+    between runs is unknown, and so is the interval: `within` says what can be said. relative: shifts are candidate / base − 1
+    of geometric means. Raises ValueError for a side without runs, a NaN figure, or a relative one that is not positive.
+    """
+    if not base or not candidate:
+        raise ValueError("each side needs a run")
+    sides = [[_logarithm(run) if relative else run for run in side] for side in (base, candidate)]
+    figures = [np.array([run.estimate for run in side]) for side in sides]
+    if not all(np.isfinite(side).all() for side in figures):
+        raise ValueError(
+            "each run needs a finite figure" + (", and a positive one for a relative shift" if relative else "")
+        )
+    within = difference(*(_average(side, confidence) for side in sides))
+    counts = [len(side) for side in figures]
+    deviation = _pooled_deviation(figures)
+    if math.isnan(deviation):
+        shift = unknown(within.estimate, sum(counts), confidence)
+    else:
+        error, freedom = _welch(figures, deviation)
+        half = student_t(confidence, freedom) * error
+        low, high = (within.estimate - half, within.estimate + half)
+        low = min(low, within.low) if math.isfinite(within.low) else low
+        high = max(high, within.high) if math.isfinite(within.high) else high
+        shift = Interval(within.estimate, low, high, sum(counts), float(sum(counts)), confidence)
+    if relative:
+        shift, within = (_exponential(i) for i in (shift, within))
+    return BetweenRuns(shift, within, deviation, min(counts) == 1 < max(counts))
+
+
+def _welch(figures: Sequence[Values], deviation: float) -> tuple[float, float]:
+    """The standard error of the difference of the sides' means and its degrees of freedom (Welch 1947); pooled for one run."""
+    counts = np.array([len(side) for side in figures], float)
+    if counts.min() == 1:
+        return deviation * math.sqrt(float((1 / counts).sum())), float(counts.sum() - 2)
+    parts = np.array([float(side.var(ddof=1)) for side in figures]) / counts
+    total = float(parts.sum())
+    return math.sqrt(total), total**2 / float((parts**2 / (counts - 1)).sum()) if total > 0 else float(counts.sum() - 2)
+
+
+def _pooled_deviation(figures: Sequence[Values]) -> float:
+    freedom = sum(len(side) - 1 for side in figures)
+    squares = sum(float(((side - side.mean()) ** 2).sum()) for side in figures)
+    return math.sqrt(squares / freedom) if freedom else math.nan
+
+
+def _average(side: Sequence[Interval], confidence: float) -> Interval:
+    """The mean of independent estimates and of their intervals, at one confidence."""
+    reach = normal_quantile(confidence)
+    scales = [reach / normal_quantile(run.confidence) / len(side) for run in side]
+    estimate = math.fsum(run.estimate for run in side) / len(side)
+    down = math.hypot(*((run.estimate - run.low) * scale for run, scale in zip(side, scales, strict=True)))
+    up = math.hypot(*((run.high - run.estimate) * scale for run, scale in zip(side, scales, strict=True)))
+    n, worth = sum(run.n for run in side), math.fsum(run.n_effective for run in side)
+    return Interval(estimate, estimate - down, estimate + up, n, worth, confidence)
+
+
+def _wilson(successes: int, n: int, n_effective: float | None, confidence: float) -> Interval:
+    """A proportion with its score interval (Wilson 1927)."""
+    if not 0 <= successes <= n:
+        raise ValueError(f"failures must lie between 0 and n = {n}, not {successes}")
+    if n == 0:
+        return unknown(math.nan, 0, confidence)
+    worth = float(n if n_effective is None else min(n_effective, n))
+    p, z = successes / n, normal_quantile(confidence)
+    centre = (p + z**2 / (2 * worth)) / (1 + z**2 / worth)
+    half = z / (1 + z**2 / worth) * math.sqrt(p * (1 - p) / worth + z**2 / (4 * worth**2))
+    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), n, worth, confidence)
+
+
+def _logarithm(interval: Interval) -> Interval:
+    estimate, low, high = (
+        math.log(x) if x > 0 else (-math.inf if x <= 0 else math.nan)
+        for x in (interval.estimate, interval.low, interval.high)
+    )
+    return Interval(estimate, low, high, interval.n, interval.n_effective, interval.confidence)
+
+
+def _exponential(interval: Interval) -> Interval:
+    estimate, low, high = (
+        math.expm1(min(x, 700.0)) if x < math.inf else x for x in (interval.estimate, interval.low, interval.high)
+    )
+    return Interval(estimate, low, high, interval.n, interval.n_effective, interval.confidence)
+
+
+def _of_two(base: Interval, candidate: Interval, estimate: float, low: float, high: float) -> Interval:
+    n, worth = base.n + candidate.n, base.n_effective + candidate.n_effective
+    low, high = (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
+    return Interval(estimate, low, high, n, worth, min(base.confidence, candidate.confidence))

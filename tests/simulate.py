@@ -1,0 +1,121 @@
+"""Simulated measurements with known truth: latencies, queues, warm-ups, histories, memory. Shared by the tests and the calibration."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+from scipy.special import ndtri
+
+Floats = NDArray[np.float64]
+Rng = np.random.Generator
+
+
+def ar1_normal(rng: Rng, n: int, rho: float) -> Floats:
+    """A stationary AR(1) series with unit variance."""
+    noise = rng.normal(size=n) * math.sqrt(1 - rho**2)
+    noise[0] = rng.normal()
+    return np.asarray(lfilter([1], [1, -rho], noise)) if rho else noise
+
+
+def ar1(rng: Rng, n: int, rho: float, spread: float = 1.0) -> Floats:
+    """Lognormal values of median 1 whose logarithms are AR(1) with standard deviation `spread`."""
+    return np.exp(spread * ar1_normal(rng, n, rho))
+
+
+def ar1_quantile(q: float, spread: float = 1.0) -> float:
+    return math.exp(spread * float(ndtri(q)))
+
+
+def ar1_mean(spread: float = 1.0) -> float:
+    return math.exp(spread**2 / 2)
+
+
+def mm1(rng: Rng, n: int, load: float) -> Floats:
+    """Response times of an M/M/1 queue in steady state, service rate 1: exponential of rate 1 − load (Lindley's recursion)."""
+    service = rng.exponential(size=n)
+    first = rng.exponential(1 / (1 - load)) if rng.random() < load else 0.0
+    walk = np.concatenate(([first], first + np.cumsum(service[:-1] - rng.exponential(1 / load, n - 1))))
+    return walk - np.minimum(np.minimum.accumulate(walk), 0.0) + service
+
+
+def mm1_quantile(q: float, load: float) -> float:
+    return -math.log(1 - q) / (1 - load)
+
+
+def failures(rng: Rng, n: int, share: float, rho: float) -> NDArray[np.bool_]:
+    """Failures of a known share that come in bursts: a Gaussian AR(1) series above its quantile."""
+    return ar1_normal(rng, n, rho) > float(ndtri(1 - share))
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """Values and the index from which their expected level is within 5 % of the steady one."""
+
+    values: Floats
+    end: int
+
+
+def warmup(rng: Rng, shape: str, n: int, end_share: float, excess: float, rho: float, spread: float = 0.3) -> Warmup:
+    """`shape`: exponential, step or ramp, from (1 + excess) × the steady level; lognormal noise, AR(1) in its logarithms."""
+    at = np.arange(n)
+    end = end_share * n
+    if shape == "exponential":
+        level = excess * np.exp(-at / (end / math.log(abs(excess) / 0.05)))
+    elif shape == "step":
+        level = np.where(at < end, excess, 0.0)
+    else:
+        level = excess * np.clip(1 - at / end * (1 - 0.05 / abs(excess)), 0, 1)
+    return Warmup((1 + level) * ar1(rng, n, rho, spread), math.ceil(end))
+
+
+@dataclass(frozen=True)
+class History:
+    values: Floats
+    changes: tuple[int, ...]
+
+
+def history(rng: Rng, n: int = 200, changes: int | None = None) -> History:
+    """A level of 100 with σ = 2: up to 3 steps of 0.5 to 3 σ at least 15 points apart, 2 % outliers of 4 to 10 σ (in half of the
+    series), a slow drift of up to 3 σ over the whole (in a quarter of them), noise normal or lognormal."""
+    sigma = 2.0
+    count = int(rng.integers(0, 4)) if changes is None else changes
+    while True:
+        at = np.sort(rng.choice(np.arange(15, n - 15), count, replace=False))
+        if (np.diff(at) >= 15).all():
+            break
+    level = np.zeros(n)
+    for place in at:
+        level[place:] += rng.choice((-1, 1)) * rng.uniform(0.5, 3)
+    noise = rng.normal(size=n)
+    if rng.random() < 0.5:
+        noise = (np.exp(0.4 * noise) - math.exp(0.08)) / math.sqrt((math.exp(0.16) - 1) * math.exp(0.16))
+    if rng.random() < 0.5:
+        hit = rng.random(n) < 0.02
+        noise[hit] += rng.choice((-1, 1), hit.sum()) * rng.uniform(4, 10, hit.sum())
+    if rng.random() < 0.25:
+        level += rng.choice((-1, 1)) * np.linspace(0, rng.uniform(0, 3), n)
+    return History(100 + sigma * (level + noise), tuple(int(i) for i in at))
+
+
+def saw_tooth(
+    rng: Rng,
+    growth_mb: float,
+    tooth_mb: float = 50.0,
+    seconds: float = 600.0,
+    samples_per_s: float = 2.0,
+    period_s: float = 8.0,
+    filling_mb: float = 0.0,
+) -> tuple[Floats, Floats]:
+    """t (s) and memory (bytes): 200 MB, linear growth, a garbage collector's teeth of varying length, caches that fill, noise."""
+    t = np.arange(0, seconds, 1 / samples_per_s)
+    lengths = rng.gamma(16, period_s / 16, int(seconds / period_s * 2) + 20)
+    collected = np.cumsum(lengths) - rng.uniform(0, period_s)
+    behind = t - np.concatenate(([collected[0] - period_s], collected))[np.searchsorted(collected, t)]
+    memory = (
+        200 + growth_mb * t / seconds + tooth_mb * behind / period_s + filling_mb * (1 - np.exp(-t / (seconds / 6)))
+    )
+    return t, (memory + 0.5 * ar1_normal(rng, len(t), 0.9)) * 1e6
