@@ -17,14 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from perflib._shift_standin import Shift, holm, p_above, shift
+from perflib import stats
 from perflib.baselines import open_side
 from perflib.comparable import differences, load_differences
 from perflib.errors import RunError, SuiteError
 from perflib.measures import METRICS, Measured, Metric, Part, measure
 from perflib.runs import Run
 from perflib.stats import Interval
-from perflib.verdicts import Word
+from perflib.verdicts import Word, scaled
 from perflib.wording import percent
 
 ALARM: Final = 0.01
@@ -165,7 +165,7 @@ def curve(compared: Comparison, part: Part) -> list[Interval]:
     if not all(base) or not all(candidate):
         return []
     quantiles = range(len(base[0]))
-    return [_percent(shift([g[i] for g in base], [g[i] for g in candidate]).ratio) for i in quantiles]
+    return [_shift([g[i] for g in base], [g[i] for g in candidate], relative=True)[0] for i in quantiles]
 
 
 def opened(side: Side, data: str | Path | None = None) -> tuple[Run, ...]:
@@ -236,14 +236,24 @@ def _changes(part: Part, base: Sequence[Measured], candidate: Sequence[Measured]
             what = "no request was answered" if measured else "nothing was measured"
             found.append(replace(plain, reason=f"{what} in the {gone}"))
             continue
-        moved: Shift = shift(*sides)
-        found.append(replace(plain, difference=moved.difference, relative=_percent(moved.ratio), freedom=moved.freedom))
+        difference, freedom = _shift(*sides)
+        relative, _ = _shift(*sides, relative=True)
+        found.append(replace(plain, difference=difference, relative=relative, freedom=freedom))
     return found
 
 
-def _percent(ratio: Interval) -> Interval:
-    """A ratio as a change in %."""
-    return _mapped(ratio, lambda value: 100 * (value - 1))
+def _shift(
+    base: Sequence[Interval], candidate: Sequence[Interval], *, relative: bool = False
+) -> tuple[Interval, float]:
+    """candidate − base, or in % of the base, with the degrees of freedom of what spreads it (inf: within runs only)."""
+    figures = [i.estimate for i in (*base, *candidate)]
+    if not all(map(math.isfinite, figures)) or (relative and min(figures) <= 0):
+        return replace(_NOTHING, n=sum(i.n for i in (*base, *candidate))), math.inf
+    if len(base) == len(candidate) == 1:
+        shift = stats.ratio_shift(base[0], candidate[0]) if relative else stats.difference(base[0], candidate[0])
+        return scaled(shift, 100.0 if relative else 1.0), math.inf
+    between = stats.between_runs(base, candidate, relative=relative)
+    return scaled(between.shift, 100.0 if relative else 1.0), between.freedom
 
 
 def _mapped(i: Interval, f: Callable[[float], float]) -> Interval:
@@ -253,16 +263,20 @@ def _mapped(i: Interval, f: Callable[[float], float]) -> Interval:
 def _judged(changes: Sequence[Change], against: Callable[[Change], str]) -> list[Change]:
     """With verdicts, corrected over all that is judged."""
     judged = [c for c in changes if c.judged]
-    beyond = holm([p_above(_worse(c), _limit(c), c.freedom) for c in judged])
-    worse = [p_above(_worse(c), 0.0, c.freedom) for c in judged]
-    better = [p_above(_turned(_worse(c)), 0.0, c.freedom) for c in judged]
-    moved = holm([min(1.0, 2 * min(a, b)) for a, b in zip(worse, better, strict=True)])
+    beyond = stats.holm([_p_beyond(c) for c in judged])
+    moved = stats.holm([stats.p_value(_worse(c), freedom=c.freedom) for c in judged])
     found = {}
-    for c, p_beyond, p_moved, p_worse, p_better in zip(judged, beyond, moved, worse, better, strict=True):
-        seen: Any = "" if p_moved > ALARM else "worse" if p_worse < p_better else "better"
+    for c, p_beyond, p_moved in zip(judged, beyond, moved, strict=True):
+        seen: Any = "" if p_moved > ALARM else "worse" if _worse(c).estimate > 0 else "better"
         word, reason = _word(c, p_beyond, against(c), len(judged))
         found[id(c)] = replace(c, verdict=word, seen=seen, reason=reason)
     return [found.get(id(c), c) for c in changes]
+
+
+def _p_beyond(c: Change) -> float:
+    """One-sided p of "not beyond the margin"."""
+    p = stats.p_value(_worse(c), _limit(c), c.freedom)
+    return p / 2 if _worse(c).estimate > _limit(c) else 1.0
 
 
 def _word(c: Change, p_beyond: float, against: str, of: int) -> tuple[Word, str]:
@@ -271,7 +285,7 @@ def _word(c: Change, p_beyond: float, against: str, of: int) -> tuple[Word, str]
         return "inconclusive", c.reason or f"not comparable: {against}"
     if p_beyond <= ALARM:
         return "fail", ""
-    if worse.high <= limit:
+    if stats.equivalent(worse, limit) == "pass":
         return "pass", ""
     if math.isinf(worse.high) or math.isnan(worse.estimate):
         return "inconclusive", "too few requests to tell" if worse.n else "nothing was measured"

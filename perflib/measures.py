@@ -6,6 +6,7 @@ A scenario's rows are fetched once, as five narrow columns; every row counts, no
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib import stats
-from perflib._shift_standin import effective, quantile_intervals
 from perflib.figures import TIMED, measured_windows, memory_series, sampled_names, span
 from perflib.stats import Interval
 from perflib.stats.intervals import BEYOND, unknown
@@ -49,6 +49,7 @@ METRICS: Final = {m.key: m for m in (
 )}  # fmt: skip
 _QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 GRID: Final = (*np.arange(0.05, 0.9, 0.05).round(2).tolist(), 0.9, 0.925, 0.95, 0.965, 0.975, 0.985, 0.99, 0.995, 0.9975, 0.999, 0.9999)  # fmt: skip
+_ANCHORS: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 BINS_PER_DECADE: Final = 30
 _DECADES: Final = 14  # 1 ns … 28 hours
 CPU_STEP_S: Final = 0.5
@@ -156,22 +157,20 @@ def _measured(run: Run, part: Part, rows: Columns) -> Measured:
         asked = (*_QUANTILES, "mean", *asked)
     if not alone or not len(times):
         return Measured(count, errors, seconds, asked, figures)
-    found = [scaled(i, 1e-6) for i in quantile_intervals(times, (*_QUANTILES.values(), *GRID))]
-    figures |= {**dict(zip(_QUANTILES, found, strict=False)), "mean": scaled(_mean(times), 1e-6)}
+    found = [scaled(i, 1e-6) for i in _quantiles(times, (*_QUANTILES.values(), *GRID))]
+    figures |= {**dict(zip(_QUANTILES, found, strict=False)), "mean": scaled(stats.mean_interval(times), 1e-6)}
     return Measured(count, errors, seconds, asked, figures, tuple(found[len(_QUANTILES) :]), _histogram(times))
 
 
-def _mean(values: NDArray[Any]) -> Interval:
-    """`stats.mean_interval` without its copies of ten million values."""
-    if len(values) < 2**19:
-        return stats.mean_interval(values)
-    worth, mean, deviation = effective(values), float(values.mean()), float(values.std())
-    half = 1.959964 * deviation / math.sqrt(worth)
-    return Interval(mean, mean - half, mean + half, len(values), worth)
+def _quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:
+    """Intervals at many quantiles; what the times are worth is computed at a few, these among them, and read off in between."""
+    at = np.quantile(times[:: max(1, len(times) // 2**17)], _ANCHORS)
+    worth = [stats.effective_sample_size(times <= value) for value in at]
+    return stats.quantile_intervals(times, qs, n_effective=np.interp(qs, _ANCHORS, worth).tolist())
 
 
 def _error_rate(ok: NDArray[Any], errors: int) -> Interval:
-    worth = min(effective(~ok), len(ok)) if 0 < errors < len(ok) else None
+    worth = stats.effective_sample_size(~ok) if 0 < errors < len(ok) else None
     return scaled(stats.proportion_interval(errors, len(ok), n_effective=worth), 100.0)
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 Values = NDArray[Any]
 BEYOND: Final = 10
-_ACF_POINTS: Final = 2**19
+_ACF_POINTS: Final = 2**16
+_PIECE: Final = 2**16
 _CONSTANT: Final = 1e-12  # relative spread that is only rounding
 
 
@@ -41,18 +42,27 @@ def effective_sample_size(values: Values) -> float:
     """How many independent values a series in order of time is worth, 1…n.
 
     n·γ₀/σ², σ² the long-run variance by Geyer's initial monotone sequence (Geyer 1992, Statistical Science 7:473), its
-    autocovariances by FFT. Longer series than 2¹⁹ are averaged over equal batches first, which keeps σ² (batch means).
+    autocovariances by FFT. Longer series than 2¹⁶ are averaged over equal batches first, which keeps σ² (batch means).
     Negative correlation is not credited: the answer is at most n. Assumes a stationary series.
     """
-    x = np.asarray(values, float)
+    x = np.asarray(values)
     n = len(x)
-    variance = float(x.var()) if n else 0.0
-    if n < 4 or variance <= (_CONSTANT * float(np.abs(x).max())) ** 2:
+    if n < 4:
+        return float(n)
+    variance = _variance(x)
+    if variance <= (_CONSTANT * max(abs(float(x.max())), abs(float(x.min())))) ** 2:
         return float(n)
     size = -(-n // _ACF_POINTS)
-    batches = x[: n // size * size].reshape(-1, size).mean(axis=1) if size > 1 else x
+    batches = x[: n // size * size].reshape(-1, size).mean(axis=1) if size > 1 else x.astype(float)
     long_run = _long_run_variance(batches) * size
     return float(min(n, max(1.0, n * variance / long_run))) if long_run > 0 else float(n)
+
+
+def _variance(x: Values) -> float:
+    """The mean square distance from the mean, a piece at a time: ten million values are not copied."""
+    mean = float(x.mean())
+    pieces = (x[i : i + _PIECE] - mean for i in range(0, len(x), _PIECE))
+    return math.fsum(float(piece @ piece) for piece in pieces) / len(x) if x.dtype != bool else mean * (1 - mean)
 
 
 def _long_run_variance(x: NDArray[np.float64]) -> float:
@@ -78,24 +88,33 @@ def quantile_interval(values: Values, q: float, confidence: float = 0.95) -> Int
     return quantile_intervals(values, (q,), confidence)[0]
 
 
-def quantile_intervals(values: Values, qs: Sequence[float], confidence: float = 0.95) -> tuple[Interval, ...]:
-    """`quantile_interval` at each q, for the price of one sort."""
+def quantile_intervals(
+    values: Values, qs: Sequence[float], confidence: float = 0.95, n_effective: Sequence[float] | None = None
+) -> tuple[Interval, ...]:
+    """`quantile_interval` at each q, for the price of one sort. n_effective: what the values are worth at each q, where known."""
     if not all(0 < q < 1 for q in qs):
         raise ValueError(f"q must lie between 0 and 1, not {next(q for q in qs if not 0 < q < 1)}")
-    x = np.asarray(values, float)
+    x = np.asarray(values)
     if len(x) == 0:
         return tuple(unknown(math.nan, 0, confidence) for _ in qs)
     ordered = np.sort(x)
-    if math.isnan(ordered[-1]):
+    if np.isnan(ordered[-1]):
         raise ValueError("values hold NaN")
-    return tuple(_quantile(x, ordered, q, confidence) for q in qs)
+    estimates = [_at(ordered, q) for q in qs]
+    worth = n_effective or [effective_sample_size(x <= estimate) for estimate in estimates]
+    return tuple(_around(ordered, q, e, w, confidence) for q, e, w in zip(qs, estimates, worth, strict=True))
 
 
-def _quantile(x: NDArray[np.float64], ordered: NDArray[np.float64], q: float, confidence: float) -> Interval:
-    """One q of values in order of time, and sorted."""
-    n = len(x)
-    estimate = float(np.quantile(ordered, q))
-    n_effective = effective_sample_size(x <= estimate)
+def _at(ordered: Values, q: float) -> float:
+    """Type 7: between the two order statistics around rank q·(n − 1)."""
+    rank = q * (len(ordered) - 1)
+    below, above = float(ordered[math.floor(rank)]), float(ordered[math.ceil(rank)])
+    return below + (rank - math.floor(rank)) * (above - below)
+
+
+def _around(ordered: Values, q: float, estimate: float, n_effective: float, confidence: float) -> Interval:
+    """The order statistics that bound a quantile."""
+    n = len(ordered)
     low_share, high_share = _clopper_pearson(q * n_effective, n_effective, confidence)
     low = (
         float(ordered[max(0, math.floor(low_share * n) - (low_share * n == n))])
@@ -111,12 +130,12 @@ def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
 
     Assumes that n_eff is large enough for the central limit theorem, which heavy tails delay. Fewer than 2: unknown.
     """
-    x = np.asarray(values, float)
+    x = np.asarray(values)
     n = len(x)
     if n < 2:
         return unknown(float(x[0]) if n else math.nan, n, confidence)
     n_effective = effective_sample_size(x)
-    mean, deviation = float(x.mean()), float(x.std(ddof=1))
+    mean, deviation = float(x.mean()), math.sqrt(_variance(x) * n / (n - 1))
     if deviation <= _CONSTANT * abs(mean):
         deviation = 0.0
     if n_effective < 2 and deviation > 0:

@@ -24,13 +24,14 @@ class BetweenRuns:
     """`shift` with the variation between runs in it, unknown where no side shows any; `within` as if runs did not vary.
 
     `run_deviation`: how much the figure varies from run to run, as a standard deviation; NaN where no side has two runs.
-    `borrowed`: a side of one run was taken to vary as the other does.
+    `borrowed`: a side of one run was taken to vary as the other does. `freedom`: degrees of freedom of the shift's t.
     """
 
     shift: Interval
     within: Interval
     run_deviation: float
     borrowed: bool
+    freedom: float = math.inf
 
 
 def difference(base: Interval, candidate: Interval) -> Interval:
@@ -126,7 +127,7 @@ def between_runs(
         )
     within = difference(*(_average(side, confidence) for side in sides))
     counts = [len(side) for side in figures]
-    deviation = _pooled_deviation(figures)
+    deviation, freedom = _pooled_deviation(figures), math.inf
     if math.isnan(deviation):
         shift = unknown(within.estimate, sum(counts), confidence)
     else:
@@ -138,7 +139,7 @@ def between_runs(
         shift = Interval(within.estimate, low, high, sum(counts), float(sum(counts)), confidence)
     if relative:
         shift, within = (_exponential(i) for i in (shift, within))
-    return BetweenRuns(shift, within, deviation, min(counts) == 1 < max(counts))
+    return BetweenRuns(shift, within, deviation, min(counts) == 1 < max(counts), freedom)
 
 
 def _welch(figures: Sequence[Values], deviation: float) -> tuple[float, float]:
