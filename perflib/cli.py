@@ -140,6 +140,9 @@ def report(run: str, baseline: str | None, out: str | None, title: str | None, d
 @_JSON
 def check(run: str, baseline: str | None, margin: tuple[str, ...], force: bool, data: str | None, as_json: bool) -> int:
     """Print the verdicts of RUN, with --baseline also whether it is no worse than that; the exit code says what they come to."""
+    from perflib import github
+    from perflib.contrast_report import markdown as compared_markdown
+    from perflib.report import markdown
     from perflib.runs import open_run
     from perflib.verdicts import overall
 
@@ -155,10 +158,12 @@ def check(run: str, baseline: str | None, margin: tuple[str, ...], force: bool, 
         code = _exit_code(found, overall(found))
     else:
         code = _print_verdicts(found)
+    github.tell(lambda: markdown(found, found.summary()), github.of_verdicts(found.verdicts()))
     if compared is None:
         return code
     if not as_json:
         _print_comparison(compared)
+    github.tell(lambda: compared_markdown(compared), github.of_comparison(compared))
     return _worst(code, _EXITS[compared.verdict])
 
 
@@ -185,6 +190,8 @@ def compare(
     \b
     Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 a run is invalid.
     """
+    from perflib import github
+    from perflib.contrast_report import markdown
     from perflib.contrast_report import report as render
 
     sides = ((baseline, *(runs or ("latest",))) if baseline else runs)  # fmt: skip
@@ -197,6 +204,7 @@ def compare(
         click.echo(json.dumps(compared.as_dict(), indent=1))
     else:
         _print_comparison(compared)
+    github.tell(lambda: markdown(compared, title), github.of_comparison(compared))
     folder = render(compared, margin_percent=_margins(margin), out=Path(out) if out else None, title=title)
     click.echo(str(folder / "compare.html"), err=as_json)
     return _EXITS[compared.verdict]
