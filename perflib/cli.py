@@ -210,6 +210,42 @@ def compare(
     return _EXITS[compared.verdict]
 
 
+@cli.command()
+@click.option("--metric", help="Only this metric: p50, p95, p99, mean, throughput, errors, memory or cpu.")
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for history.html, with a chart of each series.")
+@_DATA
+@_JSON
+def history(metric: str | None, out: str | None, data: str | None, as_json: bool) -> int:
+    """Record the runs that are not in the history yet, and print each figure's series with its last change of level."""
+    from perflib.history import damaged, record_all
+    from perflib.history import history as all_series
+    from perflib.measures import METRICS
+    from perflib.report import execute, html, write
+    from perflib.wording import number, signed
+
+    if metric is not None and metric not in METRICS:
+        raise click.UsageError(f"there is no metric {metric!r}; known: {', '.join(METRICS)}")
+    record_all(data)
+    for file in damaged(data):
+        click.echo(f"{file} cannot be read; its run is left out", err=True)
+    rows = []
+    for series in all_series(metric, data):
+        last = series.changes[-1] if series.changes else None
+        size = series.percent(last) if last else None
+        rows.append({
+            "series": str(series), "machine": series.machine, "runs": len(series.points), "latest": f"{number(series.points[-1].estimate)} {series.unit}",
+            "last change": f"{signed(size[0])} % [{signed(size[1])} … {signed(size[2])}]" if size else "none",
+            "since": series.points[last.index].run if last else "", "commits": " … ".join(c[:12] or "–" for c in series.commits(last)) if last else "",
+        })  # fmt: skip
+    _print_table(rows, as_json)
+    if out:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        made = execute("history", {"metric": metric, "data": data}, Path(out) / "history.ipynb")
+        write(Path(out) / "history.html", html(made, "History"))
+        click.echo(str(Path(out) / "history.html"), err=as_json)
+    return EXIT_PASS
+
+
 @cli.group()
 def baseline() -> None:
     """Runs kept under a name, to compare others with."""

@@ -35,12 +35,20 @@ def load_differences(base: Run, candidate: Run, scenario: str) -> list[str]:
     """Why the figures of a scenario cannot be set side by side."""
     a, b = (run.spec(scenario) for run in (base, candidate))
     found = []
-    if _shape(a["load"]) != _shape(b["load"]):
+    shapes = load_shape(a), load_shape(b)
+    if shapes[0]["load"] != shapes[1]["load"]:
         found.append(f"different loads: {in_words(a['load'])} and {in_words(b['load'])}")
-    weights = [{op["name"]: op.get("weight", 1.0) for op in spec["operations"]} for spec in (a, b)]
-    if weights[0] != weights[1]:
-        found.append(f"different operations: {_mix(weights[0])} and {_mix(weights[1])}")
+    if shapes[0]["operations"] != shapes[1]["operations"]:
+        found.append(f"different operations: {' and '.join(_mix(shape['operations']) for shape in shapes)}")
     return found
+
+
+def load_shape(spec: dict[str, Any]) -> dict[str, Any]:
+    """What a scenario's figures depend on: its load, but not how long it goes on, and the mix of its operations."""
+    return {
+        "load": _shape(spec["load"]),
+        "operations": {op["name"]: op.get("weight", 1.0) for op in spec["operations"]},
+    }
 
 
 def in_words(load: dict[str, Any]) -> str:

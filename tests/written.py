@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def written(
     made = RunDir(data, {
         "process": {}, "suite": {"name": name, "scenarios": [spec], "targets": {"api": {"kind": "http"}}}, "command": f"perflib run {name}",
         "seed": 0, "quick": False, "host": {**HOST, **(host or {})}, "versions": {"python": python, "perflib": "0.1.0"}, "git": None,
-        "started_at": "2026-01-01T00:00:00.000+00:00", "stopped_ns": stop_ns, "targets": {"api": {"kind": "http", "via": []}}, "events": [],
+        "started_at": datetime.now(UTC).isoformat(), "stopped_ns": stop_ns, "targets": {"api": {"kind": "http", "via": []}}, "events": [],
         "scenarios": [{"name": scenario, "status": "complete", "start_ns": START_NS, "stop_ns": stop_ns, "segments": [segment],
                        "prepare": {"requests": 0}, "workers": [], "doubts": [], "unsent": 0}],
     })  # fmt: skip

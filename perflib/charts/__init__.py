@@ -7,6 +7,7 @@ perflib.charts.shift_function(compared, part)      # of a Comparison
 
 from perflib.charts.comparisons import forest, shift_function, two_distributions
 from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences
+from perflib.charts.histories import history
 from perflib.charts.timelines import cpu, errors_over_time, inflight, memory, response_over_time, throughput
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "cpu",
     "errors_over_time",
     "forest",
+    "history",
     "inflight",
     "latency_percentiles",
     "memory",
