@@ -229,12 +229,22 @@ def _changes(part: Part, base: Sequence[Measured], candidate: Sequence[Measured]
         if not any(sides) and not any(key in m.asked for m in (*base, *candidate)):
             continue
         old, new = (sum(i.estimate for i in side) / len(side) if side else math.nan for side in sides)
-        plain = Change(part, metric, old, new, _NOTHING, _NOTHING, margins[key])
+        given = any(key in m.given for m in (*base, *candidate))
+        plain = Change(
+            part,
+            metric,
+            old,
+            new,
+            _NOTHING,
+            _NOTHING,
+            None if given else margins[key],
+            reason="set by the load" if given else "",
+        )
         if not all(sides):
             gone = " and ".join(name for name, side in zip(("base", "candidate"), sides, strict=True) if not side)
             measured = any(m.requests for m in (*base, *candidate)) and key not in ("memory", "cpu")
             what = "no request was answered" if measured else "nothing was measured"
-            found.append(replace(plain, reason=f"{what} in the {gone}"))
+            found.append(replace(plain, reason=plain.reason or f"{what} in the {gone}"))
             continue
         difference, freedom = _shift(*sides)
         relative, _ = _shift(*sides, relative=True)

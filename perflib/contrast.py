@@ -12,9 +12,11 @@ from perflib import charts
 from perflib.comparison import Change, Comparison, named
 from perflib.measures import Part
 from perflib.story import SIGNS, Html, anchor, picture, table
+from perflib.verdicts import Word
 from perflib.wording import moved
 
-_ORDER: Final = ("fail", "inconclusive", "pass", "shown")
+_ORDER: Final[tuple[Word, ...]] = ("fail", "inconclusive", "pass", "shown")
+DRAWN: Final = 45  # parts with charts: about a megabyte
 _SEEN: Final = {"worse": "▲ worse", "better": "▼ better", "": "none seen"}
 
 
@@ -50,22 +52,29 @@ def beside(compared: Comparison) -> Html:
 
 
 def parts(compared: Comparison) -> Html:
-    """A section for each scenario, stage and operation with its charts; those that are not within their margins are open."""
-    return Html("".join(part(compared, each) for each in compared.measured if _changes_of(compared, each)))
+    """A section for each scenario, stage and operation; those that are not within their margins are open and have their charts first."""
+    known = [each for each in compared.measured if _changes_of(compared, each)]
+    drawn = set(sorted(known, key=lambda each: _ORDER.index(_word(compared, each)))[:DRAWN])
+    return Html("".join(part(compared, each, draw=each in drawn) for each in known))
 
 
-def part(compared: Comparison, which: Part) -> Html:
+def part(compared: Comparison, which: Part, *, draw: bool = True) -> Html:
     """One of them."""
     word = _word(compared, which)
     base, candidate = (sum(m.requests for m in side) for side in compared.measured[which])
     draws: list[Callable[[Comparison, Part], Figure]] = [charts.forest]
     if any(c.metric.key == "p50" for c in _changes_of(compared, which)):
         draws = [charts.shift_function, charts.forest, charts.two_distributions]
-    pictures = "".join(picture(lambda draw=draw: draw(compared, which)) for draw in draws)  # type: ignore[misc]
+    pictures = "".join(picture(lambda each=each: each(compared, which)) for each in draws) if draw else ""  # type: ignore[misc]
+    shown = (
+        f'<div class="charts">{pictures}</div>'
+        if draw
+        else f"<p>Without charts: a page has those of {DRAWN} parts.</p>"
+    )
     opened = "" if word in ("pass", "shown") else " open"
     summary = f'<span class="sign {word}" aria-hidden="true">{SIGNS[word]}</span> {escape(str(which))} <span class="small">{base:,} and {candidate:,} requests</span>'
     return Html(
-        f'<details class="scenario" id="{anchor(str(which))}"{opened}><summary><h3>{summary}</h3></summary><div class="charts">{pictures}</div></details>'
+        f'<details class="scenario" id="{anchor(str(which))}"{opened}><summary><h3>{summary}</h3></summary>{shown}</details>'
     )
 
 
@@ -105,7 +114,7 @@ def _changes_of(compared: Comparison, which: Part) -> list[Change]:
     return [c for c in compared.changes if c.part == which]
 
 
-def _word(compared: Comparison, which: Part) -> str:
+def _word(compared: Comparison, which: Part) -> Word:
     words = {c.verdict for c in _changes_of(compared, which)}
     return next((word for word in _ORDER if word in words), "shown")
 

@@ -70,7 +70,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run shows of a part: `figures` by metric, in its unit; `asked` are those that a part of its kind should have.
+    """What one run shows of a part: `figures` by metric, in its unit; `asked` are those that a part of its kind should have,
+    `given` those that the load sets and not the target: shown, not judged.
 
     `grid` has an interval for each quantile of GRID, ms; `histogram` counts the response times by log bin.
     """
@@ -79,6 +80,7 @@ class Measured:
     errors: int
     seconds: float
     asked: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
     figures: dict[str, Interval] = field(default_factory=dict)
     grid: tuple[Interval, ...] = ()
     histogram: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -96,6 +98,11 @@ def parts(run: Run, scenario: str) -> list[Part]:
     names = _operations(run, scenario) if len(_operations(run, scenario)) > 1 else []
     wide = [Part(scenario), *(Part(scenario, stage) for stage in stages)]
     return [*wide, *(Part(scenario, stage, name) for stage in (stages or (None,)) for name in names)]
+
+
+def _is_open(load: dict[str, Any]) -> bool:
+    """Requests start when a schedule says, however the target fares."""
+    return all(map(_is_open, load["stages"])) if load.get("stages") else load["model"] != "closed"
 
 
 def _stages(run: Run, scenario: str) -> list[int]:
@@ -148,6 +155,9 @@ def _measured(run: Run, part: Part, rows: Columns) -> Measured:
     level = part.stage is not None or not _stages(run, part.scenario)
     if level:
         asked = ("throughput", "errors")
+    given = (
+        ("throughput",) if _is_open(run.spec(part.scenario)["load"]) else ()
+    )  # but for the error rate, which is judged
     if count and level:
         figures["errors"] = _error_rate(rows["ok"], errors)
         figures["throughput"] = _throughput(rows["end"][rows["ok"]], windows, seconds)
@@ -156,10 +166,10 @@ def _measured(run: Run, part: Part, rows: Columns) -> Measured:
     if alone:
         asked = (*_QUANTILES, "mean", *asked)
     if not alone or not len(times):
-        return Measured(count, errors, seconds, asked, figures)
+        return Measured(count, errors, seconds, asked, given, figures)
     found = [scaled(i, 1e-6) for i in _quantiles(times, (*_QUANTILES.values(), *GRID))]
     figures |= {**dict(zip(_QUANTILES, found, strict=False)), "mean": scaled(stats.mean_interval(times), 1e-6)}
-    return Measured(count, errors, seconds, asked, figures, tuple(found[len(_QUANTILES) :]), _histogram(times))
+    return Measured(count, errors, seconds, asked, given, figures, tuple(found[len(_QUANTILES) :]), _histogram(times))
 
 
 def _quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:

@@ -47,5 +47,7 @@ def moved(change: Change) -> tuple[str, str, str, str]:
     """Base, candidate, change and its interval, as a table shows them."""
     shown, unit = change.shown, change.metric.unit
     sides = ["–" if math.isnan(v) else f"{number(v)} {unit}" for v in (change.base, change.candidate)]
-    bounds = "–" if math.isnan(shown.estimate) else f"{signed(shown.low)} … {signed(shown.high)}"
+    low = "open" if shown.low <= -100 else signed(shown.low)  # nothing falls by more than all there is
+    high = "open" if math.isinf(shown.high) else signed(shown.high)
+    bounds = "–" if math.isnan(shown.estimate) else f"{low} … {high}"
     return sides[0], sides[1], percent(change) or "–", bounds
