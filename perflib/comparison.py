@@ -186,7 +186,14 @@ def named(runs: Sequence[Run]) -> str:
 
 
 def _measure(run: Run, scenarios: Iterable[str]) -> dict[Part, Measured]:
-    return {part: found for name in scenarios for part, found in measure(run, name).items()}
+    import duckdb
+
+    try:
+        return {part: found for name in scenarios for part, found in measure(run, name).items()}
+    except duckdb.Error as error:  # a part file whose end is sound and whose middle is not
+        raise RunError(
+            str(error).splitlines()[0], where=run.id, mend="remove the damaged part file, or choose another run"
+        ) from None
 
 
 def _parts(each: Iterable[Mapping[Part, Measured]]) -> list[Part]:

@@ -235,6 +235,16 @@ def test_a_corrupt_part_is_named_and_leaves_the_verdict_open(home: Path, base: p
     assert "unreadable part files, left out: rows/part-0000-000001.parquet" in compared.doubts[0]
 
 
+def test_a_part_that_is_damaged_inside_is_one_line(home: Path, base: perflib.Run) -> None:
+    damaged = written(home, latencies(4000, 4))
+    part = damaged.path / "rows" / "part-0000-000000.parquet"
+    whole = part.read_bytes()
+    part.write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])
+    with pytest.raises(RunError, match="remove the damaged part file") as raised:
+        perflib.compare(base, perflib.open_run(damaged.path))
+    assert str(raised.value).startswith(damaged.id)
+
+
 WRONG: list[tuple[Sequence[str], str]] = [
     (["nothing", "latest"], "no run and no baseline 'nothing'"),
     (["latest", "latest", "--baseline", "main"], "name two sides"),

@@ -34,8 +34,8 @@ def history(series: Series) -> Figure:
         axes.text(change.index + 0.6, 0.99, plain(f"{signed(series.percent(change)[0])} %"), color=LIMIT, fontsize=7.5, va="top", transform=axes.get_xaxis_transform())  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom, top + 0.2 * (top - bottom))
-    axes.legend(loc="upper left" if not series.changes else "lower right", ncols=2)
+    axes.set_ylim(bottom - 0.18 * (top - bottom), top + 0.15 * (top - bottom))
+    axes.legend(loc="lower right", ncols=2)
     name(figure, axes, _finding(series))
     return figure
 
