@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from perflib import stats
+from tests import simulate
+from tests.benchmarks import calibration
+from tests.simulate import ar1
 
 finite = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=300).map(np.array)
-
-
-def ar1(rng: np.random.Generator, n: int, rho: float) -> np.ndarray:
-    """Lognormal values whose logarithms are an AR(1) series with unit variance."""
-    noise = rng.normal(size=n) * math.sqrt(1 - rho**2)
-    noise[0] = rng.normal()
-    return np.exp(lfilter([1], [1, -rho], noise))
 
 
 @pytest.mark.parametrize(("rho", "n"), [(0.0, 3000), (0.5, 4000), (0.9, 20_000)])
@@ -158,3 +154,396 @@ def test_needed_trials_are_what_the_exact_interval_takes() -> None:
     assert stats.proportion_interval(round(0.03 * (1000 + more)), 1000 + more).low > 0.0245
     assert stats.needed_trials(some, 0.9) is None
     assert stats.needed_trials(some, 0.03) is None
+
+
+# Shifts between two runs
+
+
+@pytest.mark.parametrize(("rho", "n"), [(0.0, 3000), (0.9, 10_000)])
+def test_shifts_cover_the_truth_also_for_dependent_values(rho: float, n: int) -> None:
+    rng, simulations, hits = np.random.default_rng(21), 150, dict.fromkeys((0.5, 0.95, 0.99, "mean"), 0)
+    for _ in range(simulations):
+        base, candidate = simulate.ar1(rng, n, rho), 1.1 * simulate.ar1(rng, n, rho)
+        for q, shift in zip((0.5, 0.95, 0.99), stats.quantile_shifts(base, candidate, (0.5, 0.95, 0.99)), strict=True):
+            hits[q] += shift.low <= 0.1 * simulate.ar1_quantile(q) <= shift.high
+        mean = stats.mean_shift(base, candidate)
+        hits["mean"] += mean.low <= 0.1 * simulate.ar1_mean() <= mean.high
+    # 150 simulations of a 95 % interval: at least 0.88 but for one time in ten thousand.
+    assert min(hits.values()) / simulations >= 0.88, hits
+
+
+def test_a_shift_has_the_sign_and_unit_of_candidate_minus_base_and_is_found() -> None:
+    rng = np.random.default_rng(22)
+    base, candidate = simulate.ar1(rng, 20_000, 0.5, 0.4), 1.1 * simulate.ar1(rng, 20_000, 0.5, 0.4)
+    slower, faster = stats.quantile_shift(base, candidate, 0.5), stats.quantile_shift(candidate, base, 0.5)
+    assert 0 < slower.low < 0.1 < slower.high < 0.2
+    assert (faster.low, faster.high) == pytest.approx((-slower.high, -slower.low))
+    relative = stats.ratio_shift(stats.quantile_interval(base, 0.5), stats.quantile_interval(candidate, 0.5))
+    assert relative.low < 0.1 < relative.high
+    assert relative.estimate == pytest.approx(np.median(candidate) / np.median(base) - 1)
+    assert stats.quantile_shift(base, candidate[:500], 0.99).high == math.inf  # too few beyond it on one side
+
+
+def test_rates_are_compared_by_newcombes_hybrid_score() -> None:
+    # Newcombe (1998), table II, method 10: 56/70 − 48/80 and 9/10 − 3/10.
+    first = stats.rate_shift(48, 80, 56, 70)
+    assert (first.low, first.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    second = stats.rate_shift(3, 10, 9, 10)
+    assert (second.low, second.high) == pytest.approx((0.1705, 0.8090), abs=5e-5)
+    none = stats.rate_shift(0, 1000, 0, 1000)
+    assert none.low < none.estimate == 0 < none.high < 0.005
+    assert stats.rate_shift(10, 1000, 30, 1000, base_effective=100, candidate_effective=100).low < 0
+    assert stats.rate_shift(10, 1000, 30, 1000).low > 0
+    assert stats.rate_shift(0, 0, 1, 10).high == math.inf
+    with pytest.raises(ValueError, match="failures"):
+        stats.rate_shift(2, 1, 0, 1)
+
+
+def test_variation_between_runs_is_part_of_the_interval() -> None:
+    rng, held, naive = np.random.default_rng(23), 0, 0
+
+    def run() -> stats.Interval:
+        return stats.mean_interval((1 + 0.05 * rng.normal()) * rng.lognormal(0, 0.3, 1000))
+
+    for _ in range(150):
+        found = stats.between_runs([run() for _ in range(4)], [run() for _ in range(4)])
+        held += found.shift.low <= 0 <= found.shift.high
+        naive += found.within.low <= 0 <= found.within.high
+    assert held >= 132
+    assert naive < 100  # what leaving it out would do
+
+
+def test_with_one_run_a_side_the_variation_between_runs_is_unknown_and_said_so() -> None:
+    rng = np.random.default_rng(24)
+    runs = [stats.mean_interval(rng.lognormal(0, 0.3, 1000)) for _ in range(6)]
+    alone = stats.between_runs(runs[:1], runs[1:2])
+    assert (alone.shift.low, alone.shift.high) == (-math.inf, math.inf)
+    assert math.isnan(alone.run_deviation)
+    assert math.isfinite(alone.within.low)
+    borrowed = stats.between_runs(runs[:5], runs[5:])
+    assert borrowed.borrowed
+    assert borrowed.shift.low < borrowed.shift.estimate < borrowed.shift.high < math.inf
+    relative = stats.between_runs(runs[:3], runs[3:], relative=True)
+    assert -0.2 < relative.shift.low < relative.shift.estimate < relative.shift.high < 0.2
+    with pytest.raises(ValueError, match="needs a run"):
+        stats.between_runs([], runs)
+    with pytest.raises(ValueError, match="finite figure"):
+        stats.between_runs([stats.mean_interval(np.zeros(0))], runs)
+
+
+# Decisions
+
+
+def test_no_worse_than_a_margin_passes_fails_or_stays_open() -> None:
+    shift = stats.Interval(1.0, -1.0, 3.0, 100, 100.0)
+    assert stats.equivalent(shift, 4) == "pass"
+    assert stats.equivalent(shift, 2) == "inconclusive"
+    assert stats.equivalent(stats.Interval(5.0, 3.0, 7.0, 100, 100.0), 2) == "fail"
+    assert stats.equivalent(shift, 2, higher_is_worse=False) == "pass"
+    assert stats.equivalent(stats.Interval(0.0, -math.inf, math.inf, 1, 1.0), 2) == "inconclusive"
+    with pytest.raises(ValueError, match="margin"):
+        stats.equivalent(shift, -1)
+
+
+def test_many_comparisons_are_corrected_by_holm() -> None:
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert stats.holm([]) == ()
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        stats.holm([math.nan])
+
+
+def test_a_p_value_is_that_of_the_interval_that_just_reaches_the_null() -> None:
+    assert stats.p_value(stats.Interval(1.0, 0.0, 2.0, 10, 10.0)) == pytest.approx(0.05)
+    assert stats.p_value(stats.Interval(-1.0, -2.0, 0.0, 10, 10.0, 0.99)) == pytest.approx(0.01)
+    assert stats.p_value(stats.Interval(1.0, 0.5, math.inf, 10, 10.0)) < 1e-3  # the open side is not the null's
+    assert stats.p_value(stats.Interval(1.0, -math.inf, 2.0, 10, 10.0)) == 1
+    assert stats.p_value(stats.Interval(math.nan, -math.inf, math.inf, 0, 0.0)) == 1
+
+
+def test_spending_follows_the_published_boundaries() -> None:
+    # Five looks at 5 %, two-sided, O'Brien–Fleming-like spending (Lan & DeMets 1983).
+    z = [float(ndtri((1 + stats.spending_confidence(look, 5)) / 2)) for look in range(1, 6)]
+    assert z == pytest.approx([4.877, 3.357, 2.680, 2.290, 2.031], abs=1e-3)
+    assert stats.spending_confidence(1, 1) == pytest.approx(0.95)
+    with pytest.raises(ValueError, match="look"):
+        stats.spending_confidence(3, 2)
+
+
+def test_the_length_named_beforehand_finds_the_shift() -> None:
+    rng, found, simulations = np.random.default_rng(25), 0, 60
+    for _ in range(simulations):
+        pilot = stats.quantile_interval(simulate.ar1(rng, 4000, 0.5, 0.4), 0.5)
+        n = stats.needed_for_shift(pilot, 0.05, confidence=0.99, power=0.95)
+        assert n is not None
+        base, candidate = (scale * simulate.ar1(rng, n, 0.5, 0.4) for scale in (1.0, 1.05))
+        found += stats.quantile_shift(base, candidate, 0.5, 0.99).low > 0
+    assert 0.8 * simulations <= found
+    assert stats.needed_for_shift(pilot, 0.0) is None
+    with pytest.raises(ValueError, match="power"):
+        stats.needed_for_shift(pilot, 0.05, power=1.0)
+    assert stats.needed_for_shift(stats.quantile_interval(np.zeros(0), 0.5), 1.0) is None
+
+
+def test_comparing_the_same_with_itself_raises_few_alarms() -> None:
+    rng, alarms = np.random.default_rng(26), 0
+    for _ in range(200):
+        base, candidate = (simulate.ar1(rng, 4000, 0.5) for _ in range(2))
+        shifts = (*stats.quantile_shifts(base, candidate, (0.5, 0.95, 0.99)), stats.mean_shift(base, candidate))
+        alarms += min(stats.holm([stats.p_value(shift) for shift in shifts])) <= 0.01
+    assert alarms <= 9  # of a rate of 1 %, once in ten thousand
+
+
+# Change points
+
+
+def test_change_points_find_published_changes() -> None:
+    # The series and changes of Apache Otava's own tests.
+    fall = [
+        1.02,
+        0.95,
+        0.99,
+        1.00,
+        1.12,
+        1.00,
+        1.01,
+        0.98,
+        1.01,
+        0.96,
+        0.50,
+        0.51,
+        0.48,
+        0.48,
+        0.55,
+        0.50,
+        0.49,
+        0.51,
+        0.50,
+        0.49,
+    ]
+    assert [change.index for change in stats.change_points(np.array(fall))] == [10]
+    short = [1.02, 0.95, 0.99, 1.00, 1.12, 0.90, 0.50, 0.51, 0.48, 0.48, 0.55]
+    assert [change.index for change in stats.change_points(np.array(short))] == [6]
+    slight = [2.02, 2.03, 2.01, 2.04, 1.82, 1.85, 1.79, 1.81, 1.80, 1.76, 1.78]
+    assert [change.index for change in stats.change_points(np.array(slight))] == [4]
+    levels = [1] * 5 + [5] * 8 + [9] * 8 + [3] * 9
+    assert [(change.index, change.shift) for change in stats.change_points(np.array(levels))] == [
+        (5, 4),
+        (13, 4),
+        (21, -6),
+    ]
+
+
+def test_change_points_on_simulated_histories() -> None:
+    rng, right, wrong, missed, covered = np.random.default_rng(31), 0, 0, 0, 0
+    for _ in range(150):
+        history = simulate.history(rng)
+        found = [change.index for change in stats.change_points(history.values)]
+        hits = sum(any(abs(place - true) <= 5 for place in found) for true in history.changes)
+        right, wrong, missed = right + hits, wrong + len(found) - hits, missed + len(history.changes) - hits
+    assert 2 * right / (2 * right + wrong + missed) > 0.75
+    assert wrong / 150 * 5 < 1.5  # per 1,000 points
+
+    for _ in range(100):
+        change = stats.change_points(np.concatenate((rng.normal(100, 2, 60), rng.normal(110, 2, 60))))[0]
+        covered += change.low <= 10 <= change.high
+    assert covered >= 87
+
+
+def test_outliers_drifts_and_fewer_points_than_confirm_are_no_change() -> None:
+    rng = np.random.default_rng(32)
+    quiet = rng.normal(100, 1, 100)
+    spiked = quiet.copy()
+    spiked[[20, 50, 51, 99]] += 40
+    assert stats.change_points(spiked) == []
+    assert stats.change_points(quiet + np.linspace(0, 4, 100)) == []
+    assert stats.change_points(np.concatenate((quiet, quiet[:2] + 10))) == []
+    assert [change.index for change in stats.change_points(np.concatenate((quiet, quiet[:3] + 10)))] == [100]
+
+
+def test_change_points_of_odd_series() -> None:
+    assert stats.change_points(np.zeros(0)) == []
+    assert stats.change_points(np.array([1.0])) == []
+    assert stats.change_points(np.full(50, 3.0)) == []
+    assert stats.change_points(np.full(50, math.nan)) == []
+    gappy = np.concatenate((np.full(20, 1.0), [math.nan] * 5, np.full(20, 2.0))) + np.tile([0, 0.01, 0.02], 15)
+    assert [change.index for change in stats.change_points(gappy)] == [25]
+    with pytest.raises(ValueError, match="finite"):
+        stats.change_points(np.array([1.0, math.inf]))
+    with pytest.raises(ValueError, match="confirm"):
+        stats.change_points(np.zeros(9), confirmed=1)
+
+
+# Warm-up
+
+
+@pytest.mark.parametrize("shape", ["step", "ramp", "exponential"])
+def test_the_warm_up_is_cut_at_its_end(shape: str) -> None:
+    rng, right = np.random.default_rng(41), 0
+    for _ in range(40):
+        drawn = simulate.warmup(rng, shape, 20_000, rng.uniform(0.05, 0.35), rng.choice([-0.6, 1.0, 3.0]), 0.3)
+        end = stats.warmup_end(drawn.values)
+        right += end.settled and abs(end.index - drawn.end) <= 0.1 * drawn.end
+    assert right >= 32
+
+
+def test_no_warm_up_is_not_cut_and_what_never_settles_is_said() -> None:
+    rng = np.random.default_rng(42)
+    flat = [stats.warmup_end(simulate.ar1(rng, 10_000, 0.5, 0.3)) for _ in range(40)]
+    assert sum(end.settled and end.index <= 200 for end in flat) >= 35
+    rising = [stats.warmup_end(simulate.ar1(rng, 10_000, 0.5, 0.3) * np.linspace(1, 2, 10_000)) for _ in range(40)]
+    assert sum(end.settled for end in rising) <= 2
+
+
+def test_warm_ups_of_two_stages_and_with_spikes() -> None:
+    rng = np.random.default_rng(43)
+    level = np.concatenate((np.full(1000, 5.0), np.full(2000, 1.6), np.full(17_000, 1.0)))
+    values = level * simulate.ar1(rng, 20_000, 0.0, 0.3)
+    values[rng.integers(0, 20_000, 40)] *= 50
+    assert 2850 <= stats.warmup_end(values).index <= 4500
+
+
+def test_warm_ups_of_odd_series() -> None:
+    assert stats.warmup_end(np.zeros(0)) == stats.WarmupEnd(0, False)
+    assert stats.warmup_end(np.ones(39)) == stats.WarmupEnd(0, False)
+    assert stats.warmup_end(np.ones(1000)) == stats.WarmupEnd(0, True)
+    assert stats.warmup_end(np.zeros(1000)) == stats.WarmupEnd(0, True)
+    with pytest.raises(ValueError, match="finite"):
+        stats.warmup_end(np.array([1.0, math.nan]))
+
+
+# Memory
+
+
+@pytest.mark.parametrize("period_s", [2.0, 8.0, 60.0])
+def test_a_leak_of_1_mb_per_1000_requests_is_found_and_filling_caches_are_none(period_s: float) -> None:
+    rng = np.random.default_rng(51)  # ten minutes at 100 requests/s
+
+    def verdicts(growth_mb: float, filling_mb: float) -> list[str]:
+        samples = [simulate.saw_tooth(rng, growth_mb, period_s=period_s, filling_mb=filling_mb) for _ in range(40)]
+        return [stats.memory_growth(*sample).verdict for sample in samples]
+
+    assert verdicts(60, 0).count("leak") >= 38
+    assert verdicts(0, 0).count("no leak") >= 36
+    assert verdicts(0, 40).count("leak") <= 1
+
+
+def test_memory_growth_does_not_depend_on_the_order_of_its_samples() -> None:
+    t, memory = simulate.saw_tooth(np.random.default_rng(52), 30, period_s=30)
+    order = np.random.default_rng(53).permutation(len(t))
+    assert stats.memory_growth(t[order], memory[order]) == stats.memory_growth(t, memory)
+    up = stats.memory_growth(t, memory + 1e9)
+    assert up.growth_bytes.estimate == pytest.approx(stats.memory_growth(t, memory).growth_bytes.estimate, rel=1e-6)
+
+
+# Scaling
+
+
+def test_usl_gives_the_published_fit() -> None:
+    # The README of R's package usl 3.0: specsdm91, a Sun SPARCcenter 2000 in SPEC SDM 91.
+    loads, throughput = (1, 18, 36, 72, 108, 144, 216), (64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2)
+    fit = stats.fit_usl(np.array(loads), np.array(throughput))
+    assert round(fit.sigma.estimate, 7) == 0.0277285
+    assert round(fit.kappa.estimate, 7) == 0.0001044
+    assert fit.gamma.estimate == pytest.approx(89.9952330, abs=2e-7)  # R stops 1e-7 short of the minimum
+    assert round(fit.peak_concurrency, 2) == 96.52
+    assert round(fit.peak_throughput) == 1884
+    # Its test of exact values, σ = κ = 0.02 to three digits.
+    loads, throughput = (1, 2, 4, 6, 8, 10), (1, 1.8868, 3.0769, 3.5294, 3.5398, 3.3557)
+    exact = stats.fit_usl(np.array(loads), np.array(throughput))
+    assert (exact.sigma.estimate, exact.kappa.estimate) == pytest.approx((0.02, 0.02), abs=5e-5)
+
+
+def test_usl_intervals_cover_and_bounds_hold() -> None:
+    rng, loads = np.random.default_rng(61), np.array([1, 2, 4, 8, 16, 32, 64, 96])
+    curve = 100 * loads / (1 + 0.03 * (loads - 1) + 2e-4 * loads * (loads - 1))
+    hits = np.zeros(3)
+    for _ in range(100):
+        fit = stats.fit_usl(loads, curve * (1 + 0.02 * rng.normal(size=8)))
+        truths = ((fit.sigma, 0.03), (fit.kappa, 2e-4), (fit.gamma, 100.0))
+        hits += [interval.low <= truth <= interval.high for interval, truth in truths]
+    assert hits.min() >= 84, hits
+    linear = stats.fit_usl(loads, 10.0 * loads)
+    assert (linear.sigma.estimate, linear.kappa.estimate) == (0, 0)
+    assert linear.gamma.estimate == pytest.approx(10)
+    assert linear.peak_concurrency == linear.peak_throughput == math.inf
+
+
+@pytest.mark.parametrize(
+    ("loads", "throughput"),
+    [([], []), ([1, 2, 3], [1, 2, 3]), ([1, 2, 3, 4], [1, 2, 3]), ([1, 1, 2, 2], [1, 1, 2, 2]),
+     ([0, 1, 2, 3], [1, 2, 3, 4]), ([1, 2, 3, 4], [1, 2, math.nan, 4])],
+)  # fmt: skip
+def test_usl_refuses_what_it_cannot_fit(loads: list[float], throughput: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"fit needs|one length|positive"):
+        stats.fit_usl(np.array(loads), np.array(throughput))
+
+
+# Any input
+
+sides = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200).map(np.array)
+
+
+@settings(max_examples=100, deadline=None)
+@given(sides, sides, st.floats(0.01, 0.99), st.floats(-1e6, 1e6))
+def test_shifts_move_with_the_candidate(base: np.ndarray, candidate: np.ndarray, q: float, by: float) -> None:
+    shift, moved = stats.quantile_shift(base, candidate, q), stats.quantile_shift(base, candidate + by, q)
+    assert shift.low <= shift.estimate <= shift.high
+    assert moved.estimate == pytest.approx(shift.estimate + by, abs=1e-3)
+    assert shift.n == len(base) + len(candidate)
+    assert 0 <= stats.p_value(shift) <= 1
+    mean = stats.mean_shift(base, candidate)
+    assert mean.low <= mean.estimate <= mean.high
+
+
+def test_shifts_of_empty_single_constant_and_missing_values() -> None:
+    x = np.arange(1.0, 101.0)
+    for empty in (stats.quantile_shift(np.zeros(0), x, 0.5), stats.mean_shift(x, np.zeros(0))):
+        assert (empty.low, empty.high) == (-math.inf, math.inf)
+        assert math.isnan(empty.estimate)
+    assert stats.quantile_shift(x[:1], x, 0.5).high == math.inf
+    same = stats.quantile_shift(np.full(100, 2.0), np.full(100, 3.0), 0.5)
+    assert (same.estimate, same.low, same.high) == (1, 1, 1)
+    assert stats.p_value(same) == 0
+    with pytest.raises(ValueError, match="NaN"):
+        stats.quantile_shift(x, np.array([1.0, math.nan]), 0.5)
+    with pytest.raises(ValueError, match="NaN"):
+        stats.mean_shift(x, np.array([1.0, math.nan]))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        stats.quantile_shift(x, x, 1.0)
+    with pytest.raises(ValueError, match="positive"):
+        stats.ratio_shift(stats.mean_interval(x), stats.mean_interval(-x))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), max_size=80).map(np.array), st.sampled_from([0.5, 2.0, 1024.0]))
+def test_change_points_are_in_order_and_scale_with_the_series(x: np.ndarray, by: float) -> None:
+    found = stats.change_points(x)
+    indexes = [change.index for change in found]
+    assert indexes == sorted(set(indexes))
+    assert all(3 <= index <= len(x) - 3 for index in indexes)
+    assert all(change.low <= change.shift <= change.high and change.p_value <= 0.001 for change in found)
+    assert [change.index for change in stats.change_points(x * by)] == indexes
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), max_size=300).map(np.array))
+def test_a_warm_up_end_lies_in_the_first_half(x: np.ndarray) -> None:
+    end = stats.warmup_end(x)
+    assert 0 <= end.index <= len(x) // 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_never_lowers_a_p_value_nor_changes_their_order(p_values: list[float]) -> None:
+    adjusted = stats.holm(p_values)
+    assert all(before <= after <= 1 for before, after in zip(p_values, adjusted, strict=True))
+    assert all(a <= b for (_, a), (_, b) in itertools.pairwise(sorted(zip(p_values, adjusted, strict=True))))
+
+
+def test_the_calibration_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    calibration.main(["usl", "leak", "changes", "--simulations", "8"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert all(line.count("|") == 5 for line in lines)
+    assert any("0.0277285, 0.0001044" in line for line in lines)
+    with pytest.raises(SystemExit):
+        calibration.main(["nothing"])

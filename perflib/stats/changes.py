@@ -54,8 +54,6 @@ def change_points(
         return []
     deviation = _noise(x)
     if deviation <= 1e-12 * float(np.abs(x).max()):
-        deviation = float(x.std()) / math.sqrt(len(x))  # most values equal: any spread is the changes'
-    if deviation <= 1e-12 * float(np.abs(x).max()):
         return []
     clipped = _clip(x, deviation)
     edges = _merge(clipped, _partition(clipped, 2 * deviation**2 * math.log(len(x)), confirmed), max_p_value, confirmed)
@@ -67,8 +65,12 @@ def change_points(
 
 
 def _noise(x: Floats) -> float:
-    """The spread around the level, from neighbouring differences, which changes of level hardly touch."""
-    return float(np.median(np.abs(np.diff(x)))) * _MAD / math.sqrt(2)
+    """The spread around the level, from neighbouring differences, which changes of level hardly touch.
+
+    Their median; where most are 0 (rounded or counted values), their mean.
+    """
+    steps = np.abs(np.diff(x))
+    return (float(np.median(steps)) * _MAD or float(steps.mean()) * math.sqrt(math.pi / 2)) / math.sqrt(2)
 
 
 def _clip(x: Floats, deviation: float) -> Floats:

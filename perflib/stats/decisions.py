@@ -115,14 +115,15 @@ def needed_for_shift(
     pilot: the figure's interval in a run of the base; its wider finite half-width gives the standard error, which shrinks with
     √n, and both sides are taken to vary alike. comparisons: how many figures are compared at once (Holm's first step).
     n = pilot.n · 2 · ((z_α + z_power) · SE / shift)². None where the pilot has no finite bound or the shift is 0.
+    Raises ValueError unless 0 < power < 1 and comparisons ≥ 1.
     """
+    from scipy import special
+
+    if not 0 < power < 1 or comparisons < 1:
+        raise ValueError(f"power lies between 0 and 1, and comparisons are 1 or more, not {power} and {comparisons}")
     widths = [w for w in (pilot.estimate - pilot.low, pilot.high - pilot.estimate) if math.isfinite(w)]
     if not widths or shift == 0 or pilot.n == 0:
         return None
     error = max(widths) / normal_quantile(pilot.confidence)
-    reach = (
-        normal_quantile(1 - (1 - confidence) / comparisons) + normal_quantile(2 * power - 1)
-        if power > 0.5
-        else normal_quantile(1 - (1 - confidence) / comparisons)
-    )
+    reach = normal_quantile(1 - (1 - confidence) / comparisons) + float(special.ndtri(power))
     return max(1, math.ceil(pilot.n * 2 * (reach * error / shift) ** 2))

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 Values = NDArray[Any]
 BEYOND: Final = 10
-_ACF_POINTS: Final = 2**16
-_PIECE: Final = 2**16
+_ACF_POINTS: Final = 2**19
 _CONSTANT: Final = 1e-12  # relative spread that is only rounding
 
 
@@ -42,35 +41,35 @@ def effective_sample_size(values: Values) -> float:
     """How many independent values a series in order of time is worth, 1…n.
 
     n·γ₀/σ², σ² the long-run variance by Geyer's initial monotone sequence (Geyer 1992, Statistical Science 7:473), its
-    autocovariances by FFT. Longer series than 2¹⁶ are averaged over equal batches first, which keeps σ² (batch means).
+    autocovariances by FFT. Longer series than 2¹⁹ are averaged over equal batches first, which keeps σ² (batch means).
     Negative correlation is not credited: the answer is at most n. Assumes a stationary series.
     """
     x = np.asarray(values)
     n = len(x)
     if n < 4:
         return float(n)
-    variance = _variance(x)
-    if variance <= (_CONSTANT * max(abs(float(x.max())), abs(float(x.min())))) ** 2:
+    if x.dtype == bool:
+        share = float(np.count_nonzero(x)) / n
+        variance, highest = share * (1 - share), 1.0
+    else:
+        x = x.astype(float, copy=False)
+        variance, highest = float(x.var()), max(float(x.max()), -float(x.min()))
+    if variance <= (_CONSTANT * highest) ** 2:
         return float(n)
     size = -(-n // _ACF_POINTS)
-    batches = x[: n // size * size].reshape(-1, size).mean(axis=1) if size > 1 else x.astype(float)
+    batches = x[: n // size * size].reshape(-1, size).mean(axis=1) if size > 1 else x.astype(float, copy=False)
     long_run = _long_run_variance(batches) * size
     return float(min(n, max(1.0, n * variance / long_run))) if long_run > 0 else float(n)
 
 
-def _variance(x: Values) -> float:
-    """The mean square distance from the mean, a piece at a time: ten million values are not copied."""
-    mean = float(x.mean())
-    pieces = (x[i : i + _PIECE] - mean for i in range(0, len(x), _PIECE))
-    return math.fsum(float(piece @ piece) for piece in pieces) / len(x) if x.dtype != bool else mean * (1 - mean)
-
-
 def _long_run_variance(x: NDArray[np.float64]) -> float:
     """Geyer's initial monotone sequence: sums of neighbouring autocovariances, until they turn negative, made to fall."""
+    from scipy import fft
+
     n = len(x)
-    centred = x - x.mean()
-    spectrum = np.fft.rfft(centred, 1 << (2 * n - 1).bit_length())
-    covariance = np.fft.irfft(spectrum * np.conj(spectrum))[:n] / n
+    size = fft.next_fast_len(2 * n, real=True)
+    spectrum = fft.rfft(x - x.mean(), size)
+    covariance = fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[:n] / n
     pairs = covariance[0 : n - n % 2 : 2] + covariance[1 : n - n % 2 : 2]
     negative = np.flatnonzero(pairs <= 0)
     positive = np.minimum.accumulate(pairs[: negative[0]] if len(negative) else pairs)
@@ -83,7 +82,8 @@ def quantile_interval(values: Values, q: float, confidence: float = 0.95) -> Int
     The estimate interpolates between order statistics (type 7 of Hyndman & Fan 1996, as DuckDB's quantile_cont). The bounds are
     the order statistics at the ranks that a Clopper–Pearson interval gives for a proportion q of n_eff values, n_eff that of
     the indicator series 1[x ≤ q̂]. Fewer than 10 effective values beyond the quantile: no upper bound, since what decides it
-    has hardly been seen; the lower one stands. (Nor a lower bound with fewer than 10 below.) Raises ValueError unless 0 < q < 1.
+    has hardly been seen; the lower one stands. (Nor a lower bound with fewer than 10 below.) Raises ValueError unless 0 < q < 1, and
+    for NaN.
     """
     return quantile_intervals(values, (q,), confidence)[0]
 
@@ -91,51 +91,55 @@ def quantile_interval(values: Values, q: float, confidence: float = 0.95) -> Int
 def quantile_intervals(
     values: Values, qs: Sequence[float], confidence: float = 0.95, n_effective: Sequence[float] | None = None
 ) -> tuple[Interval, ...]:
-    """`quantile_interval` at each q, for the price of one sort. n_effective: what the values are worth at each q, where known."""
+    """`quantile_interval` at each q, for the price of two partitions of the values. n_effective: at each q, where it is known."""
     if not all(0 < q < 1 for q in qs):
         raise ValueError(f"q must lie between 0 and 1, not {next(q for q in qs if not 0 < q < 1)}")
-    x = np.asarray(values)
-    if len(x) == 0:
+    x = np.asarray(values, float)
+    n = len(x)
+    if n == 0:
         return tuple(unknown(math.nan, 0, confidence) for _ in qs)
-    ordered = np.sort(x)
-    if np.isnan(ordered[-1]):
+    if np.isnan(x).any():
         raise ValueError("values hold NaN")
-    estimates = [_at(ordered, q) for q in qs]
-    worth = n_effective or [effective_sample_size(x <= estimate) for estimate in estimates]
-    return tuple(_around(ordered, q, e, w, confidence) for q, e, w in zip(qs, estimates, worth, strict=True))
-
-
-def _at(ordered: Values, q: float) -> float:
-    """Type 7: between the two order statistics around rank q·(n − 1)."""
-    rank = q * (len(ordered) - 1)
-    below, above = float(ordered[math.floor(rank)]), float(ordered[math.ceil(rank)])
-    return below + (rank - math.floor(rank)) * (above - below)
-
-
-def _around(ordered: Values, q: float, estimate: float, n_effective: float, confidence: float) -> Interval:
-    """The order statistics that bound a quantile."""
-    n = len(ordered)
-    low_share, high_share = _clopper_pearson(q * n_effective, n_effective, confidence)
-    low = (
-        float(ordered[max(0, math.floor(low_share * n) - (low_share * n == n))])
-        if q * n_effective >= BEYOND
-        else -math.inf
+    estimates = [float(e) for e in np.quantile(x, qs)]
+    worths = n_effective or [effective_sample_size(x <= estimate) for estimate in estimates]
+    ranks = [_ranks(n, worth, q, confidence) for q, worth in zip(qs, worths, strict=True)]
+    chosen = sorted({rank for pair in ranks for rank in pair if rank is not None})
+    bounds = dict(zip(chosen, np.partition(x, chosen)[chosen].tolist() if chosen else (), strict=True))
+    return tuple(
+        Interval(
+            estimate,
+            -math.inf if low is None else min(bounds[low], estimate),
+            math.inf if high is None else max(bounds[high], estimate),
+            n,
+            worth,
+            confidence,
+        )
+        for estimate, worth, (low, high) in zip(estimates, worths, ranks, strict=True)
     )
-    high = float(ordered[min(n - 1, math.ceil(high_share * n))]) if (1 - q) * n_effective >= BEYOND - 1e-9 else math.inf
-    return Interval(estimate, min(low, estimate), max(high, estimate), n, n_effective, confidence)
+
+
+def _ranks(n: int, worth: float, q: float, confidence: float) -> tuple[int | None, int | None]:
+    """Which order statistics bound the q-quantile; None for a bound that too few values decide."""
+    low_share, high_share = _clopper_pearson(q * worth, worth, confidence)
+    low = max(0, math.floor(low_share * n) - (low_share * n == n)) if q * worth >= BEYOND else None
+    high = min(n - 1, math.ceil(high_share * n)) if (1 - q) * worth >= BEYOND - 1e-9 else None
+    return low, high
 
 
 def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
     """The mean of values in order of time, by Student's t with n_eff − 1 degrees of freedom (Law 2015, ch. 9).
 
     Assumes that n_eff is large enough for the central limit theorem, which heavy tails delay. Fewer than 2: unknown.
+    Raises ValueError for NaN.
     """
-    x = np.asarray(values)
+    x = np.asarray(values, float)
     n = len(x)
+    if np.isnan(x).any():
+        raise ValueError("values hold NaN")
     if n < 2:
         return unknown(float(x[0]) if n else math.nan, n, confidence)
     n_effective = effective_sample_size(x)
-    mean, deviation = float(x.mean()), math.sqrt(_variance(x) * n / (n - 1))
+    mean, deviation = float(x.mean()), float(x.std(ddof=1))
     if deviation <= _CONSTANT * abs(mean):
         deviation = 0.0
     if n_effective < 2 and deviation > 0:

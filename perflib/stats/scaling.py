@@ -39,9 +39,10 @@ class Usl:
 def fit_usl(concurrency: Values, throughput: Values, confidence: float = 0.95) -> Usl:
     """X(N) = γN / (1 + σ(N − 1) + κN(N − 1)), by nonlinear least squares with σ, κ ≥ 0 (Gunther 2007, ch. 4 to 6).
 
-    concurrency, throughput: one value for each measured load, shape (loads,), in any order; loads may repeat. The intervals
-    are Student's t with loads − 3 degrees of freedom on the linearised standard errors, as R's `nls` and the package `usl` have
-    them, cut at 0. Assumes errors of equal size at each load. `peak_concurrency` = √((1 − σ)/κ), inf where κ = 0, at least 1.
+    concurrency, throughput: one value for each measured load, shape (loads,), in any order; loads may repeat. The estimates
+    are those of R's package `usl`; the intervals are Student's t with loads − 3 degrees of freedom, cut at 0, on standard errors
+    that allow for errors in proportion to the throughput (HC3, MacKinnon & White 1985), which R's do not. `peak_concurrency` =
+    √((1 − σ)/κ), inf where κ = 0, at least 1.
     Raises ValueError for sides of different lengths, figures that are not finite and positive, or fewer than 4 different loads.
     """
     n, x = np.asarray(concurrency, float), np.asarray(throughput, float)
@@ -90,14 +91,16 @@ def _least_squares(n: Floats, x: Floats) -> Floats:
         for start in starts
     ]
     best = np.asarray(min(fits, key=lambda fit: float(fit.cost)).x, float)
-    best[1:][best[1:] < 1e-9] = 0.0  # the bound, which an interior method only nears
+    best[1:][best[1:] < 1e-7] = 0.0  # the bound, which an interior method only nears
     return np.asarray(best * unit, float)
 
 
 def _standard_errors(n: Floats, x: Floats, fitted: Floats) -> Floats:
+    """HC3: the sandwich with residuals over 1 − leverage, right also where the errors' size differs from load to load."""
     jacobian = _jacobian(n, *fitted)
     scale = np.linalg.norm(jacobian, axis=0)
-    freedom = max(1, len(n) - 3)
-    variance = float(np.sum((_curve(n, *fitted) - x) ** 2)) / freedom
-    information = (jacobian / scale).T @ (jacobian / scale)
-    return np.asarray(np.sqrt(variance * np.diag(np.linalg.pinv(information))) / scale, float)
+    scaled = jacobian / scale
+    bread = np.linalg.pinv(scaled.T @ scaled)
+    leverage = np.minimum(np.sum(scaled @ bread * scaled, axis=1), 0.99)
+    meat = scaled.T * ((x - _curve(n, *fitted)) / (1 - leverage)) ** 2 @ scaled
+    return np.asarray(np.sqrt(np.diag(bread @ meat @ bread)) / scale, float)

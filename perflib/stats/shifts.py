@@ -23,7 +23,8 @@ from perflib.stats.intervals import (
 class BetweenRuns:
     """`shift` with the variation between runs in it, unknown where no side shows any; `within` as if runs did not vary.
 
-    `run_deviation`: how much the figure varies from run to run, as a standard deviation; NaN where no side has two runs.
+    `run_deviation`: how much the figure varies from run to run, as a standard deviation (of the logarithm, if relative); NaN where
+    no side has two runs.
     `borrowed`: a side of one run was taken to vary as the other does. `freedom`: degrees of freedom of the shift's t.
     """
 
@@ -73,7 +74,7 @@ def quantile_shift(base: Values, candidate: Values, q: float, confidence: float 
 def quantile_shifts(
     base: Values, candidate: Values, qs: Sequence[float], confidence: float = 0.95
 ) -> tuple[Interval, ...]:
-    """`quantile_shift` at each q (the shift function of Doksum 1974), for the price of one sort a side.
+    """`quantile_shift` at each q (the shift function of Doksum 1974), for the price of two partitions a side.
 
     Each interval has the confidence on its own; over all of them together the caller corrects (`holm`).
     """
@@ -82,7 +83,10 @@ def quantile_shifts(
 
 
 def mean_shift(base: Values, candidate: Values, confidence: float = 0.95) -> Interval:
-    """The mean of candidate − that of base, in the values' unit; each side's values in order of time (`mean_interval`)."""
+    """The mean of candidate − that of base, in the values' unit; each side's values in order of time (`mean_interval`).
+
+    A side of fewer than 2: unknown. Raises ValueError for NaN.
+    """
     return difference(mean_interval(base, confidence), mean_interval(candidate, confidence))
 
 

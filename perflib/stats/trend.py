@@ -102,7 +102,8 @@ def _troughs(t: Floats, x: Floats) -> tuple[Floats, Floats]:
             highest = i
         elif value < rest[highest] - enough:
             lowest, falling = i, True
-    return t[found], x[found]
+    times, first = np.unique(t[found], return_index=True)
+    return times, x[found][first]
 
 
 def _line(t: Floats, x: Floats, *, n: int, seconds: float, confidence: float, fewest: int = FEWEST) -> Trend:

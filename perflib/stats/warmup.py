@@ -38,7 +38,8 @@ def warmup_end(values: Values, tolerance: float = TOLERANCE) -> WarmupEnd:
     weighted for noise that grows with the level); the cut is where the fit comes within the tolerance. What is left is searched
     again, so that warm-ups of several stages are cut. A warm-up must explain more than chance would, given the autocorrelation.
     MSER-5 (White 1997) finds steps as well, but not the end of gradual warm-ups (tests/benchmarks/calibration.py compares).
-    Not settled: a cut beyond the half (`index` is then the half), or a trend (99 %) of more than the tolerance after the cut.
+    Not settled: a cut beyond the half (`index` is then the half), or a trend (99 %) of more than twice the
+    tolerance after the cut.
     Fewer than 40 values cannot tell: index 0, not settled. Constant values are settled from 0. Raises ValueError for NaN or
     infinite values.
     """
@@ -58,7 +59,7 @@ def warmup_end(values: Values, tolerance: float = TOLERANCE) -> WarmupEnd:
             break
     if cut > len(blocks) // 2:
         return WarmupEnd(n // 2, False)
-    return WarmupEnd(cut * size, not _drifts(blocks[cut:], tolerance))
+    return WarmupEnd(cut * size, not _drifts(blocks[cut:], 2 * tolerance))
 
 
 def _blocks(x: Floats, size: int) -> Floats:
@@ -115,7 +116,8 @@ def _fits(blocks: Floats, shapes: Floats, weights: Floats) -> tuple[Floats, Floa
     return losses, mean - excesses * shape_means, excesses
 
 
-def _drifts(blocks: Floats, tolerance: float) -> bool:
+def _drifts(blocks: Floats, material: float) -> bool:
+    """Is there a trend, by an interval of 99 %, and is it more than `material` of the level over the whole?"""
     change = trend(np.arange(len(blocks)), blocks, 0.99).change
     significant = change.low > 0 or change.high < 0
-    return significant and abs(change.estimate) > tolerance * abs(float(blocks.mean()))
+    return significant and abs(change.estimate) > material * abs(float(blocks.mean()))

@@ -1,0 +1,355 @@
+"""`python -m tests.benchmarks.calibration [NAME…] [--simulations N]`: how often the statistics are right, by simulation.
+
+Prints one Markdown table: coverage, shifts, alarms, power, changes, leak, warmup, usl. Every truth is known, every seed fixed;
+on one core the whole takes a few minutes. Where apache-otava can be imported, the change points are compared with its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from perflib import stats
+from perflib.stats import Interval
+from tests import simulate
+from tests.simulate import Floats, Rng
+
+QS = (0.5, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class Row:
+    measure: str
+    goal: str
+    found: str
+    simulations: int
+
+
+@dataclass(frozen=True)
+class Series:
+    """A way to draw a run's latencies, with its true quantiles and mean."""
+
+    name: str
+    draw: Callable[[Rng], Floats]
+    quantile: Callable[[float], float]
+    mean: float
+
+
+SERIES = (
+    Series("independent, n = 3,000", lambda r: simulate.ar1(r, 3000, 0.0), simulate.ar1_quantile, simulate.ar1_mean()),
+    Series("AR(1) 0.5, n = 5,000", lambda r: simulate.ar1(r, 5000, 0.5), simulate.ar1_quantile, simulate.ar1_mean()),
+    Series("AR(1) 0.9, n = 20,000", lambda r: simulate.ar1(r, 20_000, 0.9), simulate.ar1_quantile, simulate.ar1_mean()),
+    Series("M/M/1 at 0.6, n = 60,000", lambda r: simulate.mm1(r, 60_000, 0.6), lambda q: simulate.mm1_quantile(q, 0.6), 2.5),
+)  # fmt: skip
+
+
+def coverage(simulations: int) -> Iterator[Row]:
+    """The intervals of one run's figures: quantiles, means, error rates, throughput."""
+    for series in SERIES:
+        hits = {name: Hits() for name in ("p50", "p95", "p99", "mean")}
+        rng = np.random.default_rng(1)
+        for _ in range(simulations):
+            x = series.draw(rng)
+            for name, q, interval in zip(hits, QS, stats.quantile_intervals(x, QS), strict=False):
+                hits[name].add(interval, series.quantile(q))
+            hits["mean"].add(stats.mean_interval(x), series.mean)
+        yield Row(f"coverage, {series.name}: p50 / p95 / p99 / mean", "93 to 97 %", joined(hits.values()), simulations)
+    for rho, n, share in ((0.0, 3000, 0.02), (0.5, 5000, 0.02), (0.9, 20_000, 0.02)):
+        rng, hit = np.random.default_rng(2), Hits()
+        for _ in range(simulations):
+            failed = simulate.failures(rng, n, share, rho)
+            worth = stats.effective_sample_size(failed)
+            hit.add(stats.proportion_interval(int(failed.sum()), n, n_effective=worth), share)
+        yield Row(f"coverage, error rate of 2 % in bursts, AR(1) {rho}, n = {n:,}", "93 to 97 %", str(hit), simulations)
+    rng, hit = np.random.default_rng(3), Hits()
+    for _ in range(simulations):
+        done = np.cumsum(rng.exponential(1e9 / 300, 4000)).astype(np.int64)
+        hit.add(stats.throughput_interval(done[done < 10_000_000_000], 0, 10_000_000_000), 300)
+    yield Row("coverage, throughput of 300 /s, Poisson, 10 s", "93 to 97 %", str(hit), simulations)
+
+
+def shifts(simulations: int) -> Iterator[Row]:
+    """The intervals of differences between two runs, the second 5 % slower."""
+    for series in SERIES:
+        hits = {name: Hits() for name in ("p50", "p95", "p99", "mean")}
+        rng = np.random.default_rng(4)
+        for _ in range(simulations):
+            base, candidate = series.draw(rng), 1.05 * series.draw(rng)
+            for name, q, interval in zip(hits, QS, stats.quantile_shifts(base, candidate, QS), strict=False):
+                hits[name].add(interval, 0.05 * series.quantile(q))
+            hits["mean"].add(stats.mean_shift(base, candidate), 0.05 * series.mean)
+        yield Row(
+            f"coverage of shifts, {series.name}: p50 / p95 / p99 / mean",
+            "93 to 97 %",
+            joined(hits.values()),
+            simulations,
+        )
+    for rho, n in ((0.0, 3000), (0.9, 20_000)):
+        rng, hit = np.random.default_rng(5), Hits()
+        for _ in range(simulations):
+            hit.add(rate_shift(simulate.failures(rng, n, 0.01, rho), simulate.failures(rng, n, 0.02, rho)), 0.01)
+        yield Row(
+            f"coverage of shifts, error rate 1 % to 2 %, AR(1) {rho}, n = {n:,}", "93 to 97 %", str(hit), simulations
+        )
+    rng = np.random.default_rng(6)
+    several, naive = Hits(), Hits()
+    for _ in range(simulations):
+        base, candidate = ([run(rng) for _ in range(5)] for _ in range(2))
+        found = stats.between_runs(base, candidate)
+        several.add(found.shift, 0.0)
+        naive.add(found.within, 0.0)
+    yield Row("coverage, 5 runs a side that vary by 2 %: between_runs (as if runs did not vary)", "93 to 97 %", f"{several} ({naive})", simulations)  # fmt: skip
+
+
+def run(rng: Rng) -> Interval:
+    """The mean of a run whose level varies from run to run by 2 %."""
+    return stats.mean_interval((1 + 0.02 * rng.normal()) * simulate.ar1(rng, 2000, 0.5, 0.3))
+
+
+def rate_shift(base: np.ndarray, candidate: np.ndarray, confidence: float = 0.95) -> Interval:
+    worths = [stats.effective_sample_size(side) for side in (base, candidate)]
+    counts = (int(base.sum()), len(base), int(candidate.sum()), len(candidate))
+    return stats.rate_shift(*counts, confidence, base_effective=worths[0], candidate_effective=worths[1])
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one run gives a comparison: latencies, failures, throughput, memory, CPU per request."""
+
+    latency: Floats
+    failed: np.ndarray
+    throughput: Interval
+    memory: Interval
+    cpu: Interval
+
+
+def side(rng: Rng, n: int, rho: float, errors: float = 0.01, scale: float = 1.0, tail: float = 1.0) -> Side:
+    """scale: of every latency; tail: of those beyond the 95th percentile only."""
+    latency = scale * simulate.ar1(rng, n, rho, 0.4)
+    if tail != 1.0:
+        latency = np.where(latency > simulate.ar1_quantile(0.95, 0.4) * scale, latency * tail, latency)
+    done = np.cumsum(rng.exponential(1e9 / 500, n)).astype(np.int64)
+    return Side(
+        latency,
+        simulate.failures(rng, n, errors, rho),
+        stats.throughput_interval(done, 0, int(done[-1])),
+        stats.mean_interval(200e6 + 1e6 * simulate.ar1_normal(rng, 300, 0.5)),
+        stats.mean_interval(simulate.ar1(rng, 100, 0.3, 0.05)),
+    )
+
+
+def compared(base: Side, candidate: Side) -> dict[str, float]:
+    """Holm's p-values of every figure of a comparison."""
+    found = dict(zip(("p50", "p95", "p99"), stats.quantile_shifts(base.latency, candidate.latency, QS), strict=True))
+    found["mean"] = stats.mean_shift(base.latency, candidate.latency)
+    found["error rate"] = rate_shift(base.failed, candidate.failed)
+    for name in ("throughput", "memory", "cpu"):
+        found[name] = stats.difference(getattr(base, name), getattr(candidate, name))
+    return dict(zip(found, stats.holm([stats.p_value(shift) for shift in found.values()]), strict=True))
+
+
+def alarms(simulations: int) -> Iterator[Row]:
+    """A/A: a comparison of two runs of the same thing raises an alarm where any figure's Holm p-value is at most 1 %."""
+    for rho, n in ((0.0, 5000), (0.5, 10_000), (0.9, 20_000)):
+        rng = np.random.default_rng(7)
+        count = sum(min(compared(side(rng, n, rho), side(rng, n, rho)).values()) <= 0.01 for _ in range(simulations))
+        yield Row(f"A/A alarms of a comparison of 8 figures, AR(1) {rho}, n = {n:,}", "≤ 1 %", share(count, simulations), simulations)  # fmt: skip
+    rng, count = np.random.default_rng(8), 0
+    looks = [stats.spending_confidence(look, 5) for look in range(1, 6)]
+    for _ in range(simulations):
+        a, b = (simulate.ar1(rng, 10_000, 0.5, 0.4) for _ in range(2))
+        count += any(
+            (found := stats.mean_shift(a[: 2000 * k], b[: 2000 * k], confidence)).low > 0 or found.high < 0
+            for k, confidence in enumerate(looks, 1)
+        )
+    yield Row("A/A alarms of an A/B that looks 5 times, spending 5 %", "≤ 5 %", share(count, simulations), simulations)
+
+
+def power(simulations: int) -> Iterator[Row]:
+    """At the run length that `needed_for_shift` names from a pilot of 5,000 requests, for 8 figures and 1 % alarms."""
+    simulations = max(1, simulations // 4)
+    for label, name, change in (
+        ("the median 5 % slower", "p50", {"scale": 1.05}),
+        ("the p99 10 % slower", "p99", {"tail": 1.10}),
+        ("0.5 % more errors (1 to 1.5 %)", "error rate", {"errors": 0.015}),
+    ):
+        for rho in (0.0, 0.5):
+            rng, found, lengths = np.random.default_rng(9), 0, []
+            for _ in range(simulations):
+                n = named_length(rng, name, rho)
+                lengths.append(n)
+                found += compared(side(rng, n, rho), side(rng, n, rho, **change))[name] <= 0.01
+            yield Row(f"found: {label}, AR(1) {rho}, at the length named beforehand (median {np.median(lengths):,.0f})",
+                      "≥ 95 %", share(found, simulations), simulations)  # fmt: skip
+
+
+def named_length(rng: Rng, name: str, rho: float, pilot_n: int = 5000) -> int:
+    """Requests a side, from a pilot run of the base."""
+    pilot = side(rng, pilot_n, rho)
+    if name == "error rate":
+        worth = stats.effective_sample_size(pilot.failed)
+        interval = stats.proportion_interval(int(pilot.failed.sum()), pilot_n, n_effective=worth)
+        change = 0.005
+    else:
+        q = float(f"0.{name[1:]}")
+        interval = stats.quantile_interval(pilot.latency, q)
+        change = interval.estimate * (0.05 if name == "p50" else 0.10)
+    length = stats.needed_for_shift(interval, change, confidence=0.99, power=0.95, comparisons=8)
+    return min(200_000, length or 200_000)
+
+
+def changes(simulations: int) -> Iterator[Row]:
+    """F1 with places within 5 points, and false alarms per 1,000 points."""
+    finders: dict[str, Callable[[Floats], Sequence[int]]] = {
+        "perflib": lambda x: [change.index for change in stats.change_points(x)]
+    }
+    try:
+        from otava.analysis import compute_change_points
+    except ImportError:
+        print("apache-otava is not here: installed beside perflib, it would be compared", file=sys.stderr)
+    else:
+        finders["otava"] = lambda x: [change.index for change in compute_change_points(list(x))[0]]
+    for label, count in (("0 to 3 steps of 0.5 to 3 σ, outliers, drifts", None), ("no change, outliers, drifts", 0)):
+        results = []
+        for name, find in finders.items():
+            rng, totals = np.random.default_rng(10), np.zeros(3)
+            for _ in range(simulations):
+                history = simulate.history(rng, 200, count)
+                totals += matched(find(history.values), history.changes)
+            right, wrong, missed = totals
+            f1 = f"F1 {2 * right / (2 * right + wrong + missed):.3f}, " if count is None else ""
+            results.append(f"{name}: {f1}{wrong / simulations * 5:.2f} false alarms per 1,000 points")
+        yield Row(f"change points, {label}", "better than Otava", "; ".join(results), simulations)
+
+
+def matched(found: Sequence[int], truth: Sequence[int], within: int = 5) -> tuple[int, int, int]:
+    """Right, wrong and missed changes; each true one is found once."""
+    free, right = list(truth), 0
+    for index in found:
+        near = [change for change in free if abs(change - index) <= within]
+        if near:
+            free.remove(min(near, key=lambda change: abs(change - index)))
+            right += 1
+    return right, len(found) - right, len(free)
+
+
+def leak(simulations: int) -> Iterator[Row]:
+    """Ten minutes at 100 requests/s, so that 1 MB per 1,000 requests makes 60 MB; samples twice a second."""
+    for period in (2.0, 8.0, 25.0, 60.0):
+        cells = []
+        for growth, filling in ((60.0, 0.0), (0.0, 0.0), (0.0, 40.0)):
+            rng = np.random.default_rng(11)
+            verdicts = Counter(
+                stats.memory_growth(*simulate.saw_tooth(rng, growth, period_s=period, filling_mb=filling)).verdict
+                for _ in range(simulations)
+            )
+            cells.append(share(verdicts["leak"], simulations))
+        yield Row(f"called a leak, 50 MB teeth every {period:g} s: 60 MB leaked / none / caches filling by 40 MB", "≥ 95 % / ≤ 1 % / ≤ 1 %", " / ".join(cells), simulations)  # fmt: skip
+
+
+def warmup(simulations: int) -> Iterator[Row]:
+    """Ends at 5 to 35 % of 20,000 requests, from 2 or 4 times the steady level or 0.4 of it; lognormal noise of 0.3."""
+    simulations = max(1, simulations // 4)
+    for rho in (0.0, 0.5, 0.9):
+        for shape in ("step", "ramp", "exponential"):
+            rng, right, mser = np.random.default_rng(12), 0, 0
+            for _ in range(simulations):
+                drawn = simulate.warmup(rng, shape, 20_000, rng.uniform(0.05, 0.35), rng.choice([-0.6, 1.0, 3.0]), rho)
+                found = stats.warmup_end(drawn.values)
+                right += found.settled and abs(found.index - drawn.end) <= 0.1 * drawn.end
+                mser += abs(mser5(drawn.values) - drawn.end) <= 0.1 * drawn.end
+            yield Row(f"warm-up cut within 10 % of its end, {shape}, AR(1) {rho} (MSER-5)", "≥ 90 %", f"{share(right, simulations)} ({share(mser, simulations)})", simulations)  # fmt: skip
+    for rho in (0.0, 0.9):
+        rng = np.random.default_rng(13)
+        flat = [stats.warmup_end(simulate.ar1(rng, 20_000, rho, 0.3)) for _ in range(simulations)]
+        rising = [stats.warmup_end(simulate.ar1(rng, 20_000, rho, 0.3) * np.linspace(1, 2, 20_000)) for _ in range(simulations)]  # fmt: skip
+        cells = [sum(end.index > 400 for end in flat), sum(not end.settled for end in flat), sum(not end.settled for end in rising)]  # fmt: skip
+        yield Row(f"no warm-up: more than 2 % cut / called unsettled; doubling throughout: called unsettled, AR(1) {rho}", "≤ 5 % / ≤ 5 %; ≥ 95 %", "{} / {}; {}".format(*(share(c, simulations) for c in cells)), simulations)  # fmt: skip
+
+
+def mser5(x: Floats) -> int:
+    """White's rule: batches of 5, the cut in the first half that minimises the squared standard error of the rest."""
+    batches = x[: len(x) // 5 * 5].reshape(-1, 5).mean(axis=1)
+    left = len(batches) - np.arange(len(batches))
+    sums, squares = (np.cumsum(v[::-1])[::-1] for v in (batches, batches**2))
+    return 5 * int(np.argmin(((squares - sums**2 / left) / left**2)[: len(batches) // 2]))
+
+
+SPECSDM91 = ((1, 18, 36, 72, 108, 144, 216), (64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2))
+RAYTRACER = ((1, 4, 8, 12, 16, 20, 24, 28, 32, 48, 64), (20, 78, 130, 170, 190, 200, 210, 230, 260, 280, 310))
+
+
+def usl(simulations: int) -> Iterator[Row]:
+    """Published fits, and coverage of the intervals."""
+    for name, data, goal in (
+        ("specsdm91", SPECSDM91, "0.0277285, 0.0001044, 89.9952330 (usl 3.0)"),
+        ("raytracer", RAYTRACER, "(no published figures at hand for this fit)"),
+    ):
+        fit = stats.fit_usl(*map(np.array, data))
+        found = f"{fit.sigma.estimate:.7f}, {fit.kappa.estimate:.7f}, {fit.gamma.estimate:.7f}"
+        yield Row(f"USL of {name}: contention, coherency, throughput at 1", goal, found, 1)
+    rng, loads = np.random.default_rng(14), np.array([1, 2, 4, 8, 16, 32, 64, 96])
+    hits = {"sigma": (Hits(), 0.03), "kappa": (Hits(), 2e-4), "gamma": (Hits(), 100.0)}
+    for _ in range(simulations // 4):
+        exact = 100 * loads / (1 + 0.03 * (loads - 1) + 2e-4 * loads * (loads - 1))
+        fit = stats.fit_usl(loads, exact * (1 + 0.02 * rng.normal(size=len(loads))))
+        for name, (hit, truth) in hits.items():
+            hit.add(getattr(fit, name), truth)
+    yield Row("coverage of USL, 8 loads with 2 % noise: contention / coherency / throughput at 1", "93 to 97 %", joined(hit for hit, _ in hits.values()), simulations // 4)  # fmt: skip
+
+
+@dataclass
+class Hits:
+    """How often closed intervals held the truth; open ones are counted apart."""
+
+    closed: int = 0
+    held: int = 0
+    open: int = 0
+
+    def add(self, interval: Interval, truth: float) -> None:
+        if math.isfinite(interval.low) and math.isfinite(interval.high):
+            self.closed += 1
+            self.held += interval.low <= truth <= interval.high
+        else:
+            self.open += 1
+
+    def __str__(self) -> str:
+        still = f" ({share(self.open, self.open + self.closed)} open)" if self.open else ""
+        return f"{share(self.held, self.closed)}{still}"
+
+
+def joined(hits: Iterable[Hits]) -> str:
+    return " / ".join(map(str, hits))
+
+
+def share(count: int, of: int) -> str:
+    return f"{100 * count / of:.1f} %" if of else "none"
+
+
+TABLES = {f.__name__: f for f in (coverage, shifts, alarms, power, changes, leak, warmup, usl)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(TABLES))
+    parser.add_argument("--simulations", type=int, default=2000)
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in TABLES]:
+        parser.error(f"no table {', '.join(unknown)}; there are {', '.join(TABLES)}")
+    print("| measure | goal | measured | simulations |\n|---|---|---|---:|")
+    start = time.perf_counter()
+    for name in options.names or TABLES:
+        for row in TABLES[name](options.simulations):
+            print(f"| {row.measure} | {row.goal} | {row.found} | {row.simulations:,} |", flush=True)
+    print(f"\n{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
