@@ -18,7 +18,7 @@ from perflib.errors import RunError
 from perflib.runs import Run, data_folder, open_run
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,79}", re.ASCII)
-_KEPT: Final = ("run.json", "rows/*.parquet", "resources/*.parquet")
+_KEPT: Final = ("run.json", "rows/*.parquet", "resources/*.parquet", "gauges/*.parquet")
 
 
 def folder(data: str | Path | None = None) -> Path:

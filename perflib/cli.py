@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,14 +118,24 @@ def run(
 @_BASELINE
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>.")
 @click.option("--title", help="Title of the report.")
+@click.option("--notebook", metavar="NAME", help="Another notebook than the report, as overhead or explore.")
 @_DATA
-def report(run: str, baseline: str | None, out: str | None, title: str | None, data: str | None) -> int:
-    """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`)."""
+def report(
+    run: str, baseline: str | None, out: str | None, title: str | None, notebook: str | None, data: str | None
+) -> int:
+    """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
+
+    With --notebook another notebook on the same run instead, as one HTML file: overhead, explore.
+    """
     from perflib.baselines import open_side
+    from perflib.report import page
     from perflib.report import report as render
     from perflib.runs import open_run
 
     found = open_run(run, data)
+    if notebook:
+        click.echo(str(page(notebook, found, out=Path(out) if out else None)))
+        return EXIT_PASS
     beside = open_side(baseline, data) if baseline else None
     folder = render(found, baseline=beside, out=Path(out) if out else None, title=title)
     click.echo(str(folder / "report.html"))
@@ -394,6 +405,51 @@ def serve(port: int | None, stdio: bool, host: str, **options: Any) -> int:
     return EXIT_PASS
 
 
+@cli.group()
+def mcp() -> None:
+    """MCP servers: see what one offers, and get a suite to load it with."""
+
+
+@mcp.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("server", nargs=-1, required=True, type=click.UNPROCESSED, metavar="URL|COMMAND...")
+@click.option("--json", "as_json", is_flag=True, help="Print the lists as the server gave them.")
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="The suite; default: <server-name>.toml.")
+@click.option(
+    "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="With each request; ${VAR} is filled."
+)
+@click.option(
+    "--timeout", "timeout_s", default=60.0, show_default=True, metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True), help="For starting and answering, in all.",
+)  # fmt: skip
+def inspect(
+    server: tuple[str, ...], as_json: bool, out: Path | None, headers: tuple[str, ...], timeout_s: float
+) -> int:
+    """Print what an MCP server offers, and write a suite of its tools that `perflib run` takes as it is.
+
+    \b
+    perflib mcp inspect http://127.0.0.1:8000/mcp --header 'Authorization: Bearer ${API_TOKEN}'
+    perflib mcp inspect npx -y @modelcontextprotocol/server-everything
+    perflib mcp inspect --timeout 10 -- my-server --json      # after -- every option is the command's own
+
+    \b
+    Exit codes: 0 written, 2 bad input or the file exists already, 4 no MCP server answered.
+    """
+    import asyncio
+
+    from perflib import discover
+
+    target = discover.target_of(server, discover.headers_of(headers))
+    if out is not None:
+        discover.must_be_new(out)
+    found = asyncio.run(discover.listing(target, timeout_s))
+    lists = {"about": found.about, "tools": found.tools, "resources": found.resources, "prompts": found.prompts}
+    click.echo(json.dumps(lists, indent=1) if as_json else discover.describe(found, target))
+    path = out or Path(discover.file_name(found.about))
+    discover.save(discover.suite_of(found, target, path), path)
+    click.echo(f"\nwrote {path}; read it, edit its arguments, then: perflib run {shlex.quote(str(path))}", err=as_json)
+    return EXIT_PASS
+
+
 @cli.command()
 @_JSON
 def doctor(as_json: bool) -> int:
@@ -503,10 +559,9 @@ def _print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
     if not rows:
         click.echo("none")
         return
-    cells = [[str(row[key]) for key in rows[0]] for row in rows]
-    widths = [max(len(line[i]) for line in [list(rows[0]), *cells]) for i in range(len(rows[0]))]
-    for line in [list(rows[0]), *cells]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    from perflib.wording import table
+
+    click.echo(table(rows))
 
 
 def _die(message: str, code: int) -> None:

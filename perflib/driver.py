@@ -7,14 +7,14 @@ a request that finds no free lane waits its turn, and its response time counts f
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from perflib import arrivals, plan
+from perflib.choice import Choice
 from perflib.errors import TargetError
 from perflib.plan import Segment
 from perflib.rows import NONE_NS, NONE_STATUS, PHASES, Recorder
@@ -43,26 +43,21 @@ class Driver:
         self._add, self._same_again = recorder.add, False
         if any(target.threaded for target in targets):
             self.finish = self._finish_locked  # type: ignore[method-assign, assignment]
-        self.order, self.seed, self.index, self.of, self.folder = order, seed, index, of, folder
+        self.choice = Choice(ops, order=order, seed=seed, index=index, of=of)
+        self.seed, self.index, self.of, self.folder = seed, index, of, folder
         self.error_code, self.span = recorder.error_code, recorder.span
         self.budget = FOREVER if max_requests is None else plan.share(max_requests, index, of)
         self._gap_ns = (
             0 if max_rate_per_s is None else int(of * 1e9 / max_rate_per_s)
         )  # between starts in closed models
         self._next_start_ns = 0
-        self.prepared: deque[dict[str, Any]] | None = None
-        self.reuse_prepared = False
         self.rounds_kept: list[dict[str, Any]] | None = None
         self.inflight = self.unsent = self.waited = 0
         self.late = [0] * 64  # requests by how late they were handed out: the k-th counts those below 2^k ns
         self.stopping, self.most_lanes = "", FOREVER
         self.slots: list[Lane] = []
         self._lanes: list[Lane] = []
-        self._random = random.Random(f"{seed}/{index}")
-        self._data_at = [index] * len(ops)
-        self._round_row: dict[str, Any] = {}
         self._single: Op | None = None
-        self._pick: Iterator[int] = iter(())
         self._measure, self._phase = PHASES.index("measure"), 0
         self._assign: Callable[[Lane, int], bool] = self._assign_closed
         self._left, self._until_ns, self._active, self._think_s = 0, 0, 0, 0.0
@@ -79,7 +74,8 @@ class Driver:
         """One segment, from `start_ns` until all its requests are over. Returns how many it offered."""
         if self.stopping:
             return 0
-        self._choose_operations(segment)
+        self._single = self.choice.begin(segment)
+        self._phase = PHASES.index(segment.phase)
         before = self.recorder.count
         self._over = self.loop.create_future()
         if segment.load.is_open:
@@ -126,7 +122,7 @@ class Driver:
         if self.rounds_kept is not None:
             position = lane.siblings[0].position
             if 0 < position < len(self.ops):  # preparing: a round that was begun is finished
-                return self._fill(lane, self._next_op(lane), NONE_NS)
+                return self._fill(lane, self.choice.next_op(lane), NONE_NS)
             if position:
                 self.rounds_kept.append(lane.kept)
         if self._left <= 0 or now >= self._until_ns:
@@ -138,7 +134,7 @@ class Driver:
                 self._later(pause_s, self._resume, lane)
                 return False
         self._left -= 1
-        op = self._single or self._next_op(lane)
+        op = self._single or self.choice.next_op(lane)
         return self._fill(lane, op, NONE_NS)
 
     def _turn_s(self, now: int) -> float:
@@ -168,7 +164,7 @@ class Driver:
             lane.start_ns = 0
         if op.varies:
             try:
-                self._fill_row(chosen, op)
+                self.choice.fill_row(chosen, op)
             except TargetError as error:
                 self.stop(str(error))
                 return self._assign(lane, time.monotonic_ns())
@@ -180,64 +176,6 @@ class Driver:
             return True
         self.loop.call_soon_threadsafe(chosen.start)
         return False
-
-    # Which operation, with which data.
-
-    def _choose_operations(self, segment: Segment) -> None:
-        self._single = (
-            self.ops[segment.operation]
-            if segment.operation is not None
-            else self.ops[0]
-            if len(self.ops) == 1
-            else None
-        )
-        self._phase = PHASES.index(segment.phase)
-        if self.order == "interleaved":
-            self._pick = plan.rounds(len(self.ops), self._random)
-            self._position = 0
-        else:
-            self._pick = plan.weighted([op.weight for op in self.ops], self._random)
-        if self.order == "sequence":
-            self._single = None
-
-    def _next_op(self, lane: Lane) -> Op:
-        if self.order == "sequence":
-            user = lane.siblings[0]
-            if user.position % len(self.ops) == 0:
-                user.position, kept = 0, self._round(None)
-                for sibling in lane.siblings:
-                    sibling.kept = kept
-            user.position += 1
-            return self.ops[user.position - 1]
-        if self.order == "interleaved":
-            if self._position % len(self.ops) == 0:
-                self._round_row = self._round(None)
-            self._position += 1
-        return self.ops[next(self._pick)]
-
-    def _fill_row(self, lane: Lane, op: Op) -> None:
-        if self.order == "weighted" or self.order == "blocks":
-            lane.row = {**self._round(op), **lane.kept}
-        else:
-            lane.row = {**self._round_row, **lane.kept}
-
-    def _round(self, op: Op | None) -> dict[str, Any]:
-        """The next row of what was prepared and of the data files: of one operation, or of all for a whole round."""
-        row: dict[str, Any] = {}
-        if self.prepared is not None:
-            if not self.prepared:
-                raise TargetError(
-                    "the prepared data ran out", mend="raise `count` in `prepare`, or set reuse_prepared = true"
-                )
-            row.update(self.prepared.popleft())
-            if self.reuse_prepared:
-                self.prepared.append(dict(row))
-        for each in [op] if op else self.ops:
-            if each.data:
-                at = self._data_at[each.code]
-                self._data_at[each.code] = at + self.of
-                row.update(each.data[at % len(each.data)])
-        return row
 
     # Closed segments.
 
@@ -327,7 +265,7 @@ class Driver:
             self._exhaust()
             return
         self.budget -= 1
-        op = self._single or self._next_op(self._lanes[0] if self._lanes else None)  # type: ignore[arg-type]
+        op = self._single or self.choice.next_op(None)
         free = self._free[op.target]
         if free:
             lane = free.pop()

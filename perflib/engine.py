@@ -21,6 +21,7 @@ from perflib import facts
 from perflib.arrivals import peak_rate_per_s
 from perflib.check import check
 from perflib.errors import PerflibError, TargetError
+from perflib.gauges import Gauges
 from perflib.honesty import Machine, doubts
 from perflib.progress import Progress
 from perflib.runs import Run, RunDir, data_folder
@@ -85,6 +86,7 @@ class _Session:
         })  # fmt: skip
         self.manifest = self.dir.manifest
         self.sampler = Sampler(self.dir.path, self.t0_ns)
+        self.gauges = Gauges(self.dir.path, self.t0_ns)
         self.sampler.watch("coordinator", "perflib", [me.pid])
         self.started: dict[str, StartedTarget] = {}
         self.targets: dict[str, Target] = {
@@ -120,8 +122,9 @@ class _Session:
             code = target.stop()
             self.manifest["targets"][name]["exit_code"] = code
         self.sampler.close()
-        if self.sampler.failure is not None:
-            self._invalid(f"resources cannot be written: {self.sampler.failure}")
+        self.gauges.close()
+        for failure in filter(None, (self.sampler.failure, self.gauges.failure)):
+            self._invalid(f"resources cannot be written: {failure}")
         self.manifest["stopped_ns"] = self.now()
         if self.manifest["status"] == "running":
             self.manifest["status"] = "complete"
@@ -171,6 +174,8 @@ class _Session:
         about["url"] = facts.redact_text(spec.url) if spec.url else None
         self.manifest["targets"][name] = about
         self.sampler.watch("target", name, [*about.get("pids", []), *spec.pids])
+        if spec.gauges and spec.url:
+            self.gauges.watch(name, spec.url, spec.gauges)
         self.dir.save()
 
     def _share_urls(self, name: str, spec: Target) -> None:

@@ -39,7 +39,8 @@ def doubts(
 ) -> list[Doubt]:
     """All that is doubtful about one scenario. `workers`: their health, as in run.json; `machine`: shares while it ran."""
     found: list[Doubt] = []
-    calls_inside = any(target.kind == "callable" for target in targets)  # then the worker is the target as well
+    # Where a callable or the SDK's client runs in the worker, it is what is measured, and may keep the loop as it does.
+    calls_inside = any(target.kind == "callable" or target.client == "sdk" for target in targets)
     for worker in workers:
         found += _of_worker(worker, is_open=scenario.load.is_open, calls_inside=calls_inside)
     return [*found, *_of_machine(machine)]

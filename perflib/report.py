@@ -44,6 +44,18 @@ def report(run: Run, *, baseline: Run | None = None, out: Path | None = None, ti
     return folder
 
 
+def page(name: str, run: Run, *, out: Path | None = None) -> Path:
+    """Another notebook on a run, as <name>.html in its folder of reports; the file. Raises ReportError, SuiteError."""
+    if not (notebooks_folder() / f"{name}.ipynb").is_file():
+        there = ", ".join(sorted(path.stem for path in notebooks_folder().glob("*.ipynb")))
+        raise SuiteError(f"no notebook {name!r}", where=str(notebooks_folder()), mend=f"there are {there}")
+    folder = out or REPORTS / run.id
+    folder.mkdir(parents=True, exist_ok=True)
+    notebook = execute(name, {"run": str(run.path.resolve())}, folder / f"{name}.ipynb")
+    write(folder / f"{name}.html", html(notebook, f"{name}: {run.id}"))
+    return folder / f"{name}.html"
+
+
 def execute(name: str, parameters: dict[str, Any], output: Path) -> Any:
     """A notebook with these parameters, executed by papermill. Raises SuiteError for a parameter that it does not declare."""
     source = notebooks_folder() / f"{name}.ipynb"

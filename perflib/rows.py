@@ -50,6 +50,11 @@ SPANS: Final = pa.schema([
 ])  # fmt: skip
 
 
+GAUGES: Final = pa.schema([("t_ns", pa.int64()), ("target", _text), ("gauge", _text), ("value", pa.float64())])
+
+TABLES: Final = {"rows": ROWS, "resources": RESOURCES, "spans": SPANS, "gauges": GAUGES}
+
+
 def write_part(pieces: Iterable[pa.Table], schema: pa.Schema, folder: Path, name: str) -> None:
     """Write one part file: zstd, delta-encoded integers, a row group for each piece, its final name last.
 

@@ -5,7 +5,7 @@ run.rows(scenario="browse")                    # DataFrame: the schema's columns
 run.sql("select operation, count(*) from measured group by 1")
 run.manifest["host"]; run.summary(); run.verdicts()
 
-Tables for `sql`: rows (every row), measured (phase "measure", the default warm-up cut away), resources, spans.
+Tables for `sql`: rows (every row), measured (phase "measure", the default warm-up cut away), resources, spans, gauges.
 """
 
 from __future__ import annotations
@@ -127,14 +127,14 @@ class Run:
         return self.query(f"select {chosen} from {table} {where} order by end_ns, worker, seq", values).df()
 
     def sql(self, query: str) -> pd.DataFrame:
-        """DuckDB over rows, measured, resources and spans."""
+        """DuckDB over rows, measured, resources, spans and gauges."""
         import duckdb
 
         try:
             return self.query(query).df()
         except duckdb.Error as error:
             first = str(error).splitlines()[0]
-            raise RunError(first, where="sql", mend="tables are rows, measured, resources, spans") from None
+            raise RunError(first, where="sql", mend="tables are rows, measured, resources, spans, gauges") from None
 
     def query(self, query: str, values: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
         """The same as a DuckDB cursor: .df(), .fetchnumpy(), .fetchone()."""
@@ -146,6 +146,10 @@ class Run:
 
     def spans(self) -> pd.DataFrame:
         return self.query("select * from spans order by worker, seq, start_ns").df()
+
+    def gauges(self) -> pd.DataFrame:
+        """What targets said of themselves (`gauges`): t_ns, target, gauge, value."""
+        return self.query("select * from gauges order by t_ns, target, gauge").df()
 
     def summary(self) -> dict[str, Any]:
         """The content of summary.json."""
@@ -173,7 +177,7 @@ class Run:
         """Every part file with how many rows it has, None for one that cannot be read."""
         return [
             (path, row_count(path))
-            for kind in ("rows", "resources", "spans")
+            for kind in ("rows", "resources", "spans", "gauges")
             for path in sorted((self.path / kind).glob("part-*.parquet"))
         ]
 
@@ -204,7 +208,7 @@ class Run:
         from perflib import rows as schema
 
         database = duckdb.connect()
-        for kind, columns in (("rows", schema.ROWS), ("resources", schema.RESOURCES), ("spans", schema.SPANS)):
+        for kind, columns in schema.TABLES.items():
             found = [(str(path), rows) for path, rows in self._parts if path.parent.name == kind and rows is not None]
             files = [path for path, _ in found]
             # Few rows in many small parts are read once; many rows stay on disk.

@@ -14,11 +14,10 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 
 from perflib import charts
-from perflib.charts.canvas import ms
 from perflib.figures import scenario_figures
 from perflib.runs import Run
 from perflib.verdicts import Verdict, overall
-from perflib.wording import number, observed
+from perflib.wording import ms, number, observed
 
 SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
 ADVICE: Final = {
@@ -193,7 +192,10 @@ def machine(run: Run) -> Html:
         ),
         ("Seed", str(m["seed"])),
         *(
-            (f"Target {name}", ", ".join(f"{k} {v}" for k, v in about.items() if v and k != "pids"))
+            (
+                f"Target {name}",
+                ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in about.items() if v and k != "pids"),
+            )
             for name, about in m["targets"].items()
         ),
     ]
@@ -206,6 +208,13 @@ def machine(run: Run) -> Html:
     return Html(
         f"<h2>Machine</h2>{damaged}{table(('', ''), rows, 'Machine and versions')}<h2>Repeat it</h2><pre>{escape(m['command'])}</pre>"
     )
+
+
+def _plain(value: Any) -> str:
+    """A value of run.json as words."""
+    if isinstance(value, dict):
+        return " ".join(str(v) for v in value.values() if isinstance(v, str | int | float))
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def picture(draw: Callable[[], Figure]) -> str:
@@ -258,6 +267,7 @@ def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
     each += [charts.breakdown] if figures["timed_parts"] else []
     each += [charts.errors_over_time] if figures["errors"] else []
     each += [charts.memory, charts.cpu] if figures["memory_mb"] else []
+    each += [charts.gauges] if run.query("select 1 from gauges limit 1").fetchone() else []
     draws: list[Callable[[], Figure]] = [lambda draw=draw: draw(run, name) for draw in each]  # type: ignore[misc]
     if any("median difference" in text for text in run.spec(name).get("objectives", ())):
         draws.insert(0, lambda: charts.paired_differences(run, name))

@@ -195,7 +195,10 @@ class Target:
     Target(kind="http", url="http://127.0.0.1:8080", headers={"Authorization": "Bearer ${API_TOKEN}"})
     Target(kind="http", url="http://127.0.0.1:{port}", start=["{python}", "server.py", "{port}"], ready={"http": "/health"})
     Target(kind="mcp", url="http://127.0.0.1:8080/mcp")      Target(kind="mcp", command=["npx", "some-server"])
+    Target(kind="mcp", url="http://127.0.0.1:8080/mcp", client="sdk", protocol="2025-11-25", session="own", trace=True)
     Target(kind="callable", function="package.module:name")  Target(kind="callable", function=f)
+
+    gauges   a path of the target's host that answers with a JSON object of numbers, as open sessions; asked once a second
     """
 
     kind: Text
@@ -207,12 +210,17 @@ class Target:
     cwd: str | None = None
     env: Mapping[str, str] = Field(default_factory=dict)
     pids: Seq[int] = ()
+    gauges: Annotated[str | None, Field(pattern=r"^/")] = None
     headers: Mapping[str, str] = Field(default_factory=dict)
     timeout_s: Positive = 30.0
     keep_alive: StrictBool = True
     verify_tls: StrictBool = True
     max_connections: Count = 1024
     in_process: StrictBool = False
+    client: Literal["lean", "sdk"] = "lean"
+    protocol: str = "auto"
+    session: Literal["shared", "own"] = "shared"
+    trace: StrictBool = False
     options: Mapping[str, Any] = Field(default_factory=dict)
 
 

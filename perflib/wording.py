@@ -1,9 +1,10 @@
-"""How figures are written, everywhere the same: three or four significant digits, the unit, the interval."""
+"""How figures and tables are written, everywhere the same: three or four significant digits, the unit, the interval."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perflib.comparison import Change
@@ -17,6 +18,11 @@ def number(value: float | None) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+
+
+def ms(value: float) -> str:
+    """A time in ms, three significant digits: 0.123, 1.23, 123, 1,230."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def observed(verdict: Verdict) -> tuple[str, str]:
@@ -51,3 +57,21 @@ def moved(change: Change) -> tuple[str, str, str, str]:
     high = "open" if math.isinf(shown.high) else signed(shown.high)
     bounds = "–" if math.isnan(shown.estimate) else f"{low} … {high}"
     return sides[0], sides[1], percent(change) or "–", bounds
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows under their keys, in columns as wide as they need."""
+    cells = [list(rows[0]), *([str(row[key]) for key in rows[0]] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def one_line(text: Any, most: int) -> str:
+    """Somebody else's text as one printable line of at most so many characters: no escapes, no control characters."""
+    plain = _ESCAPES.sub("", "" if text is None else str(text)[: 10 * most])
+    plain = " ".join("".join(char if char.isprintable() else " " for char in plain).split())
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
+
+
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]")

@@ -14,6 +14,7 @@ import struct
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,7 @@ async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) ->
         for target in targets:
             await target.open(driver)
         prepared = await _prepare(job, channel)
-        driver.prepared, driver.reuse_prepared = prepared, job.scenario.reuse_prepared
+        driver.choice.prepared, driver.choice.reuse_prepared = prepared, job.scenario.reuse_prepared
         channel.send(
             "ready",
             pids=[pid for t in targets for pid in t.children],
@@ -86,6 +87,11 @@ async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) ->
             what=f"{error.strerror or error}",
             where="writing rows",
             mend="free some space, or choose another --data",
+        )
+    except Exception as error:
+        traceback.print_exc()
+        channel.send(
+            "failed", what=f"{type(error).__name__}: {error}", where="in the worker", mend="its log says where"
         )
     finally:
         for target in targets:

@@ -64,7 +64,7 @@ def test_the_servers_count_is_the_number_of_rows_over_mcp(make_service: Any, tmp
     assert len(rows) == 400 == counts["total"]
     assert (rows["phase"] == "warmup").sum() == 100
     assert (rows["error"] == "mcp_tool").sum() == counts["injected"] > 40
-    assert made.manifest["targets"]["api"]["protocol_version"] == "2025-11-25"
+    assert made.manifest["targets"]["api"]["protocol_version"] == "2026-07-28"
 
 
 def test_every_call_of_a_callable_is_a_row(tmp_path: Path) -> None:

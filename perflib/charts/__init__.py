@@ -8,15 +8,19 @@ perflib.charts.shift_function(compared, part)      # of a Comparison
 from perflib.charts.comparisons import forest, shift_function, two_distributions
 from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences
 from perflib.charts.histories import history
-from perflib.charts.timelines import cpu, errors_over_time, inflight, memory, response_over_time, throughput
+from perflib.charts.ladders import ladder, ladder_parts
+from perflib.charts.timelines import cpu, errors_over_time, gauges, inflight, memory, response_over_time, throughput
 
 __all__ = [
     "breakdown",
     "cpu",
     "errors_over_time",
     "forest",
+    "gauges",
     "history",
     "inflight",
+    "ladder",
+    "ladder_parts",
     "latency_percentiles",
     "memory",
     "paired_differences",

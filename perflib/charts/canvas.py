@@ -34,7 +34,10 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 class Chart(Figure):
-    """A Figure that a notebook shows as a picture, whatever backend it has or has not."""
+    """A Figure that a notebook shows as a picture, whatever backend it has or has not; as text it is its message."""
+
+    def __repr__(self) -> str:
+        return str(self.get_label())
 
     def _repr_png_(self) -> bytes:
         picture = io.BytesIO()
@@ -77,11 +80,6 @@ def colour(run: Run, scenario: str, operation: str) -> str:
     """The same colour for the same operation in every chart of a scenario."""
     names = [op["name"] for op in run.spec(scenario)["operations"]]
     return COLOURS[names.index(operation) % len(COLOURS)] if operation in names else COLOURS[0]
-
-
-def ms(value: float) -> str:
-    """A time in ms, three significant digits: 0.123, 1.23, 123, 1,230."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def log_scale(axes: Axes) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, ms, name, nothing, plain, styled
+from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, name, nothing, plain, styled
 from perflib.comparison import Change, Comparison, curve
 from perflib.measures import BINS_PER_DECADE, GRID, Measured, Part
-from perflib.wording import percent, signed
+from perflib.wording import ms, percent, signed
 
 _TICKS: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999)
 _WORDS: Final = {

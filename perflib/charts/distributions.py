@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from perflib.charts.canvas import COLOURS, LIMIT, canvas, colour, log_scale, ms, name, nothing, plain, styled
+from perflib.charts.canvas import COLOURS, LIMIT, canvas, colour, log_scale, name, nothing, plain, styled
 from perflib.figures import BANDS, PARTS, TIMED
 from perflib.figures import breakdown as parts_by_band
 from perflib.objectives import Objective
 from perflib.runs import Run
+from perflib.wording import ms
 
 _TICKS: Final = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
 

@@ -15,7 +15,6 @@ from perflib.charts.canvas import (
     LIMIT,
     canvas,
     log_scale,
-    ms,
     name,
     nothing,
     plain,
@@ -27,6 +26,7 @@ from perflib.charts.canvas import (
 from perflib.figures import DUE, TIMED, memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
+from perflib.wording import ms
 
 _TIME = "time since the scenario's start, s"
 LINE_REQUESTS = 50
@@ -211,6 +211,33 @@ def memory(run: Run, scenario: str) -> Figure:
             axes.set_ylim(top=(rss[0] / 1e6 + objective.limit) * 1.08)
             axes.text(0.99, rss[0] / 1e6 + objective.limit, f"start + {objective.limit:g} MB ", color=LIMIT, fontsize=7, ha="right", va="bottom",
                       transform=axes.get_yaxis_transform())  # fmt: skip
+    return figure
+
+
+@styled
+def gauges(run: Run, scenario: str) -> Figure:
+    """What the target holds: its own gauges, its open descriptors and threads, over time."""
+    start, stop = span(run, scenario)
+    names = sampled_names(run, scenario)
+    held = rows_as_dict(run, "select t_ns, gauge, value from gauges where target in (select unnest(?)) and t_ns between ? and ? "
+                        "union all select t_ns // 1000000000 * 1000000000, unnest(['descriptors', 'threads']), unnest([max(fds), max(threads)])::double from resources "
+                        "where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? group by t_ns // 1000000000 order by t_ns",
+                        [names, start, stop, names, start, stop])  # fmt: skip
+    series = {str(name): held["gauge"] == name for name in dict.fromkeys(held["gauge"])}
+    if not series:
+        return nothing("What the target holds", "it was not sampled, and has no `gauges`")
+    figure, axes = canvas("", "time since the measured part's start, s", "count")
+    changes = {}
+    for shade, (each, chosen) in zip(COLOURS * 10, series.items(), strict=False):
+        t_s, values = (np.asarray(held["t_ns"])[chosen] - start) / 1e9, np.asarray(held["value"])[chosen]
+        changes[each] = (values[0], values[-1])
+        axes.plot(t_s, values, color=shade, label=plain(f"{each}: {values[0]:g} → {values[-1]:g}"))
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.25)
+    axes.legend(loc="upper left", ncols=2)
+    most = max(changes, key=lambda each: changes[each][1] - changes[each][0])
+    grown = changes[most][1] - changes[most][0]
+    name(figure, axes, f"Most grown: {most}, by {grown:g}" if grown > 0 else "Nothing that it holds has grown")
     return figure
 
 

@@ -1,4 +1,5 @@
-"""Small clients of the reference service, for callable targets: the same request sync and async, and a workflow over MCP.
+"""Small clients of the reference service, for callable targets: the same request sync and async, a workflow over MCP, and
+the service's MCP server in this very process.
 
 The base URL comes from the environment variable PERFLIB_REFERENCE_URL.
 """
@@ -6,6 +7,7 @@ The base URL comes from the environment variable PERFLIB_REFERENCE_URL.
 from __future__ import annotations
 
 import asyncio
+import functools
 import http.client
 import json
 import os
@@ -82,6 +84,51 @@ def _mcp_post(message: dict[str, Any]) -> dict[str, Any]:
     body = answer.read()
     _thread.session = _thread.session or answer.getheader("Mcp-Session-Id")
     return json.loads(body) if body else {}
+
+
+async def tool_layer(operation: str, **arguments: Any) -> dict[str, Any]:
+    """An operation by the MCP server's own tool layer, in this process: validation of arguments, the call, its result."""
+    result: Any = await _server().call_tool(operation, arguments)
+    return _structured(result)
+
+
+async def in_memory(operation: str, **arguments: Any) -> dict[str, Any]:
+    """The same by the SDK's client connected to the server in memory: no JSON, no transport."""
+    global _held
+    if _held is None:
+        _held = asyncio.get_running_loop().create_future()
+        _keepers.add(asyncio.create_task(_keep(_held)))
+    client = await _held
+    return _structured(await client.call_tool(operation, arguments))
+
+
+_held: asyncio.Future[Any] | None = None
+_keepers: set[asyncio.Task[None]] = set()
+
+
+async def _keep(held: asyncio.Future[Any]) -> None:
+    """Enter the client in a task of its own, as its cancel scopes want it, and keep it."""
+    from mcp import Client
+
+    try:
+        async with Client(_server(), cache=None) as client:
+            held.set_result(client)
+            await asyncio.Event().wait()
+    except Exception as problem:
+        held.set_exception(problem)
+
+
+@functools.cache
+def _server() -> Any:
+    from perflib.service import direct, doors
+
+    return doors.mcp_server(doors.caller(direct.service()))
+
+
+def _structured(result: Any) -> dict[str, Any]:
+    if getattr(result, "is_error", False):
+        raise ConnectionError(result.content[0].text)
+    return getattr(result, "structured_content", None) or result  # type: ignore[no-any-return]
 
 
 def _address() -> tuple[str, int]:

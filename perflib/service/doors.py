@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import json
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ ROUTES: Final = (
     ("POST", "/enhance", "enhance"),
     ("GET", "/stats", "get_stats"),
 )
+SERVER_TIMING: Final = "io.perflib/server-timing"
 STATUS: Final = {"not_found": 404, "conflict": 409, "bad_request": 400, "injected": 500}
 Caller = Callable[[str, str, dict[str, Any]], Awaitable[Any]]
 
@@ -55,20 +57,66 @@ def caller(service: Service) -> Caller:
 def http_app(service: Service) -> Starlette:
     """REST, and MCP over streamable HTTP at /mcp; /health and /counts beside them, which count as nothing."""
     call = caller(service)
-    app = mcp_server(call).streamable_http_app(json_response=True, streamable_http_path="/mcp", max_sessions=100_000)
+    server, streaming = mcp_server(call), mcp_server(call)
+    app = server.streamable_http_app(json_response=True, streamable_http_path="/mcp", max_sessions=100_000)
+    events = streaming.streamable_http_app(json_response=False, streamable_http_path="/mcp-sse", max_sessions=100_000)
+    app.router.routes += events.router.routes
+    app.router.lifespan_context = _both(app.router.lifespan_context, events.router.lifespan_context)
     app.router.routes += [
         Route(path, _handler(call, operation), methods=[method]) for method, path, operation in ROUTES
     ]
-    app.router.routes += [Route("/health", _health), Route("/counts", functools.partial(_counts, service))]
+    gauges = functools.partial(_gauges, (server, streaming))
+    app.router.routes += [
+        Route("/health", _health),
+        Route("/counts", functools.partial(_counts, service)),
+        Route("/gauges", gauges),
+    ]
     return app
 
 
+def _both(first: Any, second: Any) -> Any:
+    """One lifespan of two."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with first(app), second(app):
+            yield
+
+    return lifespan
+
+
 def mcp_server(call: Caller) -> MCPServer:
-    """The operations as MCP tools."""
+    """The operations as MCP tools; the statistics as a resource and a review as a prompt, so that there is one of each."""
     server = MCPServer("perflib-reference", version="1", log_level="ERROR")
     for name, operation in OPERATIONS.items():
         server.add_tool(_tool(call, name, operation), name=name)
+
+    @server.resource("stats://service", mime_type="application/json")
+    async def stats() -> str:
+        """Counts of validations by status."""
+        return json.dumps(await call("mcp", "get_stats", {}))
+
+    @server.prompt()
+    def review(path: str) -> str:
+        """Ask for a review of a document."""
+        return f"Review the document {path}: front matter, headings, links, code fences, terms."
+
+    server.middleware.insert(0, _timed)
     return server
+
+
+async def _timed(ctx: Any, call_next: Any) -> Any:
+    """Who sends a trace context is told what the server took, in the answer's `_meta`: its whole work on the message."""
+    began = time.perf_counter()
+    result = await call_next(ctx)
+    if not (ctx.meta or {}).get("traceparent"):
+        return result
+    said = {SERVER_TIMING: f"total;dur={(time.perf_counter() - began) * 1e3:.4f}"}
+    if isinstance(result, dict):
+        return {**result, "_meta": {**(result.get("_meta") or {}), **said}}
+    if hasattr(result, "meta"):
+        result.meta = {**(result.meta or {}), **said}
+    return result
 
 
 def _tool(call: Caller, name: str, operation: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
@@ -122,6 +170,13 @@ async def _arguments(request: Request) -> dict[str, Any]:
 
 async def _health(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def _gauges(servers: Sequence[MCPServer], request: Request) -> Response:
+    """What a leak of sessions would show in, besides memory."""
+    managers = [server.session_manager for server in servers]
+    sessions = sum(len(manager._server_instances) for manager in managers)
+    return JSONResponse({"sessions": sessions, "tasks": len(asyncio.all_tasks())})
 
 
 async def _counts(service: Service, request: Request) -> Response:

@@ -150,12 +150,13 @@ def require(condition: object, what: str, *, where: str, mend: str) -> None:
 def refuse_foreign(target: TargetKind, allowed: tuple[str, ...]) -> None:
     """Raise SuiteError where the load would leave this machine without the suite's leave."""
     for host in target.hosts():
-        if not (_is_loopback(host) or host in allowed):
+        if not (is_loopback(host) or host in allowed):
             mend = f"if you may load it, set allow_hosts = [{host!r}] in the suite"
             raise SuiteError(f"load on {host!r}, which is not this machine", where=f"targets.{target.name}", mend=mend)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

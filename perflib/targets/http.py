@@ -8,54 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import json
-import socket
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httptools
 
 from perflib.rows import NONE_NS, NONE_STATUS
 from perflib.suite import Operation, Target, variables_in
 from perflib.targets.base import Driver, Lane, TargetKind, judge, keep, require
+from perflib.targets.connection import Address, check_url, connect
 from perflib.targets.template import Row, check_path, from_environment, text_template, value_template
 
 clock = time.monotonic_ns
-_HEAD_ENDS: Final = b"\r\n\r\n"
+HEAD_ENDS: Final = b"\r\n\r\n"
 _MOST_KNOWN: Final = 512
 _NOTHING_KNOWN: dict[bytes, Known] = {}
 BACKOFF_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to connect, and what to say there."""
-
-    host: str
-    port: int
-    authority: str
-    base_path: str
-    tls: ssl.SSLContext | None
-    is_literal: bool = False
-
-    @classmethod
-    def of(cls, spec: Target, where: str) -> Address:
-        parts = urlsplit(from_environment(spec.url or "", where))
-        tls, literal = None, False
-        if parts.scheme == "https":
-            tls = ssl.create_default_context()
-            if not spec.verify_tls:
-                tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-        port = parts.port or (443 if tls else 80)
-        with contextlib.suppress(ValueError):
-            ipaddress.ip_address(parts.hostname or "")
-            literal = True
-        return cls(parts.hostname or "", port, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), tls, literal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +79,7 @@ class HttpLane(Lane, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = clock()
-        answer = self._known.get(data[: data.find(_HEAD_ENDS) + 4])
+        answer = self._known.get(data[: data.find(HEAD_ENDS) + 4])
         if answer is None or answer.length != len(data) or not self.start_ns:
             self._parse(data, now)
         elif self.driver.finish(
@@ -141,17 +114,17 @@ class HttpLane(Lane, asyncio.Protocol):
 
     def _answered(self, now: int) -> None:
         status = self._parser.get_status_code()
-        error = self._error(status)
-        server_ns = self._server_timing() if b"erver-" in self._head else NONE_NS
+        timing_ns = self._server_timing() if b"erver-" in self._head else NONE_NS
+        error, server_ns = self._read(status, timing_ns)
         if self._complete > 1 or not self._keep_alive:
             self._disconnect()
         else:
-            self._remember(status, error, server_ns)
+            self._remember(status, error, timing_ns)
         self._finish(now, error, status, server_ns)
 
     def _remember(self, status: int, error: int, server_ns: int) -> None:
         """The next answer with this very head need not be parsed: what a head says is a function of its bytes."""
-        known, head = self._kind.known, self._head[: self._head.find(_HEAD_ENDS) + 4]
+        known, head = self._kind.known, self._head[: self._head.find(HEAD_ENDS) + 4]
         if self._received == len(self._head) and not self._setup and b"\r\ntransfer-encoding:" not in head.lower():
             if len(known) >= _MOST_KNOWN:  # heads that never come again, as those with a counter
                 known.clear()
@@ -168,13 +141,13 @@ class HttpLane(Lane, asyncio.Protocol):
         if self.driver.finish(self, now, first_ns, error, status, self._sent, received, server_ns):
             self.start()
 
-    def _error(self, status: int) -> int:
-        """The error code of a complete answer, 0 for a good one."""
-        return 0 if status < 400 else self.driver.error_code("http_5xx" if status >= 500 else "http_4xx")
+    def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
+        """Error code (0: none) and server time of a complete answer; `timing_ns` is what its head says."""
+        return 0 if status < 400 else self.driver.error_code("http_5xx" if status >= 500 else "http_4xx"), timing_ns
 
     def _server_timing(self) -> int:
         """What the server says it took, ns: `total` of its Server-Timing header, else the first; several become spans."""
-        line = self._head.partition(_HEAD_ENDS)[0].lower().partition(b"\r\nserver-timing:")[2].partition(b"\r\n")[0]
+        line = self._head.partition(HEAD_ENDS)[0].lower().partition(b"\r\nserver-timing:")[2].partition(b"\r\n")[0]
         parts: dict[str, int] = {}
         for metric in line.decode("latin-1").split(","):
             label, _, rest = metric.partition(";")
@@ -191,25 +164,11 @@ class HttpLane(Lane, asyncio.Protocol):
         self._connecting = self.driver.loop.create_task(self._try_to_connect())
 
     async def _try_to_connect(self) -> None:
-        loop, address, setup = self.driver.loop, self._kind.address, self._setup
         try:
-            if address.is_literal and address.tls is None:
-                setup.append(("connect", clock(), 0))
-                await loop.create_connection(lambda: self, address.host, address.port)
-                return
-            began = clock()
-            infos = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-            if not address.is_literal:
-                setup.append(("dns", began, clock() - began))
-            began = clock()
-            connection = await _connected(loop, infos)
-            setup.append(("connect", began, clock() - began))
-            name = address.host if address.tls else None
-            setup += [("tls", clock(), 0)] if address.tls else []
-            await loop.create_connection(lambda: self, sock=connection, ssl=address.tls, server_hostname=name)
+            await connect(self.driver.loop, self._kind.address, lambda: self, self._setup)
         except Exception as error:  # refused, unreachable, no name, no descriptors, no certificate
             self._connecting = None
-            setup.clear()
+            self._setup.clear()
             self._refused("tls" if isinstance(error, ssl.SSLError) else "connect")
 
     def _send_later(self, payload: bytes) -> None:
@@ -237,7 +196,8 @@ class HttpLane(Lane, asyncio.Protocol):
         elif self.start_ns:
             now = clock()
             if exc is None and self._ends_with_connection():
-                self._finish(now, self._error(self._parser.get_status_code()), self._parser.get_status_code())
+                status = self._parser.get_status_code()
+                self._finish(now, self._read(status, NONE_NS)[0], status)
             else:
                 self._finish(now, self.driver.error_code("reset"), NONE_STATUS)
 
@@ -282,27 +242,8 @@ class HttpLane(Lane, asyncio.Protocol):
         self._disconnect()
 
 
-async def _connected(loop: asyncio.AbstractEventLoop, infos: list[Any]) -> socket.socket:
-    """A socket connected to the first address that accepts. Raises OSError."""
-    problem: OSError | None = None
-    for family, kind, protocol, _, where in infos:
-        connection = socket.socket(family, kind, protocol)
-        connection.setblocking(False)
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(connection, where)
-            return connection
-        except OSError as error:
-            connection.close()
-            problem = error
-        except BaseException:
-            connection.close()
-            raise
-    raise problem or OSError("no address")
-
-
 class ReadingHttpLane(HttpLane):
-    """A lane that reads its answers: for checks, kept fields and HEAD. It pays two callbacks more per request."""
+    """A lane that reads its answers: for checks, kept fields and HEAD."""
 
     __slots__ = ("_body",)
 
@@ -310,8 +251,21 @@ class ReadingHttpLane(HttpLane):
         self._body: list[bytes] = []
         super().start()
 
+    def data_received(self, data: bytes) -> None:
+        now = clock()
+        split = data.find(HEAD_ENDS) + 4
+        answer = self._known.get(data[:split])
+        if answer is None or answer.length != len(data) or not self.start_ns:
+            self._parse(data, now)
+            return
+        self._body.append(data[split:])
+        error, server_ns = self._read(answer.status, answer.server_ns)
+        if self.driver.finish(self, now, now, error, answer.status, self._sent, answer.length, server_ns):
+            self.start()
+
     def _remember(self, status: int, error: int, server_ns: int) -> None:
-        """Nothing: the body matters as well."""
+        if not self.op.request.head:
+            super()._remember(status, error, server_ns)
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
@@ -326,17 +280,14 @@ class ReadingHttpLane(HttpLane):
         """After HEAD: its answer names a length that never comes."""
         self._parser = httptools.HttpResponseParser(self)
 
-    def _error(self, status: int) -> int:
+    def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
         op = self.op
-        if not op.reads_answer:
-            return super()._error(status)
+        if not op.reads_answer or (status >= 400 and (op.expect is None or op.expect.status is None)):
+            return super()._read(status, timing_ns)
         text = b"".join(self._body).decode("utf-8", "replace")
-        if status >= 400 and (op.expect is None or op.expect.status is None):
-            return super()._error(status)
         answer = parse_json(text) if op.keep or (op.expect and op.expect.json) else None
-        if not judge(op, status, text, answer) or not keep(self, answer):
-            return self.driver.error_code("check")
-        return 0
+        good = judge(op, status, text, answer) and keep(self, answer)
+        return 0 if good else self.driver.error_code("check"), timing_ns
 
 
 class HttpTarget(TargetKind):
@@ -411,20 +362,6 @@ class HttpTarget(TargetKind):
 
     def info(self) -> dict[str, Any]:
         return {"host": self.address.host, "port": self.address.port}
-
-
-def check_url(name: str, spec: Target) -> None:
-    """Raise SuiteError unless the target has an http(s) URL."""
-    where = f"targets.{name}.url"
-    require(spec.url, "a target of this kind needs a url", where=where, mend='set url = "http://127.0.0.1:8080"')
-    if "{" in (spec.url or ""):
-        return  # a port, another target's URL or a variable is filled in later
-    try:
-        parts = urlsplit(spec.url or "")
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    require(valid, f"not a URL: {spec.url!r}", where=where, mend='write it like "http://127.0.0.1:8080"')
 
 
 def one_header_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""One HTTP exchange outside the load: negotiation, readiness, clean-up."""
+"""HTTP outside the load: negotiation, clean-up. One connection, one exchange at a time, made anew where the server closed it."""
 
 from __future__ import annotations
 
@@ -8,32 +8,56 @@ from typing import TYPE_CHECKING
 import httptools
 
 if TYPE_CHECKING:
-    from perflib.targets.http import Address
+    from perflib.targets.connection import Address
 
 
-async def exchange(address: Address, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Connect, send, read one answer: status, headers (names in lower case), body. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_connection(_OneShot, address.host, address.port, ssl=address.tls)
-    try:
-        transport.write(request)
-        await protocol.done
-    finally:
-        transport.abort()
-    return protocol.parser.get_status_code(), protocol.headers, b"".join(protocol.body)
+class Conversation:
+    """await Conversation(address).request(bytes) → status, headers (names in lower case), body. Raises OSError."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._transport: asyncio.Transport | None = None
+
+    async def request(self, payload: bytes) -> tuple[int, dict[str, str], bytes]:
+        if self._transport is None or self._transport.is_closing():
+            loop, address = asyncio.get_running_loop(), self._address
+            self._transport, self._protocol = await loop.create_connection(
+                _Reader, address.host, address.port, ssl=address.tls
+            )
+        reader = self._protocol
+        reader.begin()
+        self._transport.write(payload)
+        try:
+            await reader.done
+        except BaseException:
+            self.close()
+            raise
+        if not reader.stays:
+            self.close()
+        return reader.status, reader.headers, b"".join(reader.body)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
 
 
-class _OneShot(asyncio.Protocol):
+class _Reader(asyncio.Protocol):
     def __init__(self) -> None:
-        self.parser = httptools.HttpResponseParser(self)
+        self.begin()
+
+    def begin(self) -> None:
+        """Expect one answer."""
+        self._parser = httptools.HttpResponseParser(self)
         self.headers: dict[str, str] = {}
         self.body: list[bytes] = []
+        self.status, self.stays = 0, False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError as error:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._over(ConnectionError(f"not an HTTP answer: {error}"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -43,7 +67,9 @@ class _OneShot(asyncio.Protocol):
         self.body.append(body)
 
     def on_message_complete(self) -> None:
-        self._over(None)
+        self.status, self.stays = self._parser.get_status_code(), self._parser.should_keep_alive()
+        if self.status >= 200:
+            self._over(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._over(exc or ConnectionError("the server closed the connection"))

@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks [TABLE…]`: prints tables of ratios against peers, measured in this run, alternating.
 
-Tables: closed, variants, memory, callables, schedule, stall, queue. Server on core 1, generator on core 0; medians of the rounds,
+Tables: closed, variants, memory, callables, schedule, stall, queue, mcp. Server on core 1, generator on core 0; medians of the rounds,
 their range in brackets.
 """
 
@@ -9,21 +9,20 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from perflib import stats
+from tests.benchmarks.mcp import mcp
 from tests.benchmarks.peers import AB, AB_CLOSE, H2LOAD, HEY, K6, LOCUST, PEERS, Measured, perflib_run, wrk
 from tests.benchmarks.servers import nginx, started, waits_s
+from tests.benchmarks.tables import GENERATOR, SERVER, middle, ratio, rounds, show
 
-GENERATOR, SERVER = 0, 1
 HTTP = """
 name = "benchmark"
 [targets.api]
@@ -380,37 +379,7 @@ def ours(text: str) -> Measured:
         return Measured(figures["throughput_per_s"], health["cpu_s"] / health["rows"] * 1e6, rss)
 
 
-def rounds(options: argparse.Namespace, measures: dict[str, Callable[[], Measured]]) -> dict[str, list[Measured]]:
-    """Each once a round, in turn, so that a slow minute of the machine meets all of them."""
-    found: dict[str, list[Measured]] = {name: [] for name in measures}
-    for _ in range(options.rounds):
-        for name, measure in measures.items():
-            found[name].append(measure())
-    return found
-
-
-def middle(values: Iterable[float]) -> str:
-    each = sorted(values)
-    digits = "{:,.0f}" if abs(each[-1]) >= 100 else "{:.2f}"
-    return f"{digits} [{digits} … {digits}]".format(statistics.median(each), each[0], each[-1])
-
-
-def ratio(mine: list[Measured], theirs: list[Measured]) -> str:
-    return (
-        "" if mine is theirs else middle(a.rate_per_s / b.rate_per_s for a, b in zip(mine, theirs, strict=True)) + " ×"
-    )
-
-
-def show(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """A Markdown table."""
-    print("| " + " | ".join(head) + " |")
-    print("|" + "---|" * len(head))
-    for row in rows:
-        print("| " + " | ".join(str(cell) for cell in row) + " |")
-    print(flush=True)
-
-
-TABLES = {table.__name__: table for table in (closed, variants, memory, callables, schedule, stall, queue)}
+TABLES = {table.__name__: table for table in (closed, variants, memory, callables, schedule, stall, queue, mcp)}
 
 
 def main() -> None:

@@ -1,0 +1,5 @@
+"""MCP servers over streamable HTTP and stdio, in both protocol eras, by a lean wire client or by the official SDK's."""
+
+from perflib.targets.mcp.target import McpTarget
+
+__all__ = ["McpTarget"]

@@ -1,0 +1,251 @@
+"""The same operations through the official SDK's client (`client = "sdk"`): what a user of the SDK sees, its own cost included.
+
+Its response cache is off, and its pool of connections is as large as the load asks. It needs the extra `service` (package mcp).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import warnings
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+
+from perflib.errors import TargetError
+from perflib.rows import NONE_NS, NONE_STATUS
+from perflib.targets.base import Driver, Lane
+from perflib.targets.http import one_header_line
+from perflib.targets.mcp.session import Session
+from perflib.targets.mcp.wire import MODERN, SESSION, McpRequest, outcome, server_time_ns
+from perflib.targets.template import from_environment
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+    from perflib.targets.mcp.target import McpTarget
+
+clock = time.monotonic_ns
+_CONNECTION_CLOSED: Final = -32000
+
+
+async def enter_client(kind: McpTarget, stack: AsyncExitStack) -> Client:
+    """A connected client of the SDK; the stack closes it. Raises TargetError where the SDK is not installed."""
+    try:
+        import httpx2
+        from mcp import Client, StdioServerParameters
+        from mcp.client.streamable_http import streamable_http_client
+    except ImportError as error:
+        mend = 'pip install "perflib[service]"'
+        raise TargetError(f'client = "sdk" needs {error.name!r}', where=kind.where, mend=mend) from None
+    import logging
+
+    for name in ("mcp", "httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="mcp")
+    warnings.filterwarnings("ignore", message=".*2026-07-28.*")
+    protocol = kind.spec.protocol
+    mode = protocol if protocol in ("auto", MODERN) else "legacy"
+    if kind.address is None:
+        command, *args = kind.spec.command
+        cwd = str(Path(kind.folder) / kind.spec.cwd) if kind.spec.cwd else kind.folder or None
+        server: Any = StdioServerParameters(command=command, args=args, env={**os.environ, **kind.env}, cwd=cwd)
+    else:
+        headers = {name: one_header_line(value) for name, value in kind.headers.items()}
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=None, limits=limits))
+        url = from_environment(kind.spec.url or "", f"{kind.where}.url")
+        server = streamable_http_client(url, http_client=http)
+    return await stack.enter_async_context(Client(server, mode=mode, cache=None))
+
+
+class HeldClient:
+    """A client that stays connected, entered and left by one task, as its cancel scopes want it."""
+
+    client: Client
+    transport = "http"
+
+    def __init__(self, kind: McpTarget) -> None:
+        self._ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+        self._stop = asyncio.Event()
+        self._task = kind.spawn(self._hold(kind))
+
+    @classmethod
+    async def start(cls, kind: McpTarget) -> HeldClient:
+        """Raises TargetError, OSError."""
+        held = cls(kind)
+        held.client = await held._ready
+        return held
+
+    async def _hold(self, kind: McpTarget) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                self._ready.set_result(await enter_client(kind, stack))
+                await self._stop.wait()
+        except Exception as problem:
+            if not self._ready.done():
+                self._ready.set_exception(_plain(problem, kind.where))
+
+    @property
+    def session(self) -> Session:
+        """What was negotiated, in this package's words."""
+        version, server = self.client.protocol_version, self.client.server_info
+        about = {
+            "protocol_version": version, "era": "modern" if version == MODERN else "handshake",
+            "transport": self.transport, "server": server.model_dump(mode="json", by_alias=True, exclude_none=True) if server else None,
+            "capabilities": sorted(self.client.server_capabilities.model_dump(exclude_none=True)),
+        }  # fmt: skip
+        return Session(version, version == MODERN, about=about)
+
+    async def close(self) -> None:
+        self._stop.set()
+        try:
+            async with asyncio.timeout(10):
+                await asyncio.shield(self._task)
+        except (TimeoutError, asyncio.CancelledError):
+            self._task.cancel()
+
+
+async def hold(kind: McpTarget) -> HeldClient:
+    """The client that all lanes share, and its server's processes among `children`."""
+    before = {child.pid for child in psutil.Process().children()}
+    held = await HeldClient.start(kind)
+    if kind.address is None:
+        held.transport = "stdio"
+        kind.children = tuple(child.pid for child in psutil.Process().children() if child.pid not in before)
+    return held
+
+
+class SdkLane(Lane):
+    """One call at a time."""
+
+    __slots__ = ("_held", "_kind", "_task")
+
+    def __init__(self, driver: Driver, index: int, kind: McpTarget) -> None:
+        super().__init__(driver, index)
+        self._kind = kind
+        self._held: HeldClient | None = kind.sdk if kind.spec.session == "shared" else None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.start_ns = clock()
+        self._task = self._kind.spawn(self._serve())
+
+    async def _serve(self) -> None:
+        """Calls until the driver has no further request for this lane."""
+        finish, me, more = self.driver.finish, asyncio.current_task(), True
+        while more:
+            self.start_ns = clock()
+            spans: list[tuple[str, int, int]] = []
+            server_ns = NONE_NS
+            try:
+                answer = await self._call(self.op.request, spans)
+                now = clock()
+                error, server_ns = self._read(answer)
+            except asyncio.CancelledError:
+                return  # given up; the row was written by abort
+            except Exception as problem:
+                now, error = clock(), self.driver.error_code(_error_class(problem))
+            if self._task is not me:
+                return
+            for span in spans:
+                self.driver.span(*span)
+            more = finish(self, now, NONE_NS, error, NONE_STATUS, 0, 0, server_ns)
+            if error and more:
+                await asyncio.sleep(0.001)  # not in a tight loop against a closed door
+
+    async def _call(self, request: McpRequest, spans: list[tuple[str, int, int]]) -> Any:
+        params = request.params(self.row)
+        if request.method == SESSION:
+            began = clock()
+            async with AsyncExitStack() as stack:
+                client = await enter_client(self._kind, stack)
+                opened = clock()
+                answer = await call(client, "tools/call" if "name" in params else "tools/list", params)
+                worked = clock()
+            steps = (
+                ("session:open", began, opened),
+                ("session:work", opened, worked),
+                ("session:end", worked, clock()),
+            )
+            spans += [(name, start, stop - start) for name, start, stop in steps]
+            return answer
+        if self._held is None:
+            began = clock()
+            self._held = await HeldClient.start(self._kind)
+            self._kind.clients.append(self._held)
+            spans.append(("session", began, clock() - began))
+        return await call(self._held.client, request.method, params)
+
+    def _read(self, answer: Any) -> tuple[int, int]:
+        if self.op.reads_answer:
+            result = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
+            return outcome(self, {"result": result}, None)
+        failed = bool(getattr(answer, "is_error", False))
+        return (self.driver.error_code("mcp_tool") if failed else 0), server_time_ns({"_meta": answer.meta})
+
+    def abort(self, error: str) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task = None
+        code = self.driver.error_code(error)
+        if self.driver.finish(self, clock(), NONE_NS, code, NONE_STATUS, 0, 0, NONE_NS):
+            self.start()
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+async def call(client: Client, method: str, params: dict[str, Any]) -> Any:
+    """One operation by its method's name."""
+    meta = params.get("_meta")
+    match method:
+        case "tools/call":
+            return await client.call_tool(params["name"], params.get("arguments") or {}, meta=meta)
+        case "tools/list":
+            return await client.list_tools(cursor=params.get("cursor"), meta=meta)
+        case "resources/list":
+            return await client.list_resources(cursor=params.get("cursor"), meta=meta)
+        case "resources/templates/list":
+            return await client.list_resource_templates(cursor=params.get("cursor"), meta=meta)
+        case "resources/read":
+            return await client.read_resource(params["uri"], meta=meta)
+        case "prompts/list":
+            return await client.list_prompts(cursor=params.get("cursor"), meta=meta)
+        case "prompts/get":
+            return await client.get_prompt(params["name"], params.get("arguments"), meta=meta)
+        case "ping":
+            return await client.send_ping(meta=meta)
+    raise TargetError(f"the SDK's client does not do {method!r}", mend='use client = "lean"')
+
+
+def _error_class(problem: BaseException) -> str:
+    """The class a row names, the same as the lean client's where both can tell."""
+    from mcp.shared.exceptions import MCPError
+
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    if isinstance(problem, MCPError):
+        return "reset" if problem.code == _CONNECTION_CLOSED else "mcp_rpc"
+    if isinstance(problem, TargetError):
+        return "mcp_session"
+    if isinstance(problem, TimeoutError):
+        return "timeout"
+    return (
+        "connect"
+        if isinstance(problem, OSError) or "Connect" in type(problem).__name__
+        else f"exception:{type(problem).__name__}"
+    )
+
+
+def _plain(problem: BaseException, where: str) -> Exception:
+    """The one problem in a group of them, as an error of ours."""
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    if isinstance(problem, TargetError | OSError):
+        return problem
+    return TargetError(f"the SDK's client cannot connect: {problem}"[:300], where=where, mend="is this an MCP server?")

@@ -1,0 +1,194 @@
+"""MCP as bytes: requests built beforehand but for their id, answers read no further than they must be.
+
+Two protocol eras: up to 2025-11-25 a session begins with a handshake (`initialize`); from 2026-07-28 on every request carries
+who asks, in `_meta`, and over HTTP names its method and object in headers.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from perflib.rows import NONE_NS, NONE_STATUS
+from perflib.suite import Operation, variables_in
+from perflib.targets.base import Lane, judge, keep
+from perflib.targets.http import parse_json
+from perflib.targets.template import Row, value_template
+
+HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
+HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", HANDSHAKE)
+SESSION: Final = "session"  # a whole session as one operation
+METHODS: Final = (
+    "tools/call", "tools/list", "resources/list", "resources/templates/list", "resources/read", "prompts/list", "prompts/get",
+    "completion/complete", "ping", SESSION,
+)  # fmt: skip
+CLIENT: Final = {"name": "perflib", "version": "1"}
+FIRST_ID: Final = 1_000_000_000  # ten digits from the first to the last
+SERVER_TIMING: Final = "io.perflib/server-timing"  # in an answer's _meta, written like the HTTP header
+_NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_ENVELOPE: Final = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": CLIENT,
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+_SPAN_ID: Final = "{span id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request but for its id: HTTP header lines, what follows the id, and, where it is traced, what follows the span id."""
+
+    lines: bytes
+    tail: bytes
+    rest: bytes | None = None
+
+    def body(self, number: int) -> bytes:
+        if self.rest is None:
+            return b'{"jsonrpc":"2.0","id":%d%b' % (number, self.tail)
+        return b'{"jsonrpc":"2.0","id":%d%b%016x%b' % (number, self.tail, number, self.rest)
+
+
+@dataclass(frozen=True, slots=True)
+class McpRequest:
+    """An operation in each era: `fixed` messages, or `build(modern, row)` where it has variables."""
+
+    method: str
+    params: Callable[[Row], dict[str, Any]]
+    fixed: tuple[Message, Message] | None  # of the handshake era, of the modern one
+    build: Callable[[bool, Row], Message]
+    head: bool = False
+
+    @classmethod
+    def of(cls, operation: Operation, trace_id: str | None) -> McpRequest:
+        method = operation.method or ("tools/call" if operation.tool else "ping")
+        params = _params(operation)
+        fill = value_template(params)
+
+        def build(modern: bool, row: Row) -> Message:
+            return message(method, fill(row), modern=modern, trace_id=trace_id)
+
+        fixed = None if variables_in(params) else (build(False, {}), build(True, {}))
+        return cls(method, fill, fixed, build)
+
+    def message(self, modern: bool, row: Row) -> Message:
+        return self.fixed[modern] if self.fixed is not None else self.build(modern, row)
+
+
+def _params(operation: Operation) -> dict[str, Any]:
+    params: dict[str, Any] = dict(operation.params)
+    if operation.tool:
+        params |= {"name": operation.tool, "arguments": dict(operation.arguments)}
+    elif operation.arguments:
+        params["arguments"] = dict(operation.arguments)
+    if operation.uri:
+        params["uri"] = operation.uri
+    return params
+
+
+def message(method: str, params: Mapping[str, Any], *, modern: bool, trace_id: str | None = None) -> Message:
+    """A request's bytes. `trace_id`: 32 hex digits of a W3C trace context; the request's id is its span."""
+    content, meta = dict(params), dict(params.get("_meta", {}))
+    if modern:
+        meta |= _ENVELOPE
+    if trace_id:
+        meta["traceparent"] = f"00-{trace_id}-{_SPAN_ID}-01"
+    if meta:
+        content["_meta"] = meta
+    text = f',"method":{json.dumps(method)}'
+    if content:
+        text += f',"params":{json.dumps(content, separators=(",", ":"))}'
+    tail, _, rest = (text + "}").encode().partition(_SPAN_ID.encode())
+    return Message(_routing(method, content) if modern else b"", tail, rest or None)
+
+
+def _routing(method: str, params: Mapping[str, Any]) -> bytes:
+    """Header lines of the modern era: the method, and the name of what it is about."""
+    lines = f"Mcp-Method: {method}\r\n"
+    name = params.get(_NAMED.get(method, ""))
+    if isinstance(name, str):
+        lines += f"Mcp-Name: {_header_value(name)}\r\n"
+    return lines.encode()
+
+
+def _header_value(text: str) -> str:
+    """As it is where a header can carry it, else in the specification's base64 form."""
+    if re.fullmatch(r"[\x20-\x7e]*", text) and text == text.strip() and not re.fullmatch(r"=\?base64\?.*\?=", text):
+        return text
+    return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
+
+
+def outcome(lane: Lane, answer: Any, number: int | None) -> tuple[int, int]:
+    """(error code, server time in ns) of a JSON-RPC answer to request `number`; code 0 is a good one. Keeps what the operation keeps."""
+    op, code = lane.op, lane.driver.error_code
+    if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
+        return code("protocol"), NONE_NS
+    if number is not None and answer.get("id") != number and "result" in answer:
+        return code("protocol"), NONE_NS  # an answer to something else
+    if "error" in answer:
+        return code("mcp_rpc"), NONE_NS
+    result = answer["result"]
+    if not isinstance(result, dict):
+        return code("protocol"), NONE_NS
+    server_ns = server_time_ns(result)
+    if result.get("isError"):
+        return code("mcp_tool"), server_ns
+    if op.reads_answer:
+        read = content(result)
+        text = json.dumps(result, ensure_ascii=False) if op.expect and op.expect.contains else ""
+        if not judge(op, NONE_STATUS, text, read) or not keep(lane, read):
+            return code("check"), server_ns
+    return 0, server_ns
+
+
+def server_time_ns(result: Mapping[str, Any]) -> int:
+    """What the server says it took: `total` of the timing in `_meta`, NONE_NS where it says nothing."""
+    meta = result.get("_meta")
+    said = meta.get(SERVER_TIMING) if isinstance(meta, dict) else None
+    match = re.search(r"total;dur=([0-9.]{1,20})", said) if isinstance(said, str) else None
+    try:
+        return int(float(match[1]) * 1e6) if match else NONE_NS
+    except ValueError:
+        return NONE_NS
+
+
+def content(result: Any) -> Any:
+    """What a tool answered: its structured content, else its text as JSON, else the result itself."""
+    if not isinstance(result, dict) or not isinstance(result.get("content"), list):
+        return result
+    if result.get("structuredContent") is not None:
+        return result["structuredContent"]
+    texts = [
+        part.get("text", "") for part in result["content"] if isinstance(part, dict) and part.get("type") == "text"
+    ]
+    return parse_json(texts[0]) if texts else None
+
+
+class Events:
+    """Server-sent events from a body that arrives in pieces. feed(bytes) → the JSON-RPC messages that are whole by now."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> list[Any]:
+        text = (self._rest + piece).replace(b"\r\n", b"\n")
+        *events, self._rest = text.split(b"\n\n")
+        found = []
+        for event in events:
+            data = b"\n".join(line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:"))
+            if data:
+                found.append(parse_json(data.decode("utf-8", "replace")))
+        return found
+
+
+def refusal(request: Mapping[str, Any]) -> bytes:
+    """The answer to a request of the server: a ping is answered, all else (sampling, roots, elicitation) is refused."""
+    said = (
+        {"result": {}}
+        if request.get("method") == "ping"
+        else {"error": {"code": -32601, "message": "not supported by a load test"}}
+    )
+    return json.dumps({"jsonrpc": "2.0", "id": request.get("id"), **said}).encode()
