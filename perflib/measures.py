@@ -121,16 +121,17 @@ def _rows(run: Run, scenario: str) -> Columns:
     names = _operations(run, scenario)
     which, values = ("list_position(?, operation)", [names]) if len(names) > 1 else ("1", [])  # type: tuple[str, list[Any]]
     found = run.query(
-        f"select end_ns, response_ns, (4 * coalesce({which}, 0) + 2 * coalesce({TIMED}, false)::int + ok::int)::usmallint as flags "
+        f"select end_ns, response_ns, (4 * coalesce({which}, 0) + 2 * coalesce({TIMED}, false)::int + ok::int)::{'usmallint' if len(names) > 1 else 'utinyint'} as flags "
         "from measured where scenario = ?", [*values, scenario],
     ).fetchnumpy()  # fmt: skip
     end, response, flags = (np.asarray(column) for column in found.values())
     if len(response) and response.max() < 2**31:
-        response = response.astype(np.int32)
+        response = response.astype(np.int32)  # half the memory to move
     if np.any(end[1:] < end[:-1]):
         order = np.argsort(end, kind="stable")  # of several workers: each in order, so that it is a merge
         end, response, flags = end[order], response[order], flags[order]
-    return {"end": end, "response": response, "ok": flags % 2 > 0, "timed": flags & 2 > 0, "operation": flags >> 2}
+    ok, timed = ((flags & bit).astype(bool) for bit in (1, 2))
+    return {"end": end, "response": response, "ok": ok, "timed": timed, "operation": flags >> 2}
 
 
 def _chosen(run: Run, part: Part, rows: Columns) -> Columns:
