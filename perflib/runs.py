@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import RunError
-from perflib.plan import opening_s
 
 if TYPE_CHECKING:
     import duckdb
@@ -190,19 +189,38 @@ class Run:
         except (psutil.Error, KeyError):
             return False
 
-    @cached_property
+    @property
     def cuts(self) -> list[tuple[str, int]]:
-        """Where the default warm-up of each scenario ends: 5 % of a timed load, at most 2 s, when the suite gives no warm-up."""
-        cuts = []
-        for entry in self.scenarios:
-            spec = self.spec(entry["name"])
-            seconds = spec["load"].get("duration_s")
-            if spec.get("warmup") is None and seconds and entry.get("start_ns") is not None:
-                cuts.append((entry["name"], entry["start_ns"] + int(opening_s(seconds) * 1e9)))
-        return cuts
+        """Where the measured part of each scenario begins whose suite gives no warm-up: (scenario, ns)."""
+        return [(name, at_ns) for name, (at_ns, _) in self._warmups.items()]
+
+    @property
+    def unsettled(self) -> list[str]:
+        """Scenarios whose response times never settled at a level."""
+        return [name for name, (_, settled) in self._warmups.items() if not settled]
+
+    @cached_property
+    def _warmups(self) -> dict[str, tuple[int, bool]]:
+        from perflib.warmups import cut
+
+        each = {entry["name"]: cut(self._tables, entry, self.spec(entry["name"])) for entry in self.scenarios}
+        return {name: found for name, found in each.items() if found is not None}
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
+        """The tables, and `measured`."""
+        database = self._tables
+        database.execute("create table cuts (scenario varchar, cut_ns bigint)")
+        if cuts := self.cuts:
+            database.executemany("insert into cuts values (?, ?)", cuts)
+        database.execute(
+            "create view measured as select rows.* from rows left join cuts using (scenario) "
+            "where phase = 'measure' and coalesce(scheduled_ns, start_ns) >= coalesce(cut_ns, 0)"
+        )
+        return database
+
+    @cached_property
+    def _tables(self) -> duckdb.DuckDBPyConnection:
         import duckdb
 
         from perflib import rows as schema
@@ -226,13 +244,6 @@ class Run:
                 else ""
             )
             database.execute(f"create {made} {kind} as select *{extra} from {source}")
-        database.execute("create table cuts (scenario varchar, cut_ns bigint)")
-        if cuts := self.cuts:
-            database.executemany("insert into cuts values (?, ?)", cuts)
-        database.execute(
-            "create view measured as select rows.* from rows left join cuts using (scenario) "
-            "where phase = 'measure' and coalesce(scheduled_ns, start_ns) >= coalesce(cut_ns, 0)"
-        )
         return database
 
     def __repr__(self) -> str:

@@ -171,7 +171,9 @@ def generator(run: Run) -> Html:
 
 def _cautions(run: Run) -> list[tuple[str, str]]:
     """What speaks against the figures without making the run invalid: (scenario, what)."""
-    return [(entry["name"], str(text)) for entry in run.scenarios for text in entry.get("doubts", ())]
+    said = [(entry["name"], str(text)) for entry in run.scenarios for text in entry.get("doubts", ())]
+    never = "response times never settled at a level: what is measured is still warming up, or drifts; run it longer"
+    return said + [(name, never) for name in run.unsettled]
 
 
 def machine(run: Run) -> Html:

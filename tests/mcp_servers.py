@@ -102,6 +102,7 @@ class Server:
     held: list[asyncio.Future[None]] = field(default_factory=list)
     calls: int = 0
     expired: bool = False
+    door: asyncio.Server | None = None  # over HTTP
     arguments: list[Any] = field(default_factory=list)  # of all calls
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -250,6 +251,8 @@ async def _late(server: Server, peer: Peer, good: Message) -> None:
 
 
 async def _die(server: Server, peer: Peer, good: Message) -> None:
+    if server.door is not None:
+        server.door.close()  # so that nobody comes in while the process ends
     os._exit(1)
 
 
@@ -516,9 +519,9 @@ async def _http(server: Server) -> None:
                 pass
         writer.close()
 
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=512)
-    print(f"listening on http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/mcp", flush=True)
-    await listening.serve_forever()
+    server.door = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=512)
+    print(f"listening on http://127.0.0.1:{server.door.sockets[0].getsockname()[1]}/mcp", flush=True)
+    await server.door.serve_forever()
 
 
 async def _exchange(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

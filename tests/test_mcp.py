@@ -51,17 +51,21 @@ def stdio(tmp_path: Path) -> Iterator[Stdio]:
     made = Stdio(tmp_path / "heard.log")
     yield made
     wait(lambda: not left_over(made))
-    assert left_over(made) == []
+    left = left_over(made)
+    for process in left:
+        process.kill()
+    assert left == []
 
 
-def left_over(server: Stdio) -> list[str]:
+def left_over(server: Stdio) -> list[psutil.Process]:
     """Processes that were started as this server and are still there."""
-    found = []
-    for process in psutil.process_iter(["pid", "cmdline", "status"]):
-        mine = str(server.log) in (process.info["cmdline"] or ()) or process.pid in server.pids()
-        if mine:
-            found.append(f"{process.pid} {process.info['status']}")
-    return found
+    dead = server.pids()  # a zombie has no command line
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "status"])
+        if str(server.log) in (process.info["cmdline"] or ())
+        or (process.info["status"] == psutil.STATUS_ZOMBIE and process.pid in dead)
+    ]
 
 
 def wait(condition: Any, seconds: float = 3.0) -> None:

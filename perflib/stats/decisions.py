@@ -112,9 +112,10 @@ def needed_for_shift(
 ) -> int | None:
     """Values a side that it takes to find a shift of this size (in the pilot's unit) with this power.
 
-    pilot: the figure's interval in a run of the base; its wider finite half-width gives the standard error, which shrinks with
-    √n, and both sides are taken to vary alike. comparisons: how many figures are compared at once (Holm's first step).
-    n = pilot.n · 2 · ((z_α + z_power) · SE / shift)². None where the pilot has no finite bound or the shift is 0.
+    pilot: the figure's interval in a run of the base; its wider finite half-width gives the standard error SE, which shrinks
+    with √n. The candidate's variance is taken to grow with its figure, by r = |shift / estimate| (at most 1). comparisons: how
+    many figures are compared at once (Holm's first step). n = pilot.n · (2 + r) · ((z_α + z_power) · SE / shift)², and a tenth
+    more, since the pilot only estimates SE. None where the pilot has no finite bound or the shift is 0.
     Raises ValueError unless 0 < power < 1 and comparisons ≥ 1.
     """
     from scipy import special
@@ -126,4 +127,5 @@ def needed_for_shift(
         return None
     error = max(widths) / normal_quantile(pilot.confidence)
     reach = normal_quantile(1 - (1 - confidence) / comparisons) + float(special.ndtri(power))
-    return max(1, math.ceil(pilot.n * 2 * (reach * error / shift) ** 2))
+    growth = min(1.0, abs(shift / pilot.estimate)) if pilot.estimate else 1.0
+    return max(1, math.ceil(1.1 * pilot.n * (2 + growth) * (reach * error / shift) ** 2))

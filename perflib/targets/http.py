@@ -258,7 +258,7 @@ class ReadingHttpLane(HttpLane):
         if answer is None or answer.length != len(data) or not self.start_ns:
             self._parse(data, now)
             return
-        self._body.append(data[split:])
+        self.on_body(data[split:])
         error, server_ns = self._read(answer.status, answer.server_ns)
         if self.driver.finish(self, now, now, error, answer.status, self._sent, answer.length, server_ns):
             self.start()

@@ -48,7 +48,7 @@ async def enter_client(kind: McpTarget, stack: AsyncExitStack) -> Client:
     warnings.filterwarnings("ignore", module="mcp")
     warnings.filterwarnings("ignore", message=".*2026-07-28.*")
     protocol = kind.spec.protocol
-    mode = protocol if protocol in ("auto", MODERN) else "legacy"
+    mode = "auto" if protocol in ("auto", MODERN) else "legacy"  # pinned, it would not ask the server who it is
     if kind.address is None:
         command, *args = kind.spec.command
         cwd = str(Path(kind.folder) / kind.spec.cwd) if kind.spec.cwd else kind.folder or None
@@ -59,7 +59,10 @@ async def enter_client(kind: McpTarget, stack: AsyncExitStack) -> Client:
         http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=None, limits=limits))
         url = from_environment(kind.spec.url or "", f"{kind.where}.url")
         server = streamable_http_client(url, http_client=http)
-    return await stack.enter_async_context(Client(server, mode=mode, cache=None))
+    client = await stack.enter_async_context(Client(server, mode=mode, cache=None))
+    if protocol == MODERN and client.protocol_version != MODERN:
+        raise TargetError(f"the server does not speak {MODERN}", where=kind.where, mend='set protocol = "auto"')
+    return client
 
 
 class HeldClient:

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -25,29 +26,35 @@ if TYPE_CHECKING:
     from perflib.targets.mcp.target import McpTarget
 
 clock = time.monotonic_ns
+_ID = re.compile(rb'"id":\s*(\d{1,18})(?=[,}\s])')
+LONGEST_BYTES = 256_000_000  # of one message
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class Pipe(asyncio.SubprocessProtocol):
-    """A server process. Who waits for an answer is in `pending`, by the request's id."""
+    """A server process. Who waits for an answer is in `pending`, by the request's id. `alike`: McpTarget.alike."""
 
     transport = "stdio"
 
-    def __init__(self) -> None:
+    def __init__(self, alike: dict[bytes, int]) -> None:
+        self._alike = alike
         self.pending: dict[int, Any] = {}
         self.alive = True
         self.sent = self.received = 0
         self._rest: list[bytes] = []
+        self._rest_bytes = 0
         self._process: asyncio.SubprocessTransport | None = None
         self.pid: int | None = None
         self._numbers = itertools.count(FIRST_ID // 2)
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def start(cls, command: tuple[str, ...], env: Mapping[str, str], cwd: str | None) -> Pipe:
+    async def start(
+        cls, command: tuple[str, ...], env: Mapping[str, str], cwd: str | None, alike: dict[bytes, int]
+    ) -> Pipe:
         """Start the server. Raises OSError."""
         _, pipe = await asyncio.get_running_loop().subprocess_exec(
-            cls,
+            lambda: cls(alike),
             *command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -76,21 +83,37 @@ class Pipe(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if b"\n" not in data:  # a part of a long line
             self._rest.append(data)
+            self._rest_bytes += len(data)
+            if self._rest_bytes > LONGEST_BYTES:
+                self._rest, self._rest_bytes = [], 0  # its end will be no message, and is passed over
             return
         *lines, last = b"".join([*self._rest, data]).split(b"\n")
-        self._rest = [last] if last else []
+        self._rest, self._rest_bytes = ([last], len(last)) if last else ([], 0)
         for line in lines:
             self._hear(line)
 
     def _hear(self, line: bytes) -> None:
-        said = parse_json(line.decode("utf-8", "replace"))
+        """One line. An answer that differs from one that was read before in nothing but its id means the same."""
         self.received += len(line) + 1
+        match = _ID.search(line)
+        alike = line[: match.start(1)] + line[match.end(1) :] if match else b""
+        code = self._alike.get(alike)
+        if code is not None and match is not None:
+            waiting = self.pending.get(int(match[1]))
+            if waiting is None or waiting.may_know:
+                if waiting is not None:
+                    del self.pending[int(match[1])]
+                    waiting.known(code, len(line) + 1)
+                return
+        self._read(line, int(match[1]) if match else None, alike)
+
+    def _read(self, line: bytes, first_id: int | None, alike: bytes) -> None:
+        said = parse_json(line.decode("utf-8", "replace"))
         if not isinstance(said, dict):
-            if (
-                line[:1] == b"{" and b'"jsonrpc"' in line and len(self.pending) == 1
-            ):  # the one answer that is due, and it cannot be read
+            if line[:1] == b"{" and b'"jsonrpc"' in line and len(self.pending) == 1:
+                # The one answer that is due, and it cannot be read; else a log line on stdout.
                 self.pending.popitem()[1].over(None, len(line) + 1, "protocol")
-            return  # else a log line on stdout
+            return
         if "method" in said:
             if "id" in said:
                 self.send(refusal(said) + b"\n")
@@ -98,7 +121,7 @@ class Pipe(asyncio.SubprocessProtocol):
         number = said.get("id")
         waiting = self.pending.pop(number, None) if isinstance(number, int) else None
         if waiting is not None:
-            waiting.over(said, len(line) + 1)
+            waiting.over(said, len(line) + 1, alike=alike if number == first_id else b"")
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         self.alive = False  # what it has read may still be answered
@@ -170,7 +193,9 @@ class Pipe(asyncio.SubprocessProtocol):
 class _Asked:
     answered: asyncio.Future[dict[str, Any]]
 
-    def over(self, answer: Any, received: int, error: str = "") -> None:
+    may_know = False
+
+    def over(self, answer: Any, received: int, error: str = "", alike: bytes = b"") -> None:
         if self.answered.done():
             return
         if error == "reset":
@@ -215,11 +240,21 @@ class McpStdioLane(Lane):
             self.pipe.pending.pop(self._id, None)
             self.driver.loop.call_later(BACKOFF_S[4], self.over, None, 0, "connect")
 
-    def over(self, answer: Any, received: int, error: str = "") -> None:
-        """An answer, or what came instead of one."""
+    @property
+    def may_know(self) -> bool:
+        """Whether what an answer of the same bytes meant is all that matters about it."""
+        return not self.op.reads_answer and bool(self.start_ns)
+
+    def known(self, code: int, received: int) -> None:
+        self._finish(clock(), code, received)
+
+    def over(self, answer: Any, received: int, error: str = "", alike: bytes = b"") -> None:
+        """An answer, or what came instead of one; `alike`: its bytes without its id."""
         if not self.start_ns:
             return
         code, server_ns = (self.driver.error_code(error), NONE_NS) if error else outcome(self, answer, None)
+        if alike and server_ns == NONE_NS and not self.op.reads_answer:
+            self._kind.remember(alike, code)
         self._finish(clock(), code, received, server_ns)
 
     def _finish(self, now: int, code: int, received: int, server_ns: int = NONE_NS) -> None:

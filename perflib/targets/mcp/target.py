@@ -24,6 +24,8 @@ from perflib.targets.template import check_path, from_environment
 if TYPE_CHECKING:
     from perflib.targets.mcp.sdk import HeldClient
 
+MOST_ALIKE: Final = 256
+LONGEST_ALIKE: Final = 16_384
 PROTOCOLS: Final = ("auto", *HANDSHAKE_VERSIONS, MODERN)
 
 
@@ -44,6 +46,7 @@ class McpTarget(TargetKind):
         self.headers = {k: from_environment(v, f"{self.where}.headers.{k}") for k, v in spec.headers.items()}
         self.env = {k: from_environment(v, f"{self.where}.env.{k}") for k, v in spec.env.items()}
         self.known: dict[bytes, Known] = {}
+        self.alike: dict[bytes, int] = {}  # error codes of answers seen before, by their bytes without the id
         self.session: Session | None = None  # the one that is shared
         self.pipe: Pipe | None = None
         self._trace_id = secrets.token_hex(16) if spec.trace else None
@@ -131,6 +134,13 @@ class McpTarget(TargetKind):
             self._talks[session.id] = talk
         return session
 
+    def remember(self, answer: bytes, error: int) -> None:
+        """That such an answer, whatever its id, has this error code."""
+        if answer and len(answer) <= LONGEST_ALIKE:
+            if len(self.alike) >= MOST_ALIKE:  # answers that never come again
+                self.alike.clear()
+            self.alike[answer] = error
+
     async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """One request outside the load on the session that is shared: {"result": …} or {"error": …}. Raises OSError."""
         talk = self.pipe or self._talk
@@ -146,7 +156,7 @@ class McpTarget(TargetKind):
     async def start_pipe(self) -> tuple[Pipe, Session]:
         """Start a server on stdio and negotiate with it. Raises TargetError, OSError."""
         folder = str(Path(self.folder) / self.spec.cwd) if self.spec.cwd else self.folder or None
-        pipe = await Pipe.start(self.spec.command, self.env, folder)
+        pipe = await Pipe.start(self.spec.command, self.env, folder, self.alike)
         self._pipes.add(pipe)
         try:
             return pipe, await negotiate(pipe, self.spec.protocol, self.where)

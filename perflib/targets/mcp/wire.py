@@ -35,6 +35,7 @@ _ENVELOPE: Final = {
     "io.modelcontextprotocol/clientInfo": CLIENT,
     "io.modelcontextprotocol/clientCapabilities": {},
 }
+OPENING: Final = b'{"jsonrpc":"2.0","id":'
 _SPAN_ID: Final = "{span id}"
 
 
@@ -48,8 +49,8 @@ class Message:
 
     def body(self, number: int) -> bytes:
         if self.rest is None:
-            return b'{"jsonrpc":"2.0","id":%d%b' % (number, self.tail)
-        return b'{"jsonrpc":"2.0","id":%d%b%016x%b' % (number, self.tail, number, self.rest)
+            return b"%b%d%b" % (OPENING, number, self.tail)
+        return b"%b%d%b%016x%b" % (OPENING, number, self.tail, number, self.rest)
 
 
 @dataclass(frozen=True, slots=True)
