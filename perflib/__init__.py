@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perflib import charts, stats
+    from perflib.comparison import Comparison, compare
     from perflib.engine import run
     from perflib.errors import PerflibError, ReportError, RunError, SuiteError, TargetError
     from perflib.objectives import Objective
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Expect", "Load", "Objective", "Operation", "PerflibError", "Ready", "ReportError", "Run", "RunError", "Scenario", "Suite",
-    "SuiteError", "Target", "TargetError", "Warmup", "charts", "load", "open_run", "run", "stats",
+    "Comparison", "Expect", "Load", "Objective", "Operation", "PerflibError", "Ready", "ReportError", "Run", "RunError", "Scenario", "Suite",
+    "SuiteError", "Target", "TargetError", "Warmup", "charts", "compare", "load", "open_run", "run", "stats",
 ]  # fmt: skip
 
 _HOMES = {
@@ -33,6 +34,7 @@ _HOMES = {
     "runs": ("Run", "open_run"),
     "engine": ("run",),
     "suitefile": ("load",),
+    "comparison": ("Comparison", "compare"),
 }
 
 

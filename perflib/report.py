@@ -35,10 +35,10 @@ def report(run: Run, *, baseline: Run | None = None, out: Path | None = None, ti
     }
     notebook = execute("report", parameters, folder / "report.ipynb")
     figures = run.summary()
-    _write(folder / "report.html", html(notebook, title or f"Performance of {run.manifest['suite']['name']}"))
-    _write(folder / "report.md", markdown(run, figures, title))
-    _write(folder / "junit.xml", junit(run))
-    _write(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
+    write(folder / "report.html", html(notebook, title or f"Performance of {run.manifest['suite']['name']}"))
+    write(folder / "report.md", markdown(run, figures, title))
+    write(folder / "junit.xml", junit(run))
+    write(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
     if out is None:
         _point_latest_to(folder)
     return folder
@@ -52,7 +52,7 @@ def page(name: str, run: Run, *, out: Path | None = None) -> Path:
     folder = out or REPORTS / run.id
     folder.mkdir(parents=True, exist_ok=True)
     notebook = execute(name, {"run": str(run.path.resolve())}, folder / f"{name}.ipynb")
-    _write(folder / f"{name}.html", html(notebook, f"{name}: {run.id}"))
+    write(folder / f"{name}.html", html(notebook, f"{name}: {run.id}"))
     return folder / f"{name}.html"
 
 
@@ -109,14 +109,14 @@ def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str
 
     word = overall(run)
     lines = [
-        f"## {SIGNS[word]} {_cell(title or run.manifest['suite']['name'])}: {word}",
+        f"## {SIGNS[word]} {cell(title or run.manifest['suite']['name'])}: {word}",
         "",
-        _cell(unescape(sentence(run))),
+        cell(unescape(sentence(run))),
         "",
     ]
     judged = [v for v in run.verdicts() if v.judged]
     for reason in run.manifest["reasons"]:
-        lines += [f"- {_cell(reason)}"]
+        lines += [f"- {cell(reason)}"]
     urgent = [v for v in judged if v.verdict != "pass"]
     if urgent:
         lines += ["", *_objectives_table(urgent)]
@@ -142,37 +142,41 @@ def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str
             f"{s['errors']:,}",
             *map(number, (s["throughput_per_s"], t["p50"], t["p95"], t["p99"])),
         )
-        lines.append(f"| {_cell(s['name'])} | {' | '.join(numbers)} |")
+        lines.append(f"| {cell(s['name'])} | {' | '.join(numbers)} |")
     lines += [
         "",
         "</details>",
         "",
-        f"Run `{run.id}` on {_cell(run.manifest['host']['cpu'])}. Repeat: `{_cell(run.manifest['command'])}`",
+        f"Run `{run.id}` on {cell(run.manifest['host']['cpu'])}. Repeat: `{cell(run.manifest['command'])}`",
         "",
     ]
-    text = "\n".join(lines)
-    return (
-        text
-        if len(text) <= MARKDOWN_LIMIT
-        else text[: MARKDOWN_LIMIT - 60].rpartition("\n")[0] + "\n\n… cut; see report.html\n"
-    )
+    return shortened("\n".join(lines), "report.html")
+
+
+def shortened(text: str, whole: str) -> str:
+    """Markdown that a comment can hold; the rest is in another file."""
+    if len(text) <= MARKDOWN_LIMIT:
+        return text
+    return text[: MARKDOWN_LIMIT - 60].rpartition("\n")[0] + f"\n\n… cut; see {whole}\n"
 
 
 def junit(run: Run) -> str:
     """One case per objective: fail is a failure, inconclusive is skipped (neither green nor red), an invalid run an error."""
     judged = [v for v in run.verdicts() if v.judged]
-    suite = ElementTree.Element("testsuite", name=_text(str(run.manifest["suite"]["name"])), tests=str(len(judged)))
+    suite = ElementTree.Element("testsuite", name=xml_text(str(run.manifest["suite"]["name"])), tests=str(len(judged)))
     counts = {"failures": 0, "skipped": 0, "errors": 0}
     for v in judged:
-        case = ElementTree.SubElement(suite, "testcase", classname=_text(v.scenario), name=_text(v.objective.text))
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=xml_text(v.scenario), name=xml_text(v.objective.text)
+        )
         kind, message = _junit_outcome(run, v)
         if kind:
             counts[{"failure": "failures", "error": "errors"}.get(kind, kind)] += 1
-            ElementTree.SubElement(case, kind, message=_text(message))
+            ElementTree.SubElement(case, kind, message=xml_text(message))
     if run.status != "complete" and not judged:
         counts["errors"] = 1
-        case = ElementTree.SubElement(suite, "testcase", classname="run", name=_text(run.id))
-        ElementTree.SubElement(case, "error", message=_text("; ".join(run.manifest["reasons"]) or run.status))
+        case = ElementTree.SubElement(suite, "testcase", classname="run", name=xml_text(run.id))
+        ElementTree.SubElement(case, "error", message=xml_text("; ".join(run.manifest["reasons"]) or run.status))
         suite.set("tests", "1")
     for key, value in counts.items():
         suite.set(key, str(value))
@@ -208,12 +212,12 @@ def _objectives_table(verdicts: list[Verdict]) -> list[str]:
     for v in verdicts:
         figure, bounds = observed(v)
         lines.append(
-            f"| {SIGNS[v.verdict]} {v.verdict} | {_cell(v.scenario)}: {_cell(v.objective.text)} | {_cell(figure)} [{_cell(bounds)}] |"
+            f"| {SIGNS[v.verdict]} {v.verdict} | {cell(v.scenario)}: {cell(v.objective.text)} | {cell(figure)} [{cell(bounds)}] |"
         )
     return lines
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Text that stays text in a Markdown table: no HTML, no pipes, no code, no line breaks."""
     flat = " ".join(_CONTROL.sub(" ", str(text)).split())
     for sign, instead in (
@@ -229,11 +233,12 @@ def _cell(text: str) -> str:
     return flat
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
+    """Text without the characters that XML cannot hold."""
     return _CONTROL.sub("\ufffd", text)
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     """Whole or not at all."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False, suffix=".tmp") as unfinished:
         unfinished.write(text)

@@ -175,7 +175,7 @@ class Run:
     def _parts(self) -> list[tuple[Path, int | None]]:
         """Every part file with how many rows it has, None for one that cannot be read."""
         return [
-            (path, _row_count(path))
+            (path, row_count(path))
             for kind in ("rows", "resources", "spans", "gauges")
             for path in sorted((self.path / kind).glob("part-*.parquet"))
         ]
@@ -285,7 +285,7 @@ def remove_run(which: str, data: str | Path | None = None) -> Run:
     return run
 
 
-def _row_count(path: Path) -> int | None:
+def row_count(path: Path) -> int | None:
     """Rows of a part file, None where it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq

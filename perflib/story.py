@@ -96,7 +96,7 @@ def objectives(run: Run) -> Html:
 def contents(run: Run) -> Html:
     """Links to the scenarios, each with its verdict."""
     items = [
-        f'<li><a href="#{_anchor(e["name"])}"><span class="sign {_word(run, e["name"])}" aria-hidden="true">{SIGNS[_word(run, e["name"])]}</span> {escape(e["name"])}</a></li>'
+        f'<li><a href="#{anchor(e["name"])}"><span class="sign {_word(run, e["name"])}" aria-hidden="true">{SIGNS[_word(run, e["name"])]}</span> {escape(e["name"])}</a></li>'
         for e in run.scenarios
     ]
     return Html(f'<nav aria-label="Scenarios"><h2>Scenarios</h2><ul class="contents">{"".join(items)}</ul></nav>')
@@ -115,7 +115,7 @@ def scenario(run: Run, name: str) -> Html:
     opened = " open" if word in ("fail", "inconclusive", "invalid") else ""
     summary = f'<span class="sign {word}" aria-hidden="true">{SIGNS[word]}</span> {escape(name)} <span class="small">{_in_short(figures)}</span>'
     return Html(
-        f'<details class="scenario" id="{_anchor(name)}"{opened}><summary><h3>{summary}</h3></summary>{described}'
+        f'<details class="scenario" id="{anchor(name)}"{opened}><summary><h3>{summary}</h3></summary>{described}'
         f'{_figures_table(figures)}{_errors(figures)}<div class="charts">{pictures}</div></details>'
     )
 
@@ -219,31 +219,6 @@ def _plain(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def baseline(run: Run, base: Run) -> Html:
-    """This run beside another one: figures only. One run a side cannot tell a change from chance."""
-    rows = []
-    for entry in run.scenarios:
-        if entry["name"] not in [e["name"] for e in base.scenarios]:
-            continue
-        now, then = (scenario_figures_cached(r, entry["name"]) for r in (run, base))
-        for key in ("p50", "p95", "p99"):
-            rows.append(
-                (
-                    escape(entry["name"]),
-                    f"{key} response, ms",
-                    *_beside(then["response_ms"][key], now["response_ms"][key]),
-                )
-            )
-        rows.append(
-            (escape(entry["name"]), "throughput, /s", *_beside(then["throughput_per_s"], now["throughput_per_s"]))
-        )
-    note = (
-        "<p>Figures only: with one run a side, nobody can tell a change from the difference between any two runs.</p>"
-    )
-    head = ("Scenario", "Figure", "Baseline", "This run", "Difference")
-    return Html(f"<h2>Beside {escape(base.id)}</h2>{note}{table(head, rows, 'This run beside its baseline')}")
-
-
 def picture(draw: Callable[[], Figure]) -> str:
     """A chart as an image that needs no other file, with its message as the alternative text."""
     from PIL import Image
@@ -283,7 +258,7 @@ def _objective_row(v: Verdict) -> tuple[str, ...]:
         else f"{v.margin:,.0f} ×"
     )
     word = f'<span class="badge {v.verdict}"><span aria-hidden="true">{SIGNS[v.verdict]}</span> {v.verdict}</span>'
-    link = f'<a href="#{_anchor(v.scenario)}">{escape(v.scenario)}</a>'
+    link = f'<a href="#{anchor(v.scenario)}">{escape(v.scenario)}</a>'
     figure, bounds = (f'<span class="number">{escape(text)}</span>' for text in (figure, bounds))
     return word, link, escape(v.objective.text), figure, bounds, margin, f"{v.interval.n:,}", escape(v.reason)
 
@@ -371,10 +346,5 @@ def _listed(verdicts: list[Verdict]) -> str:
     return "; ".join(texts) + (f"; and {len(verdicts) - 3} more" if len(verdicts) > 3 else "")
 
 
-def _beside(then: float | None, now: float | None) -> tuple[str, str, str]:
-    change = f"{(now - then) / then:+.1%}" if then and now is not None else "–"
-    return number(then), number(now), change
-
-
-def _anchor(name: str) -> str:
+def anchor(name: str) -> str:
     return "s-" + "".join(c if c.isalnum() else "-" for c in name)

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from perflib.comparison import Change
     from perflib.verdicts import Verdict
 
 
@@ -32,6 +33,30 @@ def observed(verdict: Verdict) -> tuple[str, str]:
     seen = objective.metric == "inflight" or objective.statistic == "max"  # a maximum of what was seen
     bounds = "exact" if seen else f"{number(interval.low)} … {number(interval.high)}"
     return f"{number(interval.estimate)} {objective.unit}".strip(), bounds
+
+
+def signed(value: float) -> str:
+    """signed(4.217) == "+4.2", signed(123.4) == "+123"; never "−0.0"."""
+    if not math.isfinite(value):
+        return number(value)
+    text = f"{value:+,.0f}" if abs(value) >= 99.95 else f"{value:+.1f}" if abs(value) >= 0.995 else f"{value:+.2f}"
+    return text.replace("-", "−") if any(c in "123456789" for c in text) else "0"
+
+
+def percent(change: Change) -> str:
+    """A change as it is judged: "+4.2 %", "+0.30 points"."""
+    shown = change.shown
+    return "" if math.isnan(shown.estimate) else f"{signed(shown.estimate)} {change.metric.margin_unit}"
+
+
+def moved(change: Change) -> tuple[str, str, str, str]:
+    """Base, candidate, change and its interval, as a table shows them."""
+    shown, unit = change.shown, change.metric.unit
+    sides = ["–" if math.isnan(v) else f"{number(v)} {unit}" for v in (change.base, change.candidate)]
+    low = "open" if shown.low <= -100 else signed(shown.low)  # nothing falls by more than all there is
+    high = "open" if math.isinf(shown.high) else signed(shown.high)
+    bounds = "–" if math.isnan(shown.estimate) else f"{low} … {high}"
+    return sides[0], sides[1], percent(change) or "–", bounds
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -2,9 +2,12 @@
 
 perflib.charts.latency_percentiles(run, "api_response_times")
 perflib.charts.response_over_time(run, "api_response_times", operation="list")
+perflib.charts.shift_function(compared, part)      # of a Comparison
 """
 
+from perflib.charts.comparisons import forest, shift_function, two_distributions
 from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences
+from perflib.charts.histories import history
 from perflib.charts.ladders import ladder, ladder_parts
 from perflib.charts.timelines import cpu, errors_over_time, gauges, inflight, memory, response_over_time, throughput
 
@@ -12,7 +15,9 @@ __all__ = [
     "breakdown",
     "cpu",
     "errors_over_time",
+    "forest",
     "gauges",
+    "history",
     "inflight",
     "ladder",
     "ladder_parts",
@@ -20,5 +25,7 @@ __all__ = [
     "memory",
     "paired_differences",
     "response_over_time",
+    "shift_function",
     "throughput",
+    "two_distributions",
 ]

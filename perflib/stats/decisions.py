@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from perflib.stats.intervals import Interval, normal_quantile
+from perflib.stats.intervals import Interval, normal_quantile, student_t
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 _GRID: Final = 2001
@@ -29,19 +29,25 @@ def equivalent(shift: Interval, margin: float, *, higher_is_worse: bool = True) 
     return "pass" if worst <= margin else "fail" if best > margin else "inconclusive"
 
 
-def p_value(shift: Interval, null: float = 0.0) -> float:
+def p_value(shift: Interval, null: float = 0.0, freedom: float = math.inf) -> float:
     """The two-sided p-value of a shift against `null`, recovered from its interval's bound on that side.
 
-    The bound lies z·SE from the estimate, so z = (estimate − null)/SE (Altman & Bland 2011, BMJ 343:d2304). Assumes that the
-    estimate is about normal beyond the bound. 1 where the bound is open or the estimate is NaN; 0 for an interval of no width.
+    The bound lies z·SE from the estimate, so z = (estimate − null)/SE (Altman & Bland 2011, BMJ 343:d2304); t with `freedom`
+    degrees where the interval is one of Student's (`BetweenRuns.freedom`). Assumes that the estimate is about normal beyond
+    the bound. 1 where the bound is open or the estimate is NaN; 0 for an interval of no width.
     """
+    from scipy import special
+
     distance = shift.estimate - null
     width = shift.estimate - shift.low if distance > 0 else shift.high - shift.estimate
     if math.isnan(distance) or not math.isfinite(width) or distance == 0:
         return 1.0
     if width <= 0:
         return 0.0
-    return min(1.0, math.erfc(abs(distance) / width * normal_quantile(shift.confidence) / math.sqrt(2)))
+    if math.isinf(freedom):
+        return min(1.0, math.erfc(abs(distance) / width * normal_quantile(shift.confidence) / math.sqrt(2)))
+    score = abs(distance) / width * student_t(shift.confidence, freedom)
+    return min(1.0, 2 * float(special.stdtr(max(freedom, 1.0), -score)))
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:

@@ -25,13 +25,14 @@ class BetweenRuns:
 
     `run_deviation`: how much the figure varies from run to run, as a standard deviation (of the logarithm, if relative); NaN where
     no side has two runs.
-    `borrowed`: a side of one run was taken to vary as the other does.
+    `borrowed`: a side of one run was taken to vary as the other does. `freedom`: degrees of freedom of the shift's t.
     """
 
     shift: Interval
     within: Interval
     run_deviation: float
     borrowed: bool
+    freedom: float = math.inf
 
 
 def difference(base: Interval, candidate: Interval) -> Interval:
@@ -130,7 +131,7 @@ def between_runs(
         )
     within = difference(*(_average(side, confidence) for side in sides))
     counts = [len(side) for side in figures]
-    deviation = _pooled_deviation(figures)
+    deviation, freedom = _pooled_deviation(figures), math.inf
     if math.isnan(deviation):
         shift = unknown(within.estimate, sum(counts), confidence)
     else:
@@ -142,7 +143,7 @@ def between_runs(
         shift = Interval(within.estimate, low, high, sum(counts), float(sum(counts)), confidence)
     if relative:
         shift, within = (_exponential(i) for i in (shift, within))
-    return BetweenRuns(shift, within, deviation, min(counts) == 1 < max(counts))
+    return BetweenRuns(shift, within, deviation, min(counts) == 1 < max(counts), freedom)
 
 
 def _welch(figures: Sequence[Values], deviation: float) -> tuple[float, float]:

@@ -1,0 +1,382 @@
+"""Two runs, or several of each side: what shifted, by how much, with intervals, and whether it is no worse than a margin.
+
+compared = compare("20261124-101500-shop", "latest", margin_percent={"p95": 15})
+compared.verdict; compared.changes[0].relative.low; print(compared.sentence)
+compare(["run1", "run2", "run3"], ["run4", "run5", "run6"])      # the spread between runs is then part of the intervals
+
+Pass: the whole 95 % interval of the change is within the margin. Fail: it is beyond the margin even when corrected for all the
+figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Else inconclusive.
+`seen` says, corrected alike, whether there is any change at all, margin or not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from perflib import stats
+from perflib.baselines import open_side
+from perflib.comparable import differences, load_differences
+from perflib.errors import RunError, SuiteError
+from perflib.measures import METRICS, Measured, Metric, Part, measure
+from perflib.runs import Run
+from perflib.stats import Interval
+from perflib.verdicts import Word, scaled
+from perflib.wording import percent
+
+ALARM: Final = 0.01
+Side = Run | str | Path | Sequence[Run | str | Path]
+_NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of one part on both sides. `difference` is in the metric's unit, `relative` in % of the base."""
+
+    part: Part
+    metric: Metric
+    base: float
+    candidate: float
+    difference: Interval
+    relative: Interval
+    margin: float | None
+    freedom: float = math.inf
+    verdict: Word = "shown"
+    seen: Literal["worse", "better", ""] = ""
+    reason: str = ""
+
+    @property
+    def judged(self) -> bool:
+        return self.margin is not None
+
+    @property
+    def shown(self) -> Interval:
+        """The change as it is judged: in % of the base, or in percentage points."""
+        return self.difference if self.metric.in_points else self.relative
+
+    @property
+    def question(self) -> str:
+        """What the verdict answers: "p95 response no worse than 10 %"."""
+        limit = "" if self.margin is None else f" no worse than {self.margin:g} {self.metric.margin_unit}"
+        return f"{self.metric.name}{limit}"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "scenario": self.part.scenario, "stage": self.part.stage, "operation": self.part.operation, "metric": self.metric.name,
+            "unit": self.metric.unit, "base": _finite(self.base), "candidate": _finite(self.candidate), "difference": _bounds(self.difference),
+            "relative_percent": _bounds(self.relative), "margin": self.margin, "margin_unit": self.metric.margin_unit,
+            "verdict": self.verdict, "seen": self.seen, "reason": self.reason,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that two sides have in common, and what stands against comparing them.
+
+    doubts    make the verdict inconclusive (another machine, another load), unless `forced`
+    invalid   runs that can show nothing: interrupted, overloaded, broken off
+    notes     what else differs, and what a comparison of so few runs cannot know
+    """
+
+    base: tuple[Run, ...]
+    candidate: tuple[Run, ...]
+    changes: tuple[Change, ...]
+    measured: Mapping[Part, tuple[tuple[Measured, ...], tuple[Measured, ...]]]
+    doubts: tuple[str, ...]
+    invalid: tuple[str, ...]
+    notes: tuple[str, ...]
+    forced: bool = False
+
+    @property
+    def judged(self) -> list[Change]:
+        return [change for change in self.changes if change.judged]
+
+    @property
+    def verdict(self) -> Literal["pass", "fail", "inconclusive", "invalid"]:
+        words = {change.verdict for change in self.judged}
+        if self.invalid:
+            return "invalid"
+        return "fail" if "fail" in words else "pass" if words == {"pass"} else "inconclusive"
+
+    @property
+    def title(self) -> str:
+        return f"{named(self.candidate)} against {named(self.base)}"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        failed, unclear = ([c for c in self.judged if c.verdict == word] for word in ("fail", "inconclusive"))
+        count = len(self.judged)
+        if self.invalid:
+            return f"These runs cannot be compared: {self.invalid[0]}."
+        if self.doubts and not self.forced:
+            return f"Not comparable, because of {'; '.join(self.doubts[:3])}."
+        if failed:
+            return f"Worse than the base: {len(failed)} of {count} figures beyond the margin: {_listed(failed)}."
+        if unclear:
+            return f"No figure is beyond its margin for certain, but {len(unclear)} of {count} could not be decided: {_listed(unclear)}."
+        return (
+            f"No worse than the base: all {count} figures are within their margins."
+            if count
+            else "No figure was judged."
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of summary.json; infinite bounds become null."""
+        return {
+            "schema": 1, "kind": "comparison", "base": [run.id for run in self.base], "candidate": [run.id for run in self.candidate],
+            "verdict": self.verdict, "sentence": self.sentence, "doubts": list(self.doubts), "invalid": list(self.invalid), "notes": list(self.notes),
+            "forced": self.forced, "changes": [change.as_dict() for change in self.changes],
+        }  # fmt: skip
+
+
+def compare(
+    base: Side, candidate: Side, *, margin_percent: Mapping[str, float | None] | None = None, data: str | Path | None = None,
+    force: bool = False,
+) -> Comparison:  # fmt: skip
+    """Compare runs, each an id, a path, a baseline's name, `latest`, or a list of them ("a,b,c" as well).
+
+    margin_percent    by metric (p50, p95, p99, mean, throughput, errors, memory, cpu), in % of the base; errors in percentage
+                      points; None: show it, do not judge it
+    force             judge in spite of doubts
+
+    Raises RunError where a run is not there or the sides have nothing in common, SuiteError for an unknown metric.
+    """
+    margins = _margins(margin_percent or {})
+    sides = opened(base, data), opened(candidate, data)
+    scenarios = _common(*sides)
+    measured = {side: [_measure(run, scenarios) for run in runs] for side, runs in enumerate(sides)}
+    known = {part: (_of(part, measured[0]), _of(part, measured[1])) for part in _parts(measured[0] + measured[1])}
+    doubts, notes = _differences(sides)
+    against = {name: load_differences(sides[0][0], sides[1][0], name) for name in scenarios}
+    changes = [change for part, (a, b) in known.items() for change in _changes(part, a, b, margins)]
+    found = _judged(changes, lambda c: "" if force else (doubts or against[c.part.scenario] or [""])[0])
+    doubts += [f"{name}: {text}" for name, texts in against.items() for text in texts]
+    invalid = [f"{run.id} is {run.status}{_why(run)}" for run in (*sides[0], *sides[1]) if run.status != "complete"]
+    return Comparison(*sides, tuple(found), known, tuple(doubts), tuple(dict.fromkeys(invalid)), (*notes, *_limits(sides)), force)  # fmt: skip
+
+
+def curve(compared: Comparison, part: Part) -> list[Interval]:
+    """The shift function (Doksum & Sievers 1976): the change of each quantile of `measures.GRID`, % of the base."""
+    base, candidate = ([m.grid for m in side] for side in compared.measured[part])
+    if not all(base) or not all(candidate):
+        return []
+    quantiles = range(len(base[0]))
+    return [_shift([g[i] for g in base], [g[i] for g in candidate], relative=True)[0] for i in quantiles]
+
+
+def opened(side: Side, data: str | Path | None = None) -> tuple[Run, ...]:
+    """The runs of a side. Raises RunError where one is not there."""
+    if isinstance(side, Run):
+        return (side,)
+    if isinstance(side, str):
+        side = [name.strip() for name in side.split(",") if name.strip()]
+    runs = [which if isinstance(which, Run) else open_side(which, data) for which in ([side] if isinstance(side, Path) else side)]  # fmt: skip
+    if not runs:
+        raise RunError("a side of the comparison has no run", mend="name one: perflib compare BASE CANDIDATE")
+    return tuple(runs)
+
+
+def named(runs: Sequence[Run]) -> str:
+    """A side in a few words."""
+    return runs[0].id if len(runs) == 1 else f"{runs[0].id} and {len(runs) - 1} more"
+
+
+def _measure(run: Run, scenarios: Iterable[str]) -> dict[Part, Measured]:
+    import duckdb
+
+    try:
+        return {part: found for name in scenarios for part, found in measure(run, name).items()}
+    except duckdb.Error as error:  # a part file whose end is sound and whose middle is not
+        raise RunError(
+            str(error).splitlines()[0], where=run.id, mend="remove the damaged part file, or choose another run"
+        ) from None
+
+
+def _parts(each: Iterable[Mapping[Part, Measured]]) -> list[Part]:
+    """Parts that every run has, in the suite's order."""
+    first, *others = each
+    return [part for part in first if all(part in other for other in others)]
+
+
+def _of(part: Part, each: Iterable[Mapping[Part, Measured]]) -> tuple[Measured, ...]:
+    return tuple(found[part] for found in each)
+
+
+def _common(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:
+    """Scenarios that every run has. Raises RunError where there is none."""
+    each = [[str(entry["name"]) for entry in run.scenarios] for run in (*base, *candidate)]
+    common = [name for name in each[0] if all(name in names for names in each)]
+    if not common:
+        there = " and ".join(f"{runs[0].id} has {', '.join(names[:4]) or 'none'}" for runs, names in ((base, each[0]), (candidate, each[-1])))  # fmt: skip
+        raise RunError("the runs have no scenario in common", where="compare", mend=there)
+    return common
+
+
+def _margins(asked: Mapping[str, float | None]) -> dict[str, float | None]:
+    margins: dict[str, float | None] = {metric.key: metric.margin for metric in METRICS.values()}
+    for key, value in asked.items():
+        if key not in margins:
+            raise SuiteError(f"there is no metric {key!r}", where="margin", mend=f"known: {', '.join(margins)}")
+        if value is not None and not 0 <= value < math.inf:
+            raise SuiteError(f"a margin of {value:g} is not possible", where=f"margin {key}", mend="give 0 or more")
+        if value is not None and value >= 100 and not METRICS[key].more_is_worse:
+            raise SuiteError(f"{key} cannot fall by {value:g} %", where=f"margin {key}", mend="give less than 100")
+    return {**margins, **asked}
+
+
+def _changes(part: Part, base: Sequence[Measured], candidate: Sequence[Measured], margins: Mapping[str, float | None]) -> list[Change]:  # fmt: skip
+    """Every metric that a part of this kind has, not judged yet."""
+    found = []
+    for key, metric in METRICS.items():
+        sides = [[m.figures[key] for m in side if key in m.figures] for side in (base, candidate)]
+        if not any(sides) and not any(key in m.asked for m in (*base, *candidate)):
+            continue
+        old, new = (sum(i.estimate for i in side) / len(side) if side else math.nan for side in sides)
+        given = any(key in m.given for m in (*base, *candidate))
+        plain = Change(
+            part,
+            metric,
+            old,
+            new,
+            _NOTHING,
+            _NOTHING,
+            None if given else margins[key],
+            reason="set by the load" if given else "",
+        )
+        if not all(sides):
+            gone = " and ".join(name for name, side in zip(("base", "candidate"), sides, strict=True) if not side)
+            measured = any(m.requests for m in (*base, *candidate)) and key not in ("memory", "cpu")
+            what = "no request was answered" if measured else "nothing was measured"
+            found.append(replace(plain, reason=plain.reason or f"{what} in the {gone}"))
+            continue
+        difference, freedom = _shift(*sides)
+        relative, _ = _shift(*sides, relative=True)
+        found.append(replace(plain, difference=difference, relative=relative, freedom=freedom))
+    return found
+
+
+def _shift(
+    base: Sequence[Interval], candidate: Sequence[Interval], *, relative: bool = False
+) -> tuple[Interval, float]:
+    """candidate − base, or in % of the base, with the degrees of freedom of what spreads it (inf: within runs only)."""
+    figures = [i.estimate for i in (*base, *candidate)]
+    if not all(map(math.isfinite, figures)) or (relative and min(figures) <= 0):
+        return replace(_NOTHING, n=sum(i.n for i in (*base, *candidate))), math.inf
+    if len(base) == len(candidate) == 1:
+        shift = stats.ratio_shift(base[0], candidate[0]) if relative else stats.difference(base[0], candidate[0])
+        return scaled(shift, 100.0 if relative else 1.0), math.inf
+    between = stats.between_runs(base, candidate, relative=relative)
+    return scaled(between.shift, 100.0 if relative else 1.0), between.freedom
+
+
+def _mapped(i: Interval, f: Callable[[float], float]) -> Interval:
+    return Interval(f(i.estimate), f(i.low), f(i.high), i.n, i.n_effective, i.confidence)
+
+
+def _judged(changes: Sequence[Change], against: Callable[[Change], str]) -> list[Change]:
+    """With verdicts, corrected over all that is judged."""
+    judged = [c for c in changes if c.judged]
+    beyond = stats.holm([_p_beyond(c) for c in judged])
+    moved = stats.holm([stats.p_value(_worse(c), freedom=c.freedom) for c in judged])
+    found = {}
+    for c, p_beyond, p_moved in zip(judged, beyond, moved, strict=True):
+        seen: Any = "" if p_moved > ALARM else "worse" if _worse(c).estimate > 0 else "better"
+        word, reason = _word(c, p_beyond, against(c), len(judged))
+        found[id(c)] = replace(c, verdict=word, seen=seen, reason=reason)
+    return [found.get(id(c), c) for c in changes]
+
+
+def _p_beyond(c: Change) -> float:
+    """One-sided p of "not beyond the margin"."""
+    p = stats.p_value(_worse(c), _limit(c), c.freedom)
+    return p / 2 if _worse(c).estimate > _limit(c) else 1.0
+
+
+def _word(c: Change, p_beyond: float, against: str, of: int) -> tuple[Word, str]:
+    worse, limit = _worse(c), _limit(c)
+    if c.reason or against:
+        return "inconclusive", c.reason or f"not comparable: {against}"
+    if p_beyond <= ALARM:
+        return "fail", ""
+    if stats.equivalent(worse, limit) == "pass":
+        return "pass", ""
+    if math.isinf(worse.high) or math.isnan(worse.estimate):
+        return "inconclusive", "too few requests to tell" if worse.n else "nothing was measured"
+    if worse.low > limit:
+        return "inconclusive", f"beyond the margin, but not for certain among {of} figures"
+    return "inconclusive", f"the interval holds the margin{_needed(worse, limit)}"
+
+
+def _needed(worse: Interval, limit: float) -> str:
+    """How much longer it would take, where that is a number."""
+    distance, half = (
+        abs(limit - worse.estimate),
+        (worse.high if limit >= worse.estimate else worse.low) - worse.estimate,
+    )
+    times = (half / distance) ** 2 if distance else math.inf
+    return f"; about {math.ceil(times * 1.1)} times as many requests would tell" if times < 1000 else ""
+
+
+def _worse(c: Change) -> Interval:
+    """The change with worse upwards: in percentage points, or as the logarithm of the ratio."""
+    if c.metric.in_points:
+        return c.difference
+    logs = _mapped(c.relative, _log1p)
+    return logs if c.metric.more_is_worse else _turned(logs)
+
+
+def _limit(c: Change) -> float:
+    margin = c.margin or 0.0
+    return margin if c.metric.in_points else abs(_log1p(margin if c.metric.more_is_worse else -margin))
+
+
+def _log1p(percent_change: float) -> float:
+    return math.log1p(percent_change / 100) if percent_change > -100 else -math.inf
+
+
+def _turned(i: Interval) -> Interval:
+    return Interval(-i.estimate, -i.high, -i.low, i.n, i.n_effective, i.confidence)
+
+
+def _differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[list[str], list[str]]:
+    """Doubts and notes about every run against the first."""
+    first, *others = (*sides[0], *sides[1])
+    each = [differences(first, other) for other in others]
+    doubts, notes = (list(dict.fromkeys(text for found in each for text in found[i])) for i in (0, 1))
+    names = [[str(e["name"]) for e in runs[0].scenarios] for runs in sides]
+    alone = [name for name in {*names[0], *names[1]} if (name in names[0]) != (name in names[1])]
+    return doubts, notes + [f"only one side has the scenario {name}" for name in sorted(alone)]
+
+
+def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
+    """What so few runs cannot know."""
+    counts = [len(side) for side in sides]
+    if min(counts) > 1:
+        return [f"{counts[0]} and {counts[1]} runs: the intervals hold the spread between runs"]
+    if max(counts) > 1:
+        return ["one side has one run: it is taken to spread as the runs of the other side do"]
+    return [
+        "one run a side: the intervals hold what varies within a run; how much two runs of the same thing differ (start-up, "
+        "memory layout, other load) they cannot know. Several runs a side would tell: perflib compare A1,A2,A3 B1,B2,B3"
+    ]
+
+
+def _why(run: Run) -> str:
+    return f": {run.manifest['reasons'][0]}" if run.manifest["reasons"] else ""
+
+
+def _listed(changes: Sequence[Change]) -> str:
+    texts = [f"{c.part}, {c.metric.name} {percent(c)}".strip() for c in changes[:3]]
+    return "; ".join(texts) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
+
+
+def _bounds(interval: Interval) -> dict[str, float | None]:
+    return {"estimate": _finite(interval.estimate), "low": _finite(interval.low), "high": _finite(interval.high)}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,248 @@
+"""One run's figures with their intervals, for each scenario, stage and operation: what a comparison sets side by side.
+
+A scenario's rows are fetched once, as five narrow columns; every row counts, none is sampled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perflib import stats
+from perflib.figures import TIMED, measured_windows, memory_series, sampled_names, span
+from perflib.stats import Interval
+from perflib.stats.intervals import BEYOND, unknown
+from perflib.verdicts import scaled
+
+if TYPE_CHECKING:
+    from perflib.runs import Run
+
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is compared. `margin`: how much worse still passes, % of the base, or percentage points where `in_points`."""
+
+    key: str
+    name: str
+    unit: str
+    margin: float
+    more_is_worse: bool = True
+    in_points: bool = False
+
+    @property
+    def margin_unit(self) -> str:
+        return "points" if self.in_points else "%"
+
+
+METRICS: Final = {m.key: m for m in (
+    Metric("p50", "p50 response", "ms", 5.0), Metric("p95", "p95 response", "ms", 10.0), Metric("p99", "p99 response", "ms", 10.0),
+    Metric("mean", "mean response", "ms", 5.0), Metric("throughput", "throughput", "/s", 5.0, more_is_worse=False),
+    Metric("errors", "error rate", "%", 0.5, in_points=True), Metric("memory", "target memory", "MB", 10.0),
+    Metric("cpu", "target CPU per request", "ms", 10.0),
+)}  # fmt: skip
+_QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+GRID: Final = (*np.arange(0.05, 0.9, 0.05).round(2).tolist(), 0.9, 0.925, 0.95, 0.965, 0.975, 0.985, 0.99, 0.995, 0.9975, 0.999, 0.9999)  # fmt: skip
+_ANCHORS: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+BINS_PER_DECADE: Final = 30
+_DECADES: Final = 14  # 1 ns … 28 hours
+CPU_STEP_S: Final = 0.5
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """Rows that are compared with their like: a scenario's, of one stage or operation where it has several."""
+
+    scenario: str
+    stage: int | None = None
+    operation: str | None = None
+
+    def __str__(self) -> str:
+        stage = f", stage {self.stage}" if self.stage is not None else ""
+        return f"{self.scenario}{stage}" + (f": {self.operation}" if self.operation is not None else "")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run shows of a part: `figures` by metric, in its unit; `asked` are those that a part of its kind should have,
+    `given` those that the load sets and not the target: shown, not judged.
+
+    `grid` has an interval for each quantile of GRID, ms; `histogram` counts the response times by log bin.
+    """
+
+    requests: int
+    errors: int
+    seconds: float
+    asked: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    figures: dict[str, Interval] = field(default_factory=dict)
+    grid: tuple[Interval, ...] = ()
+    histogram: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def measure(run: Run, scenario: str) -> dict[Part, Measured]:
+    """Every part of a scenario that ran."""
+    rows = _rows(run, scenario)
+    return {part: _measured(run, part, _chosen(run, part, rows)) for part in parts(run, scenario)}
+
+
+def parts(run: Run, scenario: str) -> list[Part]:
+    """The scenario as a whole, then its stages, then the operations of each."""
+    stages: list[int] = _stages(run, scenario)
+    names = _operations(run, scenario) if len(_operations(run, scenario)) > 1 else []
+    wide = [Part(scenario), *(Part(scenario, stage) for stage in stages)]
+    return [*wide, *(Part(scenario, stage, name) for stage in (stages or (None,)) for name in names)]
+
+
+def _is_open(load: dict[str, Any]) -> bool:
+    """Requests start when a schedule says, however the target fares."""
+    return all(map(_is_open, load["stages"])) if load.get("stages") else load["model"] != "closed"
+
+
+def _stages(run: Run, scenario: str) -> list[int]:
+    """Numbers of the stages of a load that has several; blocks are no stages."""
+    segments = run.scenario(scenario)["segments"]
+    found = {s["stage"] for s in segments if s["phase"] == "measure" and s["stage"] and s["operation"] is None}
+    return sorted(found) if len(found) > 1 else []
+
+
+def _operations(run: Run, scenario: str) -> list[str]:
+    return [str(op["name"]) for op in run.spec(scenario)["operations"]]
+
+
+def _rows(run: Run, scenario: str) -> Columns:
+    """The measured rows of a scenario in the order in which they ended: end, response (ns), ok, timed, operation (from 1)."""
+    names = _operations(run, scenario)
+    which, values = ("list_position(?, operation)", [names]) if len(names) > 1 else ("1", [])  # type: tuple[str, list[Any]]
+    found = run.query(
+        f"select end_ns, response_ns, (4 * coalesce({which}, 0) + 2 * coalesce({TIMED}, false)::int + ok::int)::{'usmallint' if len(names) > 1 else 'utinyint'} as flags "
+        "from measured where scenario = ?", [*values, scenario],
+    ).fetchnumpy()  # fmt: skip
+    end, response, flags = (np.asarray(column) for column in found.values())
+    if len(response) and response.max() < 2**31:
+        response = response.astype(np.int32)  # half the memory to move
+    if np.any(end[1:] < end[:-1]):
+        order = np.argsort(end, kind="stable")  # of several workers: each in order, so that it is a merge
+        end, response, flags = end[order], response[order], flags[order]
+    ok, timed = ((flags & bit).astype(bool) for bit in (1, 2))
+    return {"end": end, "response": response, "ok": ok, "timed": timed, "operation": flags >> 2}
+
+
+def _chosen(run: Run, part: Part, rows: Columns) -> Columns:
+    """The rows of a part."""
+    keep = np.ones(len(rows["end"]), bool)
+    if part.operation is not None:
+        keep &= rows["operation"] == _operations(run, part.scenario).index(part.operation) + 1
+    if part.stage is not None:
+        due = rows["end"] - rows["response"]
+        windows = measured_windows(run, part.scenario, part.stage)
+        keep &= (due >= windows[0][0]) & (due <= windows[0][1]) if windows else False
+    return rows if keep.all() else {name: column[keep] for name, column in rows.items()}
+
+
+def _measured(run: Run, part: Part, rows: Columns) -> Measured:
+    """Mixtures of stages have no rate of their own, and mixtures of operations no response time."""
+    windows = measured_windows(run, part.scenario, part.stage, part.operation)
+    seconds = sum(stop - start for start, stop in windows) / 1e9
+    count, errors = len(rows["end"]), int(len(rows["end"]) - rows["ok"].sum())
+    figures = _resources(run, part.scenario, rows["end"]) if part == Part(part.scenario) else {}
+    asked: tuple[str, ...] = ()
+    level = part.stage is not None or not _stages(run, part.scenario)
+    if level:
+        asked = ("throughput", "errors")
+    given = (
+        ("throughput",) if _is_open(run.spec(part.scenario)["load"]) else ()
+    )  # but for the error rate, which is judged
+    if count and level:
+        figures["errors"] = _error_rate(rows["ok"], errors)
+        figures["throughput"] = _throughput(rows["end"][rows["ok"]], windows, seconds)
+    alone = level and (part.operation is not None or len(_operations(run, part.scenario)) == 1)
+    times = rows["response"] if rows["timed"].all() else rows["response"][rows["timed"]]
+    if alone:
+        asked = (*_QUANTILES, "mean", *asked)
+    if not alone or not len(times):
+        return Measured(count, errors, seconds, asked, given, figures)
+    found = [scaled(i, 1e-6) for i in _quantiles(times, (*_QUANTILES.values(), *GRID))]
+    figures |= {**dict(zip(_QUANTILES, found, strict=False)), "mean": scaled(stats.mean_interval(times), 1e-6)}
+    return Measured(count, errors, seconds, asked, given, figures, tuple(found[len(_QUANTILES) :]), _histogram(times))
+
+
+def _quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:
+    """Intervals at many quantiles; what the times are worth is computed at a few, these among them, and read off in between."""
+    at = np.quantile(times[:: max(1, len(times) // 2**17)], _ANCHORS)
+    worth = [stats.effective_sample_size(times <= value) for value in at]
+    return stats.quantile_intervals(times, qs, n_effective=np.interp(qs, _ANCHORS, worth).tolist())
+
+
+def _error_rate(ok: NDArray[Any], errors: int) -> Interval:
+    worth = stats.effective_sample_size(~ok) if 0 < errors < len(ok) else None
+    return scaled(stats.proportion_interval(errors, len(ok), n_effective=worth), 100.0)
+
+
+def _throughput(ends: NDArray[Any], windows: list[tuple[int, int]], seconds: float) -> Interval:
+    """Good answers per second; its interval is that of the counts of equal stretches of time."""
+    count = len(ends)
+    estimate = count / seconds if seconds else math.nan
+    if count <= BEYOND or not seconds:
+        return unknown(estimate, count, 0.95)
+    bins = min(200, count // BEYOND)
+    pieces = [
+        _counts(ends, start, stop, max(1, round(bins * (stop - start) / 1e9 / seconds))) for start, stop in windows
+    ]
+    spread = stats.mean_interval(np.concatenate(pieces))
+    half = spread.high - spread.estimate
+    return Interval(estimate, max(0.0, estimate - half), estimate + half, count, spread.n_effective)
+
+
+def _counts(ends: NDArray[Any], start: int, stop: int, bins: int) -> NDArray[np.float64]:
+    edges = np.linspace(start, stop, bins + 1)
+    return np.diff(np.searchsorted(ends, edges)) / ((stop - start) / bins / 1e9)
+
+
+def _histogram(times: NDArray[Any]) -> NDArray[Any]:
+    codes = (np.log10(np.maximum(times, 1).astype(np.float32)) * BINS_PER_DECADE).astype(np.int16)
+    return np.bincount(codes, minlength=_DECADES * BINS_PER_DECADE)
+
+
+def _resources(run: Run, scenario: str, ends: NDArray[Any]) -> dict[str, Interval]:
+    """Memory and CPU of the target's processes, where they were sampled."""
+    found = {}
+    t_s, rss = memory_series(run, scenario)
+    if len(rss):
+        found["memory"] = scaled(_level(t_s, rss), 1e-6)
+    edges_s, cpu_s = _cpu_steps(run, scenario)
+    requests = np.diff(np.searchsorted(ends, edges_s * 1e9))
+    if len(cpu_s) and requests.sum():
+        each = float(cpu_s.sum() / requests.sum())
+        spread = stats.mean_interval(cpu_s - each * requests)  # a ratio's deviation (Cochran 1977, ch. 6)
+        half = (spread.high - spread.estimate) / float(requests.mean())
+        found["cpu"] = scaled(Interval(each, each - half, each + half, int(requests.sum()), spread.n_effective), 1e3)
+    return found
+
+
+def _level(t_s: NDArray[np.float64], values: NDArray[np.float64]) -> Interval:
+    """The mean of a series that may grow: how far it strays from its own line is what makes the mean uncertain."""
+    if len(values) < 4 or t_s[-1] <= t_s[0]:
+        return stats.mean_interval(values)
+    slope, _ = np.polyfit(t_s - t_s.mean(), values, 1)
+    return stats.mean_interval(values - slope * (t_s - t_s.mean()))
+
+
+def _cpu_steps(run: Run, scenario: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Edges of equal steps of the measured time, s, and the CPU time, s, that the target's processes together used in each."""
+    cells = run.query(
+        "select pid, t_ns, cpu_ns from resources where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? order by t_ns",
+        [sampled_names(run, scenario), *span(run, scenario)],
+    ).fetchnumpy()  # fmt: skip
+    pid, t_s, cpu_s = np.asarray(cells["pid"]), np.asarray(cells["t_ns"]) / 1e9, np.asarray(cells["cpu_ns"]) / 1e9
+    if len(t_s) < 2 or t_s[-1] - t_s[0] < 2 * CPU_STEP_S:
+        return np.zeros(1), np.zeros(0)
+    edges = np.arange(t_s[0], t_s[-1] + 1e-9, CPU_STEP_S)
+    each = [np.diff(np.interp(edges, t_s[pid == p], cpu_s[pid == p])) for p in np.unique(pid)]
+    return edges, np.sum(each, axis=0)
