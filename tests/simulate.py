@@ -60,16 +60,20 @@ class Warmup:
 
 
 def warmup(rng: Rng, shape: str, n: int, end_share: float, excess: float, rho: float, spread: float = 0.3) -> Warmup:
-    """`shape`: exponential, step or ramp, from (1 + excess) × the steady level; lognormal noise, AR(1) in its logarithms."""
-    at = np.arange(n)
-    end = end_share * n
-    if shape == "exponential":
-        level = excess * np.exp(-at / (end / math.log(abs(excess) / 0.05)))
-    elif shape == "step":
-        level = np.where(at < end, excess, 0.0)
-    else:
-        level = excess * np.clip(1 - at / end * (1 - 0.05 / abs(excess)), 0, 1)
-    return Warmup((1 + level) * ar1(rng, n, rho, spread), math.ceil(end))
+    """From (1 + excess) × the steady level; lognormal noise, AR(1) in its logarithms.
+
+    `shape`: exponential, step or ramp, which `warmup_end` fits; logistic, quadratic or hyperbolic, which it does not.
+    """
+    at, end, size = np.arange(n), end_share * n, abs(excess) / 0.05
+    levels = {
+        "exponential": lambda: np.exp(-at / (end / math.log(size))),
+        "step": lambda: np.where(at < end, 1.0, 0.0),
+        "ramp": lambda: np.clip(1 - at / end * (1 - 1 / size), 0, 1),
+        "logistic": lambda: 1 / (1 + np.exp(8 * (at / end - 1) + math.log(size - 1))),
+        "quadratic": lambda: np.clip(1 - at / end * (1 - size**-0.5), 0, 1) ** 2,
+        "hyperbolic": lambda: 1 / (1 + at / end * (size - 1)),
+    }
+    return Warmup((1 + excess * levels[shape]()) * ar1(rng, n, rho, spread), math.ceil(end))
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,9 @@ def warmup_end(values: Values, tolerance: float = TOLERANCE) -> WarmupEnd:
     weighted for noise that grows with the level); the cut is where the fit comes within the tolerance. What is left is searched
     again, so that warm-ups of several stages are cut. A warm-up must explain more than chance would, given the autocorrelation.
     MSER-5 (White 1997) finds steps as well, but not the end of gradual warm-ups (tests/benchmarks/calibration.py compares).
-    Not settled: a cut beyond the half (`index` is then the half), or a trend (99 %) of more than twice the
-    tolerance after the cut.
+    Assumes a warm-up of about one of these shapes: the end of others is found less exactly, and that of a long thin tail (1/t)
+    far too early. Where a series is short for its autocorrelation, so that its noise hides the tail, gradual ends are inexact too.
+    Not settled: a cut beyond the half (`index` is then the half), or a trend (99 %) of more than twice the tolerance after it.
     Fewer than 40 values cannot tell: index 0, not settled. Constant values are settled from 0. Raises ValueError for NaN or
     infinite values.
     """

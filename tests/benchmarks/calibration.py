@@ -255,10 +255,14 @@ def leak(simulations: int) -> Iterator[Row]:
 
 
 def warmup(simulations: int) -> Iterator[Row]:
-    """Ends at 5 to 35 % of 20,000 requests, from 2 or 4 times the steady level or 0.4 of it; lognormal noise of 0.3."""
+    """Ends at 5 to 35 % of 20,000 requests, from 2 or 4 times the steady level or 0.4 of it; lognormal noise of 0.3.
+
+    The end is where the expected level comes within 5 % of the steady one. The last three shapes are none that the method fits.
+    MSER-5 does not aim at 5 %: on gradual shapes the comparison says that it answers another question.
+    """
     simulations = max(1, simulations // 4)
     for rho in (0.0, 0.5, 0.9):
-        for shape in ("step", "ramp", "exponential"):
+        for shape in ("step", "ramp", "exponential", "logistic", "quadratic", "hyperbolic"):
             rng, right, mser = np.random.default_rng(12), 0, 0
             for _ in range(simulations):
                 drawn = simulate.warmup(rng, shape, 20_000, rng.uniform(0.05, 0.35), rng.choice([-0.6, 1.0, 3.0]), rho)
