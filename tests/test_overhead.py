@@ -42,7 +42,7 @@ def test_a_session_per_call_costs_more_than_a_call_and_shows_its_steps(climbed: 
     rungs = {rung.operation: rung for rung in ladder.rungs(climbed)}
     more = rungs["session per call"].more
     assert more is not None
-    assert more.low > 0
+    assert more.estimate > 0, "three exchanges take longer than one"
     spans = climbed.sql("select span, count(*) as n from spans where span like 'session:%' group by span").set_index(
         "span"
     )["n"]
