@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 _DATA = click.option("--data", type=click.Path(file_okay=False), help="Folder of the runs; default: data.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 _BASELINE = click.option("--baseline", metavar="NAME|RUN", help="The baseline, or run, to compare with.")
+_NOTIFY = click.option(
+    "--notify",
+    metavar="URL",
+    help="A webhook to tell of what is missed or worse, Slack's way; ${NAME} from the environment.",
+)
 _FORCE = click.option("--force", is_flag=True, help="Judge in spite of doubts, as another machine or load.")
 _MARGIN = click.option(
     "--margin",
@@ -147,9 +152,18 @@ def report(
 @_BASELINE
 @_MARGIN
 @_FORCE
+@_NOTIFY
 @_DATA
 @_JSON
-def check(run: str, baseline: str | None, margin: tuple[str, ...], force: bool, data: str | None, as_json: bool) -> int:
+def check(
+    run: str,
+    baseline: str | None,
+    margin: tuple[str, ...],
+    force: bool,
+    notify: str | None,
+    data: str | None,
+    as_json: bool,
+) -> int:
     """Print the verdicts of RUN, with --baseline also whether it is no worse than that; the exit code says what they come to."""
     from perflib import github
     from perflib.contrast_report import markdown as compared_markdown
@@ -170,6 +184,12 @@ def check(run: str, baseline: str | None, margin: tuple[str, ...], force: bool, 
     else:
         code = _print_verdicts(found)
     github.tell(lambda: markdown(found, found.summary()), github.of_verdicts(found.verdicts()))
+    if notify:
+        from perflib import notify as webhook
+
+        missed = webhook.of_verdicts(found.verdicts()) if found.status == "complete" else []
+        worse = webhook.of_comparison(compared) if compared else []
+        webhook.notify(notify, f"{found.manifest['suite']['name']}, run {found.id}", missed + worse)
     if compared is None:
         return code
     if not as_json:
@@ -187,10 +207,12 @@ def check(run: str, baseline: str | None, margin: tuple[str, ...], force: bool, 
 @_MARGIN
 @_FORCE
 @click.option("--title", help="Title of the page.")
+@_NOTIFY
 @_DATA
 @_JSON
 def compare(
-    runs: tuple[str, ...], baseline: str | None, out: str | None, margin: tuple[str, ...], force: bool, title: str | None, data: str | None, as_json: bool
+    runs: tuple[str, ...], baseline: str | None, out: str | None, margin: tuple[str, ...], force: bool, title: str | None, notify: str | None,
+    data: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Is CANDIDATE no worse than BASE? Prints every change with its interval, and renders compare.html, compare.md,
     summary.json and junit.xml.
@@ -216,6 +238,10 @@ def compare(
     else:
         _print_comparison(compared)
     github.tell(lambda: markdown(compared, title), github.of_comparison(compared))
+    if notify:
+        from perflib import notify as webhook
+
+        webhook.notify(notify, compared.title, webhook.of_comparison(compared))
     folder = render(compared, margin_percent=_margins(margin), out=Path(out) if out else None, title=title)
     click.echo(str(folder / "compare.html"), err=as_json)
     return _EXITS[compared.verdict]
