@@ -97,6 +97,7 @@ def test_both_clients_say_the_same_of_the_reference_service(
     assert said["sdk"] == said["lean"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", [LEGACY, MODERN])
 @pytest.mark.parametrize("transport", ["/mcp", "stdio"])
 def test_both_clients_say_the_same_of_what_is_odd(
@@ -123,6 +124,7 @@ FAULTS = {
 ECHO = {"echo": {"tool": "echo", "arguments": {"text": "a €"}, "expect": {"json": {"$.length": 3}}}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answers", "protocol"), [("sse", LEGACY), ("json", MODERN)])
 @pytest.mark.parametrize(("fault", "error"), FAULTS.items(), ids=FAULTS)
 def test_both_clients_say_the_same_of_a_misbehaving_server(
