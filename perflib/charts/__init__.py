@@ -4,12 +4,16 @@ perflib.charts.latency_percentiles(run, "api_response_times")
 perflib.charts.response_over_time(run, "api_response_times", operation="list")
 """
 
+from perflib.charts.capacities import capacity_scaling, capacity_throughput, capacity_times
 from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences
 from perflib.charts.ladders import ladder, ladder_parts
 from perflib.charts.timelines import cpu, errors_over_time, gauges, inflight, memory, response_over_time, throughput
 
 __all__ = [
     "breakdown",
+    "capacity_scaling",
+    "capacity_throughput",
+    "capacity_times",
     "cpu",
     "errors_over_time",
     "gauges",
