@@ -96,9 +96,7 @@ def _spike(load: Load, rng: Any, folder: str) -> Iterator[Offsets]:
 
 
 def _steps(load: Load, rng: Any, folder: str) -> Iterator[Offsets]:
-    low, high, step = load.from_per_s or 0.0, load.to_per_s or 0.0, load.step_per_s or 1.0
-    rates = [low + step * i for i in range(1 + int((high - low) / step + 1e-9))]
-    return _pieces([(rate, load.step_s or 0.0) for rate in rates])
+    return _pieces([(rate, load.step_s or 0.0) for rate in load.rates_per_s()])
 
 
 def _replay(load: Load, rng: Any, folder: str) -> Iterator[Offsets]:

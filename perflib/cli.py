@@ -123,14 +123,14 @@ def run(
 @_BASELINE
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>.")
 @click.option("--title", help="Title of the report.")
-@click.option("--notebook", metavar="NAME", help="Another notebook than the report, as overhead or explore.")
+@click.option("--notebook", metavar="NAME", help="Another notebook than the report, as capacity, overhead or explore.")
 @_DATA
 def report(
     run: str, baseline: str | None, out: str | None, title: str | None, notebook: str | None, data: str | None
 ) -> int:
     """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
 
-    With --notebook another notebook on the same run instead, as one HTML file: overhead, explore.
+    With --notebook another notebook on the same run instead, as one HTML file: capacity, overhead, explore.
     """
     from perflib.baselines import open_side
     from perflib.report import page

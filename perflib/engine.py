@@ -23,6 +23,7 @@ from perflib.check import check
 from perflib.errors import PerflibError, TargetError
 from perflib.gauges import Gauges
 from perflib.honesty import Machine, doubts
+from perflib.lookout import Lookout
 from perflib.progress import Progress
 from perflib.runs import Run, RunDir, data_folder
 from perflib.sampler import Sampler
@@ -258,6 +259,7 @@ class _Session:
     def _listen(self, scenario: Scenario, entry: dict[str, Any], workers: Workers, bar: Progress) -> None:
         """Until every worker is done: pass messages on, and see that nothing goes wrong that a worker cannot see."""
         vigil, machine, ours_s = Vigil(scenario, self.started), Machine(), 0.0
+        lookout = Lookout(scenario, self.dir.path)
         for message in workers.messages():
             waiting = entry["start_ns"] is None
             self._heard(entry, workers, message, bar)
@@ -265,6 +267,12 @@ class _Session:
                 machine, ours_s = Machine(), self.sampler.cpu_s()
             elif reason := vigil.look(workers):
                 self._abort(entry, workers, reason)
+            elif "ended" not in entry and (
+                broke := lookout.look(entry["start_ns"], self.now(), workers.pids, workers.rows)
+            ):
+                entry["ended"] = broke
+                self.dir.event(self.now(), "limit", f"scenario {scenario.name!r}: {broke}")
+                workers.stop(broke)
         entry["machine"] = machine.stop(self.sampler.cpu_s() - ours_s)
         if entry["status"] == "running":
             self._doubt(scenario, entry)
@@ -328,7 +336,7 @@ class _Session:
                 content["stopped"]
                 and entry["status"] == "running"
                 and not self.interrupted
-                and content["stopped"] != "interrupted"
+                and content["stopped"] not in ("interrupted", entry.get("ended"))
             ):
                 entry["status"] = "aborted"
                 self._invalid(f"scenario {entry['name']!r}: {content['stopped']}")

@@ -4,6 +4,8 @@
     "buy: p95 response < 400 ms"               one operation
     "stage 2: throughput >= 10 /s"             one stage of a staged load
     "error rate < 1 %"    "success >= 99 %"    "inflight >= 100"
+    "throughput / offered >= 95 %"             good answers, of what an open load asked for
+    "capacity >= 400 /s"                       of a steps load: the highest rate at which its other objectives hold
     "memory growth < 50 MB"                    of the target's process tree
     "memory slope not above 0 MB/min"          a trend: fails when its interval lies wholly above
     "response drift not above 0 %"             change of the median from the scenario's start to its end
@@ -36,6 +38,8 @@ _METRICS: Final = (
     (r"error rate", "ratio"),
     (r"success(?: rate)?", "ratio"),
     (r"throughput", "rate"),
+    (r"throughput / offered", "ratio"),
+    (r"capacity", "rate"),
     (r"inflight", "count"),
     (r"memory growth", "bytes"),
     (r"memory slope", "bytes/time"),
@@ -54,8 +58,8 @@ _EXAMPLE: Final = 'write it like "p99 response < 250 ms", "buy: error rate < 1 %
 class Objective:
     """What is judged. `limit` and every figure made for it are in `unit`: ms, %, /s, MB, MB/min or none.
 
-    metric      "response", "service", "error rate", "success", "throughput", "inflight", "memory growth", "memory slope",
-                "response drift", "median difference" or "throughput ratio"
+    metric      "response", "service", "error rate", "success", "throughput", "throughput / offered", "capacity", "inflight",
+                "memory growth", "memory slope", "response drift", "median difference" or "throughput ratio"
     statistic   for response and service: "mean", "max" or "quantile" (then `q` in 0…1)
     operation   rows of one operation only; None: all of the scenario
     stage       rows of one stage only, counted from 1; None: all
@@ -140,13 +144,17 @@ def _metric(words: str, text: str) -> tuple[str, str, dict[str, str | None]]:
         match = re.fullmatch(pattern, words)
         if match:
             return words, dimension, match.groupdict()
-    known = "p50…p99.9, median, mean or max with response or service; error rate, success, throughput, inflight, "
-    known += "memory growth, memory slope, response drift; A vs B: median difference or throughput ratio"
+    known = "p50…p99.9, median, mean or max with response or service; error rate, success, throughput, throughput / offered, "
+    known += (
+        "capacity, inflight, memory growth, memory slope, response drift; A vs B: median difference or throughput ratio"
+    )
     raise SuiteError(f"unknown metric {words!r} in objective {text!r}", mend="known: " + known)
 
 
 def _scope(scope: str | None, metric: str, text: str) -> tuple[str | None, int | None, tuple[str, str] | None]:
     compares = metric in ("median difference", "throughput ratio")
+    if scope is not None and metric == "capacity":
+        raise SuiteError(f"objective {text!r}: a capacity is that of the whole load", mend='write "capacity >= 400 /s"')
     if scope is None:
         if compares:
             raise SuiteError(f"objective {text!r} names no operations", mend=f'write "A vs B: {metric} …"')

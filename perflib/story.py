@@ -271,6 +271,8 @@ def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
     each += [charts.memory, charts.cpu] if figures["memory_mb"] else []
     each += [charts.gauges] if run.query("select 1 from gauges limit 1").fetchone() else []
     draws: list[Callable[[], Figure]] = [lambda draw=draw: draw(run, name) for draw in each]  # type: ignore[misc]
+    if run.spec(name)["load"]["model"] == "steps":
+        draws[:0] = [lambda: charts.capacity_throughput(run, name), lambda: charts.capacity_times(run, name)]
     if any("median difference" in text for text in run.spec(name).get("objectives", ())):
         draws.insert(0, lambda: charts.paired_differences(run, name))
     return draws

@@ -12,6 +12,7 @@ The same names are the keys of a suite's TOML file; `perflib.suitefile` reads th
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -60,7 +61,7 @@ class Load:
     Load(model="ramp", from_per_s=10, to_per_s=500, duration_s=60)           # TOML also: from = 10, to = 500
     Load(model="stages", stages=[Load(...), Load(...)])                      # one after the other
     Load(model="spike", rate_per_s=50, spike_rate_per_s=500, spike_at_s=10, spike_s=2, duration_s=30)
-    Load(model="steps", from_per_s=100, to_per_s=1000, step_per_s=100, step_s=10)
+    Load(model="steps", from_per_s=100, to_per_s=1000, step_per_s=100, step_s=10)   # until an objective breaks
     Load(model="replay", starts="starts.csv")                                # seconds since the start, one a line
     """
 
@@ -106,6 +107,8 @@ class Load:
             raise SuiteError("a ramp from 0 to 0 makes no request", mend="raise `to`")
         if self.model == "spike" and (self.spike_at_s or 0) + (self.spike_s or 0) > (self.duration_s or 0):
             raise SuiteError("the spike ends after the load", mend="raise duration_s, or start the spike earlier")
+        if self.model == "steps" and not any(rate * (self.step_s or 0) >= 1 for rate in self.rates_per_s()):
+            raise SuiteError("the steps make no request", mend="raise `to` above `from`, or step_s")
         if any(stage.model == "stages" for stage in self.stages):
             raise SuiteError("stages inside stages", mend="list them all on one level")
 
@@ -118,13 +121,18 @@ class Load:
         """The stages, or the load itself."""
         yield from self.stages or (self,)
 
+    def rates_per_s(self) -> tuple[float, ...]:
+        """The rates of a steps load in turn: from, from + step, … as far as `to`."""
+        low, step = self.from_per_s or 0.0, self.step_per_s or 1.0
+        return tuple(low + step * i for i in range(1 + math.floor(((self.to_per_s or 0.0) - low) / step + 1e-9)))
+
     def seconds(self) -> float | None:
         """How long requests are started, s; None where a number of requests ends the load, or a file does."""
         if self.model == "stages":
             each = [s.seconds() for s in self.stages]
             return None if None in each else sum(s for s in each if s is not None)
-        if self.model == "steps" and self.step_s and self.step_per_s:
-            return self.step_s * (1 + int(((self.to_per_s or 0) - (self.from_per_s or 0)) / self.step_per_s + 1e-9))
+        if self.model == "steps":
+            return (self.step_s or 0.0) * len(self.rates_per_s())
         return self.duration_s
 
 
@@ -235,6 +243,10 @@ class Scenario:
             request takes one round's kept fields, once, or again and again with reuse_prepared
     abort_on  a burst of errors that ends the run: "error rate > 50 % for 5 s"
     quick   keys of the load replaced by `perflib run --quick`, as {"duration_s": 5}
+
+    A steps load searches for the target's capacity: the objectives that speak of times, errors or of throughput / offered are
+    limits then, judged step by step; the load ends at the first rate that surely breaks one. They neither pass nor fail, but
+    say up to which rate they hold; "capacity >= 400 /s" passes where all hold at 400 /s, or at a higher rate.
     """
 
     name: Name
@@ -290,11 +302,24 @@ class Scenario:
                 )
             if objective.metric == "throughput ratio" and self.order != "blocks":
                 raise SuiteError(f"objective {objective.text!r} needs blocks", mend='set order = "blocks"')
+            self._check_rates(objective)
             if objective.stage is not None and not 1 <= objective.stage <= len(self.load.stages):
                 raise SuiteError(
                     f"objective {objective.text!r}: there is no stage {objective.stage}",
                     mend=f"the load has {len(self.load.stages)} stages",
                 )
+
+    def _check_rates(self, objective: Objective) -> None:
+        """What only one kind of load can be asked."""
+        text, model = objective.text, self.load.model
+        if objective.metric == "capacity" and model != "steps":
+            raise SuiteError(f"objective {text!r} with a load of one rate", mend='use load model "steps"')
+        if objective.metric == "throughput / offered" and not self.load.is_open:
+            mend = "use a load with a rate, or ask for the throughput itself"
+            raise SuiteError(f"objective {text!r} with a load that offers no rate", mend=mend)
+        if model == "steps" and objective.limit is not None and objective.metric in ("throughput", "response drift"):
+            mend = 'write "capacity >= 400 /s", and what must hold there as further objectives'
+            raise SuiteError(f"objective {text!r} with a load that rises", mend=mend)
 
 
 @dataclass(frozen=True, config=_CONFIG)

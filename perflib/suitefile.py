@@ -88,7 +88,9 @@ def select(suite: Suite, *, only: Sequence[str] = (), quick: bool = False) -> Su
             raise SuiteError(f"no scenario {name!r} in suite {suite.name!r}", where="--only", mend=mend)
     chosen = [scenario for scenario in suite.scenarios if not only or scenario.name in only]
     if quick:
-        chosen = [replace(s, load=replace(s.load, **s.quick)) if s.quick else s for s in chosen]
+        fields = {"from": "from_per_s", "to": "to_per_s"}  # words that Python keeps for itself
+        shorter = [{fields.get(key, key): value for key, value in s.quick.items()} for s in chosen]
+        chosen = [replace(s, load=replace(s.load, **keys)) for s, keys in zip(chosen, shorter, strict=True)]
     return replace(suite, scenarios=tuple(chosen))
 
 

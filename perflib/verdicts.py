@@ -3,23 +3,27 @@
 Pass: the whole 95 % interval is on the good side of the limit. Fail: wholly on the bad side. Else inconclusive, with how many
 more requests it would take. "not above" asks whether a trend is there: it fails when the interval lies wholly above the limit
 and the change is one that matters (MATERIAL), passes when no trend is seen and none that matters is still possible.
+
+The limits of a steps load are broken on purpose. They are not judged but shown, with the rate up to which they hold (/s); what is
+judged there is "capacity >= 400 /s".
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perflib import stats
+from perflib.capacity import capacity, is_limit
 from perflib.figures import DUE, TIMED, measured_seconds, measured_windows, memory_series
 from perflib.objectives import Objective
 from perflib.stats import Interval
-from perflib.wording import observed
+from perflib.wording import number, observed
 
 if TYPE_CHECKING:
     from perflib.runs import Run
@@ -91,6 +95,8 @@ def overall(run: Run) -> Literal["pass", "fail", "inconclusive", "invalid"]:
 
 def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
     """Measure and judge one objective."""
+    if is_limit(run, scenario, objective):
+        return _shown_limit(run, scenario, objective)
     interval = measure(run, scenario, objective)
     if interval.n == 0:
         return Verdict(
@@ -108,6 +114,8 @@ def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
     good, bad = _sides(objective, interval)
     if good or bad:
         return Verdict(scenario, objective, interval, "pass" if good else "fail")
+    if objective.metric == "capacity":
+        return Verdict(scenario, objective, interval, "inconclusive", None, _undecided(run, scenario, interval))
     if objective.metric.startswith("memory"):
         return Verdict(
             scenario, objective, interval, "inconclusive", None, "too few samples of the memory to tell; run it longer"
@@ -127,12 +135,38 @@ def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
 def _sides(objective: Objective, interval: Interval) -> tuple[bool, bool]:
     """Whether the whole interval is on the good side, and whether it is wholly on the bad one."""
     limit, low, high = objective.limit or 0.0, interval.low, interval.high
+    if objective.metric == "capacity":
+        high = math.nextafter(high, 0.0)  # the upper bound is a rate that breaks
     return {
         "<": (high < limit, low >= limit),
         "<=": (high <= limit, low > limit),
         ">": (low > limit, high <= limit),
         ">=": (low >= limit, high < limit),
     }[objective.comparator or "<"]
+
+
+def _shown_limit(run: Run, scenario: str, objective: Objective) -> Verdict:
+    """The rate up to which a limit holds. Its objective is a figure by then: a capacity, in /s, without a limit."""
+    figure = replace(objective, metric="capacity", dimension="rate", statistic="", q=None, comparator=None, limit=None)
+    interval = capacity(run, scenario).within(objective.text)
+    if interval.n == 0:
+        return Verdict(scenario, figure, interval, "shown", None, "no step was completed")
+    ends = f"is broken at {number(interval.high)} /s" if math.isfinite(interval.high) else "no rate broke it"
+    return Verdict(scenario, figure, interval, "shown", None, f"the highest rate at which it holds; {ends}")
+
+
+def _undecided(run: Run, scenario: str, interval: Interval) -> str:
+    """Why a capacity could be on either side of its limit, and what would tell."""
+    steps = capacity(run, scenario).steps
+    if not math.isfinite(interval.high) and interval.low == steps[-1].rate_per_s:
+        return f"nothing broke up to {number(interval.low)} /s, the highest rate that was tried; raise `to`"
+    unclear = next((step for step in steps if interval.low < step.rate_per_s < interval.high), None)
+    if unclear is None:
+        return (
+            f"no rate between {number(interval.low)} and {number(interval.high)} /s was tried; make step_per_s smaller"
+        )
+    limit = (unclear.says("unclear") or ("",))[0]
+    return f"at {number(unclear.rate_per_s)} /s, {limit} could not be decided; make the steps longer (step_s)"
 
 
 def _trend_verdict(run: Run, scenario: str, objective: Objective, interval: Interval) -> Verdict:
@@ -194,6 +228,20 @@ def _throughput(run: Run, scenario: str, objective: Objective) -> Interval:
     return stats.throughput_interval(
         completed, windows[0][0], max(int(completed[-1]) if len(completed) else 0, windows[-1][1])
     )
+
+
+def _followed(run: Run, scenario: str, objective: Objective) -> Interval:
+    """Good answers per request that was due, %."""
+    offered = len(_column(run, scenario, objective, "scheduled_ns", "scheduled_ns is not null"))
+    windows = measured_windows(run, scenario, objective.stage)
+    if not offered or not windows:
+        return _NOTHING
+    seconds = sum(stop - start for start, stop in windows) / 1e9
+    return scaled(_throughput(run, scenario, objective), 100 * seconds / offered)
+
+
+def _capacity(run: Run, scenario: str, objective: Objective) -> Interval:
+    return capacity(run, scenario).highest
 
 
 def _inflight(run: Run, scenario: str, objective: Objective) -> Interval:
@@ -287,6 +335,7 @@ def _finite(value: float) -> float | None:
 
 _MEASURES: Final[dict[str, Callable[[Run, str, Objective], Interval]]] = {
     "response": _times, "service": _times, "error rate": _proportion, "success": _proportion, "throughput": _throughput,
+    "throughput / offered": _followed, "capacity": _capacity,
     "inflight": _inflight, "memory growth": _memory, "memory slope": _memory, "response drift": _drift,
     "median difference": _median_difference, "throughput ratio": _throughput_ratio,
 }  # fmt: skip

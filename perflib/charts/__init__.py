@@ -5,6 +5,7 @@ perflib.charts.response_over_time(run, "api_response_times", operation="list")
 perflib.charts.shift_function(compared, part)      # of a Comparison
 """
 
+from perflib.charts.capacities import capacity_scaling, capacity_throughput, capacity_times
 from perflib.charts.comparisons import forest, shift_function, two_distributions
 from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences
 from perflib.charts.histories import history
@@ -13,6 +14,9 @@ from perflib.charts.timelines import cpu, errors_over_time, gauges, inflight, me
 
 __all__ = [
     "breakdown",
+    "capacity_scaling",
+    "capacity_throughput",
+    "capacity_times",
     "cpu",
     "errors_over_time",
     "forest",

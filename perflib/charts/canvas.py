@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, ParamSpec
+from typing import Any, Final, Literal, ParamSpec
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -82,14 +82,15 @@ def colour(run: Run, scenario: str, operation: str) -> str:
     return COLOURS[names.index(operation) % len(COLOURS)] if operation in names else COLOURS[0]
 
 
-def log_scale(axes: Axes) -> None:
-    """A logarithmic y axis whose ticks are plain numbers at 1, 2 and 5."""
+def log_scale(axes: Axes, which: Literal["x", "y"] = "y") -> None:
+    """A logarithmic axis whose ticks are plain numbers at 1, 2 and 5."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 @dataclass(frozen=True)

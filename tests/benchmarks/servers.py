@@ -110,9 +110,22 @@ class Queue(asyncio.Protocol):
             self._transport.write(ANSWER)  # type: ignore[attr-defined]
 
 
-async def serve(port: int, service_s: float) -> None:
+class Line(Queue):
+    """The same queue kept by timers: it needs no core of its own, and a timer that is late makes no later answer late."""
+
+    def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        Queue.done_at = max(Queue.done_at, loop.time()) + self._service_s
+        loop.call_at(Queue.done_at, self._answer)
+
+    def _answer(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(ANSWER)  # type: ignore[attr-defined]
+
+
+async def serve(port: int, service_s: float, kind: type[Queue] = Queue) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Queue(service_s), "127.0.0.1", port, backlog=4096)
+    server = await loop.create_server(lambda: kind(service_s), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
@@ -167,12 +180,12 @@ def _received(connection: socket.socket) -> bool:
 
 
 def main() -> None:
-    """queue PORT SERVICE_S · freeze PORT SERVICE_S AT_S FOR_S"""
+    """queue PORT SERVICE_S · line PORT SERVICE_S · freeze PORT SERVICE_S AT_S FOR_S"""
     kind, port, *seconds = sys.argv[1:]
     if kind == "freeze":
         freeze(int(port), *map(float, seconds))
     else:
-        uvloop.run(serve(int(port), float(seconds[0])))
+        uvloop.run(serve(int(port), float(seconds[0]), Line if kind == "line" else Queue))
 
 
 if __name__ == "__main__":
