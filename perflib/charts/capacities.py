@@ -88,7 +88,9 @@ def capacity_scaling(run: Run, scenario: str) -> Figure:
     axes.set_ylim(0, float(max(measured[:, 1].max(), found.usl.throughput(curve).max())) * 1.25)
     axes.legend(loc="upper left", ncols=3)
     sigma, kappa = found.usl.sigma, found.usl.kappa
-    name(figure, axes, f"Contention σ = {sigma.estimate:.3g} [{sigma.low:.3g}, {sigma.high:.3g}], coherency κ = {kappa.estimate:.2g} [{kappa.low:.2g}, {kappa.high:.2g}]")  # fmt: skip
+    name(
+        figure, axes, f"Contention σ = {sigma.estimate:.3g}, coherency κ = {kappa.estimate:.2g} ({len(measured)} steps)"
+    )
     return figure
 
 
