@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: report test quick lab clean lint types unit performance benchmark environment
+.PHONY: report test quick lab clean lint types unit performance benchmark calibration environment
 
 report: $(READY)  ## the acceptance suite at full size, and its report
 	$(BIN)/perflib run acceptance || [ $$? -le 3 -a $$? -ne 2 ]
@@ -31,6 +31,9 @@ performance: $(READY)  ## the acceptance tests, one per scenario
 benchmark: $(READY)  ## ratios against peers, which it installs; takes half an hour
 	bash tests/benchmarks/setup.sh
 	$(BIN)/python -m tests.benchmarks
+
+calibration: $(READY)  ## how often intervals, alarms and findings are right, by simulation; takes some minutes
+	$(BIN)/python -m tests.benchmarks.calibration
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/perflib lab
