@@ -1,0 +1,123 @@
+"""What all commands share: the group, how errors end, options, tables, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perflib.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_FAIL,
+    EXIT_INCONCLUSIVE,
+    EXIT_INTERRUPTED,
+    EXIT_INVALID,
+    EXIT_PASS,
+    PerflibError,
+)
+
+if TYPE_CHECKING:
+    from perflib.runs import Run
+
+DATA = click.option("--data", type=click.Path(file_okay=False), help="Folder of the runs; default: data.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+BASELINE = click.option("--baseline", metavar="NAME|RUN", help="The baseline, or run, to compare with.")
+NOTIFY = click.option(
+    "--notify",
+    metavar="URL",
+    help="A webhook to tell of what is missed or worse, Slack's way; ${NAME} from the environment.",
+)
+FORCE = click.option("--force", is_flag=True, help="Judge in spite of doubts, as another machine or load.")
+MARGIN = click.option(
+    "--margin",
+    multiple=True,
+    metavar="METRIC=PERCENT",
+    help="How much worse still passes: p50, mean, throughput 5, p95, p99, memory, cpu 10 (%), errors 0.5 (points); `p99=off` judges it not.",
+)
+EXITS = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "invalid": EXIT_INVALID}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="perflib")
+def cli() -> None:
+    """Load tests whose every request is a row and whose every verdict has an interval.
+
+    \b
+    perflib run                                   the acceptance suite on the reference service
+    perflib run checkout.toml --only browse       one scenario of your own suite
+    perflib report                                the latest run as reports/<run>/report.html
+    perflib check                                 its verdicts, as a table and an exit code
+    perflib compare main latest                   is it no worse than the baseline `main`?
+
+    \b
+    Exit codes: 0 passed, 1 an objective failed, 2 bad input, 3 inconclusive, 4 run invalid, 130 interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: errors become one line on stderr and their exit code."""
+    try:
+        code = cli.main(
+            args=list(arguments) if arguments is not None else None, prog_name="perflib", standalone_mode=False
+        )
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Abort:
+        _die("interrupted", EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        _die("interrupted", EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_BAD_INPUT)
+    except PerflibError as error:
+        _die(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def print_verdicts(run: Run) -> int:
+    from perflib.verdicts import overall
+    from perflib.wording import observed
+
+    verdicts = run.verdicts()
+    print_table([
+        {"scenario": v.scenario, "objective": v.objective.text, "observed": "{} [{}]".format(*observed(v)), "n": f"{v.interval.n:,}", "verdict": v.verdict.upper(), "": v.reason}
+        for v in verdicts
+    ], False)  # fmt: skip
+    for reason in run.manifest["reasons"]:
+        click.echo(reason, err=True)
+    word = overall(run)
+    click.echo(
+        f"{run.id}: {word.upper()}"
+        if any(v.judged for v in verdicts) or word == "invalid"
+        else f"{run.id}: no objectives to judge"
+    )
+    return exit_code(run, word)
+
+
+def exit_code(run: Run, word: str) -> int:
+    if run.status == "interrupted":
+        return EXIT_INTERRUPTED
+    asked = any(spec.get("objectives") for spec in run.manifest["suite"]["scenarios"])
+    return EXIT_PASS if word == "inconclusive" and not asked else EXITS[word]
+
+
+def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    if not rows:
+        click.echo("none")
+        return
+    from perflib.wording import table
+
+    click.echo(table(rows))
+
+
+def _die(message: str, code: int) -> None:
+    click.echo(f"perflib: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,251 @@
+"""Verdicts and changes: check, compare, baseline, history."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from perflib.cli.base import (
+    BASELINE,
+    DATA,
+    EXITS,
+    FORCE,
+    JSON,
+    MARGIN,
+    NOTIFY,
+    cli,
+    exit_code,
+    print_table,
+    print_verdicts,
+)
+from perflib.errors import (
+    EXIT_FAIL,
+    EXIT_INCONCLUSIVE,
+    EXIT_INTERRUPTED,
+    EXIT_INVALID,
+    EXIT_PASS,
+)
+
+if TYPE_CHECKING:
+    from perflib.comparison import Comparison
+    from perflib.runs import Run
+
+
+@cli.command()
+@click.argument("run", default="latest")
+@BASELINE
+@MARGIN
+@FORCE
+@NOTIFY
+@DATA
+@JSON
+def check(
+    run: str,
+    baseline: str | None,
+    margin: tuple[str, ...],
+    force: bool,
+    notify: str | None,
+    data: str | None,
+    as_json: bool,
+) -> int:
+    """Print the verdicts of RUN, with --baseline also whether it is no worse than that; the exit code says what they come to."""
+    from perflib import github
+    from perflib.contrast_report import markdown as compared_markdown
+    from perflib.report import markdown
+    from perflib.runs import open_run
+    from perflib.verdicts import overall
+
+    found = open_run(run, data)
+    compared = _compare(baseline, found, margin, force, data) if baseline else None
+    if as_json:
+        objectives = [v.as_dict() for v in found.verdicts()]
+        click.echo(
+            json.dumps(
+                {"objectives": objectives, "comparison": compared.as_dict()} if compared else objectives, indent=1
+            )
+        )
+        code = exit_code(found, overall(found))
+    else:
+        code = print_verdicts(found)
+    github.tell(lambda: markdown(found, found.summary()), github.of_verdicts(found.verdicts()))
+    if notify:
+        from perflib import notify as webhook
+
+        missed = webhook.of_verdicts(found.verdicts()) if found.status == "complete" else []
+        worse = webhook.of_comparison(compared) if compared else []
+        webhook.notify(notify, f"{found.manifest['suite']['name']}, run {found.id}", missed + worse)
+    if compared is None:
+        return code
+    if not as_json:
+        _print_comparison(compared)
+    github.tell(lambda: compared_markdown(compared), github.of_comparison(compared))
+    return _worst(code, EXITS[compared.verdict])
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, metavar="BASE CANDIDATE")
+@BASELINE
+@click.option(
+    "--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<candidate>-vs-<base>."
+)
+@MARGIN
+@FORCE
+@click.option("--title", help="Title of the page.")
+@NOTIFY
+@DATA
+@JSON
+def compare(
+    runs: tuple[str, ...], baseline: str | None, out: str | None, margin: tuple[str, ...], force: bool, title: str | None, notify: str | None,
+    data: str | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Is CANDIDATE no worse than BASE? Prints every change with its interval, and renders compare.html, compare.md,
+    summary.json and junit.xml.
+
+    Each side is a run's id or path, a baseline's name, or `latest`; several runs of a side, which tell what two runs of the same
+    thing differ by, are separated by commas: perflib compare A1,A2,A3 B1,B2,B3. With --baseline, BASE is left out.
+
+    \b
+    Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 a run is invalid.
+    """
+    from perflib import github
+    from perflib.contrast_report import markdown
+    from perflib.contrast_report import report as render
+
+    sides = ((baseline, *(runs or ("latest",))) if baseline else runs)  # fmt: skip
+    if len(sides) != 2:
+        raise click.UsageError(
+            "name two sides, BASE and CANDIDATE, or one with --baseline; several runs of a side: A1,A2,A3"
+        )
+    compared = _compare(sides[0], sides[1], margin, force, data)
+    if as_json:
+        click.echo(json.dumps(compared.as_dict(), indent=1))
+    else:
+        _print_comparison(compared)
+    github.tell(lambda: markdown(compared, title), github.of_comparison(compared))
+    if notify:
+        from perflib import notify as webhook
+
+        webhook.notify(notify, compared.title, webhook.of_comparison(compared))
+    folder = render(compared, margin_percent=_margins(margin), out=Path(out) if out else None, title=title)
+    click.echo(str(folder / "compare.html"), err=as_json)
+    return EXITS[compared.verdict]
+
+
+@cli.command()
+@click.option("--metric", help="Only this metric: p50, p95, p99, mean, throughput, errors, memory or cpu.")
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for history.html, with a chart of each series.")
+@DATA
+@JSON
+def history(metric: str | None, out: str | None, data: str | None, as_json: bool) -> int:
+    """Record the runs that are not in the history yet, and print each figure's series with its last change of level."""
+    from perflib.history import damaged, record_all
+    from perflib.history import history as all_series
+    from perflib.measures import METRICS
+    from perflib.report import execute, html, write
+    from perflib.wording import number, signed
+
+    if metric is not None and metric not in METRICS:
+        raise click.UsageError(f"there is no metric {metric!r}; known: {', '.join(METRICS)}")
+    record_all(data)
+    for file in damaged(data):
+        click.echo(f"{file} cannot be read; its run is left out", err=True)
+    rows = []
+    for series in all_series(metric, data):
+        last = series.changes[-1] if series.changes else None
+        size = series.percent(last) if last else None
+        rows.append({
+            "series": str(series), "machine": series.machine, "runs": len(series.points), "latest": f"{number(series.points[-1].estimate)} {series.unit}",
+            "last change": f"{signed(size[0])} % [{signed(size[1])} … {signed(size[2])}]" if size else "none",
+            "since": series.points[last.index].run if last else "", "commits": " … ".join(c[:12] or "–" for c in series.commits(last)) if last else "",
+        })  # fmt: skip
+    print_table(rows, as_json)
+    if out:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        made = execute("history", {"metric": metric, "data": data}, Path(out) / "history.ipynb")
+        write(Path(out) / "history.html", html(made, "History"))
+        click.echo(str(Path(out) / "history.html"), err=as_json)
+    return EXIT_PASS
+
+
+@cli.group()
+def baseline() -> None:
+    """Runs kept under a name, to compare others with."""
+
+
+@baseline.command("set")
+@click.argument("name")
+@click.argument("run", default="latest")
+@DATA
+def baseline_set(name: str, run: str, data: str | None) -> int:
+    """Keep RUN under NAME, in place of the one that had it. It stays when the run itself is removed."""
+    from perflib.baselines import set_baseline
+    from perflib.runs import open_run
+
+    click.echo(f"{name}: {set_baseline(name, open_run(run, data), data).id}")
+    return EXIT_PASS
+
+
+@baseline.command("list")
+@DATA
+@JSON
+def baseline_list(data: str | None, as_json: bool) -> int:
+    """The baselines there are."""
+    from perflib.baselines import baselines
+
+    found = baselines(data).items()
+    print_table(
+        [{"baseline": name, "run": run.id, "started": run.manifest["started_at"][:19]} for name, run in found], as_json
+    )
+    return EXIT_PASS
+
+
+@baseline.command("rm")
+@click.argument("name")
+@DATA
+def baseline_rm(name: str, data: str | None) -> int:
+    """Forget the baseline NAME."""
+    from perflib.baselines import remove_baseline
+
+    remove_baseline(name, data)
+    click.echo(f"removed {name}")
+    return EXIT_PASS
+
+
+def _compare(base: str, candidate: str | Run, margin: tuple[str, ...], force: bool, data: str | None) -> Comparison:
+    from perflib.comparison import compare
+
+    return compare(base, candidate, margin_percent=_margins(margin), data=data, force=force)
+
+
+def _margins(texts: tuple[str, ...]) -> dict[str, float | None]:
+    """{"p95": 15.0} of ("p95=15",)."""
+    found: dict[str, float | None] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        try:
+            found[key.strip()] = None if value.strip() == "off" else float(value.strip().rstrip("%"))
+        except ValueError:
+            raise click.UsageError(f"--margin {text!r}: write it like p95=15, or p95=off") from None
+    return found
+
+
+def _print_comparison(compared: Comparison) -> None:
+    from perflib.wording import moved
+
+    rows = []
+    for c in compared.changes:
+        base, candidate, change, bounds = moved(c)
+        margin = "–" if c.margin is None else f"{c.margin:g} {c.metric.margin_unit}"
+        rows.append({"scenario": str(c.part), "figure": c.metric.name, "base": base, "candidate": candidate, "change": f"{change} [{bounds}]", "margin": margin, "verdict": c.verdict.upper(), "": c.reason})  # fmt: skip
+    print_table(rows, False)
+    for text in (*compared.invalid, *compared.doubts, *compared.notes):
+        click.echo(text, err=True)
+    click.echo(f"{compared.title}: {compared.verdict.upper()}. {compared.sentence}")
+
+
+def _worst(*codes: int) -> int:
+    """Of several exit codes the one that says the worst."""
+    return max(codes, key=(EXIT_PASS, EXIT_INCONCLUSIVE, EXIT_FAIL, EXIT_INVALID, EXIT_INTERRUPTED).index)

@@ -1,0 +1,147 @@
+"""Runs and their reports: run, report, runs, show, rm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from perflib.cli.base import (
+    BASELINE,
+    DATA,
+    JSON,
+    cli,
+    print_table,
+    print_verdicts,
+)
+from perflib.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_PASS,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@cli.command()
+@click.argument("suite", default="acceptance")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be repeated.")
+@click.option("--quick", is_flag=True, help="Shorten the long loads, as the suite says.")
+@DATA
+@click.option("--seed", type=int, help="Seed of everything random; default: the suite's.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a key of the suite, as scenarios.browse.load.rate_per_s=800.",
+)
+def run(
+    suite: str, only: tuple[str, ...], quick: bool, data: str | None, seed: int | None, overrides: tuple[str, ...]
+) -> int:
+    """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
+    from perflib.engine import run as run_suite
+    from perflib.runs import open_run, run_ids
+
+    before = set(run_ids(data))
+    try:
+        made = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides)
+    except KeyboardInterrupt:
+        for name in sorted(set(run_ids(data)) - before):
+            click.echo(f"interrupted; the rows so far are kept: {open_run(name, data).path}", err=True)
+            click.echo(name)
+        return EXIT_INTERRUPTED
+    code = print_verdicts(made)
+    click.echo(made.id)
+    return code
+
+
+@cli.command()
+@click.argument("run", default="latest")
+@BASELINE
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>.")
+@click.option("--title", help="Title of the report.")
+@click.option("--notebook", metavar="NAME", help="Another notebook than the report, as capacity, overhead or explore.")
+@DATA
+def report(
+    run: str, baseline: str | None, out: str | None, title: str | None, notebook: str | None, data: str | None
+) -> int:
+    """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
+
+    With --notebook another notebook on the same run instead, as one HTML file: capacity, overhead, explore.
+    """
+    from perflib.baselines import open_side
+    from perflib.report import page
+    from perflib.report import report as render
+    from perflib.runs import open_run
+
+    found = open_run(run, data)
+    if notebook:
+        click.echo(str(page(notebook, found, out=Path(out) if out else None)))
+        return EXIT_PASS
+    beside = open_side(baseline, data) if baseline else None
+    folder = render(found, baseline=beside, out=Path(out) if out else None, title=title)
+    click.echo(str(folder / "report.html"))
+    return EXIT_PASS
+
+
+@cli.command()
+@DATA
+@JSON
+def runs(data: str | None, as_json: bool) -> int:
+    """List the runs there are, the latest first."""
+    from perflib.runs import open_run, run_ids
+
+    found = [open_run(name, data) for name in reversed(run_ids(data))]
+    table = [
+        {
+            "run": r.id,
+            "status": r.status,
+            "scenarios": len(r.scenarios),
+            "quick": r.manifest["quick"],
+            "started": r.manifest["started_at"][:19],
+        }
+        for r in found
+    ]
+    print_table(table, as_json)
+    return EXIT_PASS
+
+
+@cli.command()
+@click.argument("run", default="latest")
+@DATA
+@JSON
+def show(run: str, data: str | None, as_json: bool) -> int:
+    """What is known of RUN: its scenarios with their figures."""
+    from perflib.figures import summary
+    from perflib.runs import open_run
+    from perflib.wording import number
+
+    found = open_run(run, data)
+    figures = summary(found)
+    if as_json:
+        click.echo(json.dumps(figures, indent=1))
+        return EXIT_PASS
+    click.echo(f"{found.id}: {found.status}, {found.manifest['command']}")
+    for reason in found.manifest["reasons"]:
+        click.echo(f"  {reason}")
+    times = [(s, s["response_ms"]) for s in figures["scenarios"]]
+    print_table([
+        {"scenario": s["name"], "requests": f"{s['requests']:,}", "errors": s["errors"], "/s": f"{s['throughput_per_s']:,.1f}",
+         **{f"{key} ms": number(ms[key]) for key in ("p50", "p95", "p99", "max")}}
+        for s, ms in times
+    ], False)  # fmt: skip
+    return EXIT_PASS
+
+
+@cli.command()
+@click.argument("run")
+@DATA
+def rm(run: str, data: str | None) -> int:
+    """Delete RUN from the data folder."""
+    from perflib.runs import remove_run
+
+    click.echo(f"removed {remove_run(run, data).id}")
+    return EXIT_PASS

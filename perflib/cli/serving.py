@@ -1,0 +1,153 @@
+"""Beside the runs: serve, mcp inspect, doctor, lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perflib.cli.base import (
+    JSON,
+    cli,
+    print_table,
+)
+from perflib.errors import (
+    EXIT_FAIL,
+    EXIT_PASS,
+    PerflibError,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@cli.command()
+@click.option(
+    "--http",
+    "port",
+    type=click.IntRange(0, 65535),
+    help="REST and MCP at this port; 0: a free one, printed. Default: 8000.",
+)
+@click.option("--stdio", is_flag=True, help="MCP over stdin and stdout.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--database", type=click.Path(dir_okay=False), help="SQLite file; default: a temporary one.")
+@click.option(
+    "--cache", default=0, show_default=True, type=click.IntRange(0), help="Results kept for repeated content."
+)
+@click.option("--pool", default=8, show_default=True, type=click.IntRange(0), help="Database connections kept open.")
+@click.option(
+    "--parallel", default=0, show_default=True, type=click.IntRange(0), help="Rules checked at the same time."
+)
+@click.option(
+    "--threads", default=16, show_default=True, type=click.IntRange(1), help="Requests worked on at the same time."
+)
+@click.option(
+    "--leak-bytes-per-request", default=0, type=click.IntRange(0), help="Fault: memory each request leaves behind."
+)
+@click.option(
+    "--stall-after-s", default=0.0, type=click.FloatRange(0), help="Fault: freeze this long after the start …"
+)
+@click.option("--stall-s", default=0.0, type=click.FloatRange(0), help="… for so long.")
+@click.option("--error-rate", default=0.0, type=click.FloatRange(0, 1), help="Fault: share of requests that fail.")
+@click.option("--latency-s", default=0.0, type=click.FloatRange(0), help="Fault: extra time of every request.")
+@click.option("--seed", default=0, type=int, help="Seed of the injected errors.")
+def serve(port: int | None, stdio: bool, host: str, **options: Any) -> int:
+    """Start the reference service: REST and MCP over HTTP, or MCP over stdio."""
+    from perflib.service.options import Options
+    from perflib.service.server import serve as serve_forever
+
+    if stdio and port is not None:
+        raise click.UsageError("--stdio and --http exclude each other")
+    try:
+        serve_forever(Options(**options), http_port=None if stdio else 8000 if port is None else port, host=host)
+    except KeyboardInterrupt:
+        pass  # asked to stop, and stopped
+    return EXIT_PASS
+
+
+@cli.group()
+def mcp() -> None:
+    """MCP servers: see what one offers, and get a suite to load it with."""
+
+
+@mcp.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("server", nargs=-1, required=True, type=click.UNPROCESSED, metavar="URL|COMMAND...")
+@click.option("--json", "as_json", is_flag=True, help="Print the lists as the server gave them.")
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="The suite; default: <server-name>.toml.")
+@click.option(
+    "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="With each request; ${VAR} is filled."
+)
+@click.option(
+    "--timeout", "timeout_s", default=60.0, show_default=True, metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True), help="For starting and answering, in all.",
+)  # fmt: skip
+def inspect(
+    server: tuple[str, ...], as_json: bool, out: Path | None, headers: tuple[str, ...], timeout_s: float
+) -> int:
+    """Print what an MCP server offers, and write a suite of its tools that `perflib run` takes as it is.
+
+    \b
+    perflib mcp inspect http://127.0.0.1:8000/mcp --header 'Authorization: Bearer ${API_TOKEN}'
+    perflib mcp inspect npx -y @modelcontextprotocol/server-everything
+    perflib mcp inspect --timeout 10 -- my-server --json      # after -- every option is the command's own
+
+    \b
+    Exit codes: 0 written, 2 bad input or the file exists already, 4 no MCP server answered.
+    """
+    import asyncio
+
+    from perflib import discover
+
+    target = discover.target_of(server, discover.headers_of(headers))
+    if out is not None:
+        discover.must_be_new(out)
+    found = asyncio.run(discover.listing(target, timeout_s))
+    lists = {"about": found.about, "tools": found.tools, "resources": found.resources, "prompts": found.prompts}
+    click.echo(json.dumps(lists, indent=1) if as_json else discover.describe(found, target))
+    path = out or Path(discover.file_name(found.about))
+    discover.save(discover.suite_of(found, target, path), path)
+    click.echo(f"\nwrote {path}; read it, edit its arguments, then: perflib run {shlex.quote(str(path))}", err=as_json)
+    return EXIT_PASS
+
+
+@cli.command()
+@JSON
+def doctor(as_json: bool) -> int:
+    """Is this machine fit to measure? Each finding with what it means and how to mend it."""
+    from perflib.doctor import examine
+
+    findings = examine()
+    print_table(
+        [
+            {"check": f.name, "found": f.found, "verdict": "fit" if f.fit else "unfit", "advice": f.advice}
+            for f in findings
+        ],
+        as_json,
+    )
+    return EXIT_PASS if all(f.fit for f in findings) else EXIT_FAIL
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def lab(arguments: tuple[str, ...]) -> int:
+    """Open JupyterLab on the notebooks; further ARGUMENTS go to it."""
+    import importlib.util
+    import subprocess
+
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise PerflibError("JupyterLab is not installed", mend='pip install "perflib[lab]"')
+    from perflib.report import notebooks_folder
+
+    # A page configuration of ours asks no question about news, and none about updates.
+    settings = [str(Path(__file__).parents[1] / "templates" / "lab"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, settings))}
+    command = [
+        sys.executable, "-m", "jupyterlab", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        f"--ServerApp.root_dir={notebooks_folder().parent}", "--LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb",
+    ]  # fmt: skip
+    return subprocess.call([*command, *arguments], env=environment)
