@@ -7,12 +7,10 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-import pyarrow as pa
-
-from perflib.rows import GAUGES, write_part
+from perflib.rows import GAUGES, table_of, write_part
 
 PERIOD_S: Final = 1.0
 MOST: Final = 64  # gauges of one target
@@ -54,13 +52,8 @@ class Gauges:
         rows, self._rows = self._rows, []
         if not rows:
             return
-        columns: list[Any] = [list(column) for column in zip(*rows, strict=True)]
-        arrays = [
-            pa.array(column).dictionary_encode() if pa.types.is_dictionary(field.type) else pa.array(column, field.type)
-            for field, column in zip(GAUGES, columns, strict=True)
-        ]
         try:
-            write_part([pa.table(arrays, schema=GAUGES)], GAUGES, self._run_dir / "gauges", f"part-{self._parts:06d}")
+            write_part([table_of(rows, GAUGES)], GAUGES, self._run_dir / "gauges", f"part-{self._parts:06d}")
             self._parts += 1
         except OSError as error:  # a full disk, say
             self.failure = error

@@ -10,7 +10,7 @@ import queue
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,6 +68,15 @@ def write_part(pieces: Iterable[pa.Table], schema: pa.Schema, folder: Path, name
             writer.write_table(piece)
             time.sleep(_BREATH_S)
     unfinished.replace(folder / f"{name}.parquet")
+
+
+def table_of(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    """Few rows, as tuples in the schema's order, as a table. (A worker's requests never are tuples: see Recorder.)"""
+    arrays = [
+        pa.array(column).dictionary_encode() if pa.types.is_dictionary(field.type) else pa.array(column, field.type)
+        for field, column in zip(schema, zip(*rows, strict=True), strict=True)
+    ]
+    return pa.table(arrays, schema=schema)
 
 
 def warm_up(table: pa.Table) -> None:

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
-import pyarrow as pa
 
-from perflib.rows import RESOURCES, warm_up, write_part
+from perflib.rows import RESOURCES, table_of, warm_up, write_part
 
 PERIOD_S: Final = 0.1
 USS_PERIOD_S: Final = 2.0
@@ -37,7 +36,7 @@ class Sampler:
         self._cpu_ns: dict[int, int] = {}
         self._parts, self._stop, self._lock = 0, threading.Event(), threading.Lock()
         self.failure: BaseException | None = None
-        warm_up(_table([(0, "", 0, "", 0, None, 0, 0, 0)]))
+        warm_up(table_of([(0, "", 0, "", 0, None, 0, 0, 0)], RESOURCES))
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._thread.start()
 
@@ -115,13 +114,5 @@ class Sampler:
         if not self._rows:
             return
         rows, self._rows = self._rows, []
-        write_part([_table(rows)], RESOURCES, self._run_dir / "resources", f"part-{self._parts:06d}")
+        write_part([table_of(rows, RESOURCES)], RESOURCES, self._run_dir / "resources", f"part-{self._parts:06d}")
         self._parts += 1
-
-
-def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
-    arrays = [
-        pa.array(column).dictionary_encode() if pa.types.is_dictionary(field.type) else pa.array(column, field.type)
-        for field, column in zip(RESOURCES, zip(*rows, strict=True), strict=True)
-    ]
-    return pa.table(arrays, schema=RESOURCES)

@@ -13,7 +13,7 @@ from perflib.errors import TargetError
 from perflib.rows import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver
 from perflib.targets.http import ReadingHttpLane, parse_json
-from perflib.targets.mcp.session import HttpTalk, Session, open_http
+from perflib.targets.mcp.session import Session, open_http, steps, work
 from perflib.targets.mcp.wire import OPENING, SESSION, Events, McpRequest, outcome, refusal
 from perflib.targets.oneshot import Conversation
 
@@ -166,7 +166,7 @@ class McpHttpLane(ReadingHttpLane):
             began = clock()
             talk, session = await open_http(kind.address, kind.headers, kind.spec.protocol, kind.where)
             opened = clock()
-            answer = await _work(talk, session, request, self.row)
+            answer = await work(talk, session, request.params(self.row))
             worked = clock()
             await talk.end_session()
             talk.close()
@@ -174,9 +174,7 @@ class McpHttpLane(ReadingHttpLane):
         except (OSError, TargetError) as problem:
             self._session_failed(problem)
             return
-        self._setup += [
-            ("session:open", began, opened - began), ("session:work", opened, worked - opened), ("session:end", worked, ended - worked),
-        ]  # fmt: skip
+        self._setup += steps(began, opened, worked, ended)
         self._task = None
         error, server_ns = outcome(self, answer, None)
         self._finish(ended, error, NONE_STATUS, server_ns)
@@ -201,9 +199,3 @@ class McpHttpLane(ReadingHttpLane):
         if self._task is not None:
             self._task.cancel()
         super().close()
-
-
-async def _work(talk: HttpTalk, session: Session, request: McpRequest, row: dict[str, Any]) -> dict[str, Any]:
-    """What a session is opened for: the tool that the operation names, else the list of tools."""
-    params = request.params(row)
-    return await talk.ask("tools/call" if "name" in params else "tools/list", params, modern=session.modern)

@@ -19,7 +19,7 @@ from perflib.errors import TargetError
 from perflib.rows import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, Lane
 from perflib.targets.http import one_header_line
-from perflib.targets.mcp.session import Session
+from perflib.targets.mcp.session import Session, steps
 from perflib.targets.mcp.wire import MODERN, SESSION, McpRequest, outcome, server_time_ns
 from perflib.targets.template import from_environment
 
@@ -169,12 +169,7 @@ class SdkLane(Lane):
                 opened = clock()
                 answer = await call(client, "tools/call" if "name" in params else "tools/list", params)
                 worked = clock()
-            steps = (
-                ("session:open", began, opened),
-                ("session:work", opened, worked),
-                ("session:end", worked, clock()),
-            )
-            spans += [(name, start, stop - start) for name, start, stop in steps]
+            spans += steps(began, opened, worked, clock())
             return answer
         if self._held is None:
             began = clock()

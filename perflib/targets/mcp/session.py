@@ -108,6 +108,18 @@ def _table(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+async def work(talk: Talk, session: Session, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What a session is opened for: the tool that the parameters name, else the list of tools. Raises OSError."""
+    return await talk.ask("tools/call" if "name" in params else "tools/list", params, modern=session.modern)
+
+
+def steps(began: int, opened: int, worked: int, ended: int) -> list[tuple[str, int, int]]:
+    """The spans of a whole session, from the moments between its steps, ns."""
+    return [
+        ("session:open", began, opened - began), ("session:work", opened, worked - opened), ("session:end", worked, ended - worked),
+    ]  # fmt: skip
+
+
 class HttpTalk:
     """Single messages over streamable HTTP, on a connection of their own."""
 

@@ -19,7 +19,7 @@ from perflib.errors import TargetError
 from perflib.rows import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, Lane
 from perflib.targets.http import BACKOFF_S, parse_json
-from perflib.targets.mcp.session import Session
+from perflib.targets.mcp.session import Session, steps, work
 from perflib.targets.mcp.wire import FIRST_ID, SESSION, McpRequest, message, outcome, refusal
 
 if TYPE_CHECKING:
@@ -285,17 +285,14 @@ class McpStdioLane(Lane):
         try:
             pipe, session = await kind.start_pipe()
             opened = clock()
-            params = self.op.request.params(self.row)
-            answer = await pipe.ask("tools/call" if "name" in params else "tools/list", params, modern=session.modern)
+            answer = await work(pipe, session, self.op.request.params(self.row))
             worked = clock()
             await kind.end_pipe(pipe)
             ended = clock()
         except (OSError, TargetError) as problem:
             self._session_failed(problem)
             return
-        self._spans += [
-            ("session:open", began, opened - began), ("session:work", opened, worked - opened), ("session:end", worked, ended - worked),
-        ]  # fmt: skip
+        self._spans += steps(began, opened, worked, ended)
         self._task, self._sent = None, pipe.sent
         code, server_ns = outcome(self, answer, None)
         self._finish(ended, code, pipe.received, server_ns)
