@@ -42,7 +42,7 @@ def test_a_check_tells_of_what_is_missed_and_not_of_what_is_unclear(
     hook: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, told = hook
-    objectives = ["median response < 0.0001 ms", "error rate < 0.001 %", "error rate < 90 %"]
+    objectives = ["success < 50 %", "error rate < 0.001 %", "error rate < 90 %"]
     load = {"model": "closed", "concurrency": 1, "requests": 400}
     made = suite(
         {"kind": "callable", "function": "json:loads"},
@@ -57,7 +57,7 @@ def test_a_check_tells_of_what_is_missed_and_not_of_what_is_unclear(
     )
     assert done.return_value == 1, done.output
     (text,) = told
-    assert "median response < 0.0001 ms" in text
+    assert "success < 50 %" in text
     assert "error rate" not in text
 
 
