@@ -222,13 +222,15 @@ class Driver:
     # Open segments.
 
     async def _run_open(self, segment: Segment, start_ns: int) -> None:
-        self._until_ns = start_ns + segment.warmup_ns  # due before it: warm-up
-        self._phase = 0 if segment.warmup_ns else self._measure
+        all_warm = segment.phase == "warmup"
+        self._until_ns = FOREVER if all_warm else start_ns + segment.warmup_ns  # due before it: warm-up
+        self._phase = 0 if all_warm or segment.warmup_ns else self._measure
         self._assign, self._exhausted, self._think_s, self._same_again = self._assign_open, False, 0.0, False
         self._start_ns = start_ns
         # At first every request has to connect: as the figures do, lateness leaves the warm-up out.
-        opening_s = 0.0 if segment.warmup_ns else plan.opening_s(segment.load.seconds() or 0.0)
-        self._judged_from_ns = start_ns + segment.warmup_ns + int(opening_s * 1e9)
+        opening_s = 0.0 if segment.warmup_ns or segment.turn else plan.opening_s(segment.load.seconds() or 0.0)
+        judged_from_ns = start_ns + segment.warmup_ns + int(opening_s * 1e9)
+        self._judged_from_ns = FOREVER if all_warm else judged_from_ns
         self._chunks = arrivals.shard(segment.chunks(self.seed, self.folder), self.index, self.of)
         self._timer = Timer(self.loop, self._dispatch)
         self._next_chunk()

@@ -12,22 +12,24 @@ BEAT_S: Final = 0.01
 
 
 class Health:
-    """Health(loop).start() … .stop(); .summary() → plain figures with units in their names."""
+    """Health(loop).start() … .stop(), as often as there is load; .summary() → plain figures with units in their names."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop, self._pauses_ns = loop, []  # type: tuple[asyncio.AbstractEventLoop, list[int]]
         self._handle: asyncio.TimerHandle | None = None
         self._collections = self._collecting_ns = self._collection_began_ns = 0
+        self._spent = (0.0, 0.0, 0.0)
 
     def start(self) -> None:
-        self._began = time.monotonic(), time.process_time(), _thread_time()
-        self._ended = self._began
+        """Look on, until `stop`; and again after it."""
+        self._began = self._now()
         gc.callbacks.append(self._collected)
         self._beat_at_ns = time.monotonic_ns()
         self._handle = self._loop.call_later(BEAT_S, self._beat)
 
     def stop(self) -> None:
-        self._ended = time.monotonic(), time.process_time(), _thread_time()
+        wall_s, cpu_s, loop_s = (now - then for now, then in zip(self._now(), self._began, strict=True))
+        self._spent = (self._spent[0] + wall_s, self._spent[1] + cpu_s, self._spent[2] + loop_s)
         if self._handle is not None:
             self._handle.cancel()
         if self._collected in gc.callbacks:
@@ -37,7 +39,7 @@ class Health:
         import numpy as np
 
         pauses_ms = np.array(self._pauses_ns or [0]) / 1e6
-        wall_s, cpu_s, loop_s = (after - before for before, after in zip(self._began, self._ended, strict=True))
+        wall_s, cpu_s, loop_s = self._spent
         return {
             "wall_s": wall_s,
             "cpu_s": cpu_s,
@@ -47,6 +49,10 @@ class Health:
             "gc_count": self._collections,
             "gc_ms": self._collecting_ns / 1e6,
         }  # fmt: skip
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        return time.monotonic(), time.process_time(), _thread_time()
 
     def _beat(self) -> None:
         """How much later than asked the loop came back; the loop's own timers round to a millisecond."""

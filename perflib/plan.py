@@ -6,16 +6,19 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from perflib import arrivals
 from perflib.suite import Load, Scenario
+
+TURN_SEEDS: Final = 1_000  # apart, so that the turns of no two seeds nearby are the same
 
 
 @dataclass(frozen=True)
 class Segment:
     """A stretch of load of one kind; the requests of the one before are over when it starts.
 
-    An open segment may begin with `warmup_ns` of warm-up; `stages` are its measured stretches, as (stage, length in ns).
+    An open segment may begin with `warmup_ns` of warm-up. `turn`: which one it is, of a side of an A/B.
     """
 
     load: Load
@@ -23,10 +26,11 @@ class Segment:
     stage: int | None = None
     operation: int | None = None
     warmup_ns: int = 0
+    turn: int | None = None
 
     def chunks(self, seed: int, folder: str) -> Iterator[arrivals.Offsets]:
         """Starts of an open segment, warm-up included."""
-        measured = arrivals.schedule(self.load, seed, folder)
+        measured = arrivals.schedule(self.load, seed + TURN_SEEDS * (self.turn or 0), folder)
         if not self.warmup_ns:
             return measured
         warm = arrivals.schedule(warmup_load(self.load, self.warmup_ns / 1e9), seed + 1, folder)
@@ -47,6 +51,14 @@ def segments(scenario: Scenario, seed: int) -> list[Segment]:
     if measured[0].load.is_open:
         return [replace(measured[0], warmup_ns=int(warm_s * 1e9)), *measured[1:]]
     return [Segment(warmup_load(measured[0].load, warm_s), phase="warmup"), *measured]
+
+
+def turn(scenario: Scenario, number: int) -> Segment:
+    """What a side of an A/B does in a turn of its own: first the warm-up, then the load, each time with other random arrivals."""
+    warm_s = scenario.warmup.duration_s if scenario.warmup else 0.0
+    if number == 0 and warm_s:
+        return Segment(warmup_load(scenario.load, warm_s), phase="warmup", turn=0)
+    return Segment(scenario.load, turn=number)
 
 
 def warmup_load(load: Load, seconds: float) -> Load:

@@ -93,6 +93,9 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_Part = tuple[bytearray, int, int, list[tuple[int, str, int, int]]]  # records, how many, the first one's seq, spans
+
+
 class Recorder:
     """Takes the rows of one worker. `add` is the hot path; `tick` hands over a part; `close` writes the rest.
 
@@ -112,9 +115,7 @@ class Recorder:
         for _ in range(3):
             self._free.put(bytearray(_FULL))
         self._buffer = self._free.get()
-        self._full: queue.SimpleQueue[tuple[bytearray, int, int, list[tuple[int, str, int, int]]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._full: queue.SimpleQueue[_Part | threading.Event | None] = queue.SimpleQueue()
         self._pack = RECORD.pack_into
         warm_up(self._table(self._buffer, 1, 0))
         self._thread = threading.Thread(target=self._write_parts, name="rows", daemon=True)
@@ -164,6 +165,13 @@ class Recorder:
             self._first_seq, self._used = self.count, 0
             self._buffer = self._free.get()
 
+    def flush(self) -> None:
+        """Return when all rows so far are on disk."""
+        self.tick()
+        written = threading.Event()
+        self._full.put(written)
+        written.wait()
+
     def close(self) -> None:
         """Write what is left. Raises what the writer met (a full disk, say)."""
         self.tick()
@@ -174,6 +182,9 @@ class Recorder:
 
     def _write_parts(self) -> None:
         while (part := self._full.get()) is not None:
+            if isinstance(part, threading.Event):
+                part.set()
+                continue
             buffer, rows, first_seq, spans = part
             if self.failure is None:
                 try:

@@ -283,6 +283,11 @@ class Scenario:
             raise SuiteError("order 'blocks' needs a duration", mend="give the load duration_s instead of requests")
         self._check_objectives()
 
+    @property
+    def reached(self) -> list[str]:
+        """Names of the targets that its operations reach, the first one first."""
+        return list(dict.fromkeys(op.target or self.target or "" for op in (*self.operations, *self.prepare)))
+
     def _check_objectives(self) -> None:
         names = [operation.name for operation in self.operations]
         for objective in (*self.objectives, *self.figures):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import os
 import struct
@@ -35,7 +36,7 @@ OWN_DESCRIPTORS = 64
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker needs to know: its share (`index` of `of`) of one scenario."""
+    """All that a worker needs to know: its share (`index` of `of`) of one scenario. `turns`: it waits for each of its turns."""
 
     run_dir: str
     scenario: Scenario
@@ -50,10 +51,11 @@ class Job:
     max_rate_per_s: float | None = None
     allow_hosts: tuple[str, ...] = ()
     search_path: list[str] = field(default_factory=list)
+    turns: bool = False
 
 
 class Channel(Protocol):
-    """How a worker and its coordinator talk. `commands`: awaited in order."""
+    """How a worker and its coordinator talk. `start_ns`: when to begin, or, taking turns, to go on; at once when it is to stop."""
 
     def send(self, kind: str, **content: Any) -> None: ...
     async def start_ns(self) -> int: ...
@@ -123,24 +125,14 @@ async def _load(job: Job, channel: Channel, driver: Driver, start_ns: int) -> No
     ticking = driver.loop.create_task(_tick(driver, channel))
     gc.collect()
     gc.freeze()  # what exists by now is not looked at again
-    health.start()
-    at_ns = start_ns
-    for segment in plan.segments(job.scenario, job.seed):
-        at_ns = max(at_ns, time.monotonic_ns() if at_ns != start_ns else at_ns)
-        offered = await driver.run(segment, at_ns)
-        now = time.monotonic_ns()
-        for phase, stage, begin_ns, end_ns in _stretches(segment, at_ns, now, job.folder):
-            channel.send(
-                "segment",
-                phase=phase,
-                stage=stage,
-                operation=_named(driver, segment),
-                start_ns=begin_ns,
-                stop_ns=end_ns,
-                offered=offered,
-            )
-        at_ns = now
-    health.stop()
+    if job.turns:
+        await _turns(job, channel, driver, health, start_ns)
+    else:
+        health.start()
+        at_ns = start_ns
+        for segment in plan.segments(job.scenario, job.seed):
+            at_ns = await _drive(job, channel, driver, segment, at_ns)
+        health.stop()
     ticking.cancel()
     driver.close()
     _tell_progress(driver, channel)
@@ -153,6 +145,31 @@ async def _load(job: Job, channel: Channel, driver: Driver, start_ns: int) -> No
         stopped=driver.stopping,
         health={**health.summary(), "late_ms": late_ms(driver.late), "waited": driver.waited},
     )
+
+
+async def _turns(job: Job, channel: Channel, driver: Driver, health: Health, start_ns: int) -> None:
+    """One turn after the other, each when it is called; between them its rows are on disk and nothing is measured."""
+    for number in itertools.count():
+        if driver.stopping:
+            return
+        health.start()
+        await _drive(job, channel, driver, plan.turn(job.scenario, number), start_ns)
+        health.stop()
+        driver.recorder.flush()
+        channel.send("turn")
+        start_ns = await channel.start_ns()
+
+
+async def _drive(job: Job, channel: Channel, driver: Driver, segment: plan.Segment, start_ns: int) -> int:
+    """One segment, and word of its stretches; when it was over."""
+    offered = await driver.run(segment, start_ns)
+    now = time.monotonic_ns()
+    for phase, stage, begin_ns, end_ns in _stretches(segment, start_ns, now, job.folder):
+        channel.send(
+            "segment", phase=phase, stage=stage, operation=_named(driver, segment), turn=segment.turn,
+            start_ns=begin_ns, stop_ns=end_ns, offered=offered,
+        )  # fmt: skip
+    return now
 
 
 def _stretches(
@@ -169,7 +186,7 @@ def _stretches(
     )
     for number, part in enumerate(segment.load.parts(), 1):
         end_ns = measured_ns + length_ns(part, folder)
-        found.append(("measure", number if segment.load.stages else None, measured_ns, min(end_ns, stop_ns)))
+        found.append((segment.phase, number if segment.load.stages else None, measured_ns, min(end_ns, stop_ns)))
         measured_ns = end_ns
     return found
 
@@ -292,7 +309,7 @@ class PipeChannel:
 
     def __init__(self, output: int) -> None:
         self._output, self._lock = output, threading.Lock()
-        self._go: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._go: asyncio.Queue[int] = asyncio.Queue()
         self._driver: Driver | None = None
         self._stopped = ""
         loop = asyncio.get_running_loop()
@@ -308,7 +325,7 @@ class PipeChannel:
                 pass  # the coordinator is gone; _listen sees that too
 
     async def start_ns(self) -> int:
-        return await self._go
+        return await self._go.get()
 
     def started(self, driver: Driver) -> None:
         self._driver = driver
@@ -322,14 +339,13 @@ class PipeChannel:
         loop.call_soon_threadsafe(self._obey, "stop", "the coordinator is gone")
 
     def _obey(self, command: str, argument: str) -> None:
-        if command == "go" and not self._go.done():
-            self._go.set_result(int(argument))
+        if command == "go":
+            self._go.put_nowait(int(argument))
         elif command == "stop":
             self._stopped = argument or "stopped"
             if self._driver is not None:
                 self._driver.stop(self._stopped)
-            if not self._go.done():
-                self._go.set_result(time.monotonic_ns())
+            self._go.put_nowait(time.monotonic_ns())
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from perflib.worker import Job, work
 
 @dataclass(frozen=True)
 class Message:
-    """What a worker said: ready, prepared, progress, segment, done, failed."""
+    """What a worker said: ready, prepared, progress, segment, turn, done, failed."""
 
     worker: int
     kind: str
@@ -45,6 +46,8 @@ class Workers(Protocol):
     def lost(self) -> int: ...
     @property
     def all_ready(self) -> bool: ...
+    @property
+    def turns(self) -> int: ...
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]: ...
     def go(self, start_ns: int) -> None: ...
     def stop(self, reason: str) -> None: ...
@@ -57,12 +60,15 @@ class _Counts:
     def __init__(self, workers: int) -> None:
         self._workers, self._ready = workers, set[int]()
         self._latest: dict[int, dict[str, Any]] = {}
+        self._turns: Counter[int] = Counter()
 
     def heard(self, message: Message) -> None:
         if message.kind == "ready":
             self._ready.add(message.worker)
         elif message.kind == "progress":
             self._latest[message.worker] = message.content
+        elif message.kind == "turn":
+            self._turns[message.worker] += 1
 
     def _sum(self, key: str) -> int:
         return sum(int(content[key]) for content in self._latest.values())
@@ -83,6 +89,11 @@ class _Counts:
     def all_ready(self) -> bool:
         return len(self._ready) == self._workers
 
+    @property
+    def turns(self) -> int:
+        """How many turns every worker has had."""
+        return min(self._turns.values()) if len(self._turns) == self._workers else 0
+
 
 class Process(_Counts):
     """Worker processes, each in a session of its own so that a Ctrl-C reaches the coordinator alone."""
@@ -102,23 +113,23 @@ class Process(_Counts):
             packed = cloudpickle.dumps((job.search_path, cloudpickle.dumps(job)))
             self._tell(process, struct.pack("<Q", len(packed)) + packed)
         self.pids = {worker: process.pid for worker, process in self._processes.items()}
+        self._silent, self._said_last = set(self._processes), dict[int, str]()
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
-        """Until every worker has ended. A worker that dies silently is a "failed" message."""
-        silent, until = set(self._processes), None if timeout_s is None else time.monotonic() + timeout_s
-        said_last: dict[int, str] = {}
-        while silent and (until is None or time.monotonic() < until):
+        """Until every worker has ended, again and again. A worker that dies silently is a "failed" message."""
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        while self._silent and (until is None or time.monotonic() < until):
             try:
                 message = self._inbox.get(timeout=0.25)
             except queue.Empty:
                 continue
             if message.kind == "ended":
-                silent.discard(message.worker)
-                if said_last.get(message.worker) not in ("done", "failed"):
+                self._silent.discard(message.worker)
+                if self._said_last.get(message.worker) not in ("done", "failed"):
                     yield Message(message.worker, "failed", self._obituary(message.worker))
                 continue
             self.heard(message)
-            said_last[message.worker] = message.kind
+            self._said_last[message.worker] = message.kind
             yield message
 
     def go(self, start_ns: int) -> None:

@@ -1,0 +1,232 @@
+"""One scenario while it is loaded: its workers, what they say, what goes wrong that a worker cannot see, its entry in run.json."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from perflib.errors import PerflibError
+from perflib.honesty import Machine, doubts
+from perflib.lookout import Lookout
+from perflib.progress import Progress
+from perflib.runs import RunDir
+from perflib.sampler import Sampler
+from perflib.started import StartedTarget
+from perflib.suite import Scenario, Target
+from perflib.vigil import Vigil
+from perflib.worker import Job
+from perflib.workers import InProcess, Message, Process, Workers
+
+START_DELAY_NS: Final = 20_000_000
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What all that takes part in making a run writes to: its directory and its samples, on its clock."""
+
+    dir: RunDir
+    sampler: Sampler
+    t0_ns: int
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return self.dir.manifest
+
+    def now(self) -> int:
+        return time.monotonic_ns() - self.t0_ns
+
+    def invalid(self, reason: str) -> None:
+        """The run can show nothing, and says why."""
+        self.manifest["status"] = "invalid"
+        if reason not in self.manifest["reasons"]:
+            self.manifest["reasons"].append(reason)
+            with contextlib.suppress(OSError):
+                self.dir.event(self.now(), "invalid", reason)
+
+
+class Loading:
+    """Loading(ledger, scenario, targets, started, jobs, bar).listen(): from the start of its workers until they are done.
+
+    Where its jobs take turns (an A/B) the load begins at `turn`, one stretch at a time, until `finish`.
+    """
+
+    def __init__(
+        self, ledger: Ledger, scenario: Scenario, targets: dict[str, Target], started: Mapping[str, StartedTarget], jobs: list[Job], bar: Progress,
+    ) -> None:  # fmt: skip
+        self.scenario, self.bar = scenario, bar
+        self._ledger, self._targets, self._jobs = ledger, targets, jobs
+        self.entry: dict[str, Any] = {
+            "name": scenario.name, "status": "running", "start_ns": None, "stop_ns": None, "segments": [],
+            "prepare": {"requests": 0}, "workers": [], "doubts": [], "unsent": 0,
+        }  # fmt: skip
+        ledger.manifest["scenarios"].append(self.entry)
+        ledger.dir.save()
+        in_process = any(target.in_process for target in targets.values())
+        with _environment(targets):
+            self._workers: Workers = InProcess(jobs[0]) if in_process else Process(jobs, ledger.dir.path / "logs")
+        self._watch_workers(in_process)
+        self._vigil, self._lookout = Vigil(scenario, started), Lookout(scenario, ledger.dir.path)
+        self._machine, self._ours_s = Machine(), 0.0
+
+    def listen(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Pass messages on until every worker is done, or until it is enough; then judge the load generator itself."""
+        for message in self._workers.messages():
+            waiting = self.entry["start_ns"] is None
+            self._heard(message)
+            if waiting:  # what came before the load, imports and preparation, is not looked at
+                self._machine, self._ours_s = Machine(), self._ledger.sampler.cpu_s()
+            elif reason := self._vigil.look(self._workers):
+                self._abort(reason)
+            elif "ended" not in self.entry and (
+                broke := self._lookout.look(self.entry["start_ns"], self._ledger.now(), self._workers.pids, self._workers.rows)
+            ):  # fmt: skip
+                self._ledger.dir.event(self._ledger.now(), "limit", f"scenario {self.scenario.name!r}: {broke}")
+                self.finish(broke)
+            if until():
+                return
+        self.entry["machine"] = self._machine.stop(self._ledger.sampler.cpu_s() - self._ours_s)
+        if self.running:
+            self._doubt()
+
+    @property
+    def running(self) -> bool:
+        """Neither over nor given up."""
+        return bool(self.entry["status"] == "running")
+
+    def ready(self) -> None:
+        """Listen until all workers could begin."""
+        self.listen(lambda: self._workers.all_ready or not self.running)
+
+    def turn(self) -> None:
+        """One stretch of load by workers that take turns, and all its answers."""
+        if self.entry["start_ns"] is None:
+            self._begin()
+        before = self._workers.turns
+        self._workers.go(time.monotonic_ns() + START_DELAY_NS)
+        self.listen(lambda: self._workers.turns > before or not self.running)
+        self._ledger.dir.save()
+
+    def finish(self, why: str) -> None:
+        """End the load before its time, as something good."""
+        self.entry["ended"] = why
+        self._workers.stop(why)
+
+    def interrupt(self) -> None:
+        """End the load because the user says so; a second interrupt does not wait for the rest."""
+        self._workers.stop("interrupted")
+        with contextlib.suppress(KeyboardInterrupt):
+            for message in self._workers.messages(timeout_s=15):
+                self._heard(message)
+        self.entry["status"] = "interrupted"
+
+    def close(self) -> None:
+        self.bar.close()
+        self._workers.close()
+        for job in self._jobs:
+            self._ledger.sampler.forget("generator", f"worker {job.worker}")
+        self.entry["stop_ns"] = self._ledger.now()
+        if self.running:
+            self.entry["status"] = "complete"
+        self._ledger.dir.save()
+
+    def _watch_workers(self, in_process: bool) -> None:
+        """A callable runs inside the worker: there, the worker is the target."""
+        only_callables = all(target.kind == "callable" for target in self._targets.values())
+        for number, pid in self._workers.pids.items():
+            if only_callables and not in_process:
+                self._ledger.sampler.watch("target", next(iter(self._targets)), [pid])
+            elif not in_process:
+                self._ledger.sampler.watch("generator", f"worker {number}", [pid])
+
+    def _begin(self) -> int:
+        start_ns = time.monotonic_ns() + START_DELAY_NS
+        self.entry["start_ns"] = start_ns - self._ledger.t0_ns
+        self.bar.begin()
+        return start_ns
+
+    def _doubt(self) -> None:
+        """Judge the load generator itself."""
+        found = doubts(self.scenario, list(self._targets.values()), self.entry["workers"], self.entry["machine"])
+        self.entry["doubts"] = [str(doubt) for doubt in found if not doubt.fatal]
+        for doubt in found:
+            if doubt.fatal:
+                self.entry["status"] = "overloaded"
+                self._ledger.invalid(f"scenario {self.scenario.name!r}: {doubt}")
+
+    def _abort(self, reason: str) -> None:
+        if self.running:
+            self.entry["status"] = "aborted"
+            self._ledger.invalid(reason)
+            self._workers.stop(reason)
+
+    def _heard(self, message: Message) -> None:
+        content = message.content
+        match message.kind:
+            case "ready":
+                self._ready(content)
+            case "prepared":
+                self.entry["prepare"]["requests"] += content["requests"]
+            case "progress":
+                self.bar.show(self._workers.rows, self._workers.errors)
+            case "segment":
+                t0_ns = self._ledger.t0_ns
+                found = {"start_ns": content["start_ns"] - t0_ns, "stop_ns": content["stop_ns"] - t0_ns}
+                _merge_segment(self.entry["segments"], {**content, **found})
+            case "done":
+                self._done(message.worker, content)
+            case "failed":
+                self.entry["status"] = "unprepared" if self.entry["start_ns"] is None else "aborted"
+                error = PerflibError(content["what"], where=content["where"], mend=content["mend"])
+                self._ledger.invalid(f"scenario {self.scenario.name!r}: {error}")
+                self._workers.stop("another worker failed")
+
+    def _ready(self, content: dict[str, Any]) -> None:
+        for name, pids in content["children"].items():
+            if pids:
+                self._ledger.sampler.watch("target", name, pids)
+        for name, about in content["targets"].items():
+            self._ledger.manifest["targets"].setdefault(name, {}).update(about)
+        if self._workers.all_ready and not self._jobs[0].turns:
+            self._workers.go(self._begin())
+            self._ledger.dir.save()
+
+    def _done(self, worker: int, content: dict[str, Any]) -> None:
+        about = {"worker": worker, "pid": self._workers.pids.get(worker), "rows": content["rows"], **content["health"]}
+        self.entry["workers"].append(about)
+        self.entry["unsent"] += content["unsent"]
+        stopped = content["stopped"]
+        if stopped and self.running and stopped not in ("interrupted", self.entry.get("ended")):
+            self.entry["status"] = "aborted"
+            self._ledger.invalid(f"scenario {self.scenario.name!r}: {stopped}")
+
+
+@contextlib.contextmanager
+def _environment(targets: Mapping[str, Target]) -> Iterator[None]:
+    """A callable target's `env` is that of its worker."""
+    added = {k: v for target in targets.values() if target.kind == "callable" for k, v in target.env.items()}
+    before = {key: os.environ.get(key) for key in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _merge_segment(segments: list[dict[str, Any]], found: dict[str, Any]) -> None:
+    """The same stretch seen by several workers is one: first start, last stop, requests added up."""
+    same = ("phase", "stage", "operation", "turn")
+    for known in segments:
+        if all(known[key] == found[key] for key in same):
+            known["start_ns"] = min(known["start_ns"], found["start_ns"])
+            known["stop_ns"] = max(known["stop_ns"], found["stop_ns"])
+            known["offered"] += found["offered"]
+            return
+    segments.append({key: found[key] for key in (*same, "start_ns", "stop_ns", "offered")})
