@@ -28,8 +28,8 @@ def report(
     folder = out or REPORTS / folder_name(compared)
     folder.mkdir(parents=True, exist_ok=True)
     parameters = {
-        "base": [str(run.path.resolve()) for run in compared.base],
-        "candidate": [str(run.path.resolve()) for run in compared.candidate],
+        "base": [run.reference for run in compared.base],
+        "candidate": [run.reference for run in compared.candidate],
         "margin_percent": dict(margin_percent) if margin_percent else None,
         "force": compared.forced,
         "title": title,
