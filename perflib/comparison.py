@@ -103,6 +103,8 @@ class Comparison:
 
     @property
     def title(self) -> str:
+        if paired.are_sides(self.base, self.candidate):
+            return f"{self.base[0].manifest['suite']['name']}: b against a"
         return f"{named(self.candidate)} against {named(self.base)}"
 
     @property
@@ -152,7 +154,7 @@ def compare(
     scenarios = _common(*sides, only)
     if paired.are_sides(*sides):
         return _of_trial(*sides, scenarios, margin_percent or {}, force)
-    margins = _margins(margin_percent or {})
+    margins = checked_margins(margin_percent or {})
     known = _known(sides, scenarios)
     doubts, notes = _differences(sides)
     against = {name: load_differences(sides[0][0], sides[1][0], name) for name in scenarios}
@@ -167,7 +169,7 @@ def _of_trial(
 ) -> Comparison:  # fmt: skip
     """The sides of an A/B: changes by pairs of blocks, judged scenario by scenario at the confidence of its last look."""
     about = base[0].manifest["ab"]
-    margins = _margins({**about["margin_percent"], **margin_percent})
+    margins = checked_margins({**about["margin_percent"], **margin_percent})
     known = _known((base, candidate), scenarios)
     found: list[Change] = []
     for name in scenarios:
@@ -185,7 +187,9 @@ def _paired(change: Change, shifts: Mapping[tuple[Part, str], paired.Shift]) -> 
     shift = shifts.get((change.part, change.metric.key))
     if shift is None or change.reason:
         return change
-    return replace(change, difference=shift.difference, relative=shift.relative, freedom=shift.freedom)
+    return replace(
+        change, difference=shift.difference, relative=shift.relative, freedom=shift.freedom, reason=shift.reason
+    )
 
 
 def _known(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenarios: Sequence[str]) -> dict[Part, tuple[tuple[Measured, ...], tuple[Measured, ...]]]:  # fmt: skip
@@ -257,7 +261,8 @@ def _common(base: Sequence[Run], candidate: Sequence[Run], only: Sequence[str]) 
     return common
 
 
-def _margins(asked: Mapping[str, float | None]) -> dict[str, float | None]:
+def checked_margins(asked: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The margin of every metric, where it is not asked for its usual one. Raises SuiteError for one that cannot be."""
     margins: dict[str, float | None] = {metric.key: metric.margin for metric in METRICS.values()}
     for key, value in asked.items():
         if key not in margins:

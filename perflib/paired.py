@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from perflib.stats import Interval
 from perflib.stats.intervals import BEYOND, unknown
 from perflib.variants import SIDES
 from perflib.verdicts import scaled
+
+FEWEST: Final = 3  # groups
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Shift:
     difference: Interval
     relative: Interval
     freedom: float
+    reason: str = ""  # why it cannot be told
 
 
 def look_of(run: Run, scenario: str) -> Look:
@@ -90,7 +93,7 @@ def shifts(base: Run, candidate: Run, scenario: str) -> dict[tuple[Part, str], S
 
 
 @dataclass(frozen=True)
-class _Blocks:
+class Blocks:
     """The rows of a part, cut into the blocks of its side: response times (ms) that count, good and failed answers, lengths."""
 
     times_ms: list[NDArray[Any]]
@@ -105,15 +108,18 @@ class _Side:
     def __init__(self, run: Run, scenario: str) -> None:
         self._run, self._scenario = run, scenario
         self.windows = np.array(measured_windows(run, scenario), np.int64).reshape(-1, 2)
-        self._rows = measured_rows(run, scenario)
+        rows = measured_rows(run, scenario)
+        due = rows["end"] - rows["response"]
+        inside = (due >= self.windows[0, 0]) & (due <= self.windows[-1, 1]) if len(self.windows) else due < 0
+        self._rows = rows if inside.all() else {name: column[inside] for name, column in rows.items()}
 
-    def blocks(self, part: Part) -> _Blocks:
+    def blocks(self, part: Part) -> Blocks:
         rows = chosen(self._run, part, self._rows)
         of, count = self._block(rows), len(self.windows)
         timed = rows["timed"]
         order = np.argsort(of[timed], kind="stable")
         cuts = np.searchsorted(of[timed][order], np.arange(1, count))
-        return _Blocks(
+        return Blocks(
             np.split(rows["response"][timed][order] / 1e6, cuts),
             np.bincount(of[rows["ok"]], minlength=count), np.bincount(of[~rows["ok"]], minlength=count),
             (self.windows[:, 1] - self.windows[:, 0]) / 1e9,
@@ -139,13 +145,9 @@ class _Side:
         return np.clip(np.searchsorted(self.windows[:, 0], due, side="right") - 1, 0, None)
 
 
-def _of_part(blocks: list[_Blocks], sides: list[_Side], part: Part, confidence: float) -> Iterator[tuple[str, Shift]]:
+def _of_part(blocks: list[Blocks], sides: list[_Side], part: Part, confidence: float) -> Iterator[tuple[str, Shift]]:
     pairs = min(len(side.times_ms) for side in blocks)
-    timed = np.array([[len(times) for times in side.times_ms[:pairs]] for side in blocks])
-    for key, q in QUANTILES.items():
-        groups = _groups(timed, math.ceil(BEYOND / min(q, 1 - q)))
-        yield key, _times(blocks, groups, functools.partial(np.quantile, q=q), confidence)
-    yield "mean", _times(blocks, _groups(timed, BEYOND), np.mean, confidence)
+    yield from time_shifts([side.times_ms[:pairs] for side in blocks], confidence).items()
     good = np.array([side.good[:pairs] for side in blocks])
     yield "throughput", _rates(good, np.array([side.seconds[:pairs] for side in blocks]), _groups(good, BEYOND), confidence)  # fmt: skip
     failed = np.array([side.failed[:pairs] for side in blocks])
@@ -155,6 +157,21 @@ def _of_part(blocks: list[_Blocks], sides: list[_Side], part: Part, confidence: 
         known = np.isfinite(cpu_ms).all(axis=0)
         answers = (good + failed)[:, known]
         yield "cpu", _rates(cpu_ms[:, known], answers, _groups(answers, BEYOND), confidence)
+
+
+def time_shifts(sides: Sequence[Sequence[NDArray[Any]]], confidence: float) -> dict[str, Shift]:
+    """The changes of the response times' quantiles and mean. sides: base and candidate, each its blocks' times, ms."""
+    counts = np.array([[len(times) for times in side] for side in sides])
+    found = {}
+    for key, q in (*QUANTILES.items(), ("mean", None)):
+        needed = BEYOND if q is None else math.ceil(BEYOND / min(q, 1 - q))
+        figure = np.mean if q is None else functools.partial(np.quantile, q=q)
+        groups = _groups(counts, needed)
+        a, b = ([float(figure(np.concatenate(side[group]))) for group in groups] for side in sides)
+        found[key] = _ratios(
+            a, b, confidence, f"too few requests: {FEWEST * needed:,} of each side are the fewest that tell"
+        )
+    return found
 
 
 def _groups(counts: NDArray[Any], needed: int) -> list[slice]:
@@ -171,12 +188,6 @@ def _groups(counts: NDArray[Any], needed: int) -> list[slice]:
     return found
 
 
-def _times(blocks: list[_Blocks], groups: list[slice], figure: Callable[..., Any], confidence: float) -> Shift:
-    """A figure of the response times of each group."""
-    a, b = ([float(figure(np.concatenate(side.times_ms[group]))) for group in groups] for side in blocks)
-    return _ratios(a, b, confidence)
-
-
 def _rates(amount: NDArray[Any], per: NDArray[Any], groups: list[slice], confidence: float) -> Shift:
     """So much of the one for each of the other, over each group."""
     a, b = (
@@ -185,12 +196,12 @@ def _rates(amount: NDArray[Any], per: NDArray[Any], groups: list[slice], confide
     return _ratios(a, b, confidence)
 
 
-def _ratios(base: list[float], candidate: list[float], confidence: float) -> Shift:
+def _ratios(base: list[float], candidate: list[float], confidence: float, few: str = "") -> Shift:
     """Paired changes of a positive figure; fewer than three pairs tell nothing."""
     a, b = np.array(base), np.array(candidate)
-    if len(a) < 3 or min(a.min(), b.min()) <= 0:
+    if len(a) < FEWEST or min(a.min(), b.min()) <= 0:
         nothing = unknown(math.nan, len(a), confidence)
-        return Shift(nothing, nothing, 1.0)
+        return Shift(nothing, nothing, 1.0, few if len(a) < FEWEST else "")
     ratio = stats.ratio_interval(b, a, confidence)
     low, high = (100 * (bound - 1) for bound in (ratio.low, ratio.high))
     percent = replace(ratio, estimate=100 * (ratio.estimate - 1), low=low, high=high)
@@ -202,7 +213,7 @@ def _errors(failed: NDArray[Any], total: NDArray[Any], confidence: float) -> Shi
     bad, of = (counts.sum(axis=1).tolist() for counts in (failed, total))
     alone = scaled(stats.rate_shift(bad[0], of[0], bad[1], of[1], confidence), 100.0)
     groups, relative = _groups(total, BEYOND), unknown(math.nan, alone.n, confidence)
-    if len(groups) < 3:
+    if len(groups) < FEWEST:
         return Shift(alone, relative, math.inf)
     a, b = (np.array([100 * f[g].sum() / t[g].sum() for g in groups]) for f, t in zip(failed, total, strict=True))
     spread = stats.mean_interval(b - a, confidence)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from perflib import plan
-from perflib.comparison import Change, Comparison, compare
+from perflib.comparison import Change, Comparison, checked_margins, compare
 from perflib.engine import Turns, make
 from perflib.errors import SuiteError
 from perflib.facts import redact_text
@@ -57,7 +57,7 @@ def ab(
     step, looks = _steps(block_s, budget_s, looks)
     texts = {name: [] if isinstance(which, Suite) else [redact_text(text) for text in which] for name, which in zip(SIDES, (a, b), strict=True)}  # fmt: skip
     about = {
-        **texts, "block_s": block_s, "budget_s": budget_s, "margin_percent": {**MARGINS, **(margin_percent or {})},
+        **texts, "block_s": block_s, "budget_s": budget_s, "margin_percent": checked_margins({**MARGINS, **(margin_percent or {})}),
         "scenarios": {scenario.name: asdict(Look(looks=looks)) for scenario in sides[0].scenarios},
     }  # fmt: skip
     turns = Turns(about, _orders(sides[0].seed), _Enough(step), 2 * block_s * step * looks)
