@@ -123,7 +123,7 @@ def test_the_same_thing_twice_raises_no_alarm(same: Comparison) -> None:
 
 
 def test_more_errors_end_it_early_and_fail(tmp_path: Path) -> None:
-    compared = trial(tmp_path, one(quick), one(failing), budget_s=60, margin_percent={**TIMES, "throughput": None})
+    compared = trial(tmp_path, one(quick), one(failing), budget_s=20, margin_percent={**TIMES, "throughput": None})
     errors = by_metric(compared)["errors"]
     assert compared.verdict == "fail" and errors.verdict == "fail" and errors.seen == "worse"
     assert errors.difference.low < 10 < errors.difference.high
