@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -261,6 +262,9 @@ def changes(simulations: int) -> Iterator[Row]:
         print("apache-otava is not here: installed beside perflib, it would be compared", file=sys.stderr)
     else:
         finders["otava"] = lambda x: [change.index for change in compute_change_points(list(x))[0]]
+    series = np.loadtxt(Path(__file__).parents[1] / "fixtures" / "tigerbeetle.csv")
+    listed = "; ".join(f"{name}: {', '.join(map(str, map(int, find(series))))}" for name, find in finders.items())
+    yield Row("change points of Otava's TigerBeetle series (an outlier at 10)", "Otava's own", listed, 1)
     for label, count in (("0 to 3 steps of 0.5 to 3 σ, outliers, drifts", None), ("no change, outliers, drifts", 0)):
         results = []
         for name, find in finders.items():
