@@ -130,7 +130,7 @@ class Comparison:
         """The content of summary.json; infinite bounds become null."""
         return {
             "schema": 1, "kind": "comparison", "base": [run.id for run in self.base], "candidate": [run.id for run in self.candidate],
-            "verdict": self.verdict, "sentence": self.sentence, "doubts": list(self.doubts), "invalid": list(self.invalid), "notes": list(self.notes),
+            "verdict": self.verdict, "title": self.title, "started_at": self.candidate[0].manifest["started_at"], "sentence": self.sentence, "doubts": list(self.doubts), "invalid": list(self.invalid), "notes": list(self.notes),
             "forced": self.forced, "changes": [change.as_dict() for change in self.changes],
         }  # fmt: skip
 

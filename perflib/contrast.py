@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from perflib import charts
 from perflib.comparison import Change, Comparison, named
 from perflib.measures import Part
-from perflib.story import SIGNS, Html, anchor, picture, table
+from perflib.story import Html, anchor, picture, table
 from perflib.verdicts import Word
-from perflib.wording import moved
+from perflib.wording import SIGNS, moved
 
 _ORDER: Final[tuple[Word, ...]] = ("fail", "inconclusive", "pass", "shown")
 DRAWN: Final = 45  # parts with charts: about a megabyte

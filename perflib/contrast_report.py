@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
+from perflib import shelf
 from perflib.comparison import Change, Comparison
 from perflib.report import REPORTS, cell, execute, html, shortened, write, xml_text
-from perflib.story import SIGNS
-from perflib.wording import moved
+from perflib.wording import SIGNS, moved
 
 ROWS_SHOWN: Final = 40
 
@@ -39,6 +39,8 @@ def report(
     write(folder / "compare.md", markdown(compared, title))
     write(folder / "junit.xml", junit(compared))
     write(folder / "summary.json", json.dumps(compared.as_dict(), indent=1, allow_nan=False))
+    if out is None:
+        shelf.rebuild(REPORTS)
     return folder
 
 

@@ -8,8 +8,8 @@ from html import escape
 from perflib.capacity import Capacity, StepFigures, capacity
 from perflib.runs import Run
 from perflib.stats import Interval
-from perflib.story import SIGNS, Html, table
-from perflib.wording import ms, number
+from perflib.story import Html, table
+from perflib.wording import SIGNS, ms, number
 
 WORDS = {"holds": SIGNS["pass"], "breaks": SIGNS["fail"], "unclear": SIGNS["inconclusive"]}
 

@@ -17,9 +17,8 @@ from perflib import charts
 from perflib.figures import scenario_figures
 from perflib.runs import Run
 from perflib.verdicts import Verdict, overall
-from perflib.wording import ms, number, observed
+from perflib.wording import SIGNS, ms, number, observed
 
-SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
 ADVICE: Final = {
     "incomplete": "The run's process ended before the run did; its rows up to the last two seconds are here. Run it again.",
     "interrupted": "The run was interrupted; its rows so far are here. Run it again for verdicts.",
