@@ -136,8 +136,7 @@ class Cluster(Counts):
         self._clocks: dict[str, Clock] = {}
         self._drift_ns: dict[str, int] = {}
         self._open, self._done = set(self._shares), set[int]()
-        futures = {address: client.submit(Host, jobs[0].run_dir, actor=True, workers=[address], allow_other_workers=False, pure=False) for address in self._shares}  # fmt: skip
-        self._hosts = {address: self._answer(address, future) for address, future in futures.items()}
+        self._hosts = {address: _host(client, address, jobs[0].run_dir) for address in self._shares}
         for number, (address, share) in enumerate(self._shares.items()):
             self._start(address, share, f"host{number}-")
         self.pids = {job.worker: 0 for job in jobs}
@@ -162,39 +161,36 @@ class Cluster(Counts):
                     yield message
 
     def go(self, start_ns: int) -> None:
-        asked = {address: host.go(start_ns + self._clocks[address].offset_ns) for address, host in self._hosts.items()}
-        for address, answer in asked.items():
-            self._answer(address, answer)
+        for address in self._shares:
+            self._ask(address, "go", start_ns + self._clocks[address].offset_ns)
 
     def stop(self, reason: str) -> None:
-        for address in self._open:
-            self._hosts[address].stop(reason)
+        for address in sorted(self._open):
+            with contextlib.suppress(TargetError):  # its lease ends what is left of it
+                self._ask(address, "stop", reason)
 
     def close(self) -> None:
-        for address, host in self._hosts.items():
-            try:
+        for address in self._shares:
+            with contextlib.suppress(TargetError):
                 self._drift_ns[address] = self._measured(address).offset_ns - self._clocks[address].offset_ns
-                self._answer(address, host.close())
-            except TargetError:
-                pass  # it is lost; its lease ends what is left of it
+                self._ask(address, "close")
 
     def _start(self, address: str, share: list[Job], label: str) -> None:
-        host = self._hosts[address]
-        about = self._answer(address, host.about())
+        about = self._ask(address, "about")
         if about["perflib"] != __version__:
             raise TargetError(f"{address} has perflib {about['perflib']}, here is {__version__}", where="--dask", mend="install the same on all machines")  # fmt: skip
         if not about["folder"]:
             raise TargetError(f"{address} does not see the run's folder {share[0].run_dir}", where="--dask", mend="give --data a folder that all machines share")  # fmt: skip
         clock = self._clocks[address] = self._measured(address)
         jobs = [replace(job, t0_ns=job.t0_ns + clock.offset_ns) for job in share]
-        self._answer(address, host.start(cloudpickle.dumps(jobs), label))
+        self._ask(address, "start", cloudpickle.dumps(jobs), label)
 
     def _measured(self, address: str) -> Clock:
         """The exchange that took the least time bounds the offset best (Cristian 1989)."""
         best: Clock | None = None
         for _ in range(EXCHANGES):
             before = time.monotonic_ns()
-            theirs = self._answer(address, self._hosts[address].clock_ns())
+            theirs = self._ask(address, "clock_ns")
             after = time.monotonic_ns()
             if best is None or (after - before) // 2 < best.uncertainty_ns:
                 best = Clock(theirs - (before + after) // 2, (after - before) // 2)
@@ -205,7 +201,7 @@ class Cluster(Counts):
         """What a host's processes said, their times on our clock."""
         workers = [job.worker for job in self._shares[address]]
         try:
-            said = self._answer(address, self._hosts[address].heard())
+            said = self._ask(address, "heard")
         except TargetError as error:
             self._open.discard(address)
             for worker in workers:
@@ -223,11 +219,24 @@ class Cluster(Counts):
         if all(job.worker in self._done for job in self._shares[address]):
             self._open.discard(address)
 
-    def _answer(self, address: str, future: Any) -> Any:
-        """Raises TargetError where the host is lost."""
+    def _ask(self, address: str, method: str, *arguments: Any) -> Any:
+        """Call a host's method. Raises TargetError where the host is lost."""
         try:
-            return future.result(timeout=PATIENCE_S)
+            return getattr(self._hosts[address], method)(*arguments).result(timeout=PATIENCE_S)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-            mend = "look at the Dask worker's log on that machine"
-            raise TargetError(f"the load generator on {address} is lost ({said})", where="--dask", mend=mend) from None
+            raise _lost(address, error) from None
+
+
+def _host(client: Any, address: str, run_dir: str) -> Any:
+    """An actor in that Dask worker and no other."""
+    made = client.submit(Host, run_dir, actor=True, workers=[address], allow_other_workers=False, pure=False)
+    try:
+        return made.result(timeout=PATIENCE_S)
+    except Exception as error:
+        raise _lost(address, error) from None
+
+
+def _lost(address: str, error: Exception) -> TargetError:
+    said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    mend = "look at the Dask worker's log on that machine"
+    return TargetError(f"the load generator on {address} is lost ({said})", where="--dask", mend=mend)
