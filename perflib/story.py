@@ -164,8 +164,19 @@ def generator(run: Run) -> Html:
     cautions = "".join(f"<li>{escape(f'{name}: {text}')}</li>" for name, text in _cautions(run))
     listed = f"<ul>{cautions}</ul>" if cautions else ""
     return Html(
-        f"<h2 id='generator'>The load generator's own health</h2>{note}{listed}{table(head, rows, 'Health of the load generator')}"
+        f"<h2 id='generator'>The load generator's own health</h2>{note}{listed}{table(head, rows, 'Health of the load generator')}{_clocks(run)}"
     )
+
+
+def _clocks(run: Run) -> str:
+    """How the clocks of other machines stood to ours, where the load came from such."""
+    rows = [
+        (escape(entry["name"]), f"<code>{escape(str(c['host']))}</code>", ", ".join(map(str, c["workers"])), f"{c['offset_ns'] / 1e9:,.6f}",
+         ms(c["uncertainty_ns"] / 1e6), "–" if c["drift_ns"] is None else ms(abs(c["drift_ns"]) / 1e6))
+        for entry in run.scenarios for c in entry.get("clocks", ())
+    ]  # fmt: skip
+    head = ("Scenario", "Machine", "Workers", "Clock ahead of ours by, s", "Known to ±, ms", "Drift meanwhile, ms")
+    return f"<h3>Clocks</h3>{table(head, rows, 'Clocks of the machines that made the load')}" if rows else ""
 
 
 def _cautions(run: Run) -> list[tuple[str, str]]:
