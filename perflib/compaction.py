@@ -96,7 +96,7 @@ def _write(database: duckdb.DuckDBPyConnection, kind: str, parts: Sequence[Path]
         f"select filename, min({by}), max({by}), count(*) from read_parquet({listed(parts)}, filename = true) group by all order by 3"
     ).fetchall()
     generation = len(list(folder.glob("part-c*-000000.parquet")))
-    written = []
+    written: list[Path] = []
     for low, high in _stretches([(last, rows) for _, _, last, rows in spans]):
         files = [Path(file) for file, first, last, _ in spans if first < high and last >= low]
         table = database.sql(

@@ -185,6 +185,11 @@ class Run:
         with ThreadPoolExecutor() as pool:  # thousands of footers
             return list(zip(ordered, pool.map(row_count, ordered), strict=True))
 
+    @cached_property
+    def many(self) -> bool:
+        """More rows than are computed one by one: figures come from counts (counts.py)."""
+        return sum(rows or 0 for path, rows in self.parts if path.parent.name == "rows") > IN_MEMORY_ROWS
+
     def _alive(self) -> bool:
         import psutil
 
@@ -215,13 +220,9 @@ class Run:
     def _database(self) -> duckdb.DuckDBPyConnection:
         """The tables, and `measured`."""
         database = self._tables
-        database.execute("create table cuts (scenario varchar, cut_ns bigint)")
-        if cuts := self.cuts:
-            database.executemany("insert into cuts values (?, ?)", cuts)
-        database.execute(
-            "create view measured as select rows.* from rows left join cuts using (scenario) "
-            "where phase = 'measure' and coalesce(scheduled_ns, start_ns) >= coalesce(cut_ns, 0)"
-        )
+        begins = " ".join(f"when {quoted(name)} then {int(cut_ns)}" for name, cut_ns in self.cuts)
+        begun = f"and coalesce(scheduled_ns, start_ns) >= case scenario {begins} else 0 end" if begins else ""
+        database.execute(f"create view measured as select * from rows where phase = 'measure' {begun}")
         return database
 
     @cached_property
@@ -308,7 +309,12 @@ def connected() -> duckdb.DuckDBPyConnection:
 
 def listed(files: Iterable[Path]) -> str:
     """Files as a list in SQL."""
-    return "[" + ", ".join("'" + str(file).replace("'", "''") + "'" for file in files) + "]"
+    return "[" + ", ".join(quoted(str(file)) for file in files) + "]"
+
+
+def quoted(text: str) -> str:
+    """A text as a literal in SQL."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def row_count(path: Path) -> int | None:

@@ -23,7 +23,8 @@ from perflib.charts.canvas import (
     styled,
     window,
 )
-from perflib.figures import DUE, TIMED, memory_series, sampled_names, span
+from perflib.counts import DUE, TIMED
+from perflib.figures import memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
 from perflib.wording import ms
