@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FINAL: Final = ("complete", "interrupted", "invalid")
 IN_MEMORY_ROWS: Final = 1_000_000
+WARMUP_ROWS: Final = 4_000_000  # so many are enough to see where the warm-up ends
 MEMORY: Final = "1GB"  # of DuckDB in one process; more than that is spilled to disk
 
 
@@ -188,7 +189,11 @@ class Run:
     @cached_property
     def many(self) -> bool:
         """More rows than are computed one by one: figures come from counts (counts.py)."""
-        return sum(rows or 0 for path, rows in self.parts if path.parent.name == "rows") > IN_MEMORY_ROWS
+        return self._row_count > IN_MEMORY_ROWS
+
+    @property
+    def _row_count(self) -> int:
+        return sum(rows or 0 for path, rows in self.parts if path.parent.name == "rows")
 
     def _alive(self) -> bool:
         import psutil
@@ -213,7 +218,8 @@ class Run:
     def _warmups(self) -> dict[str, tuple[int, bool]]:
         from perflib.warmups import cut
 
-        each = {entry["name"]: cut(self._tables, entry, self.spec(entry["name"])) for entry in self.scenarios}
+        one_in = max(1, self._row_count // WARMUP_ROWS)
+        each = {entry["name"]: cut(self._tables, entry, self.spec(entry["name"]), one_in) for entry in self.scenarios}
         return {name: found for name, found in each.items() if found is not None}
 
     @cached_property

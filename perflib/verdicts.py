@@ -276,7 +276,7 @@ def _capacity(run: Run, scenario: str, objective: Objective) -> Interval:
 
 
 def _inflight(run: Run, scenario: str, objective: Objective) -> Interval:
-    highest, n = _asked(run, scenario, objective, "max(inflight), count(*)", "true").fetchone() or (None, 0)
+    highest, n = _asked(run, scenario, objective, "coalesce(max(inflight), 0), count(*)", "true").fetchone() or (0, 0)
     return _seen(float(highest), n) if n else _NOTHING
 
 
