@@ -107,7 +107,15 @@ class Window:
 
 
 def window(run: Run, scenario: str) -> Window | None:
-    """All of a scenario's time, warm-up included; None where it has no rows."""
+    """All of a scenario's time, warm-up included; None where it has no rows. Every chart asks: it is looked up once."""
+    known = run.__dict__.setdefault("_windows", {})
+    if scenario not in known:
+        known[scenario] = _window(run, scenario)
+    found: Window | None = known[scenario]
+    return found
+
+
+def _window(run: Run, scenario: str) -> Window | None:
     first, last = run.query(
         "select min(coalesce(scheduled_ns, start_ns)), max(end_ns) from rows where scenario = ?", [scenario]
     ).fetchone() or (None, None)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import COLOURS, LIMIT, canvas, colour, log_scale, name, nothing, plain, styled
-from perflib.figures import BANDS, PARTS, TIMED
+from perflib.figures import BANDS, PARTS, percentiles, timed_requests
 from perflib.figures import breakdown as parts_by_band
 from perflib.objectives import Objective
 from perflib.runs import Run
@@ -23,7 +23,7 @@ _TICKS: Final = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
 def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -> Figure:
     """Response time at each percentile, the tail stretched out; service time dashed; limits drawn in."""
     names = [operation] if operation else [str(op["name"]) for op in run.spec(scenario)["operations"]]
-    found = {each: _curve(run, scenario, each, "response_ns") for each in names}
+    found = {each: _curve(run, scenario, each, "response") for each in names}
     curves = {each: curve for each, curve in found.items() if curve is not None}
     if not curves:
         return nothing("Response time by percentile", "no request was answered")
@@ -34,7 +34,7 @@ def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -
         deepest = max(deepest, float(shares[-1]))
         shade = colour(run, scenario, each)
         axes.plot(_stretch(shares), times, color=shade, label=plain(each if len(each) <= 24 else each[:23] + "…"))
-        service = _curve(run, scenario, each, "service_ns")
+        service = _curve(run, scenario, each, "service")
         if len(curves) < 3 and service is not None and not np.allclose(service[1], times, rtol=0.02):
             axes.plot(
                 _stretch(service[0]), service[1], color=shade, ls="--", lw=1, label=plain(f"{each[:20]}, service")
@@ -106,18 +106,14 @@ def paired_differences(run: Run, scenario: str, objective: str | None = None) ->
     return figure
 
 
-def _curve(run: Run, scenario: str, operation: str, column: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def _curve(run: Run, scenario: str, operation: str, time: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """(shares, times in ms) down to the last percentile that the number of rows can show."""
-    where = f"scenario = ? and operation = ? and {TIMED}"
-    (count,) = run.query(f"select count(*) from measured where {where}", [scenario, operation]).fetchone() or (0,)
+    count = timed_requests(run, scenario, operation)
     if not count:
         return None
     deepest = max(1.0, np.log10(count))
     shares = 1 - 10 ** -np.linspace(0, deepest, 80)[1:]
-    listed = ", ".join(f"{q:.9f}" for q in shares)
-    (times,) = run.query(
-        f"select quantile_cont({column}, [{listed}]) from measured where {where}", [scenario, operation]
-    ).fetchone() or ([],)
+    times = percentiles(run, time, scenario, operation, shares.tolist()) or []
     return shares, np.maximum(np.array(times) / 1e6, 1e-4)
 
 
@@ -142,11 +138,6 @@ def _limits(axes: Axes, run: Run, scenario: str, operation: str | None) -> None:
 
 
 def _finding(run: Run, scenario: str, operation: str | None) -> str:
-    where, values = (
-        ("scenario = ?", [scenario]) if operation is None else ("scenario = ? and operation = ?", [scenario, operation])
-    )
-    row = run.query(
-        f"select quantile_cont(response_ns, [0.5, 0.99]), count(*) from measured where {TIMED} and {where}", values
-    ).fetchone()
-    at, count = row or ([0, 0], 0)
+    at = percentiles(run, "response", scenario, operation, [0.5, 0.99]) or [0.0, 0.0]
+    count = timed_requests(run, scenario, operation)
     return f"Half within {ms(at[0] / 1e6)} ms, 99 % within {ms(at[1] / 1e6)} ms ({count:,} requests)"
