@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from perflib import charts
 from perflib.comparison import Change, Comparison, named
+from perflib.markup import SIGNS, Html, anchor, picture, table
 from perflib.measures import Part
-from perflib.story import SIGNS, Html, anchor, picture, table
 from perflib.verdicts import Word
 from perflib.wording import moved
 

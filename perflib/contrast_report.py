@@ -10,8 +10,8 @@ from typing import Final
 from xml.etree import ElementTree
 
 from perflib.comparison import Change, Comparison
+from perflib.markup import SIGNS
 from perflib.report import REPORTS, cell, execute, html, shortened, write, xml_text
-from perflib.story import SIGNS
 from perflib.wording import moved
 
 ROWS_SHOWN: Final = 40

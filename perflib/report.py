@@ -105,7 +105,8 @@ def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str
     """A pull-request comment: the verdict first, short tables, the rest folded."""
     from html import unescape
 
-    from perflib.story import SIGNS, sentence
+    from perflib.markup import SIGNS
+    from perflib.story import sentence
 
     word = overall(run)
     lines = [
@@ -206,7 +207,7 @@ def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
 
 
 def _objectives_table(verdicts: list[Verdict]) -> list[str]:
-    from perflib.story import SIGNS
+    from perflib.markup import SIGNS
 
     lines = ["| | Objective | Observed [95 %] |", "|---|---|---|"]
     for v in verdicts:
