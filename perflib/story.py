@@ -292,8 +292,8 @@ def _figures_table(figures: dict[str, Any]) -> str:
     for each, label in ((figures, "all"), *((op, op["name"]) for op in operations)):
         first = (escape(label), f"{each['requests']:,}", f"{each['errors']:,}", number(each["throughput_per_s"]))
         for kind, times, lead in (
-            ("response, ms", each["response_ms"], first),
-            ("service, ms", each["service_ms"], ("", "", "", "")),
+            ("response,\u00a0ms", each["response_ms"], first),
+            ("service,\u00a0ms", each["service_ms"], ("", "", "", "")),
         ):
             if kind.startswith("service") and times == each["response_ms"]:
                 continue  # nothing was scheduled: they are the same

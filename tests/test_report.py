@@ -177,3 +177,21 @@ def test_a_damaged_part_is_named_and_left_out(small_run: perflib.Run, tmp_path: 
     from perflib import story
 
     assert part.name in story.machine(run)
+
+
+def test_without_a_browser_the_pdf_is_one_line_and_the_rest_is_written(
+    small_run: perflib.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from perflib.cli import main
+
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(small_run.path), "--out", str(tmp_path / "out"), "--pdf"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip()
+    assert "no Chromium to print the PDF with; install chromium or google-chrome" in said
+    assert len(said.splitlines()) == 1
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"report.html", "report.md", "summary.json", "junit.xml"} <= written
+    assert "report.pdf" not in written
