@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from perflib.runs import Run, open_run
     from perflib.suite import Expect, Load, Operation, Ready, Scenario, Suite, Target, Warmup
     from perflib.suitefile import load
+    from perflib.trial import ab
 
 __version__ = "0.1.0"
 __all__ = [
     "Comparison", "Expect", "Load", "Objective", "Operation", "PerflibError", "Ready", "ReportError", "Run", "RunError", "Scenario", "Suite",
-    "SuiteError", "Target", "TargetError", "Warmup", "charts", "compare", "load", "open_run", "run", "stats",
+    "SuiteError", "Target", "TargetError", "Warmup", "ab", "charts", "compare", "load", "open_run", "run", "stats",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "engine": ("run",),
     "suitefile": ("load",),
     "comparison": ("Comparison", "compare"),
+    "trial": ("ab",),
 }
 
 

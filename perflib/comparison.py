@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from perflib import stats
+from perflib import paired, stats
 from perflib.baselines import open_side
 from perflib.comparable import differences, load_differences
 from perflib.errors import RunError, SuiteError
@@ -103,6 +103,8 @@ class Comparison:
 
     @property
     def title(self) -> str:
+        if paired.are_sides(self.base, self.candidate):
+            return f"{self.base[0].manifest['suite']['name']}: b against a"
         return f"{named(self.candidate)} against {named(self.base)}"
 
     @property
@@ -128,35 +130,78 @@ class Comparison:
         """The content of summary.json; infinite bounds become null."""
         return {
             "schema": 1, "kind": "comparison", "base": [run.id for run in self.base], "candidate": [run.id for run in self.candidate],
-            "verdict": self.verdict, "sentence": self.sentence, "doubts": list(self.doubts), "invalid": list(self.invalid), "notes": list(self.notes),
+            "verdict": self.verdict, "title": self.title, "started_at": self.candidate[0].manifest["started_at"], "sentence": self.sentence, "doubts": list(self.doubts), "invalid": list(self.invalid), "notes": list(self.notes),
             "forced": self.forced, "changes": [change.as_dict() for change in self.changes],
         }  # fmt: skip
 
 
 def compare(
     base: Side, candidate: Side, *, margin_percent: Mapping[str, float | None] | None = None, data: str | Path | None = None,
-    force: bool = False,
+    force: bool = False, only: Sequence[str] = (),
 ) -> Comparison:  # fmt: skip
     """Compare runs, each an id, a path, a baseline's name, `latest`, or a list of them ("a,b,c" as well).
+
+    The two sides of an A/B ("latest@a", "latest@b") are compared pair by pair of their blocks, with what the looks at it cost.
 
     margin_percent    by metric (p50, p95, p99, mean, throughput, errors, memory, cpu), in % of the base; errors in percentage
                       points; None: show it, do not judge it
     force             judge in spite of doubts
+    only              these scenarios
 
     Raises RunError where a run is not there or the sides have nothing in common, SuiteError for an unknown metric.
     """
-    margins = _margins(margin_percent or {})
     sides = opened(base, data), opened(candidate, data)
-    scenarios = _common(*sides)
-    measured = {side: [_measure(run, scenarios) for run in runs] for side, runs in enumerate(sides)}
-    known = {part: (_of(part, measured[0]), _of(part, measured[1])) for part in _parts(measured[0] + measured[1])}
+    scenarios = _common(*sides, only)
+    if paired.are_sides(*sides):
+        return _of_trial(*sides, scenarios, margin_percent or {}, force)
+    margins = checked_margins(margin_percent or {})
+    known = _known(sides, scenarios)
     doubts, notes = _differences(sides)
     against = {name: load_differences(sides[0][0], sides[1][0], name) for name in scenarios}
     changes = [change for part, (a, b) in known.items() for change in _changes(part, a, b, margins)]
     found = _judged(changes, lambda c: "" if force else (doubts or against[c.part.scenario] or [""])[0])
     doubts += [f"{name}: {text}" for name, texts in against.items() for text in texts]
-    invalid = [f"{run.id} is {run.status}{_why(run)}" for run in (*sides[0], *sides[1]) if run.status != "complete"]
-    return Comparison(*sides, tuple(found), known, tuple(doubts), tuple(dict.fromkeys(invalid)), (*notes, *_limits(sides)), force)  # fmt: skip
+    return Comparison(*sides, tuple(found), known, tuple(doubts), _invalid(sides), (*notes, *_limits(sides)), force)
+
+
+def _of_trial(
+    base: tuple[Run, ...], candidate: tuple[Run, ...], scenarios: Sequence[str], margin_percent: Mapping[str, float | None], force: bool,
+) -> Comparison:  # fmt: skip
+    """The sides of an A/B: changes by pairs of blocks, judged scenario by scenario at the confidence of its last look."""
+    about = base[0].manifest["ab"]
+    margins = checked_margins({**about["margin_percent"], **margin_percent})
+    known = _known((base, candidate), scenarios)
+    found: list[Change] = []
+    for name in scenarios:
+        shifts = paired.shifts(base[0], candidate[0], name)
+        each = [change for part, (a, b) in known.items() if part.scenario == name for change in _changes(part, a, b, margins)]  # fmt: skip
+        each = [_paired(change, shifts) for change in each]
+        alarm = 1 - paired.look_of(base[0], name).confidence(1 - ALARM / len(about["scenarios"]))
+        found += _judged(each, lambda _: "", alarm)
+    notes = paired.notes(base[0], scenarios)
+    return Comparison(base, candidate, tuple(found), known, (), _invalid((base, candidate)), tuple(notes), force)
+
+
+def _paired(change: Change, shifts: Mapping[tuple[Part, str], paired.Shift]) -> Change:
+    """The change as pairs of blocks show it."""
+    shift = shifts.get((change.part, change.metric.key))
+    if shift is None or change.reason:
+        return change
+    return replace(
+        change, difference=shift.difference, relative=shift.relative, freedom=shift.freedom, reason=shift.reason
+    )
+
+
+def _known(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenarios: Sequence[str]) -> dict[Part, tuple[tuple[Measured, ...], tuple[Measured, ...]]]:  # fmt: skip
+    """What both sides have measured of each part that every run has."""
+    base, candidate = ([_measure(run, scenarios) for run in runs] for runs in sides)
+    return {part: (_of(part, base), _of(part, candidate)) for part in _parts(base + candidate)}
+
+
+def _invalid(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[str, ...]:
+    """Runs that can show nothing, and why."""
+    each = [f"{run.id} is {run.status}{_why(run)}" for run in (*sides[0], *sides[1]) if run.status != "complete"]
+    return tuple(dict.fromkeys(each))
 
 
 def curve(compared: Comparison, part: Part) -> list[Interval]:
@@ -206,9 +251,9 @@ def _of(part: Part, each: Iterable[Mapping[Part, Measured]]) -> tuple[Measured, 
     return tuple(found[part] for found in each)
 
 
-def _common(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:
-    """Scenarios that every run has. Raises RunError where there is none."""
-    each = [[str(entry["name"]) for entry in run.scenarios] for run in (*base, *candidate)]
+def _common(base: Sequence[Run], candidate: Sequence[Run], only: Sequence[str]) -> list[str]:
+    """Scenarios that every run has, or those of them that are asked for. Raises RunError where there is none."""
+    each = [[str(e["name"]) for e in run.scenarios if not only or e["name"] in only] for run in (*base, *candidate)]
     common = [name for name in each[0] if all(name in names for names in each)]
     if not common:
         there = " and ".join(f"{runs[0].id} has {', '.join(names[:4]) or 'none'}" for runs, names in ((base, each[0]), (candidate, each[-1])))  # fmt: skip
@@ -216,7 +261,8 @@ def _common(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:
     return common
 
 
-def _margins(asked: Mapping[str, float | None]) -> dict[str, float | None]:
+def checked_margins(asked: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The margin of every metric, where it is not asked for its usual one. Raises SuiteError for one that cannot be."""
     margins: dict[str, float | None] = {metric.key: metric.margin for metric in METRICS.values()}
     for key, value in asked.items():
         if key not in margins:
@@ -277,15 +323,15 @@ def _mapped(i: Interval, f: Callable[[float], float]) -> Interval:
     return Interval(f(i.estimate), f(i.low), f(i.high), i.n, i.n_effective, i.confidence)
 
 
-def _judged(changes: Sequence[Change], against: Callable[[Change], str]) -> list[Change]:
+def _judged(changes: Sequence[Change], against: Callable[[Change], str], alarm: float = ALARM) -> list[Change]:
     """With verdicts, corrected over all that is judged."""
     judged = [c for c in changes if c.judged]
     beyond = stats.holm([_p_beyond(c) for c in judged])
     moved = stats.holm([stats.p_value(_worse(c), freedom=c.freedom) for c in judged])
     found = {}
     for c, p_beyond, p_moved in zip(judged, beyond, moved, strict=True):
-        seen: Any = "" if p_moved > ALARM else "worse" if _worse(c).estimate > 0 else "better"
-        word, reason = _word(c, p_beyond, against(c), len(judged))
+        seen: Any = "" if p_moved > alarm else "worse" if _worse(c).estimate > 0 else "better"
+        word, reason = _word(c, p_beyond, alarm, against(c), len(judged))
         found[id(c)] = replace(c, verdict=word, seen=seen, reason=reason)
     return [found.get(id(c), c) for c in changes]
 
@@ -296,11 +342,11 @@ def _p_beyond(c: Change) -> float:
     return p / 2 if _worse(c).estimate > _limit(c) else 1.0
 
 
-def _word(c: Change, p_beyond: float, against: str, of: int) -> tuple[Word, str]:
+def _word(c: Change, p_beyond: float, alarm: float, against: str, of: int) -> tuple[Word, str]:
     worse, limit = _worse(c), _limit(c)
     if c.reason or against:
         return "inconclusive", c.reason or f"not comparable: {against}"
-    if p_beyond <= ALARM:
+    if p_beyond <= alarm:
         return "fail", ""
     if stats.equivalent(worse, limit) == "pass":
         return "pass", ""

@@ -10,14 +10,24 @@ from matplotlib.figure import Figure
 
 from perflib import charts
 from perflib.comparison import Change, Comparison, named
-from perflib.markup import SIGNS, Html, anchor, picture, table
+from perflib.markup import Html, anchor, picture, table
 from perflib.measures import Part
 from perflib.verdicts import Word
-from perflib.wording import moved
+from perflib.wording import SIGNS, moved
 
 _ORDER: Final[tuple[Word, ...]] = ("fail", "inconclusive", "pass", "shown")
 DRAWN: Final = 45  # parts with charts: about a megabyte
 _SEEN: Final = {"worse": "▲ worse", "better": "▼ better", "": "none seen"}
+
+_APART: Final = "An interval of a change joins the two sides' own intervals, each from as many values as its series is worth (requests that follow each other are alike)."
+_IN_PAIRS: Final = (
+    "Each side had its turn for as long as the other, in random order, so that what else this machine did met both alike. A change is the mean of those "
+    "between a block and its neighbour of the other side, and its interval their spread (Student's t), wide enough for having looked at it several times."
+)
+_JUDGED: Final = (
+    "A figure passes when its whole interval is within the margin, fails when it is beyond it even with all figures taken together (Holm, 1 %), and is "
+    "inconclusive otherwise. The margin speaks of getting worse; better always passes."
+)
 
 
 def opening(compared: Comparison, title: str | None = None) -> Html:
@@ -86,12 +96,10 @@ def sides(compared: Comparison) -> Html:
         for side, runs in (("base", compared.base), ("candidate", compared.candidate)) for run in runs
     ]  # fmt: skip
     head = ("Side", "Run", "Machine", "Python", "Commit", "Started, UTC", "Repeat")
-    method = (
-        "<p>An interval of a change joins the two sides' own intervals, each from as many values as its series is worth (requests that follow each other "
-        "are alike). A figure passes when its whole interval is within the margin, fails when it is beyond it even with all figures of this page taken "
-        "together (Holm, 1 %), and is inconclusive otherwise. The margin speaks of getting worse; better always passes.</p>"
+    method = _IN_PAIRS if "ab" in compared.base[0].manifest else _APART
+    return Html(
+        f"<h2>Both sides</h2>{table(head, rows, 'The runs of both sides')}<h2>How to read it</h2><p>{method} {_JUDGED}</p>"
     )
-    return Html(f"<h2>Both sides</h2>{table(head, rows, 'The runs of both sides')}<h2>How to read it</h2>{method}")
 
 
 def _table(compared: Comparison, *, link: bool = True) -> str:

@@ -10,9 +10,8 @@ from typing import Final
 from xml.etree import ElementTree
 
 from perflib.comparison import Change, Comparison
-from perflib.markup import SIGNS
-from perflib.report import REPORTS, cell, execute, html, shortened, write, xml_text
-from perflib.wording import moved
+from perflib.report import REPORTS, cell, execute, html, list_in, shortened, write, xml_text
+from perflib.wording import SIGNS, moved
 
 ROWS_SHOWN: Final = 40
 
@@ -28,8 +27,8 @@ def report(
     folder = out or REPORTS / folder_name(compared)
     folder.mkdir(parents=True, exist_ok=True)
     parameters = {
-        "base": [str(run.path.resolve()) for run in compared.base],
-        "candidate": [str(run.path.resolve()) for run in compared.candidate],
+        "base": [run.reference for run in compared.base],
+        "candidate": [run.reference for run in compared.candidate],
         "margin_percent": dict(margin_percent) if margin_percent else None,
         "force": compared.forced,
         "title": title,
@@ -39,6 +38,7 @@ def report(
     write(folder / "compare.md", markdown(compared, title))
     write(folder / "junit.xml", junit(compared))
     write(folder / "summary.json", json.dumps(compared.as_dict(), indent=1, allow_nan=False))
+    list_in(folder)
     return folder
 
 

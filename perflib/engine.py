@@ -9,8 +9,8 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from perflib.sampler import Sampler
 from perflib.started import StartedTarget, answers, fill_port
 from perflib.suite import Scenario, Suite, Target
 from perflib.suitefile import load, select
+from perflib.variants import SIDES, sided
 from perflib.worker import Job
 
 RATE_PER_WORKER = 20_000
@@ -52,11 +53,33 @@ def run(
     )
     if seed is not None:
         chosen = replace(chosen, seed=seed)
-    check(chosen)
     source = chosen.name if isinstance(suite, Suite) else str(suite)
-    session = _Session(
-        chosen, data_folder(data), command or facts.python_call(source, only, quick, seed, overrides), quick, progress
-    )
+    command = command or facts.python_call(source, only, quick, seed, overrides)
+    return make(chosen, data=data, command=command, quick=quick, progress=progress)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How the two sides of an A/B take turns; their scenarios are pairs in the suite, a's and then b's.
+
+    about     what run.json says of it, as "ab"
+    orders    for each pair of turns which side comes first
+    enough    asked after each pair, with how many there were after the warm-up: why it ends, or ""
+    seconds   how long a scenario is loaded at most
+    """
+
+    about: dict[str, Any]
+    orders: Iterator[tuple[int, int]]
+    enough: Callable[[Ledger, str, int], str]
+    seconds: float
+
+
+def make(
+    suite: Suite, *, data: str | Path | None, command: str, quick: bool, progress: bool, turns: Turns | None = None
+) -> Run:
+    """Check a suite, run it and return its Run. See `run`."""
+    check(suite)
+    session = _Session(suite, data_folder(data), command, quick, progress, turns)
     try:
         session.go()
     finally:
@@ -67,14 +90,17 @@ def run(
 class _Session:
     """One run while it is made."""
 
-    def __init__(self, suite: Suite, data: Path, command: str, quick: bool, progress: bool) -> None:
-        self.suite, self.show = suite, progress
+    def __init__(
+        self, suite: Suite, data: Path, command: str, quick: bool, progress: bool, turns: Turns | None
+    ) -> None:
+        self.suite, self.show, self.turns = suite, progress, turns
         self.t0_ns = time.monotonic_ns()
         me = psutil.Process()
         self.dir = RunDir(data, {
             "process": {"pid": me.pid, "created": me.create_time()}, "suite": facts.redacted(suite), "command": command,
             "seed": suite.seed, "quick": quick, "host": facts.host(), "versions": facts.versions(), "git": facts.git(),
             "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"), "stopped_ns": None, "targets": {}, "scenarios": [], "events": [],
+            **({"ab": turns.about} if turns else {}),
         })  # fmt: skip
         self.manifest = self.dir.manifest
         self.sampler = Sampler(self.dir.path, self.t0_ns)
@@ -92,7 +118,11 @@ class _Session:
         try:
             for scenario in self.suite.scenarios:
                 self._start_targets(scenario)
-                self._scenario(scenario)
+                if self.turns is None:
+                    self._scenario(scenario)
+                elif scenario.name.endswith(sided("", SIDES[1])):
+                    before = self.suite.scenarios[self.suite.scenarios.index(scenario) - 1]
+                    self._take_turns(before, scenario, self.turns)
                 if self.manifest["status"] == "invalid":
                     break
         except KeyboardInterrupt:
@@ -173,6 +203,22 @@ class _Session:
     def _scenario(self, scenario: Scenario) -> None:
         with self._loading(scenario) as loading:
             loading.listen()
+
+    def _take_turns(self, a: Scenario, b: Scenario, turns: Turns) -> None:
+        """Both sides of an A/B, one block after the other, until it is enough. The first turn of each warms it up."""
+        with self._loading(a, turns=True) as one, self._loading(b, turns=True) as other:
+            sides, plain_name, why = (one, other), a.name.removesuffix(sided("", SIDES[0])), ""
+            for side in sides:
+                side.ready()
+            for pairs, order in enumerate(turns.orders):
+                for which in order:
+                    if one.running and other.running:
+                        sides[which].turn()
+                if not (one.running and other.running) or (why := turns.enough(self.ledger, plain_name, pairs)):
+                    break
+            for side in sides:
+                side.finish(why or "the other side ended")
+                side.listen()
 
     @contextlib.contextmanager
     def _loading(self, scenario: Scenario, *, turns: bool = False) -> Iterator[Loading]:

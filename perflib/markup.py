@@ -16,9 +16,8 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from perflib.verdicts import Verdict
-from perflib.wording import number, observed
+from perflib.wording import SIGNS, number, observed
 
-SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
 ROWS_SHOWN: Final = 300  # of one table: a page stays small whatever the run
 
 

@@ -47,7 +47,7 @@ METRICS: Final = {m.key: m for m in (
     Metric("errors", "error rate", "%", 0.5, in_points=True), Metric("memory", "target memory", "MB", 10.0),
     Metric("cpu", "target CPU per request", "ms", 10.0),
 )}  # fmt: skip
-_QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 GRID: Final = (*np.arange(0.05, 0.9, 0.05).round(2).tolist(), 0.9, 0.925, 0.95, 0.965, 0.975, 0.985, 0.99, 0.995, 0.9975, 0.999, 0.9999)  # fmt: skip
 _ANCHORS: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 BINS_PER_DECADE: Final = 30
@@ -88,8 +88,8 @@ class Measured:
 
 def measure(run: Run, scenario: str) -> dict[Part, Measured]:
     """Every part of a scenario that ran."""
-    rows = _rows(run, scenario)
-    return {part: _measured(run, part, _chosen(run, part, rows)) for part in parts(run, scenario)}
+    rows = measured_rows(run, scenario)
+    return {part: _measured(run, part, chosen(run, part, rows)) for part in parts(run, scenario)}
 
 
 def parts(run: Run, scenario: str) -> list[Part]:
@@ -116,7 +116,7 @@ def _operations(run: Run, scenario: str) -> list[str]:
     return [str(op["name"]) for op in run.spec(scenario)["operations"]]
 
 
-def _rows(run: Run, scenario: str) -> Columns:
+def measured_rows(run: Run, scenario: str) -> Columns:
     """The measured rows of a scenario in the order in which they ended: end, response (ns), ok, timed, operation (from 1)."""
     names = _operations(run, scenario)
     which, values = ("list_position(?, operation)", [names]) if len(names) > 1 else ("1", [])  # type: tuple[str, list[Any]]
@@ -134,7 +134,7 @@ def _rows(run: Run, scenario: str) -> Columns:
     return {"end": end, "response": response, "ok": ok, "timed": timed, "operation": flags >> 2}
 
 
-def _chosen(run: Run, part: Part, rows: Columns) -> Columns:
+def chosen(run: Run, part: Part, rows: Columns) -> Columns:
     """The rows of a part."""
     keep = np.ones(len(rows["end"]), bool)
     if part.operation is not None:
@@ -165,12 +165,12 @@ def _measured(run: Run, part: Part, rows: Columns) -> Measured:
     alone = level and (part.operation is not None or len(_operations(run, part.scenario)) == 1)
     times = rows["response"] if rows["timed"].all() else rows["response"][rows["timed"]]
     if alone:
-        asked = (*_QUANTILES, "mean", *asked)
+        asked = (*QUANTILES, "mean", *asked)
     if not alone or not len(times):
         return Measured(count, errors, seconds, asked, given, figures)
-    found = [scaled(i, 1e-6) for i in _quantiles(times, (*_QUANTILES.values(), *GRID))]
-    figures |= {**dict(zip(_QUANTILES, found, strict=False)), "mean": scaled(stats.mean_interval(times), 1e-6)}
-    return Measured(count, errors, seconds, asked, given, figures, tuple(found[len(_QUANTILES) :]), _histogram(times))
+    found = [scaled(i, 1e-6) for i in _quantiles(times, (*QUANTILES.values(), *GRID))]
+    figures |= {**dict(zip(QUANTILES, found, strict=False)), "mean": scaled(stats.mean_interval(times), 1e-6)}
+    return Measured(count, errors, seconds, asked, given, figures, tuple(found[len(QUANTILES) :]), _histogram(times))
 
 
 def _quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:

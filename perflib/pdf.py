@@ -1,4 +1,4 @@
-"""A page as PDF, printed by the Chromium that is installed, without a window and without the network."""
+"""A rendered page as PDF, printed by the Chromium that is installed here."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from perflib.errors import PerflibError, RunError
+from perflib.errors import ReportError, SuiteError
 
-BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 TIMEOUT_S: Final = 120
-_QUIET: Final = ("--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-                 "--disable-component-update", "--disable-sync", "--no-pdf-header-footer")  # fmt: skip
 
 
-def print_pdf(page: Path) -> Path:
-    """report.html as report.pdf beside it. Raises RunError where there is no browser, or it cannot print."""
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+def pdf(page: Path) -> Path:
+    """Print an HTML page beside itself, report.html as report.pdf; the file. Raises SuiteError where no browser is installed, ReportError where it fails."""
+    browser = next((found for name in NAMES if (found := shutil.which(name))), None)
     if browser is None:
-        raise _failed(page, "no Chromium to print the PDF with", "install chromium or google-chrome, or print the page by hand")  # fmt: skip
-    target = page.with_suffix(".pdf")
-    # Chromium's sandbox refuses to start for root, as in a container.
-    alone = ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
+        mend = f"install Chromium, or print {page.name} from a browser"
+        raise SuiteError("a PDF needs Chromium, and there is none here", where="--pdf", mend=mend)
+    made = page.with_suffix(".pdf")
     with tempfile.TemporaryDirectory() as profile:
-        made = Path(profile) / "page.pdf"
-        command = [browser, *_QUIET, *alone, f"--user-data-dir={profile}", f"--print-to-pdf={made}", page.resolve().as_uri()]  # fmt: skip
+        unfinished = Path(profile) / made.name
+        command = [browser, "--headless", "--disable-gpu", "--no-first-run", "--no-pdf-header-footer", f"--user-data-dir={profile}", f"--print-to-pdf={unfinished}"]  # fmt: skip
+        # Chromium's own sandbox does not start for root; the page is ours, and holds no script.
+        command += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         try:
-            subprocess.run(command, capture_output=True, check=True, timeout=TIMEOUT_S)
-            shutil.move(made, target)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise _failed(page, f"{Path(browser).name} did not print it ({type(error).__name__})", "print the page by hand") from None  # fmt: skip
-    return target
-
-
-def _failed(page: Path, what: str, mend: str) -> PerflibError:
-    return RunError(what, where=str(page), mend=f"{mend}; all other files are written")
+            done = subprocess.run(
+                [*command, page.resolve().as_uri()], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ReportError(
+                f"Chromium did not print: {error}", where=str(page), mend="print it from a browser"
+            ) from None
+        if not unfinished.is_file():
+            said = (done.stderr.strip().splitlines() or ["nothing was said"])[-1][:200]
+            raise ReportError(f"Chromium did not print: {said}", where=str(page), mend="print it from a browser")
+        shutil.move(unfinished, made)
+    return made

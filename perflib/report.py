@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
+from perflib import shelf
 from perflib.errors import ReportError, SuiteError
 from perflib.runs import Run
 from perflib.verdicts import Verdict, overall
-from perflib.wording import number, observed
+from perflib.wording import SIGNS, number, observed
 
 REPORTS: Final = Path("reports")
 MARKDOWN_LIMIT: Final = 60_000
@@ -41,7 +42,14 @@ def report(run: Run, *, baseline: Run | None = None, out: Path | None = None, ti
     write(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
     if out is None:
         _point_latest_to(folder)
+    list_in(folder)
     return folder
+
+
+def list_in(folder: Path) -> None:
+    """Rebuild reports/index.html, where that is where this folder is."""
+    if folder.resolve().parent == REPORTS.resolve():
+        shelf.rebuild(REPORTS)
 
 
 def page(name: str, run: Run, *, out: Path | None = None) -> Path:
@@ -105,7 +113,6 @@ def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str
     """A pull-request comment: the verdict first, short tables, the rest folded."""
     from html import unescape
 
-    from perflib.markup import SIGNS
     from perflib.story import sentence
 
     word = overall(run)
@@ -207,8 +214,6 @@ def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
 
 
 def _objectives_table(verdicts: list[Verdict]) -> list[str]:
-    from perflib.markup import SIGNS
-
     lines = ["| | Objective | Observed [95 %] |", "|---|---|---|"]
     for v in verdicts:
         figure, bounds = observed(v)

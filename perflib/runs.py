@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import RunError
+from perflib.variants import SIDES, sided
 
 if TYPE_CHECKING:
     import duckdb
@@ -90,6 +91,11 @@ class Run:
     @property
     def id(self) -> str:
         return str(self.manifest["run"])
+
+    @property
+    def reference(self) -> str:
+        """What `open_run` finds it by, from any folder."""
+        return str(self.path.resolve())
 
     @property
     def status(self) -> str:
@@ -243,15 +249,52 @@ class Run:
                 if kind == "rows"
                 else ""
             )
-            database.execute(f"create {made} {kind} as select *{extra} from {source}")
+            database.execute(f"create {made} {kind} as select *{extra} from {self._chosen(kind, source)}")
         return database
+
+    def _chosen(self, kind: str, source: str) -> str:
+        """What of a table's rows belongs to this run."""
+        return source
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {self.status}, {len(self.scenarios)} scenarios>"
 
 
+class Variant(Run):
+    """One side of an A/B as a run of its own: its scenarios, under their plain names, and its rows."""
+
+    def __init__(self, path: Path, side: str) -> None:
+        super().__init__(path)
+        self.side = side
+        if "ab" not in self.manifest:
+            raise RunError(f"{self.id} is no A/B and has no side {side!r}", mend="leave the @ and what follows out")
+        suite, of_both = self.manifest["suite"], self.manifest
+        self._ours = [s["name"] for s in suite["scenarios"] if s["name"].endswith(sided("", side))]
+        self.manifest = {
+            **of_both, "run": sided(of_both["run"], side), "suite": {**suite, "scenarios": self._plain(suite["scenarios"])},
+            "scenarios": self._plain(of_both["scenarios"]),
+        }  # fmt: skip
+
+    @property
+    def reference(self) -> str:
+        return sided(super().reference, self.side)
+
+    def _plain(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        end = sided("", self.side)
+        return [{**entry, "name": entry["name"].removesuffix(end)} for entry in entries if entry["name"] in self._ours]
+
+    def _chosen(self, kind: str, source: str) -> str:
+        if kind != "rows":
+            return source
+        end = sided("", self.side)
+        return f"(select * replace (scenario[:-{len(end) + 1}] as scenario) from {source} where scenario like '%{end}')"
+
+
 def open_run(which: str | Path = "latest", data: str | Path | None = None) -> Run:
-    """A run by id, by path, or the latest. Raises RunError where there is none."""
+    """A run by id, by path, or the latest; with @a or @b one side of an A/B. Raises RunError where there is none."""
+    whole, at, side = str(which).rpartition("@")
+    if at and side in SIDES and not Path(which).is_dir():
+        return Variant(open_run(whole, data).path, side)
     if isinstance(which, Path) or os.sep in which or (Path(which) / "run.json").is_file():
         return Run(Path(which))
     folder = data_folder(data) / "runs"

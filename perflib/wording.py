@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from perflib.comparison import Change
     from perflib.verdicts import Verdict
+
+SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
 
 
 def number(value: float | None) -> str:

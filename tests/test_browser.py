@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import perflib
+from perflib.errors import SuiteError
 from perflib.report import report
 
 pytestmark = pytest.mark.browser
@@ -119,3 +120,22 @@ def wait_for(url: str) -> None:
         except OSError:
             assert time.monotonic() < until, f"nothing at {url}"
             time.sleep(0.2)
+
+
+def test_a_report_is_printed_as_pdf(browser: Any, small_run: perflib.Run, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "perflib", "report", str(small_run.path), "--out", str(tmp_path / "out"), "--pdf"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    made = (tmp_path / "out" / "report.pdf").read_bytes()
+    pages = made.count(b"/Type /Page\n") + made.count(b"/Type /Page ")
+    assert made.startswith(b"%PDF") and len(made) > 20_000 and pages >= 2, (
+        "the scenario is on a page of its own, unfolded"
+    )
+
+
+def test_a_pdf_without_chromium_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from perflib.pdf import pdf
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SuiteError, match="a PDF needs Chromium, and there is none here"):
+        pdf(tmp_path / "report.html")

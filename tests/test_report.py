@@ -190,7 +190,7 @@ def test_without_a_browser_the_pdf_is_one_line_and_the_rest_is_written(
         main(["report", str(small_run.path), "--out", str(tmp_path / "out"), "--pdf"])
     assert ended.value.code == 2
     said = capsys.readouterr().err.strip()
-    assert "no Chromium to print the PDF with; install chromium or google-chrome" in said
+    assert "a PDF needs Chromium, and there is none here; install Chromium" in said
     assert len(said.splitlines()) == 1
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"report.html", "report.md", "summary.json", "junit.xml"} <= written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -294,6 +295,14 @@ def test_comparing_the_same_with_itself_raises_few_alarms() -> None:
 
 
 # Change points
+
+
+def test_change_points_of_a_published_series_of_365_runs() -> None:
+    """TigerBeetle's, as Otava 0.8 finds them by its defaults (its tests' picture names these too), and the fall of one run at 10 is none."""
+    series = np.loadtxt(Path(__file__).parent / "fixtures" / "tigerbeetle.csv")
+    changes = stats.change_points(series)
+    assert [change.index for change in changes] == [15, 61, 71, 95, 117, 131, 192, 212]
+    assert all(change.low < change.shift < change.high for change in changes)
 
 
 def test_change_points_find_published_changes() -> None:

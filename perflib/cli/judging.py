@@ -110,27 +110,58 @@ def compare(
     \b
     Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 a run is invalid.
     """
-    from perflib import github
-    from perflib.contrast_report import markdown
-    from perflib.contrast_report import report as render
-
     sides = ((baseline, *(runs or ("latest",))) if baseline else runs)  # fmt: skip
     if len(sides) != 2:
         raise click.UsageError(
             "name two sides, BASE and CANDIDATE, or one with --baseline; several runs of a side: A1,A2,A3"
         )
     compared = _compare(sides[0], sides[1], margin, force, data)
-    if as_json:
-        click.echo(json.dumps(compared.as_dict(), indent=1))
-    else:
-        _print_comparison(compared)
-    github.tell(lambda: markdown(compared, title), github.of_comparison(compared))
-    if notify:
-        from perflib import notify as webhook
+    _tell(compared, _margins(margin), out, title, notify, as_json)
+    return EXITS[compared.verdict]
 
-        webhook.notify(notify, compared.title, webhook.of_comparison(compared))
-    folder = render(compared, margin_percent=_margins(margin), out=Path(out) if out else None, title=title)
-    click.echo(str(folder / "compare.html"), err=as_json)
+
+@cli.command()
+@click.argument("suite", default="acceptance")
+@click.option("--a", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite for side a; may be repeated.")
+@click.option("--b", multiple=True, metavar="KEY=VALUE", help="The same for side b.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be repeated.")
+@click.option("--quick", is_flag=True, help="A third of the budget, and loads as the suite shortens them.")
+@click.option("--block", "block_s", default=1.0, show_default=True, help="How long a side's turn is, s.")
+@click.option("--budget", "budget_s", type=float, help="Loaded time of a scenario, both sides, s; default: 60.")
+@click.option("--looks", default=10, show_default=True, help="How often, at most, to look whether all is decided; 1: use the budget up.")  # fmt: skip
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>@b-vs-<run>@a.")  # fmt: skip
+@MARGIN
+@NOTIFY
+@DATA
+@click.option("--seed", type=int, help="Seed of everything random; default: the suite's.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite for both sides.")
+@JSON
+def ab(
+    suite: str, a: tuple[str, ...], b: tuple[str, ...], only: tuple[str, ...], quick: bool, block_s: float, budget_s: float | None, looks: int,
+    out: str | None, margin: tuple[str, ...], notify: str | None, data: str | None, seed: int | None, overrides: tuple[str, ...], as_json: bool,
+) -> int:  # fmt: skip
+    """Is side B of SUITE no worse than side A? Both run at once, in turns of a second or so in random order, until every figure is
+    decided or the budget is used up; then as perflib compare. Prints the run's id last.
+
+    perflib ab shop.toml --a targets.api.url=http://127.0.0.1:8001 --b targets.api.url=http://127.0.0.1:8002
+
+    \b
+    Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 the run is invalid.
+    """
+    from perflib.trial import ab as run_both
+
+    if not a and not b:
+        raise click.UsageError("say what differs: --b KEY=VALUE; give both sides the same to see what the noise does")
+    try:
+        compared = run_both(
+            suite, a, b, only=only, quick=quick, data=data, seed=seed, overrides=overrides, margin_percent=_margins(margin), block_s=block_s,
+            budget_s=budget_s or (20.0 if quick else 60.0), looks=looks,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        click.echo("interrupted; the rows so far are kept: perflib runs", err=True)
+        return EXIT_INTERRUPTED
+    _tell(compared, _margins(margin), out, None, notify, as_json)
+    click.echo(compared.base[0].id.rpartition("@")[0], err=as_json)
     return EXITS[compared.verdict]
 
 
@@ -218,6 +249,27 @@ def _compare(base: str, candidate: str | Run, margin: tuple[str, ...], force: bo
     from perflib.comparison import compare
 
     return compare(base, candidate, margin_percent=_margins(margin), data=data, force=force)
+
+
+def _tell(
+    compared: Comparison, margin_percent: dict[str, float | None], out: str | None, title: str | None, notify: str | None, as_json: bool
+) -> None:  # fmt: skip
+    """A comparison to whoever wants to know: the terminal, GitHub, a webhook, files."""
+    from perflib import github
+    from perflib.contrast_report import markdown
+    from perflib.contrast_report import report as render
+
+    if as_json:
+        click.echo(json.dumps(compared.as_dict(), indent=1))
+    else:
+        _print_comparison(compared)
+    github.tell(lambda: markdown(compared, title), github.of_comparison(compared))
+    if notify:
+        from perflib import notify as webhook
+
+        webhook.notify(notify, compared.title, webhook.of_comparison(compared))
+    folder = render(compared, margin_percent=margin_percent, out=Path(out) if out else None, title=title)
+    click.echo(str(folder / "compare.html"), err=as_json)
 
 
 def _margins(texts: tuple[str, ...]) -> dict[str, float | None]:

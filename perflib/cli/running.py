@@ -64,36 +64,33 @@ def run(
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>.")
 @click.option("--title", help="Title of the report.")
 @click.option("--notebook", metavar="NAME", help="Another notebook than the report, as capacity, overhead or explore.")
-@click.option("--pdf", is_flag=True, help="The page as PDF too, printed by the Chromium that is installed.")
+@click.option(
+    "--pdf", "as_pdf", is_flag=True, help="The page as a PDF as well, printed by the Chromium that is installed."
+)
 @DATA
 def report(
-    run: str,
-    baseline: str | None,
-    out: str | None,
-    title: str | None,
-    notebook: str | None,
-    pdf: bool,
-    data: str | None,
-) -> int:
+    run: str, baseline: str | None, out: str | None, title: str | None, notebook: str | None, as_pdf: bool, data: str | None
+) -> int:  # fmt: skip
     """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
 
     With --notebook another notebook on the same run instead, as one HTML file: capacity, overhead, explore.
     """
     from perflib.baselines import open_side
-    from perflib.pdf import print_pdf
     from perflib.report import page
     from perflib.report import report as render
     from perflib.runs import open_run
 
-    found, folder = open_run(run, data), Path(out) if out else None
+    found = open_run(run, data)
     if notebook:
-        made = page(notebook, found, out=folder)
+        made = page(notebook, found, out=Path(out) if out else None)
     else:
         beside = open_side(baseline, data) if baseline else None
-        made = render(found, baseline=beside, out=folder, title=title) / "report.html"
+        made = render(found, baseline=beside, out=Path(out) if out else None, title=title) / "report.html"
     click.echo(str(made))
-    if pdf:
-        click.echo(str(print_pdf(made)))
+    if as_pdf:
+        from perflib.pdf import pdf
+
+        click.echo(str(pdf(made)))
     return EXIT_PASS
 
 

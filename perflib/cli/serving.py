@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     pass
 
 
-@cli.command()
+@cli.command(context_settings={"auto_envvar_prefix": "PERFLIB_SERVE"})
 @click.option(
     "--http",
     "port",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Values = NDArray[Any]
 BEYOND: Final = 10
+LARGEST_LOG: Final = 700.0  # of a number that fits
 _ACF_POINTS: Final = 2**19
 _PIECE: Final = 2**16
 _CONSTANT: Final = 1e-12  # relative spread that is only rounding
@@ -211,9 +212,8 @@ def ratio_interval(numerator: Values, denominator: Values, confidence: float = 0
     logs = mean_interval(np.log(a / b), confidence)
     if logs.n < 3:
         return unknown(math.exp(logs.estimate), logs.n, confidence)
-    return Interval(
-        math.exp(logs.estimate), math.exp(logs.low), math.exp(logs.high), logs.n, logs.n_effective, confidence
-    )
+    low, high = math.exp(logs.low), math.exp(logs.high) if logs.high < LARGEST_LOG else math.inf
+    return Interval(math.exp(logs.estimate), low, high, logs.n, logs.n_effective, confidence)
 
 
 def needed_samples(interval: Interval, limit: float) -> int | None:

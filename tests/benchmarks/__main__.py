@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks [TABLE…]`: prints tables of ratios against peers, measured in this run, alternating.
 
-Tables: closed, variants, memory, callables, schedule, stall, queue, mcp. Server on core 1, generator on core 0; medians of the rounds,
+Tables: closed, variants, memory, callables, schedule, stall, queue, mcp, aa. Server on core 1, generator on core 0; medians of the rounds,
 their range in brackets.
 """
 
@@ -22,6 +22,7 @@ from tests.benchmarks.mcp import mcp
 from tests.benchmarks.peers import AB, AB_CLOSE, H2LOAD, HEY, K6, LOCUST, PEERS, Measured, perflib_run, wrk
 from tests.benchmarks.servers import nginx, started, waits_s
 from tests.benchmarks.tables import GENERATOR, SERVER, middle, ratio, rounds, show
+from tests.benchmarks.trials import aa
 
 HTTP = """
 name = "benchmark"
@@ -379,7 +380,7 @@ def ours(text: str) -> Measured:
         return Measured(figures["throughput_per_s"], health["cpu_s"] / health["rows"] * 1e6, rss)
 
 
-TABLES = {table.__name__: table for table in (closed, variants, memory, callables, schedule, stall, queue, mcp)}
+TABLES = {table.__name__: table for table in (closed, variants, memory, callables, schedule, stall, queue, mcp, aa)}
 
 
 def main() -> None:

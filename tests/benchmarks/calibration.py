@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.calibration [NAME…] [--simulations N]`: how often the statistics are right, by simulation.
 
-Prints one Markdown table: coverage, shifts, alarms, power, changes, leak, warmup, usl. Every truth is known, every seed fixed;
+Prints one Markdown table: coverage, shifts, alarms, trials, power, changes, leak, warmup, usl. Every truth is known, every seed fixed;
 on one core the whole takes a few minutes. Where apache-otava can be imported, the change points are compared with its own.
 """
 
@@ -13,10 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from perflib import stats
+from perflib import paired, stats
 from perflib.stats import Interval
 from tests import simulate
 from tests.simulate import Floats, Rng
@@ -172,6 +173,51 @@ def alarms(simulations: int) -> Iterator[Row]:
     yield Row("A/A alarms of an A/B that looks 5 times, spending 5 %", "≤ 5 %", share(count, simulations), simulations)
 
 
+def trials(simulations: int) -> Iterator[Row]:
+    """A/B in turns: 40 pairs of blocks whose level drifts and swings for both sides alike, looked at up to 10 times."""
+    simulations = max(1, simulations // 2)
+    for rho in (0.0, 0.5):
+        rng, hits, alarmed = np.random.default_rng(15), Hits(), 0
+        for _ in range(simulations):
+            sides = turns(rng, rho)
+            alarmed += any(
+                min(p_values(sides, look)) <= 1 - stats.spending_confidence(look, 10, 0.99) for look in range(1, 11)
+            )
+            hits.add(paired.time_shifts(turns(rng, rho, 1.05), 0.95)["p50"].relative, 5.0)
+        yield Row(f"coverage of an A/B's shift of the median, AR(1) {rho}", "93 to 97 %", str(hits), simulations)
+        yield Row(
+            f"A/A alarms of an A/B that looks 10 times, 4 figures, AR(1) {rho}",
+            "≤ 1 %",
+            share(alarmed, simulations),
+            simulations,
+        )
+        rng, found, looked = np.random.default_rng(16), 0, []
+        for _ in range(simulations // 2):
+            sides = turns(rng, rho, 1.05)
+            clear = [
+                look
+                for look in range(1, 11)
+                if p_values(sides, look)[0] <= 1 - stats.spending_confidence(look, 10, 0.99)
+            ]
+            found += bool(clear)
+            looked += clear[:1]
+        yield Row(f"found by an A/B: the median 5 % slower, 40 pairs of 500 requests, AR(1) {rho} (after {np.median(looked):.0f} of 10 looks)", "≥ 95 %", share(found, simulations // 2), simulations // 2)  # fmt: skip
+
+
+def turns(rng: Rng, rho: float, scale: float = 1.0, pairs: int = 40, each: int = 500) -> list[list[Floats]]:
+    """Both sides' latencies by block: the machine's speed drifts by a third and swings by a tenth from pair to pair."""
+    level = np.exp(0.3 * np.linspace(0, 1, pairs) + 0.1 * rng.normal(size=pairs))
+    sides = [factor * simulate.ar1(rng, pairs * each, rho, 0.4).reshape(pairs, each) for factor in (1.0, scale)]
+    return [list(side * level[:, None]) for side in sides]
+
+
+def p_values(sides: list[list[Floats]], look: int) -> list[float]:
+    """Holm's p-values of p50, p95, p99 and mean at a look."""
+    seen = [side[: len(side) * look // 10] for side in sides]
+    found = paired.time_shifts(seen, stats.spending_confidence(look, 10)).values()
+    return list(stats.holm([stats.p_value(shift.relative, freedom=shift.freedom) for shift in found]))
+
+
 def power(simulations: int) -> Iterator[Row]:
     """At the run length that `needed_for_shift` names from a pilot of 5,000 requests, for 8 figures and 1 % alarms."""
     simulations = max(1, simulations // 4)
@@ -216,6 +262,9 @@ def changes(simulations: int) -> Iterator[Row]:
         print("apache-otava is not here: installed beside perflib, it would be compared", file=sys.stderr)
     else:
         finders["otava"] = lambda x: [change.index for change in compute_change_points(list(x))[0]]
+    series = np.loadtxt(Path(__file__).parents[1] / "fixtures" / "tigerbeetle.csv")
+    listed = "; ".join(f"{name}: {', '.join(map(str, map(int, find(series))))}" for name, find in finders.items())
+    yield Row("change points of Otava's TigerBeetle series (an outlier at 10)", "Otava's own", listed, 1)
     for label, count in (("0 to 3 steps of 0.5 to 3 σ, outliers, drifts", None), ("no change, outliers, drifts", 0)):
         results = []
         for name, find in finders.items():
@@ -337,7 +386,7 @@ def share(count: int, of: int) -> str:
     return f"{100 * count / of:.1f} %" if of else "none"
 
 
-TABLES = {f.__name__: f for f in (coverage, shifts, alarms, power, changes, leak, warmup, usl)}
+TABLES = {f.__name__: f for f in (coverage, shifts, alarms, trials, power, changes, leak, warmup, usl)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
