@@ -37,7 +37,7 @@ def sign(word: str) -> str:
 
 def badge(word: str) -> str:
     """A verdict as sign and word."""
-    return f'<span class="badge {word}"><span aria-hidden="true">{SIGNS[word]}</span> {word}</span>'
+    return f'<span class="badge {word}"><span aria-hidden="true">{SIGNS[word]}</span> <span class="word">{word}</span></span>'
 
 
 def folded(anchor: str, summary: str, body: str, *, opened: bool = False, level: int = 2, kind: str = "part") -> str:

@@ -30,8 +30,7 @@ def opening(run: Run, title: str | None = None) -> Html:
     reasons = "".join(f"<li>{escape(str(reason))}</li>" for reason in run.manifest["reasons"])
     box = f'<div class="doubts"><p><strong>Why</strong></p><ul>{reasons}</ul></div>' if run.status in STATUS and reasons else ""  # fmt: skip
     steps = "".join(f"<li>{_step(run, step)}</li>" for step in next_steps(run))
-    count = len({name for name, _ in cautions(run)})
-    health = f' <a href="#generator">{count} of {len(run.scenarios)} scenarios with a caution</a>.' if count else ""
+    health = " See <a href='#generator'>the load generator's own health</a>." if cautions(run) else ""
     when = escape(str(run.manifest["started_at"])[:16].replace("T", " "))
     return Html(
         f'<header><h1>{escape(heading)}</h1><p class="verdict {word}">{sign(word)} {sentence(run)}</p>'
