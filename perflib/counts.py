@@ -215,7 +215,7 @@ def _keep(run: Run, name: str, file: Path) -> None:
 
 
 def _fingerprint(run: Run) -> str:
-    """Of what is counted: the part files as they are, where the measured part begins, the stages."""
+    """Of what is counted: the part files as they are, which run or side of one, where the measured part begins, the stages."""
     parts = [(path.name, rows, path.stat().st_size, path.stat().st_mtime_ns) for path, rows in run.parts]
     stages = [_stage(run, str(entry["name"])) for entry in run.scenarios]
-    return hashlib.sha256(repr((VERSION, run.cuts, parts, stages)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((VERSION, run.id, run.cuts, parts, stages)).encode()).hexdigest()[:16]

@@ -9,7 +9,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from perflib.charts.canvas import COLOURS, LIMIT, canvas, colour, log_scale, name, nothing, plain, styled
+from perflib.charts.canvas import (
+    COLOURS,
+    LIMIT,
+    canvas,
+    colour,
+    draw_limit,
+    limits_of,
+    log_scale,
+    name,
+    nothing,
+    plain,
+    share_time_axis,
+    styled,
+)
 from perflib.figures import BANDS, PARTS, percentiles, timed_requests
 from perflib.figures import breakdown as parts_by_band
 from perflib.objectives import Objective
@@ -43,6 +56,7 @@ def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -
     ticks = [q for q in _TICKS if q <= deepest + 1e-12]
     axes.set_xticks([float(_stretch(np.array([q]))[0]) for q in ticks], [f"{q * 100:g}" for q in ticks])
     log_scale(axes)
+    share_time_axis(axes, run, scenario)
     axes.legend(loc="lower right", ncols=1 if len(curves) < 4 else 2)
     name(figure, axes, _finding(run, scenario, operation))
     return figure
@@ -123,18 +137,12 @@ def _stretch(shares: NDArray[Any]) -> NDArray[Any]:
 
 
 def _limits(axes: Axes, run: Run, scenario: str, operation: str | None) -> None:
-    for text in run.spec(scenario).get("objectives", ()):
-        objective = Objective.parse(text)
-        if (
-            objective.metric in ("response", "service")
-            and objective.limit
-            and operation in (None, objective.operation, None)
-        ):
-            axes.axhline(objective.limit, color=LIMIT, ls="--", lw=1)
-            axes.text(0.995, objective.limit, plain(f"{objective.name} limit {ms(objective.limit)} ms "), color=LIMIT, fontsize=7, ha="right", va="bottom",
-                      transform=axes.get_yaxis_transform())  # fmt: skip
+    for objective in limits_of(run, scenario, "response", "service"):
+        if operation in (None, objective.operation):
+            limit = float(objective.limit or 0)
+            draw_limit(axes, limit, f"{objective.name} limit {ms(limit)} ms")
             if objective.q:
-                axes.plot(_stretch(np.array([objective.q])), [objective.limit], marker="v", color=LIMIT, ms=5, ls="")
+                axes.plot(_stretch(np.array([objective.q])), [limit], marker="v", color=LIMIT, ms=5, ls="")
 
 
 def _finding(run: Run, scenario: str, operation: str | None) -> str:
