@@ -168,12 +168,12 @@ def _measured(run: Run, part: Part, rows: Columns) -> Measured:
         asked = (*_QUANTILES, "mean", *asked)
     if not alone or not len(times):
         return Measured(count, errors, seconds, asked, given, figures)
-    found = [scaled(i, 1e-6) for i in _quantiles(times, (*_QUANTILES.values(), *GRID))]
+    found = [scaled(i, 1e-6) for i in quantiles(times, (*_QUANTILES.values(), *GRID))]
     figures |= {**dict(zip(_QUANTILES, found, strict=False)), "mean": scaled(stats.mean_interval(times), 1e-6)}
     return Measured(count, errors, seconds, asked, given, figures, tuple(found[len(_QUANTILES) :]), _histogram(times))
 
 
-def _quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:
+def quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:
     """Intervals at many quantiles; what the times are worth is computed at a few, these among them, and read off in between."""
     at = np.quantile(times[:: max(1, len(times) // 2**17)], _ANCHORS)
     worth = [stats.effective_sample_size(times <= value) for value in at]

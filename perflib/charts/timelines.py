@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from perflib import stats
 from perflib.charts.canvas import (
     BINS,
     COLOURS,
@@ -26,7 +29,7 @@ from perflib.charts.canvas import (
 from perflib.figures import DUE, TIMED, memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
-from perflib.wording import ms
+from perflib.wording import ms, signed
 
 _TIME = "time since the scenario's start, s"
 LINE_REQUESTS = 50
@@ -176,7 +179,7 @@ def errors_over_time(run: Run, scenario: str) -> Figure:
 
 @styled
 def memory(run: Run, scenario: str) -> Figure:
-    """Memory of the target's processes together: resident set every half second, unique set where it was sampled."""
+    """Memory of the target's processes together: resident set, unique set where it was sampled, the line through the troughs."""
     t_s, rss = memory_series(run, scenario)
     if len(t_s) < 2:
         return nothing("Memory of the target", "the target's processes were not sampled (no `start`, no `pids`)")
@@ -195,6 +198,7 @@ def memory(run: Run, scenario: str) -> Figure:
             ms=4,
             label="unique set (USS)",
         )
+    _trough_line(axes, t_s, rss)
     low, high = axes.get_ylim()
     axes.set_ylim(max(0, low - 0.1 * high), high * 1.15)
     axes.set_xlim(left=0)
@@ -212,6 +216,21 @@ def memory(run: Run, scenario: str) -> Figure:
             axes.text(0.99, rss[0] / 1e6 + objective.limit, f"start + {objective.limit:g} MB ", color=LIMIT, fontsize=7, ha="right", va="bottom",
                       transform=axes.get_yaxis_transform())  # fmt: skip
     return figure
+
+
+def _trough_line(axes: Axes, t_s: NDArray[Any], rss: NDArray[Any]) -> None:
+    """The points that tell a leak from a saw-tooth, and their line with its slope."""
+    at, lowest = stats.memory_troughs(t_s, rss)
+    slope = stats.memory_growth(t_s, rss).slope_bytes_per_s
+    if not math.isfinite(slope.low) or not math.isfinite(slope.high):
+        return
+    label = (
+        f"troughs: {signed(slope.estimate * 60e-6)} MB/min [{signed(slope.low * 60e-6)}, {signed(slope.high * 60e-6)}]"
+    )
+    ends = np.array([t_s[0], t_s[-1]])
+    line = float(np.median(lowest - slope.estimate * at)) + slope.estimate * ends
+    axes.plot(at, lowest / 1e6, color=COLOURS[6], marker="v", ms=3, ls="")
+    axes.plot(ends, line / 1e6, color=COLOURS[6], marker="v", ms=3, lw=1, ls="--", label=label)
 
 
 @styled
