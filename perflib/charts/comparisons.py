@@ -39,6 +39,8 @@ def shift_function(compared: Comparison, part: Part) -> Figure:
     for change in (
         c for c in compared.changes if c.part == part and c.metric.key in ("p50", "p95", "p99") and c.margin is not None
     ):
+        if not known[0][0] <= float(change.metric.key[1:]) / 100 <= known[-1][0]:
+            continue
         x = _stretch(np.array([float(change.metric.key[1:]) / 100]))
         axes.plot(x, [change.margin or 0.0], marker="v", color=LIMIT, ms=6, ls="", label=None)
         axes.annotate(

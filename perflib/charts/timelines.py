@@ -69,6 +69,8 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     axes.plot(middle, np.asarray(lines["p99"]) / 1e6, color=COLOURS[1], lw=1.1, label="p99")
     axes.plot(middle, np.asarray(lines["p50"]) / 1e6, color=COLOURS[6], lw=1.1, label="median")
     log_scale(axes)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** 0.16)
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     name(figure, axes, _slowest_moment(np.asarray(lines["p99"]) / 1e6, middle))
@@ -113,9 +115,9 @@ def throughput(run: Run, scenario: str) -> Figure:
         )
     else:
         name(figure, axes, f"{median:,.4g} good answers a second")
-    axes.set_ylim(0, max(float(achieved.max()), float(offered.max())) * 1.18 or 1)
+    axes.set_ylim(0, max(float(achieved.max()), float(offered.max())) * 1.25 or 1)
     shade_warmup(axes, run, scenario, at)
-    axes.legend(loc="lower right", ncols=2)
+    axes.legend(loc="upper right", ncols=2)
     return figure
 
 
@@ -132,9 +134,9 @@ def inflight(run: Run, scenario: str) -> Figure:
     axes.fill_between(t_s, 0, np.asarray(cells["most"]), step="mid", color=COLOURS[5], alpha=0.35, label="most", lw=0)
     axes.step(t_s, np.asarray(cells["mean"]), where="mid", color=COLOURS[0], label="mean")
     highest = int(np.max(cells["most"]))
-    axes.set_ylim(0, highest * 1.18 + 0.5)
+    axes.set_ylim(0, highest * 1.25 + 0.5)
     shade_warmup(axes, run, scenario, at)
-    axes.legend(loc="lower right", ncols=2)
+    axes.legend(loc="upper right", ncols=2)
     name(
         figure,
         axes,
