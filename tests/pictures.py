@@ -31,7 +31,6 @@ from perflib.suitefile import from_table
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 LARGEST = 60_000
-DATA = Path(tempfile.mkdtemp(prefix="pictures-"))
 FAULTS = ("--error-rate", "0.01", "--stall-after-s", "22", "--stall-s", "0.4", "--leak-bytes-per-request", "15000")
 
 CHARTS: dict[str, Callable[[], Figure]] = {
@@ -63,7 +62,7 @@ def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or [*CHARTS, "report"]:
         write(name, opening(ROOT / "reports" / "sample") if name == "report" else drawn(CHARTS[name]()))
-    shutil.rmtree(DATA, ignore_errors=True)
+    shutil.rmtree(data(), ignore_errors=True)
 
 
 def write(name: str, picture: Image.Image) -> None:
@@ -83,6 +82,11 @@ def drawn(figure: Figure) -> Image.Image:
 
 
 @cache
+def data() -> Path:
+    return Path(tempfile.mkdtemp(prefix="pictures-"))
+
+
+@cache
 def shop() -> Run:
     """Half a minute of queries and validations on a service that leaks, fails now and then, and freezes once."""
     start = ["{python}", "-m", "perflib.service", "--http", "{port}", *FAULTS]
@@ -94,14 +98,16 @@ def shop() -> Run:
         "objectives": ["p95 response < 100 ms", "error rate < 5 %"],
     }  # fmt: skip
     made = from_table({"name": "shop", "targets": {"api": target}, "scenarios": [scenario]}, folder=str(ROOT / "perflib" / "suites"))  # fmt: skip
-    return perflib.run(made, data=DATA)
+    return perflib.run(made, data=data())
 
 
 @cache
 def compared() -> Comparison:
     """A function that waits as a database would; the candidate a little longer, and its slow calls much."""
     load = Load(model="closed", concurrency=16, duration_s=12)
-    return perflib.compare(*(perflib.run(_waiting(load, *times), data=DATA) for times in ((0.02, 0.3), (0.021, 0.45))))
+    return perflib.compare(
+        *(perflib.run(_waiting(load, *times), data=data()) for times in ((0.02, 0.3), (0.021, 0.45)))
+    )
 
 
 @cache
@@ -110,22 +116,22 @@ def rising() -> Run:
     load = Load(model="steps", from_per_s=60, to_per_s=320, step_per_s=20, step_s=4)
     objectives = ["p95 response < 250 ms", "error rate < 1 %", "capacity >= 150 /s"]
     return perflib.run(
-        _suite("clerks", Target(kind="callable", function="tests.pictures:clerk"), load, [], objectives), data=DATA
+        _suite("clerks", Target(kind="callable", function="tests.pictures:clerk"), load, [], objectives), data=data()
     )
 
 
 @cache
 def ways() -> Run:
-    return perflib.run("overhead", quick=True, data=DATA)
+    return perflib.run("overhead", quick=True, data=data())
 
 
 def changed() -> Series:
     """The median of a function that from the eleventh run on takes a fifth longer."""
     load = Load(model="closed", concurrency=4, duration_s=1.5)
     for n in range(18):
-        perflib.run(_waiting(load, 0.005 if n < 10 else 0.006, 0.2), data=DATA / "history")
-    record_all(DATA / "history")
-    return history("p50", DATA / "history")[0]
+        perflib.run(_waiting(load, 0.005 if n < 10 else 0.006, 0.2), data=data() / "history")
+    record_all(data() / "history")
+    return history("p50", data() / "history")[0]
 
 
 def wait(median_s: float, spread: float) -> None:
