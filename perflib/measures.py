@@ -159,7 +159,7 @@ class _Rows:
         self.count, self.errors, self.timed = len(self.ok), int(len(self.ok) - self.ok.sum()), len(self.times)
 
     def quantiles(self, qs: Sequence[float]) -> tuple[Interval, ...]:
-        return _quantiles(self.times, qs)
+        return quantiles(self.times, qs)
 
     def mean(self) -> Interval:
         return stats.mean_interval(self.times)
@@ -233,7 +233,7 @@ def _measured(run: Run, part: Part, found: _Rows | _Counts) -> Measured:
     return Measured(count, errors, seconds, asked, given, figures, tuple(each[len(QUANTILES) :]), found.histogram())
 
 
-def _quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:
+def quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:
     """Intervals at many quantiles; what the times are worth is computed at a few, these among them, and read off in between."""
     at = np.quantile(times[:: max(1, len(times) // 2**17)], _ANCHORS)
     worth = [stats.effective_sample_size(times <= value) for value in at]

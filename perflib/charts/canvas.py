@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from perflib.counts import TIMED
+from perflib.frames import FrameRun
 from perflib.incidents import incidents
 from perflib.objectives import Objective
 from perflib.runs import Run
@@ -26,14 +27,24 @@ BINS: Final = 120
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in our style, whatever the caller's own is."""
+    """Draw in our style, whatever the caller's own is; rows in a DataFrame stand for a run."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with mpl.rc_context(fname=STYLE):
-            return draw(*args, **kwargs)
+            return draw(*_as_run(args, kwargs), **kwargs)
 
     return drawn
+
+
+def _as_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """A chart's arguments, a DataFrame of rows turned into a run; the scenario may be left out where it has only one."""
+    import pandas as pd
+
+    if not args or not isinstance(args[0], pd.DataFrame):
+        return args
+    run = FrameRun(args[0])
+    return (run, *args[1:]) if len(args) > 1 or "scenario" in kwargs else (run, run.only())
 
 
 class Chart(Figure):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from perflib import stats
 from perflib.charts.canvas import (
     BINS,
     COLOURS,
@@ -32,7 +34,7 @@ from perflib.counts import DUE, TIMED
 from perflib.figures import memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
-from perflib.wording import ms
+from perflib.wording import ms, signed
 
 _TIME = "time since the scenario's start, s"
 LINE_REQUESTS = 50
@@ -68,6 +70,8 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
         if operation in (None, objective.operation):
             draw_limit(axes, float(objective.limit or 0), f"{objective.name} limit")
     log_scale(axes)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** 0.16)
     share_time_axis(axes, run, scenario)
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right", ncols=2)
@@ -149,7 +153,7 @@ def inflight(run: Run, scenario: str) -> Figure:
     limits = [float(each.limit or 0) for each in limits_of(run, scenario, "inflight")]
     for limit in limits:
         draw_limit(axes, limit, f"asked for: {limit:g}")
-    axes.set_ylim(0, max(highest, *limits, 1) * 1.25)
+    axes.set_ylim(0, max(highest, *limits, 1) * 1.25 + 0.5)
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     name(
@@ -196,7 +200,7 @@ def errors_over_time(run: Run, scenario: str) -> Figure:
 
 @styled
 def memory(run: Run, scenario: str) -> Figure:
-    """Memory of the target's processes together: resident set every half second, unique set where it was sampled."""
+    """Memory of the target's processes together: resident set, unique set where it was sampled, the line through the troughs."""
     t_s, rss = memory_series(run, scenario)
     if len(t_s) < 2:
         return nothing("Memory of the target", "the target's processes were not sampled (no `start`, no `pids`)")
@@ -216,6 +220,7 @@ def memory(run: Run, scenario: str) -> Figure:
             ms=4,
             label="unique set (USS)",
         )
+    _trough_line(axes, t_s, rss)
     low, high = axes.get_ylim()
     axes.set_ylim(max(0, low - 0.1 * high), high * 1.15)
     _same_time(axes, run, scenario, at)
@@ -233,6 +238,21 @@ def memory(run: Run, scenario: str) -> Figure:
             axes.text(0.99, rss[0] / 1e6 + objective.limit, f"start + {objective.limit:g} MB ", color=LIMIT, fontsize=7, ha="right", va="bottom",
                       transform=axes.get_yaxis_transform())  # fmt: skip
     return figure
+
+
+def _trough_line(axes: Axes, t_s: NDArray[Any], rss: NDArray[Any]) -> None:
+    """The points that tell a leak from a saw-tooth, and their line with its slope."""
+    at, lowest = stats.memory_troughs(t_s, rss)
+    slope = stats.memory_growth(t_s, rss).slope_bytes_per_s
+    if not math.isfinite(slope.low) or not math.isfinite(slope.high):
+        return
+    label = (
+        f"troughs: {signed(slope.estimate * 60e-6)} MB/min [{signed(slope.low * 60e-6)}, {signed(slope.high * 60e-6)}]"
+    )
+    ends = np.array([t_s[0], t_s[-1]])
+    line = float(np.median(lowest - slope.estimate * at)) + slope.estimate * ends
+    axes.plot(at, lowest / 1e6, color=COLOURS[6], marker="v", ms=3, ls="")
+    axes.plot(ends, line / 1e6, color=COLOURS[6], marker="v", ms=3, lw=1, ls="--", label=label)
 
 
 @styled
