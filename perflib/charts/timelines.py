@@ -53,7 +53,7 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
                          f"from rows where {where} group by all", [at.start_ns if at else 0, at.bin_ns if at else 1, *values])  # fmt: skip
     if at is None or not len(cells["x"]):
         return nothing("Response time over time", "no request was answered")
-    figure, axes = canvas("", _TIME, "time, ms (log); darker: more")
+    figure, axes = canvas("", _TIME, "response time, ms (log)")
     x, y, n = (np.asarray(cells[key]).astype(int) for key in ("x", "y", "n"))
     grid = np.full((y.max() - y.min() + 1, x.max() + 1), np.nan)
     grid[y - y.min(), x] = n
