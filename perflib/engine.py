@@ -23,6 +23,7 @@ from perflib.check import check
 from perflib.errors import PerflibError, TargetError
 from perflib.gauges import Gauges
 from perflib.loading import Ledger, Loading
+from perflib.panel import view
 from perflib.progress import Progress
 from perflib.runs import Run, RunDir, data_folder
 from perflib.sampler import Sampler
@@ -43,7 +44,8 @@ def run(
     run("acceptance", only=["error_rate"], quick=True)     run(Suite(...))     run("checkout.toml", overrides=["workers=1"])
 
     Raises SuiteError for a wrong suite, before anything is started. An interrupt ends the load, keeps the rows, and is
-    raised again (KeyboardInterrupt) when the run directory is complete.
+    raised again (KeyboardInterrupt) when the run directory is complete. The live panel's Stop button ends it the same way, and
+    the Run is returned, its status "interrupted".
     """
     chosen = (
         select(suite, only=only, quick=quick)
@@ -59,6 +61,9 @@ def run(
     )
     try:
         session.go()
+    except KeyboardInterrupt:
+        if not session.view.stopped:
+            raise
     finally:
         session.end()
     return Run(session.dir.path)
@@ -68,7 +73,7 @@ class _Session:
     """One run while it is made."""
 
     def __init__(self, suite: Suite, data: Path, command: str, quick: bool, progress: bool) -> None:
-        self.suite, self.show = suite, progress
+        self.suite = suite
         self.t0_ns = time.monotonic_ns()
         me = psutil.Process()
         self.dir = RunDir(data, {
@@ -77,6 +82,7 @@ class _Session:
             "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"), "stopped_ns": None, "targets": {}, "scenarios": [], "events": [],
         })  # fmt: skip
         self.manifest = self.dir.manifest
+        self.view = view(self.dir.path, show=progress)
         self.sampler = Sampler(self.dir.path, self.t0_ns)
         self.ledger = Ledger(self.dir, self.sampler, self.t0_ns)
         self.gauges = Gauges(self.dir.path, self.t0_ns)
@@ -106,6 +112,7 @@ class _Session:
 
     def end(self) -> None:
         """Stop what was started; the manifest gets its last word."""
+        self.view.freeze()
         for name, target in self.started.items():
             code = target.stop()
             self.manifest["targets"][name]["exit_code"] = code
@@ -117,6 +124,7 @@ class _Session:
         if self.manifest["status"] == "running":
             self.manifest["status"] = "complete"
         self.dir.save()
+        self.view.end(self.manifest["status"])
 
     def _start_targets(self, scenario: Scenario) -> None:
         for name in scenario.reached:
@@ -179,7 +187,7 @@ class _Session:
         """Its workers are there; an interrupt stops them and hears them out. In the end its entry has its last word."""
         jobs = self._jobs(scenario, turns)
         targets = {name: self.targets[name] for name in scenario.reached}
-        loading = Loading(self.ledger, scenario, targets, self.started, jobs, Progress(scenario, show=self.show))
+        loading = Loading(self.ledger, scenario, targets, self.started, jobs, Progress(scenario, self.view))
         try:
             yield loading
         except KeyboardInterrupt:
