@@ -23,6 +23,7 @@ from perflib.check import check
 from perflib.errors import PerflibError, TargetError
 from perflib.gauges import Gauges
 from perflib.loading import Ledger, Loading
+from perflib.panel import view
 from perflib.progress import Progress
 from perflib.runs import Run, RunDir, data_folder
 from perflib.sampler import Sampler
@@ -44,7 +45,8 @@ def run(
     run("acceptance", only=["error_rate"], quick=True)     run(Suite(...))     run("checkout.toml", overrides=["workers=1"])
 
     Raises SuiteError for a wrong suite, before anything is started. An interrupt ends the load, keeps the rows, and is
-    raised again (KeyboardInterrupt) when the run directory is complete.
+    raised again (KeyboardInterrupt) when the run directory is complete. The live panel's Stop button ends it the same way, and
+    the Run is returned, its status "interrupted".
     """
     chosen = (
         select(suite, only=only, quick=quick)
@@ -82,6 +84,9 @@ def make(
     session = _Session(suite, data_folder(data), command, quick, progress, turns)
     try:
         session.go()
+    except KeyboardInterrupt:
+        if not session.view.stopped:
+            raise
     finally:
         session.end()
     return Run(session.dir.path)
@@ -93,7 +98,7 @@ class _Session:
     def __init__(
         self, suite: Suite, data: Path, command: str, quick: bool, progress: bool, turns: Turns | None
     ) -> None:
-        self.suite, self.show, self.turns = suite, progress, turns
+        self.suite, self.turns = suite, turns
         self.t0_ns = time.monotonic_ns()
         me = psutil.Process()
         self.dir = RunDir(data, {
@@ -103,6 +108,7 @@ class _Session:
             **({"ab": turns.about} if turns else {}),
         })  # fmt: skip
         self.manifest = self.dir.manifest
+        self.view = view(self.dir.path, show=progress)
         self.sampler = Sampler(self.dir.path, self.t0_ns)
         self.ledger = Ledger(self.dir, self.sampler, self.t0_ns)
         self.gauges = Gauges(self.dir.path, self.t0_ns)
@@ -136,6 +142,7 @@ class _Session:
 
     def end(self) -> None:
         """Stop what was started; the manifest gets its last word."""
+        self.view.freeze()
         for name, target in self.started.items():
             code = target.stop()
             self.manifest["targets"][name]["exit_code"] = code
@@ -147,6 +154,7 @@ class _Session:
         if self.manifest["status"] == "running":
             self.manifest["status"] = "complete"
         self.dir.save()
+        self.view.end(self.manifest["status"])
 
     def _start_targets(self, scenario: Scenario) -> None:
         for name in scenario.reached:
@@ -225,7 +233,7 @@ class _Session:
         """Its workers are there; an interrupt stops them and hears them out. In the end its entry has its last word."""
         jobs = self._jobs(scenario, turns)
         targets = {name: self.targets[name] for name in scenario.reached}
-        loading = Loading(self.ledger, scenario, targets, self.started, jobs, Progress(scenario, show=self.show))
+        loading = Loading(self.ledger, scenario, targets, self.started, jobs, Progress(scenario, self.view))
         try:
             yield loading
         except KeyboardInterrupt:
