@@ -33,7 +33,7 @@ def report(
         "force": compared.forced,
         "title": title,
     }
-    notebook = execute("compare", parameters, folder / "compare.ipynb")
+    notebook = execute("compare", parameters, folder / "compare.ipynb", of=[*compared.base, *compared.candidate])
     write(folder / "compare.html", html(notebook, title or compared.title))
     write(folder / "compare.md", markdown(compared, title))
     write(folder / "junit.xml", junit(compared))

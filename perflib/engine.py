@@ -23,6 +23,7 @@ from perflib.check import check
 from perflib.errors import PerflibError, TargetError
 from perflib.gauges import Gauges
 from perflib.loading import Ledger, Loading
+from perflib.panel import view
 from perflib.progress import Progress
 from perflib.runs import Run, RunDir, data_folder
 from perflib.sampler import Sampler
@@ -46,7 +47,8 @@ def run(
     client: of a Dask cluster (`distributed.Client`, direct_to_workers=True), whose workers then make the load.
 
     Raises SuiteError for a wrong suite, before anything is started. An interrupt ends the load, keeps the rows, and is
-    raised again (KeyboardInterrupt) when the run directory is complete.
+    raised again (KeyboardInterrupt) when the run directory is complete. The live panel's Stop button ends it the same way, and
+    the Run is returned, its status "interrupted".
     """
     chosen = (
         select(suite, only=only, quick=quick)
@@ -84,6 +86,9 @@ def make(
     session = _Session(suite, data_folder(data), command, quick, progress, turns, client)
     try:
         session.go()
+    except KeyboardInterrupt:
+        if not session.view.stopped:
+            raise
     finally:
         session.end()
     return Run(session.dir.path)
@@ -95,7 +100,7 @@ class _Session:
     def __init__(
         self, suite: Suite, data: Path, command: str, quick: bool, progress: bool, turns: Turns | None, client: Any
     ) -> None:
-        self.suite, self.show, self.turns, self.client = suite, progress, turns, client
+        self.suite, self.turns, self.client = suite, turns, client
         self.t0_ns = time.monotonic_ns()
         me = psutil.Process()
         self.dir = RunDir(data, {
@@ -105,6 +110,7 @@ class _Session:
             **({"ab": turns.about} if turns else {}),
         })  # fmt: skip
         self.manifest = self.dir.manifest
+        self.view = view(self.dir.path, show=progress)
         self.sampler = Sampler(self.dir.path, self.t0_ns)
         self.ledger = Ledger(self.dir, self.sampler, self.t0_ns)
         self.gauges = Gauges(self.dir.path, self.t0_ns)
@@ -138,6 +144,7 @@ class _Session:
 
     def end(self) -> None:
         """Stop what was started; the manifest gets its last word."""
+        self.view.freeze()
         for name, target in self.started.items():
             code = target.stop()
             self.manifest["targets"][name]["exit_code"] = code
@@ -149,6 +156,7 @@ class _Session:
         if self.manifest["status"] == "running":
             self.manifest["status"] = "complete"
         self.dir.save()
+        self.view.end(self.manifest["status"])
 
     def _start_targets(self, scenario: Scenario) -> None:
         for name in scenario.reached:
@@ -228,7 +236,7 @@ class _Session:
         jobs = self._jobs(scenario, turns)
         targets = {name: self.targets[name] for name in scenario.reached}
         loading = Loading(
-            self.ledger, scenario, targets, self.started, jobs, Progress(scenario, show=self.show), self.client
+            self.ledger, scenario, targets, self.started, jobs, Progress(scenario, self.view), self.client
         )
         try:
             yield loading

@@ -7,10 +7,12 @@ import logging
 import re
 import tempfile
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
+from perflib import parameters as notebook_parameters
 from perflib import shelf
 from perflib.errors import ReportError, SuiteError
 from perflib.runs import Run
@@ -34,7 +36,7 @@ def report(run: Run, *, baseline: Run | None = None, out: Path | None = None, ti
         "baseline": str(baseline.path.resolve()) if baseline else None,
         "title": title,
     }
-    notebook = execute("report", parameters, folder / "report.ipynb")
+    notebook = execute("report", parameters, folder / "report.ipynb", of=[run])
     figures = run.summary()
     write(folder / "report.html", html(notebook, title or f"Performance of {run.manifest['suite']['name']}"))
     write(folder / "report.md", markdown(run, figures, title))
@@ -52,35 +54,34 @@ def list_in(folder: Path) -> None:
         shelf.rebuild(REPORTS)
 
 
-def page(name: str, run: Run, *, out: Path | None = None) -> Path:
+def page(name: str, run: Run, *, parameters: Mapping[str, Any] | None = None, out: Path | None = None) -> Path:
     """Another notebook on a run, as <name>.html in its folder of reports; the file. Raises ReportError, SuiteError."""
     if not (notebooks_folder() / f"{name}.ipynb").is_file():
         there = ", ".join(sorted(path.stem for path in notebooks_folder().glob("*.ipynb")))
         raise SuiteError(f"no notebook {name!r}", where=str(notebooks_folder()), mend=f"there are {there}")
     folder = out or REPORTS / run.id
     folder.mkdir(parents=True, exist_ok=True)
-    notebook = execute(name, {"run": str(run.path.resolve())}, folder / f"{name}.ipynb")
+    notebook = execute(name, {"run": run.reference, **(parameters or {})}, folder / f"{name}.ipynb", of=[run])
     write(folder / f"{name}.html", html(notebook, f"{name}: {run.id}"))
     return folder / f"{name}.html"
 
 
-def execute(name: str, parameters: dict[str, Any], output: Path) -> Any:
-    """A notebook with these parameters, executed by papermill. Raises SuiteError for a parameter that it does not declare."""
+def execute(name: str, parameters: dict[str, Any], output: Path, *, of: Sequence[Run] = ()) -> Any:
+    """A notebook with these parameters, executed by papermill. Raises SuiteError for a parameter that it does not take.
+
+    The executed copy says in its metadata which runs it is `of`, and what their rows are.
+    """
     source = notebooks_folder() / f"{name}.ipynb"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import nbformat
         import papermill
 
         for logger in ("papermill", "blib2to3"):
             logging.getLogger(logger).setLevel(logging.ERROR)
-        known = papermill.inspect_notebook(str(source))
-        unknown = sorted(set(parameters) - set(known))
-        if unknown:
-            raise SuiteError(
-                f"notebook {name} has no parameter {unknown[0]!r}", where=str(source), mend=f"known: {', '.join(known)}"
-            )
+        notebook_parameters.check(source, parameters)
         try:
-            return papermill.execute_notebook(
+            done = papermill.execute_notebook(
                 str(source),
                 str(output),
                 parameters=parameters,
@@ -96,15 +97,21 @@ def execute(name: str, parameters: dict[str, Any], output: Path) -> Any:
                 where=f"notebook {name}, cell {error.exec_count}",
                 mend=f"open {output} to see it",
             ) from None
+    done.metadata["perflib"] = {"runs": [{"run": run.id, "rows_sha256": run.rows_sha256()} for run in of]}
+    write(output, nbformat.writes(done))  # type: ignore[no-untyped-call]
+    return done
 
 
 def html(notebook: Any, title: str) -> str:
-    """The executed notebook as one HTML file that needs no other, code left out."""
+    """The executed notebook as one HTML file that needs no other, code left out, and cells tagged `aside` too."""
     from nbconvert.exporters import HTMLExporter
+    from traitlets.config import Config
 
     exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
-        template_name="perflib", extra_template_basedirs=[str(Path(__file__).parent / "templates")]
-    )
+        template_name="perflib", extra_template_basedirs=[str(Path(__file__).parent / "templates")], config=Config(
+            TagRemovePreprocessor={"enabled": True, "remove_cell_tags": ["aside"]}
+        ),
+    )  # fmt: skip
     text, _ = exporter.from_notebook_node(notebook, resources={"perflib_title": title})
     return str(text)
 

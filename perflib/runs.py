@@ -10,6 +10,7 @@ Tables for `sql`: rows (every row), measured (phase "measure", the default warm-
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -173,6 +174,14 @@ class Run:
         from perflib.verdicts import verdicts
 
         return verdicts(self)
+
+    def rows_sha256(self) -> str:
+        """What the rows are, in one word: the digest of their part files' names and bytes."""
+        digest = hashlib.sha256()
+        for path in sorted((self.path / "rows").glob("part-*.parquet")):
+            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
 
     @property
     def corrupt(self) -> list[str]:

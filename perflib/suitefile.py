@@ -94,16 +94,21 @@ def select(suite: Suite, *, only: Sequence[str] = (), quick: bool = False) -> Su
     return replace(suite, scenarios=tuple(chosen))
 
 
-def _override(table: dict[str, Any], text: str) -> None:
-    """`scenarios.browse.load.rate_per_s=800` sets that key; names stand for list entries."""
-    dotted, separator, value_text = text.partition("=")
-    if not separator or not dotted.strip():
+def setting(text: str) -> tuple[str, Any]:
+    """KEY=VALUE as the key and its value in TOML syntax; what is none is text."""
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
         raise SuiteError(f"cannot read {text!r}", where="--set", mend="write KEY=VALUE, as workers=1")
     try:
-        value = tomllib.loads(f"value = {value_text}")["value"]
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        value = value_text
-    keys = dotted.strip().split(".")
+        return key.strip(), value
+
+
+def _override(table: dict[str, Any], text: str) -> None:
+    """`scenarios.browse.load.rate_per_s=800` sets that key; names stand for list entries."""
+    dotted, value = setting(text)
+    keys = dotted.split(".")
     node: Any = table
     for depth, key in enumerate(keys[:-1]):
         node = _step(node, key, ".".join(keys[: depth + 1]))

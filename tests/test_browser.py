@@ -1,15 +1,9 @@
-"""In a real browser: the report opens without asking anybody for anything; JupyterLab opens and runs a notebook."""
+"""In a real browser: the report opens without asking anybody for anything."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +12,10 @@ import pytest
 import perflib
 from perflib.errors import SuiteError
 from perflib.report import report
+from tests.browsing import browser, picture
 
+__all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-ROOT = Path(__file__).parents[1]
-PICTURES = Path(os.environ.get("PERFLIB_PICTURES", "")).resolve() if os.environ.get("PERFLIB_PICTURES") else None
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
-
-
-def picture(page: Any, name: str) -> None:
-    """Keep a screenshot where PERFLIB_PICTURES says, to be looked at."""
-    if PICTURES:
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=PICTURES / f"{name}.png")
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
@@ -72,54 +35,6 @@ def test_the_report_opens_offline(browser: Any, small_run: perflib.Run, tmp_path
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     picture(page, f"report-{colours}")
     page.close()
-
-
-@pytest.mark.slow
-def test_jupyterlab_runs_the_quickstart(browser: Any, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = ["--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=", "--ServerApp.password="]
-    lab = subprocess.Popen(
-        [sys.executable, "-m", "perflib", "lab", *options],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/api")
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(f"http://127.0.0.1:{port}/")
-        page.get_by_role("heading", name="Quickstart: load a function").wait_for(timeout=60_000)
-        assert page.locator(".jp-Dialog").count() == 0
-        page.get_by_text("Run", exact=True).first.click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        page.wait_for_function("document.querySelectorAll('.jp-OutputArea-output img').length >= 1", timeout=90_000)
-        page.wait_for_timeout(12_000)
-        picture(page, "lab-quickstart")
-        assert (
-            page.locator("[data-mime-type='application/vnd.jupyter.stderr'], .jp-RenderedText")
-            .filter(has_text="Traceback")
-            .all_inner_texts()
-            == []
-        )
-        page.close()
-    finally:
-        lab.terminate()
-        lab.wait(20)
-    assert len(list((tmp_path / "data" / "runs").iterdir())) == 2
-
-
-def wait_for(url: str) -> None:
-    until = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-            return
-        except OSError:
-            assert time.monotonic() < until, f"nothing at {url}"
-            time.sleep(0.2)
 
 
 def test_a_report_is_printed_as_pdf(browser: Any, small_run: perflib.Run, tmp_path: Path) -> None:

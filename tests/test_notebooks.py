@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import perflib
+from perflib.errors import SuiteError
+from perflib.parameters import check, declared
 from perflib.report import execute
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -24,8 +28,42 @@ def test_a_notebook_is_thin_and_stored_without_outputs(name: str) -> None:
         assert not cell["outputs"]
         assert cell["execution_count"] is None
         assert len(cell["source"]) <= 25
+    opening = "".join(notebook["cells"][0]["source"]).split("\n\n")
+    assert opening[0].startswith("# "), "a title"
+    assert len(opening[1]) > 60, "a paragraph of purpose"
     (parameters,) = (cell for cell in code if "parameters" in cell["metadata"].get("tags", []))
-    assert all("#" in line for line in parameters["source"]), "every parameter says what it is"
+    assert all("  # type: " in line for line in parameters["source"]), "every parameter says its type and what it is"
+    assert len(declared(FOLDER / f"{name}.ipynb")) == len(parameters["source"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"runn": "x"}, "has no parameter 'runn'.*known: run \\(str\\), baseline \\(str\\|None\\)"),
+        ({"run": 3}, "parameter 'run' of notebook report is 3, not str"),
+        ({"title": ["a"]}, "is \\['a'\\], not str\\|None"),
+    ],
+)
+def test_a_parameter_that_is_unknown_or_of_another_type_is_refused_before_anything_runs(
+    given: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SuiteError, match=said):
+        execute("report", given, tmp_path / "r.ipynb")
+    assert not (tmp_path / "r.ipynb").exists()
+
+
+def test_types_are_strict_and_a_whole_number_is_a_float_too() -> None:
+    quickstart, compare = FOLDER / "quickstart.ipynb", FOLDER / "compare.ipynb"
+    check(quickstart, {"duration_s": 3, "rate_per_s": 2.5})
+    check(compare, {"base": ["a", "b"], "margin_percent": {"p95": 15.0, "p99": None}})
+    for notebook, given in (
+        (quickstart, {"duration_s": "3"}),
+        (quickstart, {"duration_s": True}),
+        (compare, {"margin_percent": {"p95": "15"}}),
+        (compare, {"force": 1}),
+    ):
+        with pytest.raises(SuiteError, match="known: "):
+            check(notebook, given)
 
 
 def test_the_quickstart_runs(tmp_path: Path) -> None:
@@ -41,5 +79,15 @@ def test_the_quickstart_runs(tmp_path: Path) -> None:
 
 
 def test_any_run_can_be_explored(small_run: perflib.Run, tmp_path: Path) -> None:
-    done = execute("explore", {"run": str(small_run.path), "operation": "stats"}, tmp_path / "e.ipynb")
+    done = execute("explore", {"run": str(small_run.path), "operation": "stats"}, tmp_path / "e.ipynb", of=[small_run])
     assert json.dumps(done).count("image/png") == 8
+    kept = json.loads((tmp_path / "e.ipynb").read_text())["metadata"]
+    assert kept["papermill"]["parameters"] == {"run": str(small_run.path), "operation": "stats"}
+    assert kept["perflib"]["runs"] == [{"run": small_run.id, "rows_sha256": small_run.rows_sha256()}]
+
+
+def test_the_digest_of_the_rows_is_that_of_their_files(small_run: perflib.Run, tmp_path: Path) -> None:
+    copy = shutil.copytree(small_run.path, tmp_path / "copy")
+    assert perflib.open_run(copy).rows_sha256() == small_run.rows_sha256()
+    next((copy / "rows").iterdir()).unlink()
+    assert perflib.open_run(copy).rows_sha256() != small_run.rows_sha256()

@@ -85,11 +85,15 @@ def _cluster(address: str | None) -> Iterator[Any]:
 @click.option("--title", help="Title of the report.")
 @click.option("--notebook", metavar="NAME", help="Another notebook than the report, as capacity, overhead or explore.")
 @click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter of that notebook, as scenario=browse."
+)
+@click.option(
     "--pdf", "as_pdf", is_flag=True, help="The page as a PDF as well, printed by the Chromium that is installed."
 )
 @DATA
 def report(
-    run: str, baseline: str | None, out: str | None, title: str | None, notebook: str | None, as_pdf: bool, data: str | None
+    run: str, baseline: str | None, out: str | None, title: str | None, notebook: str | None, settings: tuple[str, ...], as_pdf: bool,
+    data: str | None,
 ) -> int:  # fmt: skip
     """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
 
@@ -99,10 +103,14 @@ def report(
     from perflib.report import page
     from perflib.report import report as render
     from perflib.runs import open_run
+    from perflib.suitefile import setting
 
     found = open_run(run, data)
+    if settings and not notebook:
+        raise click.UsageError("--set goes with --notebook")
     if notebook:
-        made = page(notebook, found, out=Path(out) if out else None)
+        given = dict(setting(text) for text in settings)
+        made = page(notebook, found, parameters=given, out=Path(out) if out else None)
     else:
         beside = open_side(baseline, data) if baseline else None
         made = render(found, baseline=beside, out=Path(out) if out else None, title=title) / "report.html"
