@@ -21,6 +21,7 @@ BELOW: Final = {
     "tool layer": "direct", "in memory": "tool layer", "stdio": "in memory", "stdio, SDK": "stdio", "HTTP": "stdio", "HTTP, SDK": "HTTP",
     "SSE": "HTTP", "SSE, SDK": "SSE", "REST": "direct", "session per call": "HTTP", "session per call, SDK": "session per call",
 }  # fmt: skip
+_WAYS: Final = ("direct", "tool layer", "HTTP", "HTTP, SDK")
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,16 @@ def rungs(run: Run, scenario: str = "mcp_overhead", below: dict[str, str] | None
 
 
 def parts(run: Run, scenario: str = "mcp_overhead") -> list[Part]:
-    """What a call over streamable HTTP by the SDK's client is made of, from the inside out."""
+    """What a call over streamable HTTP by the SDK's client is made of, from the inside out; nothing where a way is missing."""
     times = rounds(run, scenario)
+    if not times.keys() >= set(_WAYS):
+        return []
 
     def median(values: Values) -> Interval:
         known = values[np.isfinite(values)]
         return stats.quantile_interval(known, 0.5)
 
-    direct, layer, http, sdk = (times[name] for name in ("direct", "tool layer", "HTTP", "HTTP, SDK"))
+    direct, layer, http, sdk = (times[name] for name in _WAYS)
     return [
         Part("the function itself", median(direct["response"])),
         Part("the server's tool layer", median(layer["response"] - direct["response"])),

@@ -69,7 +69,7 @@ def write(name: str, picture: Image.Image) -> None:
     """In as many colours as the size allows."""
     path = PICTURES / f"{name}.png"
     for colours in (160, 96, 64, 32, 16):
-        picture.quantize(colours).save(path, optimize=True)
+        picture.quantize(colours, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
         if path.stat().st_size <= LARGEST:
             break
     print(f"{path.stat().st_size:>7,} bytes  {path.relative_to(ROOT)}")
@@ -156,7 +156,7 @@ def _suite(name: str, target: Target, load: Load, args: list[float], objectives:
 
 
 def opening(folder: Path) -> Image.Image:
-    """The verdict and the objectives of a report, and two charts of its scenarios."""
+    """The verdict and the objectives of a report, and two charts of a scenario."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -168,10 +168,10 @@ def opening(folder: Path) -> Image.Image:
         whole = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
         top = page.evaluate("document.querySelectorAll('.charts')[1].getBoundingClientRect().top + window.scrollY")
         browser.close()
-    made = Image.new("RGB", (1200, 470 + 610), "white")
+    made = Image.new("RGB", (1200, 470 + 305), "white")
     made.paste(whole.crop((0, 0, 1200, 470)), (0, 0))
-    made.paste(whole.crop((0, int(top), 1200, int(top) + 610)), (0, 470))
-    return made.resize((960, 864), Image.Resampling.LANCZOS)
+    made.paste(whole.crop((0, int(top), 1200, int(top) + 305)), (0, 470))
+    return made.resize((960, 620), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":
