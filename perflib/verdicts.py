@@ -63,6 +63,13 @@ class Verdict:
             f"{self.verdict}: {self.scenario}, {self.objective.text}: {figure} [{bounds}], n = {self.interval.n:,}{why}"
         )
 
+    def _repr_html_(self) -> str:
+        from perflib import cards
+
+        figure, bounds = observed(self)
+        said = f"{figure} [{bounds}], n = {self.interval.n:,}"
+        return cards.card(f"{self.scenario}: {self.objective.text}", self.verdict, self.verdict, [said, self.reason])
+
     def as_dict(self) -> dict[str, Any]:
         """The entry of summary.json; infinite bounds become null."""
         objective, interval = self.objective, self.interval
