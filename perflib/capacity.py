@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perflib import stats
+from perflib.counts import DUE, TIMED
 from perflib.errors import RunError
-from perflib.figures import DUE, TIMED
 from perflib.objectives import Objective
 from perflib.stats import Interval, Usl
 from perflib.stats.scaling import FEWEST_LOADS

@@ -7,8 +7,8 @@ from html import escape
 
 from perflib import charts
 from perflib.history import Series
+from perflib.markup import Html, anchor, picture, table
 from perflib.measures import METRICS
-from perflib.story import Html, anchor, picture, table
 from perflib.wording import number, signed
 
 SHOWN = 60

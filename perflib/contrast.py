@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from perflib import charts
 from perflib.comparison import Change, Comparison, named
+from perflib.markup import Html, anchor, badge, picture, table
 from perflib.measures import Part
-from perflib.story import Html, anchor, picture, table
 from perflib.verdicts import Word
 from perflib.wording import SIGNS, moved
 
@@ -112,7 +112,7 @@ def _table(compared: Comparison, *, link: bool = True) -> str:
 
 def _row(c: Change, link: bool) -> tuple[str, ...]:
     base, candidate, change, bounds = (f'<span class="number">{escape(text)}</span>' for text in moved(c))
-    word = f'<span class="badge {c.verdict}"><span aria-hidden="true">{SIGNS[c.verdict]}</span> {c.verdict}</span>'
+    word = badge(c.verdict)
     where = f'<a href="#{anchor(str(c.part))}">{escape(str(c.part))}</a>' if link else escape(str(c.part))
     margin = "–" if c.margin is None else f"{c.margin:g} {c.metric.margin_unit}"
     return word, where, escape(c.metric.name), base, candidate, change, bounds, margin, _SEEN[c.seen], escape(c.reason)

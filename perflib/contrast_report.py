@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
-from perflib import shelf
 from perflib.comparison import Change, Comparison
-from perflib.report import REPORTS, cell, execute, html, shortened, write, xml_text
+from perflib.report import REPORTS, cell, execute, html, list_in, shortened, write, xml_text
 from perflib.wording import SIGNS, moved
 
 ROWS_SHOWN: Final = 40
@@ -39,8 +38,7 @@ def report(
     write(folder / "compare.md", markdown(compared, title))
     write(folder / "junit.xml", junit(compared))
     write(folder / "summary.json", json.dumps(compared.as_dict(), indent=1, allow_nan=False))
-    if out is None:
-        shelf.rebuild(REPORTS)
+    list_in(folder)
     return folder
 
 

@@ -38,11 +38,13 @@ RATE_PER_WORKER = 20_000
 
 def run(
     suite: Suite | str | Path = "acceptance", *, only: Sequence[str] = (), quick: bool = False, data: str | Path | None = None, seed: int | None = None,
-    overrides: Sequence[str] = (), progress: bool = True, command: str | None = None,
+    overrides: Sequence[str] = (), progress: bool = True, command: str | None = None, client: Any = None,
 ) -> Run:  # fmt: skip
     """Run a suite and return its Run; what happened to it is in `status`, what it showed in `verdicts()`.
 
     run("acceptance", only=["error_rate"], quick=True)     run(Suite(...))     run("checkout.toml", overrides=["workers=1"])
+
+    client: of a Dask cluster (`distributed.Client`, direct_to_workers=True), whose workers then make the load.
 
     Raises SuiteError for a wrong suite, before anything is started. An interrupt ends the load, keeps the rows, and is
     raised again (KeyboardInterrupt) when the run directory is complete. The live panel's Stop button ends it the same way, and
@@ -57,7 +59,7 @@ def run(
         chosen = replace(chosen, seed=seed)
     source = chosen.name if isinstance(suite, Suite) else str(suite)
     command = command or facts.python_call(source, only, quick, seed, overrides)
-    return make(chosen, data=data, command=command, quick=quick, progress=progress)
+    return make(chosen, data=data, command=command, quick=quick, progress=progress, client=client)
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,11 @@ class Turns:
 
 
 def make(
-    suite: Suite, *, data: str | Path | None, command: str, quick: bool, progress: bool, turns: Turns | None = None
-) -> Run:
+    suite: Suite, *, data: str | Path | None, command: str, quick: bool, progress: bool, turns: Turns | None = None, client: Any = None,
+) -> Run:  # fmt: skip
     """Check a suite, run it and return its Run. See `run`."""
     check(suite)
-    session = _Session(suite, data_folder(data), command, quick, progress, turns)
+    session = _Session(suite, data_folder(data), command, quick, progress, turns, client)
     try:
         session.go()
     except KeyboardInterrupt:
@@ -96,9 +98,9 @@ class _Session:
     """One run while it is made."""
 
     def __init__(
-        self, suite: Suite, data: Path, command: str, quick: bool, progress: bool, turns: Turns | None
+        self, suite: Suite, data: Path, command: str, quick: bool, progress: bool, turns: Turns | None, client: Any
     ) -> None:
-        self.suite, self.turns = suite, turns
+        self.suite, self.turns, self.client = suite, turns, client
         self.t0_ns = time.monotonic_ns()
         me = psutil.Process()
         self.dir = RunDir(data, {
@@ -233,7 +235,9 @@ class _Session:
         """Its workers are there; an interrupt stops them and hears them out. In the end its entry has its last word."""
         jobs = self._jobs(scenario, turns)
         targets = {name: self.targets[name] for name in scenario.reached}
-        loading = Loading(self.ledger, scenario, targets, self.started, jobs, Progress(scenario, self.view))
+        loading = Loading(
+            self.ledger, scenario, targets, self.started, jobs, Progress(scenario, self.view), self.client
+        )
         try:
             yield loading
         except KeyboardInterrupt:
@@ -243,25 +247,26 @@ class _Session:
             loading.close()
 
     def _jobs(self, scenario: Scenario, turns: bool) -> list[Job]:
-        of = worker_count(scenario, self.suite, self.targets)
+        least = len(self.client.scheduler_info(n_workers=-1)["workers"]) if self.client is not None else 1
+        of = worker_count(scenario, self.suite, self.targets, least)
         first, self.workers_so_far = self.workers_so_far, self.workers_so_far + of
         targets = {name: self.targets[name] for name in scenario.reached}
         return [
-            Job(str(self.dir.path), scenario, targets, first + index, index, of, self.suite.seed, self.t0_ns, self.suite.folder,
+            Job(str(self.dir.path.resolve()), scenario, targets, first + index, index, of, self.suite.seed, self.t0_ns, self.suite.folder,
                 self.suite.max_requests, self.suite.max_rate_per_s, self.suite.allow_hosts, sys.path, turns)
             for index in range(of)
         ]  # fmt: skip
 
 
-def worker_count(scenario: Scenario, suite: Suite, targets: dict[str, Target]) -> int:
-    """As many as the load needs, at most the cores; one where the order of requests matters."""
+def worker_count(scenario: Scenario, suite: Suite, targets: dict[str, Target], least: int = 1) -> int:
+    """As many as the load needs, at most the cores, and `least` of them; one where the order of requests matters."""
     asked = scenario.workers or suite.workers
     if any(targets[name].in_process for name in scenario.reached) or scenario.order in ("interleaved", "blocks"):
         return 1
     if asked:
         return asked
     needed = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts()) / RATE_PER_WORKER
-    return max(1, min(os.cpu_count() or 1, int(needed) + (needed > int(needed))))
+    return max(least, min(os.cpu_count() or 1, int(needed) + (needed > int(needed))))
 
 
 def _filled(text: str | None, values: dict[str, str]) -> str | None:

@@ -6,9 +6,9 @@ import math
 from html import escape
 
 from perflib.capacity import Capacity, StepFigures, capacity
+from perflib.markup import Html, table
 from perflib.runs import Run
 from perflib.stats import Interval
-from perflib.story import Html, table
 from perflib.wording import SIGNS, ms, number
 
 WORDS = {"holds": SIGNS["pass"], "breaks": SIGNS["fail"], "unclear": SIGNS["inconclusive"]}

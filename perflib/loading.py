@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from perflib.errors import PerflibError
 from perflib.honesty import Machine, doubts
@@ -19,9 +19,7 @@ from perflib.started import StartedTarget
 from perflib.suite import Scenario, Target
 from perflib.vigil import Vigil
 from perflib.worker import Job
-from perflib.workers import InProcess, Message, Process, Workers
-
-START_DELAY_NS: Final = 20_000_000
+from perflib.workers import InProcess, Message, Process, Workers, callables_env
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Loading:
     """
 
     def __init__(
-        self, ledger: Ledger, scenario: Scenario, targets: dict[str, Target], started: Mapping[str, StartedTarget], jobs: list[Job], bar: Progress,
+        self, ledger: Ledger, scenario: Scenario, targets: dict[str, Target], started: Mapping[str, StartedTarget], jobs: list[Job], bar: Progress, client: Any = None,
     ) -> None:  # fmt: skip
         self.scenario, self.bar = scenario, bar
         self._ledger, self._targets, self._jobs = ledger, targets, jobs
@@ -66,11 +64,21 @@ class Loading:
         ledger.manifest["scenarios"].append(self.entry)
         ledger.dir.save()
         in_process = any(target.in_process for target in targets.values())
-        with _environment(targets):
-            self._workers: Workers = InProcess(jobs[0]) if in_process else Process(jobs, ledger.dir.path / "logs")
-        self._watch_workers(in_process)
+        self._workers = self._started(in_process, client)
+        if self._workers.here:
+            self._watch_workers(in_process)
         self._vigil, self._lookout = Vigil(scenario, started), Lookout(scenario, ledger.dir.path)
         self._machine, self._ours_s = Machine(), 0.0
+
+    def _started(self, in_process: bool, client: Any) -> Workers:
+        if in_process:
+            with _environment(callables_env(self._targets)):
+                return InProcess(self._jobs[0])
+        if client is not None:
+            from perflib.cluster import Cluster
+
+            return Cluster(client, self._jobs)
+        return Process(self._jobs, self._ledger.dir.path / "logs")
 
     def listen(self, until: Callable[[], bool] = lambda: False) -> None:
         """Pass messages on until every worker is done, or until it is enough; then judge the load generator itself."""
@@ -106,7 +114,7 @@ class Loading:
         if self.entry["start_ns"] is None:
             self._begin()
         before = self._workers.turns
-        self._workers.go(time.monotonic_ns() + START_DELAY_NS)
+        self._workers.go(time.monotonic_ns() + self._workers.start_delay_ns)
         self.listen(lambda: self._workers.turns > before or not self.running)
         self._ledger.dir.save()
 
@@ -126,6 +134,8 @@ class Loading:
     def close(self) -> None:
         self.bar.close()
         self._workers.close()
+        if clocks := getattr(self._workers, "clocks", None):
+            self.entry["clocks"] = clocks
         for job in self._jobs:
             self._ledger.sampler.forget("generator", f"worker {job.worker}")
         self.entry["stop_ns"] = self._ledger.now()
@@ -143,7 +153,7 @@ class Loading:
                 self._ledger.sampler.watch("generator", f"worker {number}", [pid])
 
     def _begin(self) -> int:
-        start_ns = time.monotonic_ns() + START_DELAY_NS
+        start_ns = time.monotonic_ns() + self._workers.start_delay_ns
         self.entry["start_ns"] = start_ns - self._ledger.t0_ns
         self.bar.begin()
         return start_ns
@@ -186,7 +196,7 @@ class Loading:
 
     def _ready(self, content: dict[str, Any]) -> None:
         for name, pids in content["children"].items():
-            if pids:
+            if pids and self._workers.here:
                 self._ledger.sampler.watch("target", name, pids)
         for name, about in content["targets"].items():
             self._ledger.manifest["targets"].setdefault(name, {}).update(about)
@@ -205,9 +215,8 @@ class Loading:
 
 
 @contextlib.contextmanager
-def _environment(targets: Mapping[str, Target]) -> Iterator[None]:
-    """A callable target's `env` is that of its worker."""
-    added = {k: v for target in targets.values() if target.kind == "callable" for k, v in target.env.items()}
+def _environment(added: Mapping[str, str]) -> Iterator[None]:
+    """For a callable in this very process."""
     before = {key: os.environ.get(key) for key in added}
     os.environ.update(added)
     try:

@@ -1,20 +1,22 @@
 """One run's figures with their intervals, for each scenario, stage and operation: what a comparison sets side by side.
 
-A scenario's rows are fetched once, as five narrow columns; every row counts, none is sampled.
+A scenario's rows are fetched once, as five narrow columns, or counted where they are many (counts.py); every row counts, none is
+sampled.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perflib import stats
-from perflib.figures import TIMED, measured_windows, memory_series, sampled_names, span
+from perflib import counts, stats
+from perflib.counts import TIMED, Which
+from perflib.figures import measured_windows, memory_series, sampled_names, span
 from perflib.stats import Interval
 from perflib.stats.intervals import BEYOND, unknown
 from perflib.verdicts import scaled
@@ -88,8 +90,10 @@ class Measured:
 
 def measure(run: Run, scenario: str) -> dict[Part, Measured]:
     """Every part of a scenario that ran."""
+    if run.many:
+        return {part: _measured(run, part, _Counts(run, part)) for part in parts(run, scenario)}
     rows = measured_rows(run, scenario)
-    return {part: _measured(run, part, chosen(run, part, rows)) for part in parts(run, scenario)}
+    return {part: _measured(run, part, _Rows(chosen(run, part, rows))) for part in parts(run, scenario)}
 
 
 def parts(run: Run, scenario: str) -> list[Part]:
@@ -146,12 +150,68 @@ def chosen(run: Run, part: Part, rows: Columns) -> Columns:
     return rows if keep.all() else {name: column[keep] for name, column in rows.items()}
 
 
-def _measured(run: Run, part: Part, rows: Columns) -> Measured:
+class _Rows:
+    """What is asked of the rows of a part: computed row by row. `ends` are in order."""
+
+    def __init__(self, rows: Columns) -> None:
+        self.ends, self.ok = rows["end"], rows["ok"]
+        self.times = rows["response"] if rows["timed"].all() else rows["response"][rows["timed"]]
+        self.count, self.errors, self.timed = len(self.ok), int(len(self.ok) - self.ok.sum()), len(self.times)
+
+    def quantiles(self, qs: Sequence[float]) -> tuple[Interval, ...]:
+        return quantiles(self.times, qs)
+
+    def mean(self) -> Interval:
+        return stats.mean_interval(self.times)
+
+    def error_worth(self) -> float:
+        return stats.effective_sample_size(~self.ok)
+
+    def throughput(self, windows: list[tuple[int, int]], seconds: float) -> Interval:
+        return _throughput(self.ends[self.ok], windows, seconds)
+
+    def ended(self, at_ns: NDArray[Any]) -> NDArray[Any]:
+        """How many ended before each of these times."""
+        return np.searchsorted(self.ends, at_ns)
+
+    def histogram(self) -> NDArray[Any]:
+        return _histogram(self.times)
+
+
+class _Counts:
+    """The same, of many rows, from their counts."""
+
+    def __init__(self, run: Run, part: Part) -> None:
+        self._run, self._which = run, Which(part.scenario, part.operation, part.stage)
+        self._steps, self._by = counts.steps(run, "response", self._which), counts.moments(run, self._which)
+        self.count, self.timed = int(self._by.ended.sum()), self._steps.n
+        self.errors = self.count - int(self._by.good.sum())
+
+    def quantiles(self, qs: Sequence[float]) -> tuple[Interval, ...]:
+        return counts.quantiles(self._run, "response", self._which, qs)
+
+    def mean(self) -> Interval:
+        return counts.mean(self._run, "response", self._which)
+
+    def error_worth(self) -> float:
+        return counts.good_worth(self._by)
+
+    def throughput(self, windows: list[tuple[int, int]], seconds: float) -> Interval:
+        return counts.throughput(self._by, windows, seconds)
+
+    def ended(self, at_ns: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.interp(at_ns, self._by.edges_ns, np.concatenate(([0.0], self._by.ended.cumsum()))))
+
+    def histogram(self) -> NDArray[Any]:
+        return _histogram(self._steps.sums / self._steps.counts, self._steps.counts)
+
+
+def _measured(run: Run, part: Part, found: _Rows | _Counts) -> Measured:
     """Mixtures of stages have no rate of their own, and mixtures of operations no response time."""
     windows = measured_windows(run, part.scenario, part.stage, part.operation)
     seconds = sum(stop - start for start, stop in windows) / 1e9
-    count, errors = len(rows["end"]), int(len(rows["end"]) - rows["ok"].sum())
-    figures = _resources(run, part.scenario, rows["end"]) if part == Part(part.scenario) else {}
+    count, errors = found.count, found.errors
+    figures = _resources(run, part.scenario, found.ended) if part == Part(part.scenario) else {}
     asked: tuple[str, ...] = ()
     level = part.stage is not None or not _stages(run, part.scenario)
     if level:
@@ -160,29 +220,24 @@ def _measured(run: Run, part: Part, rows: Columns) -> Measured:
         ("throughput",) if _is_open(run.spec(part.scenario)["load"]) else ()
     )  # but for the error rate, which is judged
     if count and level:
-        figures["errors"] = _error_rate(rows["ok"], errors)
-        figures["throughput"] = _throughput(rows["end"][rows["ok"]], windows, seconds)
+        worth = found.error_worth() if 0 < errors < count else None
+        figures["errors"] = scaled(stats.proportion_interval(errors, count, n_effective=worth), 100.0)
+        figures["throughput"] = found.throughput(windows, seconds)
     alone = level and (part.operation is not None or len(_operations(run, part.scenario)) == 1)
-    times = rows["response"] if rows["timed"].all() else rows["response"][rows["timed"]]
     if alone:
         asked = (*QUANTILES, "mean", *asked)
-    if not alone or not len(times):
+    if not alone or not found.timed:
         return Measured(count, errors, seconds, asked, given, figures)
-    found = [scaled(i, 1e-6) for i in _quantiles(times, (*QUANTILES.values(), *GRID))]
-    figures |= {**dict(zip(QUANTILES, found, strict=False)), "mean": scaled(stats.mean_interval(times), 1e-6)}
-    return Measured(count, errors, seconds, asked, given, figures, tuple(found[len(QUANTILES) :]), _histogram(times))
+    each = [scaled(i, 1e-6) for i in found.quantiles((*QUANTILES.values(), *GRID))]
+    figures |= {**dict(zip(QUANTILES, each, strict=False)), "mean": scaled(found.mean(), 1e-6)}
+    return Measured(count, errors, seconds, asked, given, figures, tuple(each[len(QUANTILES) :]), found.histogram())
 
 
-def _quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:
+def quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:
     """Intervals at many quantiles; what the times are worth is computed at a few, these among them, and read off in between."""
     at = np.quantile(times[:: max(1, len(times) // 2**17)], _ANCHORS)
     worth = [stats.effective_sample_size(times <= value) for value in at]
     return stats.quantile_intervals(times, qs, n_effective=np.interp(qs, _ANCHORS, worth).tolist())
-
-
-def _error_rate(ok: NDArray[Any], errors: int) -> Interval:
-    worth = stats.effective_sample_size(~ok) if 0 < errors < len(ok) else None
-    return scaled(stats.proportion_interval(errors, len(ok), n_effective=worth), 100.0)
 
 
 def _throughput(ends: NDArray[Any], windows: list[tuple[int, int]], seconds: float) -> Interval:
@@ -205,19 +260,19 @@ def _counts(ends: NDArray[Any], start: int, stop: int, bins: int) -> NDArray[np.
     return np.diff(np.searchsorted(ends, edges)) / ((stop - start) / bins / 1e9)
 
 
-def _histogram(times: NDArray[Any]) -> NDArray[Any]:
+def _histogram(times: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[Any]:
     codes = (np.log10(np.maximum(times, 1).astype(np.float32)) * BINS_PER_DECADE).astype(np.int16)
-    return np.bincount(codes, minlength=_DECADES * BINS_PER_DECADE)
+    return np.bincount(codes, weights, minlength=_DECADES * BINS_PER_DECADE)
 
 
-def _resources(run: Run, scenario: str, ends: NDArray[Any]) -> dict[str, Interval]:
+def _resources(run: Run, scenario: str, ended: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Interval]:
     """Memory and CPU of the target's processes, where they were sampled."""
     found = {}
     t_s, rss = memory_series(run, scenario)
     if len(rss):
         found["memory"] = scaled(_level(t_s, rss), 1e-6)
     edges_s, cpu_s = _cpu_steps(run, scenario)
-    requests = np.diff(np.searchsorted(ends, edges_s * 1e9))
+    requests = np.diff(ended(edges_s * 1e9))
     if len(cpu_s) and requests.sum():
         each = float(cpu_s.sum() / requests.sum())
         spread = stats.mean_interval(cpu_s - each * requests)  # a ratio's deviation (Cochran 1977, ch. 6)

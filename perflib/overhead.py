@@ -7,9 +7,9 @@ from html import escape
 import numpy as np
 
 from perflib.ladder import parts, rungs, sentence, told
+from perflib.markup import Html, table
 from perflib.runs import Run
 from perflib.stats import Interval
-from perflib.story import Html, table
 from perflib.wording import ms
 
 

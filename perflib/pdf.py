@@ -9,18 +9,18 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from perflib.errors import ReportError
+from perflib.errors import ReportError, SuiteError
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 TIMEOUT_S: Final = 120
 
 
 def pdf(page: Path) -> Path:
-    """Print an HTML page beside itself, report.html as report.pdf; the file. Raises ReportError where nothing here can print it."""
+    """Print an HTML page beside itself, report.html as report.pdf; the file. Raises SuiteError where no browser is installed, ReportError where it fails."""
     browser = next((found for name in NAMES if (found := shutil.which(name))), None)
     if browser is None:
         mend = f"install Chromium, or print {page.name} from a browser"
-        raise ReportError("a PDF needs Chromium, and there is none here", where="--pdf", mend=mend)
+        raise SuiteError("a PDF needs Chromium, and there is none here", where="--pdf", mend=mend)
     made = page.with_suffix(".pdf")
     with tempfile.TemporaryDirectory() as profile:
         unfinished = Path(profile) / made.name

@@ -44,8 +44,14 @@ def report(run: Run, *, baseline: Run | None = None, out: Path | None = None, ti
     write(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
     if out is None:
         _point_latest_to(folder)
-        shelf.rebuild(REPORTS)
+    list_in(folder)
     return folder
+
+
+def list_in(folder: Path) -> None:
+    """Rebuild reports/index.html, where that is where this folder is."""
+    if folder.resolve().parent == REPORTS.resolve():
+        shelf.rebuild(REPORTS)
 
 
 def page(name: str, run: Run, *, parameters: Mapping[str, Any] | None = None, out: Path | None = None) -> Path:

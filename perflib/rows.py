@@ -6,6 +6,7 @@ columns and writes a part; a part has its final name only when it is complete.
 
 from __future__ import annotations
 
+import os
 import queue
 import struct
 import threading
@@ -29,6 +30,7 @@ _TIMES: Final = ("scheduled_ns", "start_ns", "first_byte_ns", "end_ns")
 _BLOCK: Final = 1024  # rows that are turned into columns at a time: few enough to stay in the processor's cache
 ROWS_PER_PART: Final = 65_536
 _PIECE: Final = 8_192  # rows that are written at a time: a millisecond's work or two
+_GROUP: Final = 131_072  # rows of a group in a file that is read often: what one thread reads at a time
 _BREATH_S: Final = 0.004  # between pieces: time for the event loop to serve all its connections
 SECONDS_PER_PART: Final = 1.0
 _SIZE: Final = RECORD.size
@@ -70,6 +72,13 @@ def write_part(pieces: Iterable[pa.Table], schema: pa.Schema, folder: Path, name
     unfinished.replace(folder / f"{name}.parquet")
 
 
+def write_file(table: pa.Table, path: Path) -> None:
+    """Write a whole table as one file at once, in large row groups, and wait until the disk has it."""
+    pq.write_table(table, path, row_group_size=_GROUP, **_options(table.schema))
+    with path.open("rb+") as written:
+        os.fsync(written.fileno())
+
+
 def table_of(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     """Few rows, as tuples in the schema's order, as a table. (A worker's requests never are tuples: see Recorder.)"""
     arrays = [
@@ -85,11 +94,11 @@ def warm_up(table: pa.Table) -> None:
 
 
 def _options(schema: pa.Schema) -> dict[str, Any]:
-    """How a part is written. Only times have statistics: who reads a stretch of time skips the other parts."""
+    """How a part is written. Only times and the scenario have statistics: who reads one of either skips the other parts."""
     integers = [f.name for f in schema if pa.types.is_integer(f.type)]
     return {
         "compression": "zstd", "use_dictionary": [f.name for f in schema if pa.types.is_dictionary(f.type)],
-        "write_statistics": [name for name in integers if name.endswith("_ns")], "column_encoding": dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
+        "write_statistics": [f.name for f in schema if f.name.endswith("_ns") or f.name == "scenario"], "column_encoding": dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
     }  # fmt: skip
 
 

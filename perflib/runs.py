@@ -15,7 +15,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 FINAL: Final = ("complete", "interrupted", "invalid")
 IN_MEMORY_ROWS: Final = 1_000_000
+WARMUP_ROWS: Final = 4_000_000  # so many are enough to see where the warm-up ends
+MEMORY: Final = "1GB"  # of DuckDB in one process; more than that is spilled to disk
 
 
 def data_folder(data: str | Path | None = None) -> Path:
@@ -67,9 +71,7 @@ class RunDir:
         self.save()
 
     def save(self) -> None:
-        unfinished = self.path / ".run.json.tmp"
-        unfinished.write_text(json.dumps(self.manifest, indent=1, default=str), "utf-8")
-        unfinished.replace(self.path / "run.json")
+        save_manifest(self.path, self.manifest)
 
     def event(self, t_ns: int, kind: str, text: str) -> None:
         """Something that happened: shown in the report, drawn into its charts."""
@@ -184,16 +186,29 @@ class Run:
     @property
     def corrupt(self) -> list[str]:
         """Part files that cannot be read; they are left out of every figure."""
-        return [str(path.relative_to(self.path)) for path, rows in self._parts if rows is None]
+        return [str(path.relative_to(self.path)) for path, rows in self.parts if rows is None]
 
     @cached_property
-    def _parts(self) -> list[tuple[Path, int | None]]:
+    def parts(self) -> list[tuple[Path, int | None]]:
         """Every part file with how many rows it has, None for one that cannot be read."""
-        return [
-            (path, row_count(path))
-            for kind in ("rows", "resources", "spans", "gauges")
-            for path in sorted((self.path / kind).glob("part-*.parquet"))
-        ]
+        kinds = ("rows", "resources", "spans", "gauges")
+        found = {path for kind in kinds for path in (self.path / kind).glob("part-*.parquet")}
+        if replacing := self.manifest.get("replacing"):  # a `compact` that was cut short after its switch
+            new = [self.path / name for name in replacing["new"]]
+            found -= {self.path / name for name in replacing["old"]}
+            found |= {path.with_name(f".{path.name}") for path in new if not path.exists()}
+        ordered = sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
+        with ThreadPoolExecutor() as pool:  # thousands of footers
+            return list(zip(ordered, pool.map(row_count, ordered), strict=True))
+
+    @cached_property
+    def many(self) -> bool:
+        """More rows than are computed one by one: figures come from counts (counts.py)."""
+        return self._row_count > IN_MEMORY_ROWS
+
+    @property
+    def _row_count(self) -> int:
+        return sum(rows or 0 for path, rows in self.parts if path.parent.name == "rows")
 
     def _alive(self) -> bool:
         import psutil
@@ -218,37 +233,31 @@ class Run:
     def _warmups(self) -> dict[str, tuple[int, bool]]:
         from perflib.warmups import cut
 
-        each = {entry["name"]: cut(self._tables, entry, self.spec(entry["name"])) for entry in self.scenarios}
+        one_in = max(1, self._row_count // WARMUP_ROWS)
+        each = {entry["name"]: cut(self._tables, entry, self.spec(entry["name"]), one_in) for entry in self.scenarios}
         return {name: found for name, found in each.items() if found is not None}
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
         """The tables, and `measured`."""
         database = self._tables
-        database.execute("create table cuts (scenario varchar, cut_ns bigint)")
-        if cuts := self.cuts:
-            database.executemany("insert into cuts values (?, ?)", cuts)
-        database.execute(
-            "create view measured as select rows.* from rows left join cuts using (scenario) "
-            "where phase = 'measure' and coalesce(scheduled_ns, start_ns) >= coalesce(cut_ns, 0)"
-        )
+        begins = " ".join(f"when {quoted(name)} then {int(cut_ns)}" for name, cut_ns in self.cuts)
+        begun = f"and coalesce(scheduled_ns, start_ns) >= case scenario {begins} else 0 end" if begins else ""
+        database.execute(f"create view measured as select * from rows where phase = 'measure' {begun}")
         return database
 
     @cached_property
     def _tables(self) -> duckdb.DuckDBPyConnection:
-        import duckdb
-
         from perflib import rows as schema
 
-        database = duckdb.connect()
+        database = connected()
         for kind, columns in schema.TABLES.items():
-            found = [(str(path), rows) for path, rows in self._parts if path.parent.name == kind and rows is not None]
+            found = [(path, rows) for path, rows in self.parts if path.parent.name == kind and rows is not None]
             files = [path for path, _ in found]
             # Few rows in many small parts are read once; many rows stay on disk.
             made = "table" if sum(rows for _, rows in found) <= IN_MEMORY_ROWS else "view"
             if files:
-                listed = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
-                source = f"read_parquet([{listed}])"
+                source = f"read_parquet({listed(files)})"
             else:
                 empty = columns.empty_table()
                 database.register(f"empty_{kind}", empty)
@@ -354,6 +363,35 @@ def remove_run(which: str, data: str | Path | None = None) -> Run:
         raise RunError(f"{run.id} is still running", mend="stop it first")
     shutil.rmtree(run.path)
     return run
+
+
+def save_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    """Write a run's run.json: whole or not at all."""
+    unfinished = path / ".run.json.tmp"
+    unfinished.write_text(json.dumps(manifest, indent=1, default=str), "utf-8")
+    unfinished.replace(path / "run.json")
+
+
+def connected() -> duckdb.DuckDBPyConnection:
+    """A DuckDB in memory: a thread for each core, a bounded memory, and a folder of the system's for what does not fit in it."""
+    import duckdb
+
+    database = duckdb.connect(config={
+        "threads": os.cpu_count() or 1, "memory_limit": MEMORY,
+        "temp_directory": str(Path(tempfile.gettempdir()) / f"perflib-{os.getpid()}"),
+    })  # fmt: skip
+    database.execute("set parquet_metadata_cache = true")  # of thousands of files, asked again and again
+    return database
+
+
+def listed(files: Iterable[Path]) -> str:
+    """Files as a list in SQL."""
+    return "[" + ", ".join(quoted(str(file)) for file in files) + "]"
+
+
+def quoted(text: str) -> str:
+    """A text as a literal in SQL."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def row_count(path: Path) -> int | None:

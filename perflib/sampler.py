@@ -26,10 +26,11 @@ class Sampler:
     """Samples in a thread of its own until `close`.
 
     sampler.watch("target", "api", [pid])     # the process and all its descendants
+    Sampler(run_dir, t0_ns, "host1-")         # beside those of other machines
     """
 
-    def __init__(self, run_dir: Path, t0_ns: int) -> None:
-        self._run_dir, self._t0_ns = run_dir, t0_ns
+    def __init__(self, run_dir: Path, t0_ns: int, label: str = "") -> None:
+        self._run_dir, self._t0_ns, self._label = run_dir, t0_ns, label
         self._roots: dict[tuple[str, str], set[int]] = {}
         self._tree: dict[int, tuple[str, str, psutil.Process]] = {}
         self._rows: list[tuple[Any, ...]] = []
@@ -114,5 +115,7 @@ class Sampler:
         if not self._rows:
             return
         rows, self._rows = self._rows, []
-        write_part([table_of(rows, RESOURCES)], RESOURCES, self._run_dir / "resources", f"part-{self._parts:06d}")
+        write_part(
+            [table_of(rows, RESOURCES)], RESOURCES, self._run_dir / "resources", f"part-{self._label}{self._parts:06d}"
+        )
         self._parts += 1

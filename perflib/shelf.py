@@ -90,8 +90,14 @@ def _suite(name: str, reports: Sequence[Report], *, is_open: bool) -> str:
     head = "".join(f'<th scope="col">{title}</th>' for title in ("Verdict", "Report", "Started, UTC", "Objectives", "Not met", "Commit"))  # fmt: skip
     return (
         f'<section><h2>{_sign(latest.verdict)} {escape(name)}</h2><p class="course">{_course(reports)}</p>{_trends(reports, is_open)}'
-        f'<div class="scroll"><table><caption>Reports of {escape(name)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}</section>'
+        f"{_scroll(f'Reports of {name}')}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}</section>"
     )
+
+
+def _scroll(caption: str) -> str:
+    """The beginning of a table that can be scrolled, with the keyboard too."""
+    named = escape(caption, quote=True)
+    return f'<div class="scroll" role="group" tabindex="0" aria-label="{named}"><table><caption>{named}</caption>'
 
 
 def _row(report: Report) -> str:
@@ -114,7 +120,7 @@ def _comparisons(reports: Sequence[Report]) -> str:
         for report in reports[:SHOWN]
     )
     head = "".join(f'<th scope="col">{title}</th>' for title in ("Verdict", "Comparison", "In words"))
-    return f'<section><h2>Comparisons</h2><div class="scroll"><table><caption>Comparisons</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>'
+    return f"<section><h2>Comparisons</h2>{_scroll('Comparisons')}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"
 
 
 def _course(reports: Sequence[Report]) -> str:
@@ -142,7 +148,7 @@ def _trends(reports: Sequence[Report], is_open: bool) -> str:
         for name, values in drawn.items()
     )
     head = '<thead><tr><th scope="col">Scenario</th><th scope="col">p95 response, from report to report</th><th scope="col">Latest</th></tr></thead>'
-    return f'<details{" open" if is_open else ""}><summary>Trends of {len(drawn)} scenarios</summary><div class="scroll"><table><caption>Trends</caption>{head}<tbody>{rows}</tbody></table></div></details>'
+    return f"<details{' open' if is_open else ''}><summary>Trends of {len(drawn)} scenarios</summary>{_scroll('Trends of p95 response times')}{head}<tbody>{rows}</tbody></table></div></details>"
 
 
 def _p95(report: Report, scenario: str) -> float:

@@ -5,65 +5,56 @@ All text that a target or a suite had a hand in is escaped.
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from html import escape
 from typing import Any, Final
 
 from matplotlib.figure import Figure
 
 from perflib import charts
-from perflib.figures import scenario_figures
+from perflib.advice import STATUS, Step, cautions, figures_of, next_steps
+from perflib.incidents import incidents
+from perflib.markup import Html, anchor, badge, folded, interval_bar, picture, sign, table
 from perflib.runs import Run
 from perflib.verdicts import Verdict, overall
-from perflib.wording import SIGNS, ms, number, observed
+from perflib.wording import ms, number, observed
 
-ADVICE: Final = {
-    "incomplete": "The run's process ended before the run did; its rows up to the last two seconds are here. Run it again.",
-    "interrupted": "The run was interrupted; its rows so far are here. Run it again for verdicts.",
-    "invalid": "Do not judge the target by this run: mend the cause and run it again.",
-    "running": "The run is still going on; this is what it has so far.",
-}
-
-
-class Html(str):
-    """HTML that a notebook shows as such."""
-
-    __slots__ = ()
-
-    def _repr_html_(self) -> str:
-        return str(self)
+CHARTS: Final = 100  # on one page: about a megabyte
+SECTIONS: Final = 60  # scenarios with a section of their own
 
 
 def opening(run: Run, title: str | None = None) -> Html:
-    """The title, the verdict in one sentence, and what makes the run doubtful, if anything."""
+    """The title, the verdict in one sentence, what to do next, and what makes the run doubtful, if anything."""
     word = overall(run)
     heading = title or f"Performance of {run.manifest['suite']['name']}"
-    doubts = "".join(f"<li>{escape(reason)}</li>" for reason in _doubts(run))
-    box = (
-        f'<div class="doubts"><p><strong>{escape(ADVICE[run.status])}</strong></p><ul>{doubts}</ul></div>'
-        if run.status in ADVICE
-        else ""
-    )
-    cautions = len({name for name, _ in _cautions(run)})
-    caution = (
-        f'<p class="inconclusive">{cautions} of {len(run.scenarios)} scenarios with a caution: see <a href="#generator">the load generator\'s own health</a>.</p>'
-        if cautions
-        else ""
-    )
+    reasons = "".join(f"<li>{escape(str(reason))}</li>" for reason in run.manifest["reasons"])
+    box = f'<div class="doubts"><p><strong>Why</strong></p><ul>{reasons}</ul></div>' if run.status in STATUS and reasons else ""  # fmt: skip
+    steps = "".join(f"<li>{_step(run, step)}</li>" for step in next_steps(run))
+    health = " See <a href='#generator'>the load generator's own health</a>." if cautions(run) else ""
     when = escape(str(run.manifest["started_at"])[:16].replace("T", " "))
     return Html(
-        f'<header><h1>{escape(heading)}</h1><p class="verdict {word}"><span class="sign" aria-hidden="true">{SIGNS[word]}</span> {sentence(run)}</p>'
-        f'{box}{caution}<p class="small">Run <code>{escape(run.id)}</code>, {when} UTC</p></header>'
+        f'<header><h1>{escape(heading)}</h1><p class="verdict {word}">{sign(word)} {sentence(run)}</p>'
+        f'<div class="next"><h2>What to do next</h2><ul>{steps}</ul></div>{box}'
+        f'<p class="small">Run <code>{escape(run.id)}</code>, {when} UTC.{health}</p></header>'
     )
+
+
+def _step(run: Run, step: Step) -> str:
+    """A step with the scenario's name as a link to it."""
+    before, name, after = step.text.partition(step.scenario or step.text)
+    return escape(before) + (_link(run, name) if step.scenario else escape(name)) + escape(after)
+
+
+def _link(run: Run, name: str) -> str:
+    """A scenario's name, a link where it has a section."""
+    return f'<a href="#{anchor(name)}">{escape(name)}</a>' if name in _sections(run) else escape(name)
 
 
 def sentence(run: Run) -> str:
     """The verdict in words: "All 14 objectives are met." (HTML)"""
     judged = [v for v in run.verdicts() if v.judged]
     if run.status != "complete":
-        reason = run.manifest["reasons"][0] if run.manifest["reasons"] else ADVICE[run.status]
+        reason = run.manifest["reasons"][0] if run.manifest["reasons"] else STATUS[run.status]
         return f"This run is {escape(run.status)}: {escape(reason)}"
     if not judged:
         return "No objective was set: there is nothing to judge, only to see."
@@ -78,52 +69,88 @@ def sentence(run: Run) -> str:
 
 
 def objectives(run: Run) -> Html:
-    """The table of objectives: limit, observed with interval, margin, verdict."""
+    """Limit, observed figure, interval and margin of every objective: what is missed or undecided open, the rest folded."""
     found = run.verdicts()
     if not found:
         return Html("")
-    rows = [
-        _objective_row(v)
-        for v in sorted(found, key=lambda v: ("fail", "inconclusive", "pass", "shown").index(v.verdict))
-    ]
-    head = ("Verdict", "Scenario", "Objective", "Observed", "95 % interval", "Margin", "n", "")
-    return Html(
-        f"<h2 id='objectives'>Objectives</h2>{table(head, rows, 'Objectives with limit, observed figure and verdict')}"
-    )
+    urgent = sorted((v for v in found if v.verdict in ("fail", "inconclusive")), key=lambda v: v.verdict != "fail")
+    met, shown = ([v for v in found if v.verdict == word] for word in ("pass", "shown"))
+    first = _objectives_table(run, urgent, "Objectives that are missed or undecided") if urgent else ""
+    rest = [(met, "met", "objective", not urgent, "Objectives that are met"), (shown, "shown", "figure", False, "Figures without a limit")]  # fmt: skip
+    folds = "".join(
+        folded(f"objectives-{key}", f"{len(each)} {noun}{'s' if len(each) > 1 else ''} {_KEPT[key]}", _objectives_table(run, each, caption), opened=opened, level=3)
+        for each, key, noun, opened, caption in rest if each
+    )  # fmt: skip
+    return Html(f'<section id="objectives"><h2>Objectives</h2>{first}{folds}</section>')
+
+
+_KEPT: Final = {"met": "met", "shown": "only shown"}
 
 
 def contents(run: Run) -> Html:
-    """Links to the scenarios, each with its verdict."""
-    items = [
-        f'<li><a href="#{anchor(e["name"])}"><span class="sign {_word(run, e["name"])}" aria-hidden="true">{SIGNS[_word(run, e["name"])]}</span> {escape(e["name"])}</a></li>'
-        for e in run.scenarios
-    ]
-    return Html(f'<nav aria-label="Scenarios"><h2>Scenarios</h2><ul class="contents">{"".join(items)}</ul></nav>')
+    """Links to the sections: beside the page where there is room, before the scenarios where not."""
+    items = "".join(
+        f'<li><a href="#{anchor(entry["name"])}">{sign(word)} {escape(entry["name"])}<span class="unseen">: {word}</span></a></li>'
+        for entry in run.scenarios
+        if entry["name"] in _sections(run)
+        for word in [_word(run, entry["name"])]
+    )
+    parts = "".join(f'<li><a href="#{at}">{text}</a></li>' for at, text in _PARTS)
+    return Html(f'<nav class="rail" aria-label="Sections"><ul class="parts">{parts}</ul><ul class="contents">{items}</ul></nav>')  # fmt: skip
+
+
+_PARTS: Final = (
+    ("objectives", "Objectives"),
+    ("load", "Load"),
+    ("generator", "Load generator"),
+    ("machine", "Machine"),
+)
 
 
 def scenarios(run: Run) -> Html:
-    """A section for each scenario; those that were not met are open."""
-    return Html("".join(scenario(run, entry["name"]) for entry in run.scenarios))
+    """A section for each scenario; those that were not met are open. Where they are many, they have fewer charts."""
+    drawn = _sections(run)
+    sections = "".join(scenario(run, name, charts_shown=count) for name, count in drawn.items())
+    left_out = len(run.scenarios) - len(drawn)
+    fewer = any(count < len(_draws(run, name)) for name, count in drawn.items())
+    said = "<p>The page stays small: not every scenario has all of its charts. Draw them from the run with explore.ipynb.</p>" if fewer else ""  # fmt: skip
+    said += f"<p>{left_out:,} more scenarios were met and are left out here; their figures are in summary.json.</p>" if left_out else ""  # fmt: skip
+    return Html(f'<section id="scenarios"><h2>Scenarios</h2>{said}{sections}</section>')
 
 
-def scenario(run: Run, name: str) -> Html:
-    """One scenario: what it does, its figures, its charts."""
-    figures, word = scenario_figures_cached(run, name), _word(run, name)
+def scenario(run: Run, name: str, *, charts_shown: int | None = None) -> Html:
+    """One scenario: what it does, what happened, its figures, its charts."""
+    figures, word = figures_of(run, name), _word(run, name)
     described = f"<p>{escape(figures['description'])}.</p>" if figures["description"] else ""
-    pictures = "".join(picture(draw) for draw in _draws(run, name))
-    opened = " open" if word in ("fail", "inconclusive", "invalid") else ""
-    summary = f'<span class="sign {word}" aria-hidden="true">{SIGNS[word]}</span> {escape(name)} <span class="small">{_in_short(figures)}</span>'
-    return Html(
-        f'<details class="scenario" id="{anchor(name)}"{opened}><summary><h3>{summary}</h3></summary>{described}'
-        f'{_figures_table(figures)}{_errors(figures)}<div class="charts">{pictures}</div></details>'
-    )
+    happened = "".join(f"<li>{escape(each.text)}</li>" for each in incidents(run, name))
+    marks = f'<ul class="happened">{happened}</ul>' if happened else ""
+    pictures = "".join(picture(draw) for draw in _draws(run, name)[:charts_shown])
+    summary = f'{sign(word)} {escape(name)}<span class="unseen">: {word}.</span> <span class="small">{_in_short(figures)}</span>'
+    body = f'{described}{marks}<div class="charts">{pictures}</div>{_figures_table(figures)}{_errors(figures)}'
+    opened = word in ("fail", "inconclusive", "invalid")
+    return Html(folded(anchor(name), summary, body, opened=opened, level=3, kind="scenario"))
+
+
+def _sections(run: Run) -> dict[str, int]:
+    """The scenarios that have a section, each with its count of charts: the urgent ones all, the others a share of what is left."""
+    if "_charts" in run.__dict__:
+        return run.__dict__["_charts"]  # type: ignore[no-any-return]
+    order = ("invalid", "fail", "inconclusive", "shown", "pass")
+    names = sorted((entry["name"] for entry in run.scenarios), key=lambda name: order.index(_word(run, name)))
+    left, found = CHARTS, {}
+    for index, name in enumerate(names[:SECTIONS]):
+        share = left if _word(run, name) in order[:3] else left // (len(names[:SECTIONS]) - index)
+        found[name] = min(share, len(_draws(run, name)))
+        left -= found[name]
+    run.__dict__["_charts"] = {entry["name"]: found[entry["name"]] for entry in run.scenarios if entry["name"] in found}
+    return run.__dict__["_charts"]  # type: ignore[no-any-return]
 
 
 def load_facts(run: Run) -> Html:
     """What was offered and achieved, how late requests were sent, what was cut away."""
     rows = []
     for entry in run.scenarios:
-        load = scenario_figures_cached(run, entry["name"])["load"]
+        load = figures_of(run, entry["name"])["load"]
         late = load["late_ms"]
         rows.append((
             escape(entry["name"]), escape(load["model"]), number(load["offered_per_s"]), number(load["achieved_per_s"]),
@@ -141,14 +168,14 @@ def load_facts(run: Run) -> Html:
         "Prepared",
         "Most in flight",
     )
-    return Html(f"<h2>Load</h2>{table(head, rows, 'Load offered and achieved')}")
+    return Html(folded("load", "Load", table(head, rows, "Load offered and achieved")))
 
 
 def generator(run: Run) -> Html:
     """How the load generator fared."""
     rows = []
     for entry in run.scenarios:
-        health, shares = scenario_figures_cached(run, entry["name"])["generator"], entry.get("machine")
+        health, shares = figures_of(run, entry["name"])["generator"], entry.get("machine")
         if health["workers"]:
             pause, late = health["loop_pause_ms"], health["late_ms"]
             rows.append((
@@ -161,18 +188,21 @@ def generator(run: Run) -> Html:
         "Waited for a connection", "Garbage collections", "Other load / stolen",
     )  # fmt: skip
     note = "<p>A worker near one core is the bottleneck itself: give the load more workers. A callable runs inside its worker and is counted with it.</p>"
-    cautions = "".join(f"<li>{escape(f'{name}: {text}')}</li>" for name, text in _cautions(run))
-    listed = f"<ul>{cautions}</ul>" if cautions else ""
-    return Html(
-        f"<h2 id='generator'>The load generator's own health</h2>{note}{listed}{table(head, rows, 'Health of the load generator')}"
-    )
+    said = "".join(f"<li>{escape(f'{name}: {text}')}</li>" for name, text in cautions(run))
+    listed = f"<ul>{said}</ul>" if said else ""
+    body = f"{note}{listed}{table(head, rows, 'Health of the load generator')}{_clocks(run)}"
+    return Html(folded("generator", "The load generator's own health", body, opened=bool(said)))
 
 
-def _cautions(run: Run) -> list[tuple[str, str]]:
-    """What speaks against the figures without making the run invalid: (scenario, what)."""
-    said = [(entry["name"], str(text)) for entry in run.scenarios for text in entry.get("doubts", ())]
-    never = "response times never settled at a level: what is measured is still warming up, or drifts; run it longer"
-    return said + [(name, never) for name in run.unsettled]
+def _clocks(run: Run) -> str:
+    """How the clocks of other machines stood to ours, where the load came from such."""
+    rows = [
+        (escape(entry["name"]), f"<code>{escape(str(c['host']))}</code>", ", ".join(map(str, c["workers"])), f"{c['offset_ns'] / 1e9:,.6f}",
+         ms(c["uncertainty_ns"] / 1e6), "–" if c["drift_ns"] is None else ms(abs(c["drift_ns"]) / 1e6))
+        for entry in run.scenarios for c in entry.get("clocks", ())
+    ]  # fmt: skip
+    head = ("Scenario", "Machine", "Workers", "Clock ahead of ours by, s", "Known to ±, ms", "Drift meanwhile, ms")
+    return f"<h3>Clocks</h3>{table(head, rows, 'Clocks of the machines that made the load')}" if rows else ""
 
 
 def machine(run: Run) -> Html:
@@ -201,14 +231,20 @@ def machine(run: Run) -> Html:
         ),
     ]
     rows = [(f"<strong>{escape(name)}</strong>", escape(value)) for name, value in facts]
+    counted = (
+        "<p>This run has many rows: its percentiles are read off counts in steps of 0.1 %, so that they, and the bounds of their intervals, "
+        "are within 0.1 % of the exact ones. Counts, means and maxima are exact.</p>"
+        if run.many
+        else ""
+    )
     damaged = (
         f"<p class='doubts'>Unreadable part files, left out: {escape(', '.join(run.corrupt))}</p>"
         if run.corrupt
         else ""
     )
-    return Html(
-        f"<h2>Machine</h2>{damaged}{table(('', ''), rows, 'Machine and versions')}<h2>Repeat it</h2><pre>{escape(m['command'])}</pre>"
-    )
+    again = f'<h3>Repeat it</h3><pre tabindex="0">{escape(m["command"])}</pre>'
+    about = f"{table(('', ''), rows, 'Machine and versions')}{again}"
+    return Html(f"{damaged}{counted}{folded('machine', 'Machine, versions, how to repeat it', about)}")
 
 
 def _plain(value: Any) -> str:
@@ -218,37 +254,13 @@ def _plain(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def picture(draw: Callable[[], Figure]) -> str:
-    """A chart as an image that needs no other file, with its message as the alternative text."""
-    from PIL import Image
-
-    figure, raw, small = draw(), io.BytesIO(), io.BytesIO()
-    figure.savefig(raw, format="png", dpi=120)
-    # A chart has few colours: a palette makes it a third of the size.
-    Image.open(raw).convert("RGB").quantize(48, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
-    width, height = (round(inches * 96) for inches in figure.get_size_inches())
-    data = base64.b64encode(small.getvalue()).decode()
-    return f'<img alt="{escape(str(figure.get_label()), quote=True)}" width="{width}" height="{height}" src="data:image/png;base64,{data}">'
+def _objectives_table(run: Run, verdicts: list[Verdict], caption: str) -> str:
+    head = ("Verdict", "Objective", "Observed, 95 % interval", "Against the limit", "Margin", "n")
+    return table(head, (_objective_row(run, v) for v in verdicts), caption, kind="objectives")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
-    """An accessible table of cells that are HTML already."""
-    columns = "".join(f'<th scope="col">{cell}</th>' for cell in head) if any(head) else ""
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    top = f"<thead><tr>{columns}</tr></thead>" if columns else ""
-    return f'<div class="scroll"><table><caption>{escape(caption)}</caption>{top}<tbody>{body}</tbody></table></div>'
-
-
-def scenario_figures_cached(run: Run, name: str) -> dict[str, Any]:
-    """Figures of a scenario, computed once per run object."""
-    cache = run.__dict__.setdefault("_figures", {})
-    if name not in cache:
-        cache[name] = scenario_figures(run, name)
-    return cache[name]  # type: ignore[no-any-return]
-
-
-def _objective_row(v: Verdict) -> tuple[str, ...]:
-    figure, bounds = observed(v)
+def _objective_row(run: Run, v: Verdict) -> tuple[str, ...]:
+    figure, bounds = (escape(text) for text in observed(v))
     margin = (
         "–"
         if v.margin is None or not v.judged
@@ -256,15 +268,14 @@ def _objective_row(v: Verdict) -> tuple[str, ...]:
         if abs(v.margin) < 10
         else f"{v.margin:,.0f} ×"
     )
-    word = f'<span class="badge {v.verdict}"><span aria-hidden="true">{SIGNS[v.verdict]}</span> {v.verdict}</span>'
-    link = f'<a href="#{anchor(v.scenario)}">{escape(v.scenario)}</a>'
-    figure, bounds = (f'<span class="number">{escape(text)}</span>' for text in (figure, bounds))
-    return word, link, escape(v.objective.text), figure, bounds, margin, f"{v.interval.n:,}", escape(v.reason)
+    why = f'<br><span class="small">{escape(v.reason)}</span>' if v.reason else ""
+    seen = f'<span class="number">{figure}</span><br><span class="small number">{bounds}</span>'
+    return badge(v.verdict), f"{_link(run, v.scenario)}<br>{escape(v.objective.text)}{why}", seen, interval_bar(v), margin, f"{v.interval.n:,}"  # fmt: skip
 
 
 def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
     each = [charts.latency_percentiles, charts.response_over_time, charts.throughput, charts.inflight]
-    figures = scenario_figures_cached(run, name)
+    figures = figures_of(run, name)
     each += [charts.breakdown] if figures["timed_parts"] else []
     each += [charts.errors_over_time] if figures["errors"] else []
     each += [charts.memory, charts.cpu] if figures["memory_mb"] else []
@@ -297,8 +308,8 @@ def _figures_table(figures: dict[str, Any]) -> str:
     for each, label in ((figures, "all"), *((op, op["name"]) for op in operations)):
         first = (escape(label), f"{each['requests']:,}", f"{each['errors']:,}", number(each["throughput_per_s"]))
         for kind, times, lead in (
-            ("response, ms", each["response_ms"], first),
-            ("service, ms", each["service_ms"], ("", "", "", "")),
+            ("response,\u00a0ms", each["response_ms"], first),
+            ("service,\u00a0ms", each["service_ms"], ("", "", "", "")),
         ):
             if kind.startswith("service") and times == each["response_ms"]:
                 continue  # nothing was scheduled: they are the same
@@ -319,7 +330,7 @@ def _errors(figures: dict[str, Any]) -> str:
         (escape(str(error)), f"{count:,}", f"{count / figures['requests']:.2%}")
         for error, count in list(figures["errors_by_class"].items())[:20]
     ]
-    return table(("Error", "Requests", "Share"), rows, "Errors by class")
+    return table(("Error", "Requests", "Share"), rows, f"Errors of {figures['name']} by class")
 
 
 def _in_short(figures: dict[str, Any]) -> str:
@@ -338,14 +349,6 @@ def _word(run: Run, name: str) -> str:
     return next((word for word in ("fail", "inconclusive", "pass") if word in words), "shown")
 
 
-def _doubts(run: Run) -> list[str]:
-    return [str(reason) for reason in run.manifest["reasons"]]
-
-
 def _listed(verdicts: list[Verdict]) -> str:
     texts = [f"{escape(v.scenario)}, {escape(v.objective.text)}" for v in verdicts[:3]]
     return "; ".join(texts) + (f"; and {len(verdicts) - 3} more" if len(verdicts) > 3 else "")
-
-
-def anchor(name: str) -> str:
-    return "s-" + "".join(c if c.isalnum() else "-" for c in name)

@@ -7,7 +7,8 @@
                                       load=Load(model="constant", rate_per_s=500, duration_s=20),
                                       objectives=["p99 response < 250 ms"])])
 
-The same names are the keys of a suite's TOML file; `perflib.suitefile` reads those.
+The same names are the keys of a suite's TOML file; `perflib.suitefile` reads those. What each field is for stands behind it in a
+comment: docs/suite.md is made of these (`python -m tests.reference`).
 """
 
 from __future__ import annotations
@@ -65,21 +66,21 @@ class Load:
     Load(model="replay", starts="starts.csv")                                # seconds since the start, one a line
     """
 
-    model: Literal["closed", "constant", "poisson", "ramp", "stages", "spike", "steps", "replay"]
-    concurrency: Count | None = None
-    requests: Count | None = None
-    duration_s: Positive | None = None
-    think_time_s: NotNegative = 0.0
-    rate_per_s: Positive | None = None
-    from_per_s: Annotated[float | None, Field(alias="from", ge=0)] = None
-    to_per_s: Annotated[float | None, Field(alias="to", ge=0)] = None
-    stages: Seq[Load] = ()
-    spike_rate_per_s: Positive | None = None
-    spike_at_s: NotNegative | None = None
-    spike_s: Positive | None = None
-    step_per_s: Positive | None = None
-    step_s: Positive | None = None
-    starts: str | Seq[float] | None = None
+    model: Literal["closed", "constant", "poisson", "ramp", "stages", "spike", "steps", "replay"]  # when requests start
+    concurrency: Count | None = None  # users that are busy at once
+    requests: Count | None = None  # ends the load after so many
+    duration_s: Positive | None = None  # ends the load after so long
+    think_time_s: NotNegative = 0.0  # what a user waits between an answer and the next request
+    rate_per_s: Positive | None = None  # requests a second; of a spike: outside of it
+    from_per_s: Annotated[float | None, Field(alias="from", ge=0)] = None  # the rate at the start
+    to_per_s: Annotated[float | None, Field(alias="to", ge=0)] = None  # the rate at the end; of steps: none goes higher
+    stages: Seq[Load] = ()  # loads one after the other; a stage need not name its model
+    spike_rate_per_s: Positive | None = None  # the rate within the spike
+    spike_at_s: NotNegative | None = None  # when the spike begins
+    spike_s: Positive | None = None  # how long it lasts
+    step_per_s: Positive | None = None  # how much each step adds to the rate
+    step_s: Positive | None = None  # how long a step lasts; its first fifth is left out
+    starts: str | Seq[float] | None = None  # a file of when requests are due: seconds, one a line
 
     def __post_init__(self) -> None:
         needs = _NEEDS[self.model]
@@ -140,7 +141,7 @@ class Load:
 class Warmup:
     """Load before the measured one; its rows are kept with phase "warmup". duration_s = 0 turns it off."""
 
-    duration_s: NotNegative
+    duration_s: NotNegative  # how long; 0: none
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -150,9 +151,9 @@ class Expect:
     Expect(status=201)   Expect(contains="ok")   Expect(json={"$.state": "done"})
     """
 
-    status: int | Seq[int] | None = None
-    contains: str | None = None
-    json: Mapping[str, Any] | None = None
+    status: int | Seq[int] | None = None  # the status, or a list of those that are good
+    contains: str | None = None  # text that the answer holds
+    json: Mapping[str, Any] | None = None  # fields of a JSON answer, as `{ "$.state" = "done" }`
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -166,34 +167,34 @@ class Operation:
     Operation(name="new", path="/new", keep={"order_id": "$.id"})           # {order_id} in later operations
     """
 
-    name: Name
-    target: str | None = None
-    weight: Positive = 1.0
-    data: str | None = None
-    keep: Mapping[str, str] = Field(default_factory=dict)
-    expect: Expect | None = None
-    timeout_s: Positive | None = None
-    count: Count | None = None
-    method: str | None = None
-    path: str | None = None
-    headers: Mapping[str, str] = Field(default_factory=dict)
-    json: Any = None
-    body: str | None = None
-    tool: str | None = None
-    arguments: Mapping[str, Any] = Field(default_factory=dict)
-    uri: str | None = None
-    args: Seq[Any] = ()
-    kwargs: Mapping[str, Any] = Field(default_factory=dict)
-    function: str | Callable[..., Any] | None = None
-    params: Mapping[str, Any] = Field(default_factory=dict)
+    name: Name  # as it is named in the report and in objectives
+    target: str | None = None  # which target it goes to; default: the scenario's
+    weight: Positive = 1.0  # how often, against the other operations
+    data: str | None = None  # a file (.csv with a header, .jsonl), a row of it for each request, in turn
+    keep: Mapping[str, str] = Field(default_factory=dict)  # fields of the answer: `{ id = "$.id" }` fills `{id}`
+    expect: Expect | None = None  # what a good answer looks like; another is an error of class `check`
+    timeout_s: Positive | None = None  # longer is an error of class `timeout`; default: the target's
+    count: Count | None = None  # in `prepare`: how many times; default: once for every request of the load
+    method: str | None = None  # HTTP: GET, or POST with a body. MCP: `tools/list`, `ping`, …, `session`
+    path: str | None = None  # HTTP: what follows the target's URL
+    headers: Mapping[str, str] = Field(default_factory=dict)  # HTTP: besides the target's
+    json: Any = None  # HTTP: the body as JSON
+    body: str | None = None  # HTTP: the body as text
+    tool: str | None = None  # MCP: the tool that is called; with method `session`: within it
+    arguments: Mapping[str, Any] = Field(default_factory=dict)  # MCP: the arguments of the tool
+    uri: str | None = None  # MCP: what `resources/read` reads
+    args: Seq[Any] = ()  # callable: positional arguments
+    kwargs: Mapping[str, Any] = Field(default_factory=dict)  # callable: arguments by name
+    function: str | Callable[..., Any] | None = None  # callable: instead of the target's
+    params: Mapping[str, Any] = Field(default_factory=dict)  # MCP: parameters of any other method
 
 
 @dataclass(frozen=True, config=_CONFIG)
 class Ready:
     """When a started target may be loaded: an HTTP path answers below 400, or its port accepts. Default: the port."""
 
-    http: str | None = None
-    timeout_s: Positive = 20.0
+    http: str | None = None  # a path that answers below 400; default: the port accepts
+    timeout_s: Positive = 20.0  # longer is a failed start
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -205,31 +206,29 @@ class Target:
     Target(kind="mcp", url="http://127.0.0.1:8080/mcp")      Target(kind="mcp", command=["npx", "some-server"])
     Target(kind="mcp", url="http://127.0.0.1:8080/mcp", client="sdk", protocol="2025-11-25", session="own", trace=True)
     Target(kind="callable", function="package.module:name")  Target(kind="callable", function=f)
-
-    gauges   a path of the target's host that answers with a JSON object of numbers, as open sessions; asked once a second
     """
 
-    kind: Text
-    url: str | None = None
-    command: Seq[str] = ()
-    function: str | Callable[..., Any] | None = None
-    start: Seq[str] = ()
-    ready: Ready = Field(default_factory=Ready)
-    cwd: str | None = None
-    env: Mapping[str, str] = Field(default_factory=dict)
-    pids: Seq[int] = ()
-    gauges: Annotated[str | None, Field(pattern=r"^/")] = None
-    headers: Mapping[str, str] = Field(default_factory=dict)
-    timeout_s: Positive = 30.0
-    keep_alive: StrictBool = True
-    verify_tls: StrictBool = True
-    max_connections: Count = 1024
-    in_process: StrictBool = False
-    client: Literal["lean", "sdk"] = "lean"
-    protocol: str = "auto"
-    session: Literal["shared", "own"] = "shared"
-    trace: StrictBool = False
-    options: Mapping[str, Any] = Field(default_factory=dict)
+    kind: Text  # `callable`, `http`, `mcp`, or one that is installed
+    url: str | None = None  # HTTP, MCP: where it is; `{port}` in it and in `start` is a free one
+    command: Seq[str] = ()  # MCP over stdio: the command that serves
+    function: str | Callable[..., Any] | None = None  # callable: `package.module:name`, sync or async
+    start: Seq[str] = ()  # a command: perflib starts it, samples its processes, stops it; `{python}`, `{port}`
+    ready: Ready = Field(default_factory=Ready)  # when what was started may be loaded
+    cwd: str | None = None  # where it is started; default: the suite's folder
+    env: Mapping[str, str] = Field(default_factory=dict)  # its environment, besides ours; `${NAME}` from ours
+    pids: Seq[int] = ()  # processes that already run, to be sampled
+    gauges: Annotated[str | None, Field(pattern=r"^/")] = None  # a path that answers numbers in JSON
+    headers: Mapping[str, str] = Field(default_factory=dict)  # with every request; `${NAME}` for secrets
+    timeout_s: Positive = 30.0  # longer than this is an error of class `timeout`
+    keep_alive: StrictBool = True  # HTTP: connections are used again
+    verify_tls: StrictBool = True  # HTTP, MCP: certificates are checked
+    max_connections: Count = 1024  # HTTP, MCP: at most, in each worker
+    in_process: StrictBool = False  # callable: loaded in our process, for what cannot leave it
+    client: Literal["lean", "sdk"] = "lean"  # MCP: perflib's own client, or the official SDK's
+    protocol: str = "auto"  # MCP: a version of the protocol; `auto`: what both know
+    session: Literal["shared", "own"] = "shared"  # MCP: one for all, or one for each connection
+    trace: StrictBool = False  # MCP: requests carry a W3C trace context; servers may answer with their own time
+    options: Mapping[str, Any] = Field(default_factory=dict)  # what a kind of your own asks for
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -239,31 +238,29 @@ class Scenario:
     order   "weighted": operations at random by weight (default) · "sequence": each user does all of them in turn ·
             "interleaved": every operation once a round, in random order, with the same data · "blocks": one operation at
             a time for `block_s`, in balanced random order
-    prepare unmeasured operations before the load, in turn, `count` times (default: once for every request); each measured
-            request takes one round's kept fields, once, or again and again with reuse_prepared
-    abort_on  a burst of errors that ends the run: "error rate > 50 % for 5 s"
-    quick   keys of the load replaced by `perflib run --quick`, as {"duration_s": 5}
+    prepare each operation of it `count` times (default: once for every request); each measured request takes one round's
+            kept fields, once, or again and again with reuse_prepared
 
     A steps load searches for the target's capacity: the objectives that speak of times, errors or of throughput / offered are
     limits then, judged step by step; the load ends at the first rate that surely breaks one. They neither pass nor fail, but
     say up to which rate they hold; "capacity >= 400 /s" passes where all hold at 400 /s, or at a higher rate.
     """
 
-    name: Name
-    operations: Seq[Operation]
-    load: Load
-    target: str | None = None
-    description: str = ""
-    order: Literal["weighted", "sequence", "interleaved", "blocks"] = "weighted"
-    block_s: Positive = 1.0
-    reuse_prepared: StrictBool = False
-    warmup: Warmup | None = None
-    prepare: Seq[Operation] = ()
-    workers: Count | None = None
-    objectives: Seq[Judged] = ()
-    figures: Seq[Figure] = ()
-    abort_on: Burst | None = None
-    quick: Mapping[str, Any] = Field(default_factory=dict)
+    name: Name  # as it is named in the report
+    operations: Seq[Operation]  # what is requested
+    load: Load  # when
+    target: str | None = None  # which target; an operation may name another
+    description: str = ""  # for the report
+    order: Literal["weighted", "sequence", "interleaved", "blocks"] = "weighted"  # which operation is next
+    block_s: Positive = 1.0  # of order `blocks`: how long a block lasts
+    reuse_prepared: StrictBool = False  # prepared values are used again and again, instead of once each
+    warmup: Warmup | None = None  # load before the measured one; default: found in the response times
+    prepare: Seq[Operation] = ()  # unmeasured operations before the load, in turn
+    workers: Count | None = None  # processes that make the load; default: the suite's
+    objectives: Seq[Judged] = ()  # what must hold, one line of text each
+    figures: Seq[Figure] = ()  # the same without a limit: measured, shown, not judged
+    abort_on: Burst | None = None  # a burst of errors that ends the run: `error rate > 50 % for 5 s`
+    quick: Mapping[str, Any] = Field(default_factory=dict)  # keys of the load that `--quick` replaces
 
     def __post_init__(self) -> None:
         if not self.operations:
@@ -329,22 +326,18 @@ class Scenario:
 
 @dataclass(frozen=True, config=_CONFIG)
 class Suite:
-    """Scenarios, run one after the other, and the targets they load.
+    """Scenarios, run one after the other, and the targets they load."""
 
-    allow_hosts      hosts besides loopback that may be loaded
-    max_rate_per_s   no scenario may ask for more; max_requests: a scenario ends there
-    """
-
-    name: Name
-    scenarios: Seq[Scenario]
-    targets: Mapping[str, Target] = Field(default_factory=dict)
-    description: str = ""
-    seed: int = 0
-    workers: Count | None = None
-    allow_hosts: Seq[str] = ()
-    max_rate_per_s: Positive | None = None
-    max_requests: Count | None = None
-    folder: str = ""
+    name: Name  # names the runs
+    scenarios: Seq[Scenario]  # run one after the other
+    targets: Mapping[str, Target] = Field(default_factory=dict)  # by name
+    description: str = ""  # for the report
+    seed: int = 0  # of all that is random; `--seed` replaces it
+    workers: Count | None = None  # processes that make the load; default: as many as it needs, at most the cores
+    allow_hosts: Seq[str] = ()  # hosts besides this machine that may be loaded
+    max_rate_per_s: Positive | None = None  # no scenario may ask for more
+    max_requests: Count | None = None  # a scenario ends there
+    folder: str = ""  # (not a key: where the suite's file is)
 
     def __post_init__(self) -> None:
         if not self.scenarios:

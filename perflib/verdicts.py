@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from perflib import stats
+from perflib import counts, stats
 from perflib.capacity import capacity, is_limit
-from perflib.figures import DUE, TIMED, measured_seconds, measured_windows, memory_series
+from perflib.counts import DUE, TIMED, Which
+from perflib.figures import measured_seconds, measured_windows, memory_series
 from perflib.objectives import Objective
 from perflib.stats import Interval
 from perflib.wording import number, observed
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 Word = Literal["pass", "fail", "inconclusive", "shown"]
 MATERIAL: Final = {"memory slope": 16.0, "response drift": 20.0}  # MB, and % of the median, over the whole scenario
+DRIFT_ROWS: Final = 1_000_000
 _NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0, 0.95)
 
 
@@ -207,6 +209,8 @@ def measure(run: Run, scenario: str, objective: Objective) -> Interval:
 
 
 def _times(run: Run, scenario: str, objective: Objective) -> Interval:
+    if run.many:
+        return _counted_times(run, objective.metric, _which(scenario, objective), objective)
     values = _column(run, scenario, objective, f"{objective.metric}_ns", TIMED) / 1e6
     if not len(values):
         return _NOTHING
@@ -214,11 +218,35 @@ def _times(run: Run, scenario: str, objective: Objective) -> Interval:
         return stats.quantile_interval(values, objective.q)
     if objective.statistic == "mean":
         return stats.mean_interval(values)
-    highest = float(values.max())  # what was seen is exact; it says nothing about what was not
-    return Interval(highest, highest, highest, len(values), float(len(values)), 0.95)
+    return _seen(float(values.max()), len(values))
+
+
+def _seen(highest: float, n: int) -> Interval:
+    """What was seen is exact; it says nothing about what was not."""
+    return Interval(highest, highest, highest, n, float(n), 0.95)
+
+
+def _counted_times(run: Run, time: str, which: Which, objective: Objective) -> Interval:
+    """The same of many rows."""
+    found = counts.steps(run, time, which)
+    if not found.n:
+        return _NOTHING
+    if objective.q is not None:
+        return scaled(counts.quantiles(run, time, which, [objective.q])[0], 1e-6)
+    if objective.statistic == "mean":
+        return scaled(counts.mean(run, time, which), 1e-6)
+    return _seen(float(found.most.max()) / 1e6, found.n)
+
+
+def _which(scenario: str, objective: Objective) -> Which:
+    return Which(scenario, objective.operation, objective.stage)
 
 
 def _proportion(run: Run, scenario: str, objective: Objective) -> Interval:
+    if run.many:
+        by = counts.moments(run, _which(scenario, objective))
+        count, n = int((by.good if objective.metric == "success" else by.ended - by.good).sum()), int(by.ended.sum())
+        return scaled(stats.proportion_interval(count, n, n_effective=counts.good_worth(by) if 0 < count < n else None), 100.0)  # fmt: skip
     wanted = "ok" if objective.metric == "success" else "not ok"
     hits = _column(run, scenario, objective, f"({wanted})::tinyint", "true")
     count, n = int(hits.sum()), len(hits)
@@ -231,6 +259,9 @@ def _throughput(run: Run, scenario: str, objective: Objective) -> Interval:
     windows = measured_windows(run, scenario, objective.stage)
     if not windows:
         return _NOTHING
+    if run.many:
+        by = counts.moments(run, _which(scenario, objective))
+        return counts.throughput(by, windows, (max(by.last_good_ns, windows[-1][1]) - windows[0][0]) / 1e9)
     completed = np.sort(_column(run, scenario, objective, "end_ns", "ok")).astype(np.int64)
     return stats.throughput_interval(
         completed, windows[0][0], max(int(completed[-1]) if len(completed) else 0, windows[-1][1])
@@ -239,7 +270,7 @@ def _throughput(run: Run, scenario: str, objective: Objective) -> Interval:
 
 def _followed(run: Run, scenario: str, objective: Objective) -> Interval:
     """Good answers per request that was due, %."""
-    offered = len(_column(run, scenario, objective, "scheduled_ns", "scheduled_ns is not null"))
+    (offered,) = _asked(run, scenario, objective, "count(scheduled_ns)", "true").fetchone() or (0,)
     windows = measured_windows(run, scenario, objective.stage)
     if not offered or not windows:
         return _NOTHING
@@ -252,11 +283,8 @@ def _capacity(run: Run, scenario: str, objective: Objective) -> Interval:
 
 
 def _inflight(run: Run, scenario: str, objective: Objective) -> Interval:
-    values = _column(run, scenario, objective, "inflight", "true")
-    if not len(values):
-        return _NOTHING
-    highest = float(values.max())
-    return Interval(highest, highest, highest, len(values), float(len(values)), 0.95)
+    highest, n = _asked(run, scenario, objective, "coalesce(max(inflight), 0), count(*)", "true").fetchone() or (0, 0)
+    return _seen(float(highest), n) if n else _NOTHING
 
 
 def _memory(run: Run, scenario: str, objective: Objective) -> Interval:
@@ -269,8 +297,12 @@ def _memory(run: Run, scenario: str, objective: Objective) -> Interval:
 
 def _drift(run: Run, scenario: str, objective: Objective) -> Interval:
     """Change of the response time's median from the first to the last of the measured time, % of the median."""
-    values = _column(run, scenario, objective, "response_ns", TIMED)
-    at_s = _column(run, scenario, objective, DUE, TIMED) / 1e9
+    chosen = TIMED
+    if run.many:  # a trend is as plain in some of the requests, drawn by chance
+        (n,) = _asked(run, scenario, objective, "count(*)", "true").fetchone() or (0,)
+        chosen = f"{TIMED} and hash(seq, worker) % {1 + n // DRIFT_ROWS} = 0"
+    values = _column(run, scenario, objective, "response_ns", chosen)
+    at_s = _column(run, scenario, objective, DUE, chosen) / 1e9
     if not len(values):
         return _NOTHING
     change = stats.trend(at_s, values).change
@@ -313,6 +345,12 @@ def _block_rates(run: Run, scenario: str, operation: str) -> NDArray[np.float64]
 
 def _column(run: Run, scenario: str, objective: Objective, column: str, condition: str) -> NDArray[np.float64]:
     """A column of the rows that an objective speaks of, in the order in which they were due."""
+    found = _asked(run, scenario, objective, f"{column} as v", condition, f"order by {DUE}, seq").fetchnumpy()["v"]
+    return np.asarray(found, float)
+
+
+def _asked(run: Run, scenario: str, objective: Objective, columns: str, condition: str, order: str = "") -> Any:
+    """A query of the rows that an objective speaks of."""
     where, values = f"scenario = ? and {condition}", [scenario]  # type: tuple[str, list[Any]]
     if objective.operation is not None:
         where, values = f"{where} and operation = ?", [*values, objective.operation]
@@ -320,8 +358,7 @@ def _column(run: Run, scenario: str, objective: Objective, column: str, conditio
         windows = measured_windows(run, scenario, objective.stage)
         start, stop = windows[0] if windows else (0, -1)
         where, values = f"{where} and {DUE} between ? and ?", [*values, start, stop]
-    found = run.query(f"select {column} as v from measured where {where} order by {DUE}, seq", values).fetchnumpy()["v"]
-    return np.asarray(found, float)
+    return run.query(f"select {columns} from measured where {where} {order}", values)
 
 
 def scaled(interval: Interval, factor: float) -> Interval:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,13 @@ from typing import Any, Protocol
 import cloudpickle
 
 from perflib.driver import Driver
+from perflib.suite import Target
 from perflib.worker import Job, work
+
+
+def callables_env(targets: Mapping[str, Target]) -> dict[str, str]:
+    """A callable target's `env` is that of its worker."""
+    return {k: v for target in targets.values() if target.kind == "callable" for k, v in target.env.items()}
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,11 @@ class Message:
 
 
 class Workers(Protocol):
-    """All workers of one scenario."""
+    """All workers of one scenario. `here`: their pids are of this machine. `start_delay_ns`: from `go` until all have heard it."""
 
     pids: dict[int, int]
+    here: bool
+    start_delay_ns: int
 
     @property
     def rows(self) -> int: ...
@@ -54,8 +62,11 @@ class Workers(Protocol):
     def close(self) -> None: ...
 
 
-class _Counts:
+class Counts:
     """What the workers' messages add up to."""
+
+    here = True
+    start_delay_ns = 20_000_000
 
     def __init__(self, workers: int) -> None:
         self._workers, self._ready = workers, set[int]()
@@ -95,7 +106,7 @@ class _Counts:
         return min(self._turns.values()) if len(self._turns) == self._workers else 0
 
 
-class Process(_Counts):
+class Process(Counts):
     """Worker processes, each in a session of its own so that a Ctrl-C reaches the coordinator alone."""
 
     def __init__(self, jobs: list[Job], logs: Path) -> None:
@@ -107,7 +118,7 @@ class Process(_Counts):
         for job in jobs:
             with (logs / f"worker-{job.worker}.log").open("wb") as log:
                 process = subprocess.Popen([sys.executable, "-m", "perflib.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                                           start_new_session=os.name == "posix")  # fmt: skip
+                                           env={**os.environ, **callables_env(job.targets)}, start_new_session=os.name == "posix")  # fmt: skip
             self._processes[job.worker] = process
             threading.Thread(target=self._listen, args=(job.worker, process), daemon=True).start()
             packed = cloudpickle.dumps((job.search_path, cloudpickle.dumps(job)))
@@ -183,7 +194,7 @@ class Process(_Counts):
         }
 
 
-class InProcess(_Counts):
+class InProcess(Counts):
     """One worker in this very process: for a callable that cannot leave the kernel it lives in.
 
     An async callable runs on the kernel's own loop, by nest_asyncio; a sync one in threads, beside a loop of our own.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import perflib
+from perflib.errors import SuiteError
 from perflib.report import report
 from tests.browsing import browser, picture
 
@@ -48,9 +49,8 @@ def test_a_report_is_printed_as_pdf(browser: Any, small_run: perflib.Run, tmp_pa
 
 
 def test_a_pdf_without_chromium_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from perflib.errors import ReportError
     from perflib.pdf import pdf
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ReportError, match="a PDF needs Chromium, and there is none here"):
+    with pytest.raises(SuiteError, match="a PDF needs Chromium, and there is none here"):
         pdf(tmp_path / "report.html")

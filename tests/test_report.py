@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import perflib
@@ -17,6 +19,7 @@ from perflib.errors import SuiteError
 from perflib.suitefile import from_table
 from tests.conftest import table
 from tests.servers import raw_server, says
+from tests.written import latencies, written
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +66,10 @@ def test_the_page_is_whole_small_and_needs_nothing_else(folder: Path) -> None:
 def test_the_verdict_comes_first_in_words(folder: Path) -> None:
     text = (folder / "report.html").read_text()
     assert "1 of 4 objectives is missed: queries, missing: error rate &lt; 1 %." in text
-    assert text.index("objectives is missed") < text.index("<table")
-    assert re.search(r'id="s-queries"\s+open|id="s-queries" open', text)
+    assert text.index("objectives is missed") < text.index("What to do next") < text.index("<table")
+    assert "first: missing: error rate &lt; 1 %, and it is 100 %" in text
+    assert re.search(r'<details class="scenario" open>.*?id="s-queries"', text)
+    assert '<details class="scenario"><summary><h3><span class="sign pass"' in text  # what is met is folded
     markdown = (folder / "report.md").read_text()
     assert markdown.startswith("## ✗ A &lt;small&gt; run: fail\n")
     assert markdown.index("✗ fail") < markdown.index("<details>")
@@ -175,3 +180,55 @@ def test_a_damaged_part_is_named_and_left_out(small_run: perflib.Run, tmp_path: 
     from perflib import story
 
     assert part.name in story.machine(run)
+
+
+def test_without_a_browser_the_pdf_is_one_line_and_the_rest_is_written(
+    small_run: perflib.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from perflib.cli import main
+
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(small_run.path), "--out", str(tmp_path / "out"), "--pdf"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip()
+    assert "a PDF needs Chromium, and there is none here; install Chromium" in said
+    assert len(said.splitlines()) == 1
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"report.html", "report.md", "summary.json", "junit.xml"} <= written
+    assert "report.pdf" not in written
+
+
+def many_scenarios(data: Path, count: int) -> perflib.Run:
+    """A run whose scenarios all have the same requests; the last one misses its objective."""
+    run = written(data, latencies(600, 1), operations=("list", "get", "buy"), memory_mb=80, failed=[i % 50 == 0 for i in range(600)])  # fmt: skip
+    (part,) = sorted((run.path / "rows").glob("part-*.parquet"))
+    rows, manifest = pq.read_table(part), json.loads((run.path / "run.json").read_text())
+    (spec,), (entry,) = manifest["suite"]["scenarios"], manifest["scenarios"]
+    at, field = rows.schema.get_field_index("scenario"), rows.schema.field("scenario")
+    names = [f"scenario {i} of a large suite" for i in range(count)]
+    for name in names:
+        column = pa.array([name] * len(rows)).cast(field.type)
+        pq.write_table(rows.set_column(at, field, column), part.with_name(f"part-{name[9:11].strip()}-1.parquet"))
+    part.unlink()
+    limits = ["p95 response < 100 ms", "throughput > 100 /s", "error rate < 50 %"]
+    manifest["suite"]["scenarios"] = [{**spec, "name": name, "objectives": limits} for name in names]
+    manifest["suite"]["scenarios"][-1]["objectives"] = ["p95 response < 1 ms"]
+    manifest["scenarios"] = [{**entry, "name": name} for name in names]
+    (run.path / "run.json").write_text(json.dumps(manifest))
+    return perflib.open_run(run.path)
+
+
+def test_a_large_suite_is_a_small_page_that_says_what_it_left_out(tmp_path: Path) -> None:
+    out = reports.report(many_scenarios(tmp_path, 64), out=tmp_path / "out")
+    text = (out / "report.html").read_text()
+    assert 500_000 < len(text) < 2_000_000
+    assert "1 of 190 objectives is missed: scenario 63 of a large suite" in text
+    assert "not every scenario has all of its charts" in text
+    assert "4 more scenarios were met and are left out here" in text
+    urgent = text[text.index('id="s-scenario.20.63') :]
+    assert urgent[: urgent.index("</details>")].count("<img") >= 6  # what is missed has all its charts
+    ids = set(re.findall(r' id="([^"]+)"', text))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= ids
+    assert len(json.loads((out / "summary.json").read_text())["scenarios"]) == 64

@@ -1,13 +1,15 @@
 """One function per figure. Each takes a Run and a scenario's name, and returns a matplotlib Figure whose title says what it shows.
+Instead of a run, rows in a DataFrame do. docs/charts.md has a picture of each.
 
 perflib.charts.latency_percentiles(run, "api_response_times")
 perflib.charts.response_over_time(run, "api_response_times", operation="list")
+perflib.charts.throughput(rows)                    # a DataFrame, as run.rows("browse")
 perflib.charts.shift_function(compared, part)      # of a Comparison
 """
 
 from perflib.charts.capacities import capacity_scaling, capacity_throughput, capacity_times
-from perflib.charts.comparisons import forest, shift_function, two_distributions
-from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences
+from perflib.charts.comparisons import ecdf, forest, shift_function, two_distributions
+from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences, response_by_inflight
 from perflib.charts.histories import history
 from perflib.charts.ladders import ladder, ladder_parts
 from perflib.charts.timelines import cpu, errors_over_time, gauges, inflight, memory, response_over_time, throughput
@@ -18,6 +20,7 @@ __all__ = [
     "capacity_throughput",
     "capacity_times",
     "cpu",
+    "ecdf",
     "errors_over_time",
     "forest",
     "gauges",
@@ -28,6 +31,7 @@ __all__ = [
     "latency_percentiles",
     "memory",
     "paired_differences",
+    "response_by_inflight",
     "response_over_time",
     "shift_function",
     "throughput",

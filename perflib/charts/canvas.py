@@ -13,6 +13,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from perflib.counts import TIMED
+from perflib.frames import FrameRun
+from perflib.incidents import incidents
+from perflib.objectives import Objective
 from perflib.runs import Run
 
 P = ParamSpec("P")
@@ -23,14 +27,24 @@ BINS: Final = 120
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in our style, whatever the caller's own is."""
+    """Draw in our style, whatever the caller's own is; rows in a DataFrame stand for a run."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with mpl.rc_context(fname=STYLE):
-            return draw(*args, **kwargs)
+            return draw(*_as_run(args, kwargs), **kwargs)
 
     return drawn
+
+
+def _as_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """A chart's arguments, a DataFrame of rows turned into a run; the scenario may be left out where it has only one."""
+    import pandas as pd
+
+    if not args or not isinstance(args[0], pd.DataFrame):
+        return args
+    run = FrameRun(args[0])
+    return (run, *args[1:]) if len(args) > 1 or "scenario" in kwargs else (run, run.only())
 
 
 class Chart(Figure):
@@ -107,7 +121,15 @@ class Window:
 
 
 def window(run: Run, scenario: str) -> Window | None:
-    """All of a scenario's time, warm-up included; None where it has no rows."""
+    """All of a scenario's time, warm-up included; None where it has no rows. Every chart asks: it is looked up once."""
+    known = run.__dict__.setdefault("_windows", {})
+    if scenario not in known:
+        known[scenario] = _window(run, scenario)
+    found: Window | None = known[scenario]
+    return found
+
+
+def _window(run: Run, scenario: str) -> Window | None:
     first, last = run.query(
         "select min(coalesce(scheduled_ns, start_ns)), max(end_ns) from rows where scenario = ?", [scenario]
     ).fetchone() or (None, None)
@@ -147,12 +169,43 @@ def shade_warmup(axes: Axes, run: Run, scenario: str, at: Window) -> None:
         axes.text(
             t_s, 0.99, f" stage {number}", va="top", fontsize=7, color=MUTED, transform=axes.get_xaxis_transform()
         )
+    for each in incidents(run, scenario):
+        shade = LIMIT if each.kind == "errors" else COLOURS[4]
+        axes.axvspan(
+            (each.start_ns - at.start_ns) / 1e9, (each.stop_ns - at.start_ns) / 1e9, color=shade, alpha=0.16, lw=0
+        )
+        axes.text((each.start_ns - at.start_ns) / 1e9, 0.94, f" {each.kind}", va="top", fontsize=7, color=MUTED,
+                  transform=axes.get_xaxis_transform())  # fmt: skip
     for event in run.manifest["events"]:
         t_s = (event["t_ns"] - at.start_ns) / 1e9
         if 0 <= t_s <= at.seconds:
             axes.axvline(t_s, color=LIMIT, lw=1, ls=":")
             axes.text(t_s, 0.9, f" {event['kind']}", fontsize=7, color=LIMIT, transform=axes.get_xaxis_transform())
     axes.set_xlim(0, at.seconds)
+
+
+def limits_of(run: Run, scenario: str, *metrics: str) -> list[Objective]:
+    """The scenario's objectives on these metrics that have a limit other than zero."""
+    asked = (Objective.parse(text) for text in run.spec(scenario).get("objectives", ()))
+    return [objective for objective in asked if objective.metric in metrics and objective.limit]
+
+
+def draw_limit(axes: Axes, limit: float, text: str) -> None:
+    """A dashed line right across, named at its right end."""
+    axes.axhline(limit, color=LIMIT, ls="--", lw=1)
+    axes.annotate(plain(text), (0.995, limit), (0, 2), axes.get_yaxis_transform(), "offset points", color=LIMIT, fontsize=7,
+                  ha="right", va="bottom")  # fmt: skip
+
+
+def share_time_axis(axes: Axes, run: Run, scenario: str) -> None:
+    """The range of response times, ms, of the whole scenario and its limits: the same in every chart of it, to be looked across."""
+    low, high = run.query(
+        f"select min(response_ns) / 1e6, max(response_ns) / 1e6 from rows where scenario = ? and {TIMED}", [scenario]
+    ).fetchone() or (None, None)
+    if low is not None:
+        limits = [float(each.limit or high) for each in limits_of(run, scenario, "response", "service")]
+        bottom, top = max(low, 1e-4) / 1.2, max(high, *limits, 2e-4)
+        axes.set_ylim(bottom, top * (top / bottom) ** 0.22)  # room for the legend
 
 
 def rows_as_dict(run: Run, query: str, values: list[Any]) -> dict[str, Any]:

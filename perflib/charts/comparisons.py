@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, name, nothing, plain, styled
+from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, styled
 from perflib.comparison import Change, Comparison, curve
 from perflib.measures import BINS_PER_DECADE, GRID, Measured, Part
 from perflib.wording import ms, percent, signed
@@ -39,6 +39,8 @@ def shift_function(compared: Comparison, part: Part) -> Figure:
     for change in (
         c for c in compared.changes if c.part == part and c.metric.key in ("p50", "p95", "p99") and c.margin is not None
     ):
+        if not known[0][0] <= float(change.metric.key[1:]) / 100 <= known[-1][0]:
+            continue
         x = _stretch(np.array([float(change.metric.key[1:]) / 100]))
         axes.plot(x, [change.margin or 0.0], marker="v", color=LIMIT, ms=6, ls="", label=None)
         axes.annotate(
@@ -120,6 +122,31 @@ def two_distributions(compared: Comparison, part: Part) -> Figure:
     axes.legend(loc="upper right")
     p50 = next(c for c in compared.changes if c.part == part and c.metric.key == "p50")
     name(figure, axes, f"Half within {ms(p50.base)} ms in the base, {ms(p50.candidate)} ms in the candidate")
+    return figure
+
+
+@styled
+def ecdf(compared: Comparison, part: Part) -> Figure:
+    """The share of the requests that was answered within each time, base and candidate: the further left, the faster."""
+    sides = [_counts(side) for side in compared.measured[part]]
+    if not all(len(side) and side.sum() for side in sides):
+        return nothing("Share answered within each time", "no request was answered on one side")
+    used = np.flatnonzero(sides[0] + sides[1])
+    first, last = int(used[0]), int(used[-1]) + 1
+    edges = 10 ** (np.arange(first, last + 1) / BINS_PER_DECADE) / 1e6
+    figure, axes = canvas("", "response time, ms (log)", "answered within it, % of the requests")
+    shares = [100 * np.cumsum([0, *side[first:last]]) / side.sum() for side in sides]
+    for share, side, label, shade, style in zip(
+        shares, sides, ("base", "candidate"), (COLOURS[0], COLOURS[1]), ("-", "--"), strict=True
+    ):
+        axes.plot(edges, share, color=shade, ls=style, label=f"{label} ({int(side.sum()):,} requests)")
+    apart = shares[1] - shares[0]
+    widest = int(np.argmax(np.abs(apart)))
+    axes.vlines(edges[widest], *sorted(share[widest] for share in shares), color=MUTED, lw=3, alpha=0.6)
+    log_scale(axes, "x")
+    axes.set_ylim(0, 103)
+    axes.legend(loc="lower right")
+    name(figure, axes, f"Within {ms(float(edges[widest]))} ms: {shares[0][widest]:.0f} % of the base, {shares[1][widest]:.0f} % of the candidate")  # fmt: skip
     return figure
 
 

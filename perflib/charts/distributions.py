@@ -1,4 +1,4 @@
-"""How times are distributed: the percentile curve, and differences of pairs."""
+"""How times are distributed: the percentile curve, response time by requests in flight, parts of a request, differences of pairs."""
 
 from __future__ import annotations
 
@@ -6,24 +6,47 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from perflib.charts.canvas import COLOURS, LIMIT, canvas, colour, log_scale, name, nothing, plain, styled
-from perflib.figures import BANDS, PARTS, TIMED
+from perflib import counts
+from perflib.charts.canvas import (
+    COLOURS,
+    LIMIT,
+    MUTED,
+    canvas,
+    colour,
+    draw_limit,
+    limits_of,
+    log_scale,
+    name,
+    nothing,
+    plain,
+    rows_as_dict,
+    share_time_axis,
+    styled,
+)
+from perflib.counts import TIMED
+from perflib.figures import BANDS, PARTS, percentiles, timed_requests
 from perflib.figures import breakdown as parts_by_band
+from perflib.measures import quantiles
 from perflib.objectives import Objective
 from perflib.runs import Run
 from perflib.wording import ms
 
 _TICKS: Final = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
+_BAND: Final = tuple((1 - 10 ** -np.linspace(0.05, 5, 67)).tolist())
+_DRAWN: Final = 1_000_000  # requests at most, of many one in so many
+_FEWEST: Final = 20  # requests that a quantile at one number of requests in flight is read off
 
 
 @styled
 def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -> Figure:
-    """Response time at each percentile, the tail stretched out; service time dashed; limits drawn in."""
+    """Response time at each percentile with its 95 % interval, the tail stretched out; service time dashed; limits drawn in."""
     names = [operation] if operation else [str(op["name"]) for op in run.spec(scenario)["operations"]]
-    found = {each: _curve(run, scenario, each, "response_ns") for each in names}
+    found = {each: _curve(run, scenario, each, "response") for each in names}
     curves = {each: curve for each, curve in found.items() if curve is not None}
     if not curves:
         return nothing("Response time by percentile", "no request was answered")
@@ -34,18 +57,65 @@ def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -
         deepest = max(deepest, float(shares[-1]))
         shade = colour(run, scenario, each)
         axes.plot(_stretch(shares), times, color=shade, label=plain(each if len(each) <= 24 else each[:23] + "…"))
-        service = _curve(run, scenario, each, "service_ns")
+        _band(axes, run, scenario, each, shade)
+        service = _curve(run, scenario, each, "service")
         if len(curves) < 3 and service is not None and not np.allclose(service[1], times, rtol=0.02):
             axes.plot(
                 _stretch(service[0]), service[1], color=shade, ls="--", lw=1, label=plain(f"{each[:20]}, service")
             )
+    axes.fill_between([], [], [], color=MUTED, alpha=0.3, lw=0, label="95 % interval")
     _limits(axes, run, scenario, operation)
     ticks = [q for q in _TICKS if q <= deepest + 1e-12]
     axes.set_xticks([float(_stretch(np.array([q]))[0]) for q in ticks], [f"{q * 100:g}" for q in ticks])
     log_scale(axes)
+    share_time_axis(axes, run, scenario)
     axes.legend(loc="lower right", ncols=1 if len(curves) < 4 else 2)
     name(figure, axes, _finding(run, scenario, operation))
     return figure
+
+
+@styled
+def response_by_inflight(run: Run, scenario: str) -> Figure:
+    """Response time by how many requests were in flight when one was sent: density, with the median and the 95th percentile."""
+    one_in = max(1, timed_requests(run, scenario) // _DRAWN)
+    cells = rows_as_dict(run, f"select inflight, response_ns / 1e6 as ms from measured where scenario = ? and inflight > 0 and {TIMED} and seq % ? = 0", [scenario, one_in])  # fmt: skip
+    depth, times = np.asarray(cells["inflight"], float), np.maximum(np.asarray(cells["ms"], float), 1e-4)
+    if not len(depth):
+        return nothing("Response time by requests in flight", "no request was answered")
+    figure, axes = canvas("", "requests in flight when it was sent", "response time, ms (log)")
+    edges = _depths(int(depth.max()))
+    levels = 10 ** (np.arange(np.floor(np.log10(times.min()) * 12), np.log10(times.max()) * 12 + 1.5) / 12)
+    counts, _, _ = np.histogram2d(depth, times, (edges, levels))
+    mesh = axes.pcolormesh(edges, levels, np.where(counts, counts, np.nan).T, cmap="Blues", norm=LogNorm(0.5, max(2, counts.max())), rasterized=True)  # fmt: skip
+    bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30)
+    bar.set_label("requests" if one_in == 1 else f"requests, of 1 in {one_in}", fontsize=7.5)
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    bar.ax.yaxis.set_minor_formatter(lambda value, _: "")
+    place = np.digitize(depth, edges) - 1
+    enough = [column for column in range(len(edges) - 1) if np.count_nonzero(place == column) >= _FEWEST]
+    middle = np.array([(edges[column] + edges[column + 1]) / 2 for column in enough])
+    lines = {q: np.array([np.quantile(times[place == column], q) for column in enough]) for q in (0.5, 0.95)}
+    axes.plot(middle, lines[0.95], color=COLOURS[1], marker=".", lw=1.1, label="p95")
+    axes.plot(middle, lines[0.5], color=COLOURS[6], marker=".", lw=1.1, label="median")
+    log_scale(axes)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** 0.14)
+    axes.legend(loc="upper left", ncols=2)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    name(figure, axes, _by_depth(middle, lines[0.5]) if len(middle) else f"{len(times):,} requests, too few to tell")
+    return figure
+
+
+def _depths(deepest: int) -> NDArray[Any]:
+    """Edges between the numbers of requests in flight, up to 40 columns."""
+    step = max(1, -(-deepest // 40))
+    return np.arange(0.5, deepest + step + 0.5, step)
+
+
+def _by_depth(middle: NDArray[Any], median_ms: NDArray[Any]) -> str:
+    if len(middle) == 1:
+        return f"Always about {middle[0]:.0f} in flight; half within {ms(float(median_ms[0]))} ms"
+    return f"Half within {ms(float(median_ms[0]))} ms with {middle[0]:.0f} in flight, {ms(float(median_ms[-1]))} ms with {middle[-1]:.0f}"
 
 
 @styled
@@ -106,19 +176,33 @@ def paired_differences(run: Run, scenario: str, objective: str | None = None) ->
     return figure
 
 
-def _curve(run: Run, scenario: str, operation: str, column: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def _curve(run: Run, scenario: str, operation: str, time: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """(shares, times in ms) down to the last percentile that the number of rows can show."""
-    where = f"scenario = ? and operation = ? and {TIMED}"
-    (count,) = run.query(f"select count(*) from measured where {where}", [scenario, operation]).fetchone() or (0,)
+    count = timed_requests(run, scenario, operation)
     if not count:
         return None
     deepest = max(1.0, np.log10(count))
     shares = 1 - 10 ** -np.linspace(0, deepest, 80)[1:]
-    listed = ", ".join(f"{q:.9f}" for q in shares)
-    (times,) = run.query(
-        f"select quantile_cont({column}, [{listed}]) from measured where {where}", [scenario, operation]
-    ).fetchone() or ([],)
+    times = percentiles(run, time, scenario, operation, shares.tolist()) or []
     return shares, np.maximum(np.array(times) / 1e6, 1e-4)
+
+
+def _band(axes: Axes, run: Run, scenario: str, operation: str, shade: str) -> None:
+    """The interval of each percentile, as far into the tail as the rows can bound it."""
+    if run.many:
+        each = counts.quantiles(run, "response", counts.Which(scenario, operation), _BAND)
+    else:
+        where = f"scenario = ? and operation = ? and {TIMED}"
+        cells = rows_as_dict(
+            run, f"select response_ns from measured where {where} order by end_ns", [scenario, operation]
+        )
+        each = quantiles(np.asarray(cells["response_ns"]), _BAND)
+    found = dict(zip(_BAND, each, strict=True))
+    known = [(q, i.low, i.high) for q, i in found.items() if np.isfinite([i.low, i.high]).all()]
+    if known:
+        shares, low, high = map(np.array, zip(*known, strict=True))
+        at = _stretch(shares)
+        axes.fill_between(at, np.maximum(low / 1e6, 1e-4), high / 1e6, color=shade, alpha=0.22, lw=0)
 
 
 def _stretch(shares: NDArray[Any]) -> NDArray[Any]:
@@ -127,26 +211,15 @@ def _stretch(shares: NDArray[Any]) -> NDArray[Any]:
 
 
 def _limits(axes: Axes, run: Run, scenario: str, operation: str | None) -> None:
-    for text in run.spec(scenario).get("objectives", ()):
-        objective = Objective.parse(text)
-        if (
-            objective.metric in ("response", "service")
-            and objective.limit
-            and operation in (None, objective.operation, None)
-        ):
-            axes.axhline(objective.limit, color=LIMIT, ls="--", lw=1)
-            axes.text(0.995, objective.limit, plain(f"{objective.name} limit {ms(objective.limit)} ms "), color=LIMIT, fontsize=7, ha="right", va="bottom",
-                      transform=axes.get_yaxis_transform())  # fmt: skip
+    for objective in limits_of(run, scenario, "response", "service"):
+        if operation in (None, objective.operation):
+            limit = float(objective.limit or 0)
+            draw_limit(axes, limit, f"{objective.name} limit {ms(limit)} ms")
             if objective.q:
-                axes.plot(_stretch(np.array([objective.q])), [objective.limit], marker="v", color=LIMIT, ms=5, ls="")
+                axes.plot(_stretch(np.array([objective.q])), [limit], marker="v", color=LIMIT, ms=5, ls="")
 
 
 def _finding(run: Run, scenario: str, operation: str | None) -> str:
-    where, values = (
-        ("scenario = ?", [scenario]) if operation is None else ("scenario = ? and operation = ?", [scenario, operation])
-    )
-    row = run.query(
-        f"select quantile_cont(response_ns, [0.5, 0.99]), count(*) from measured where {TIMED} and {where}", values
-    ).fetchone()
-    at, count = row or ([0, 0], 0)
+    at = percentiles(run, "response", scenario, operation, [0.5, 0.99]) or [0.0, 0.0]
+    count = timed_requests(run, scenario, operation)
     return f"Half within {ms(at[0] / 1e6)} ms, 99 % within {ms(at[1] / 1e6)} ms ({count:,} requests)"

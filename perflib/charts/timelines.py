@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from perflib import stats
 from perflib.charts.canvas import (
     BINS,
     COLOURS,
     LIMIT,
+    Window,
     canvas,
+    draw_limit,
+    limits_of,
     log_scale,
     name,
     nothing,
     plain,
     rows_as_dict,
     shade_warmup,
+    share_time_axis,
     styled,
     window,
 )
-from perflib.figures import DUE, TIMED, memory_series, sampled_names, span
+from perflib.counts import DUE, TIMED
+from perflib.figures import memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
-from perflib.wording import ms
+from perflib.wording import ms, signed
 
 _TIME = "time since the scenario's start, s"
 LINE_REQUESTS = 50
@@ -51,25 +59,35 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     grid[y - y.min(), x] = n
     columns = np.arange(x.max() + 2) * at.bin_s
     levels = 10 ** (np.arange(y.min(), y.max() + 2) / 16)
-    mesh = axes.pcolormesh(
-        columns, levels, grid, cmap="Blues", norm=LogNorm(0.5, max(2, int(n.max()))), rasterized=True
-    )
-    bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30)
-    bar.set_label("requests", fontsize=7.5)
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    bar.ax.yaxis.set_minor_formatter(lambda value, _: "")
+    axes.pcolormesh(columns, levels, grid, cmap="Blues", norm=LogNorm(0.5, max(2, int(n.max()))), rasterized=True)
     width = at.bin_ns * max(2, round(2 * BINS * LINE_REQUESTS / max(n.sum(), 1)))  # a p99 of few requests is noise
     width = min(width, at.bin_ns * BINS // 4)
-    lines = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, quantile_cont(response_ns, 0.5) as p50, quantile_cont(response_ns, 0.99) as p99 "
-                         f"from rows where {where} group by x order by x", [at.start_ns, width, *values])  # fmt: skip
+    lines = _lines(run, where, values, at.start_ns, width)
     middle = (np.asarray(lines["x"]) + 0.5) * width / 1e9
     axes.plot(middle, np.asarray(lines["p99"]) / 1e6, color=COLOURS[1], lw=1.1, label="p99")
     axes.plot(middle, np.asarray(lines["p50"]) / 1e6, color=COLOURS[6], lw=1.1, label="median")
+    for objective in limits_of(run, scenario, "response", "service"):
+        if operation in (None, objective.operation):
+            draw_limit(axes, float(objective.limit or 0), f"{objective.name} limit")
     log_scale(axes)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** 0.16)
+    share_time_axis(axes, run, scenario)
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     name(figure, axes, _slowest_moment(np.asarray(lines["p99"]) / 1e6, middle))
     return figure
+
+
+def _lines(run: Run, where: str, values: list[Any], start_ns: int, width_ns: int) -> dict[str, NDArray[Any]]:
+    """The median and the 99th percentile of each moment; of many rows off counts in steps of 2 %, less than a line's width."""
+    if not run.many:
+        return rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, quantile_cont(response_ns, 0.5) as p50, quantile_cont(response_ns, 0.99) as p99 "
+                            f"from rows where {where} group by x order by x", [start_ns, width_ns, *values])  # fmt: skip
+    return rows_as_dict(run, f"with each as (select greatest(({DUE} - ?) // ?, 0) as x, (ln(greatest(response_ns, 1)) * 50)::int as step, count(*) as n from rows where {where} group by all), "
+                        "ranked as (select x, exp(step / 50) as time, sum(n) over (partition by x order by step) / sum(n) over (partition by x) as share from each) "
+                        "select x, min(time) filter (share >= 0.5) as p50, min(time) filter (share >= 0.99) as p99 from ranked group by x order by x",
+                        [start_ns, width_ns, *values])  # fmt: skip
 
 
 def _slowest_moment(p99_ms: NDArray[Any], t_s: NDArray[Any]) -> str:
@@ -110,9 +128,12 @@ def throughput(run: Run, scenario: str) -> Figure:
         )
     else:
         name(figure, axes, f"{median:,.4g} good answers a second")
-    axes.set_ylim(0, max(float(achieved.max()), float(offered.max())) * 1.18 or 1)
+    limits = [float(each.limit or 0) for each in limits_of(run, scenario, "throughput")]
+    for objective, limit in zip(limits_of(run, scenario, "throughput"), limits, strict=True):
+        draw_limit(axes, limit, f"limit {objective.comparator} {limit:g} /s")
+    axes.set_ylim(0, max(float(achieved.max()), float(offered.max()), *limits, 0.1) * 1.25)
     shade_warmup(axes, run, scenario, at)
-    axes.legend(loc="lower right", ncols=2)
+    axes.legend(loc="upper right", ncols=2)
     return figure
 
 
@@ -129,9 +150,12 @@ def inflight(run: Run, scenario: str) -> Figure:
     axes.fill_between(t_s, 0, np.asarray(cells["most"]), step="mid", color=COLOURS[5], alpha=0.35, label="most", lw=0)
     axes.step(t_s, np.asarray(cells["mean"]), where="mid", color=COLOURS[0], label="mean")
     highest = int(np.max(cells["most"]))
-    axes.set_ylim(0, highest * 1.18 + 0.5)
+    limits = [float(each.limit or 0) for each in limits_of(run, scenario, "inflight")]
+    for limit in limits:
+        draw_limit(axes, limit, f"asked for: {limit:g}")
+    axes.set_ylim(0, max(highest, *limits, 1) * 1.25 + 0.5)
     shade_warmup(axes, run, scenario, at)
-    axes.legend(loc="lower right", ncols=2)
+    axes.legend(loc="upper right", ncols=2)
     name(
         figure,
         axes,
@@ -176,18 +200,19 @@ def errors_over_time(run: Run, scenario: str) -> Figure:
 
 @styled
 def memory(run: Run, scenario: str) -> Figure:
-    """Memory of the target's processes together: resident set every half second, unique set where it was sampled."""
+    """Memory of the target's processes together: resident set, unique set where it was sampled, the line through the troughs."""
     t_s, rss = memory_series(run, scenario)
     if len(t_s) < 2:
         return nothing("Memory of the target", "the target's processes were not sampled (no `start`, no `pids`)")
-    start, stop = span(run, scenario)
+    at, (start, stop) = window(run, scenario), span(run, scenario)
+    offset_s = _offset_s(at, start)
     uss = rows_as_dict(run, "select t_ns // 1000000000 as x, sum(uss_bytes) as uss from resources where role = 'target' and uss_bytes is not null "
                        "and name in (select unnest(?)) and t_ns between ? and ? group by x order by x", [sampled_names(run, scenario), start, stop])  # fmt: skip
-    figure, axes = canvas("", "time since the measured part's start, s", "memory, MB")
-    axes.plot(t_s, rss / 1e6, color=COLOURS[0], label="resident set (RSS)")
+    figure, axes = canvas("", _TIME, "memory, MB")
+    axes.plot(t_s + offset_s, rss / 1e6, color=COLOURS[0], label="resident set (RSS)")
     if len(uss["x"]):
         axes.plot(
-            np.asarray(uss["x"]) - start / 1e9,
+            np.asarray(uss["x"]) - start / 1e9 + offset_s,
             np.asarray(uss["uss"]) / 1e6,
             color=COLOURS[1],
             marker=".",
@@ -195,10 +220,11 @@ def memory(run: Run, scenario: str) -> Figure:
             ms=4,
             label="unique set (USS)",
         )
+    _trough_line(axes, t_s, rss)
     low, high = axes.get_ylim()
     axes.set_ylim(max(0, low - 0.1 * high), high * 1.15)
-    axes.set_xlim(left=0)
-    axes.legend(loc="upper left", ncols=2)
+    _same_time(axes, run, scenario, at)
+    axes.legend(loc="upper right", ncols=2)
     name(
         figure,
         axes,
@@ -214,10 +240,25 @@ def memory(run: Run, scenario: str) -> Figure:
     return figure
 
 
+def _trough_line(axes: Axes, t_s: NDArray[Any], rss: NDArray[Any]) -> None:
+    """The points that tell a leak from a saw-tooth, and their line with its slope."""
+    at, lowest = stats.memory_troughs(t_s, rss)
+    slope = stats.memory_growth(t_s, rss).slope_bytes_per_s
+    if not math.isfinite(slope.low) or not math.isfinite(slope.high):
+        return
+    label = (
+        f"troughs: {signed(slope.estimate * 60e-6)} MB/min [{signed(slope.low * 60e-6)}, {signed(slope.high * 60e-6)}]"
+    )
+    ends = np.array([t_s[0], t_s[-1]])
+    line = float(np.median(lowest - slope.estimate * at)) + slope.estimate * ends
+    axes.plot(at, lowest / 1e6, color=COLOURS[6], marker="v", ms=3, ls="")
+    axes.plot(ends, line / 1e6, color=COLOURS[6], marker="v", ms=3, lw=1, ls="--", label=label)
+
+
 @styled
 def gauges(run: Run, scenario: str) -> Figure:
     """What the target holds: its own gauges, its open descriptors and threads, over time."""
-    start, stop = span(run, scenario)
+    at, (start, stop) = window(run, scenario), span(run, scenario)
     names = sampled_names(run, scenario)
     held = rows_as_dict(run, "select t_ns, gauge, value from gauges where target in (select unnest(?)) and t_ns between ? and ? "
                         "union all select t_ns // 1000000000 * 1000000000, unnest(['descriptors', 'threads']), unnest([max(fds), max(threads)])::double from resources "
@@ -226,15 +267,17 @@ def gauges(run: Run, scenario: str) -> Figure:
     series = {str(name): held["gauge"] == name for name in dict.fromkeys(held["gauge"])}
     if not series:
         return nothing("What the target holds", "it was not sampled, and has no `gauges`")
-    figure, axes = canvas("", "time since the measured part's start, s", "count")
+    figure, axes = canvas("", _TIME, "count")
     changes = {}
     for shade, (each, chosen) in zip(COLOURS * 10, series.items(), strict=False):
         t_s, values = (np.asarray(held["t_ns"])[chosen] - start) / 1e9, np.asarray(held["value"])[chosen]
         changes[each] = (values[0], values[-1])
-        axes.plot(t_s, values, color=shade, label=plain(f"{each}: {values[0]:g} → {values[-1]:g}"))
-    axes.set_xlim(left=0)
+        axes.plot(
+            t_s + _offset_s(at, start), values, color=shade, label=plain(f"{each}: {values[0]:g} → {values[-1]:g}")
+        )
+    _same_time(axes, run, scenario, at)
     axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.25)
-    axes.legend(loc="upper left", ncols=2)
+    axes.legend(loc="upper right", ncols=2)
     most = max(changes, key=lambda each: changes[each][1] - changes[each][0])
     grown = changes[most][1] - changes[most][0]
     name(figure, axes, f"Most grown: {most}, by {grown:g}" if grown > 0 else "Nothing that it holds has grown")
@@ -244,9 +287,9 @@ def gauges(run: Run, scenario: str) -> Figure:
 @styled
 def cpu(run: Run, scenario: str) -> Figure:
     """CPU of the target and of the load generator, in cores: the growth of their CPU time from step to step."""
-    start, stop = span(run, scenario)
+    at, (start, stop) = window(run, scenario), span(run, scenario)
     workers = [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
-    figure, axes = canvas("", "time since the measured part's start, s", "CPU, cores")
+    figure, axes = canvas("", _TIME, "CPU, cores")
     means, highest = {}, 0.0
     for role, names, shade in (
         ("target", sampled_names(run, scenario), COLOURS[0]),
@@ -256,17 +299,28 @@ def cpu(run: Run, scenario: str) -> Figure:
         if len(t_s) < 3:
             continue
         cores = np.diff(used_s) / np.diff(t_s)
-        axes.stairs(cores, t_s, baseline=None, color=shade, label=role, lw=1.5)
+        axes.stairs(cores, t_s + _offset_s(at, start), baseline=None, color=shade, label=role, lw=1.5)
         means[role] = float((used_s[-1] - used_s[0]) / (t_s[-1] - t_s[0]))
         highest = max(highest, float(cores.max()))
     if not means:
         return nothing("CPU", "too short to be sampled")
     axes.set_ylim(0, highest * 1.25 or 1)
-    axes.set_xlim(left=0)
+    _same_time(axes, run, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     said = " and ".join(f"the {role} {mean:.2f}" for role, mean in means.items())
     name(figure, axes, f"{said[0].upper()}{said[1:]} cores on average")
     return figure
+
+
+def _offset_s(at: Window | None, start_ns: int) -> float:
+    """From the scenario's start, where the charts begin, to that of its measured part, where its samples do."""
+    return (start_ns - at.start_ns) / 1e9 if at else 0.0
+
+
+def _same_time(axes: Axes, run: Run, scenario: str, at: Window | None) -> None:
+    """The time axis, and the marks on it, of the scenario's other charts."""
+    if at:
+        shade_warmup(axes, run, scenario, at)
 
 
 def _cpu_time(run: Run, role: str, names: list[str], start_ns: int, stop_ns: int) -> tuple[NDArray[Any], NDArray[Any]]:

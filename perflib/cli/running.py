@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,16 +40,22 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Set a key of the suite, as scenarios.browse.load.rate_per_s=800.",
 )
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="The load is made by the workers of the Dask cluster at this address, as tcp://scheduler:8786.",
+)
 def run(
-    suite: str, only: tuple[str, ...], quick: bool, data: str | None, seed: int | None, overrides: tuple[str, ...]
-) -> int:
+    suite: str, only: tuple[str, ...], quick: bool, data: str | None, seed: int | None, overrides: tuple[str, ...], dask: str | None
+) -> int:  # fmt: skip
     """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
     from perflib.engine import run as run_suite
     from perflib.runs import open_run, run_ids
 
     before = set(run_ids(data))
     try:
-        made = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides)
+        with _cluster(dask) as client:
+            made = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)
     except KeyboardInterrupt:
         for name in sorted(set(run_ids(data)) - before):
             click.echo(f"interrupted; the rows so far are kept: {open_run(name, data).path}", err=True)
@@ -56,6 +64,18 @@ def run(
     code = print_verdicts(made)
     click.echo(made.id)
     return code
+
+
+@contextlib.contextmanager
+def _cluster(address: str | None) -> Iterator[Any]:
+    """A client of the Dask cluster, None without an address."""
+    if address is None:
+        yield None
+        return
+    from perflib.cluster import connected
+
+    with connected(address) as client:
+        yield client
 
 
 @cli.command()
@@ -159,4 +179,21 @@ def rm(run: str, data: str | None) -> int:
     from perflib.runs import remove_run
 
     click.echo(f"removed {remove_run(run, data).id}")
+    return EXIT_PASS
+
+
+@cli.command()
+@click.argument("run", default="latest")
+@DATA
+def compact(run: str, data: str | None) -> int:
+    """Rewrite the many small files of RUN as few sorted ones, which are read faster. Nothing is lost, whenever it is cut short."""
+    from perflib.compaction import compact as rewrite
+    from perflib.runs import open_run
+
+    found = open_run(run, data)
+    done = rewrite(found)
+    click.echo(
+        f"{found.id}: {done.rows:,} rows, {done.files_before:,} files of {done.bytes_before / 1e6:,.1f} MB "
+        f"are now {done.files_after:,} of {done.bytes_after / 1e6:,.1f} MB"
+    )
     return EXIT_PASS

@@ -26,12 +26,12 @@ from perflib.stats.shifts import (
     rate_shift,
     ratio_shift,
 )
-from perflib.stats.trend import MemoryGrowth, Trend, memory_growth, trend
+from perflib.stats.trend import MemoryGrowth, Trend, memory_growth, memory_troughs, trend
 from perflib.stats.warmup import WarmupEnd, warmup_end
 
 __all__ = [
     "BetweenRuns", "ChangePoint", "Interval", "MemoryGrowth", "Trend", "Usl", "WarmupEnd", "between_runs", "change_points",
-    "difference", "effective_sample_size", "equivalent", "fit_usl", "holm", "mean_interval", "mean_shift", "memory_growth",
+    "difference", "effective_sample_size", "equivalent", "fit_usl", "holm", "mean_interval", "mean_shift", "memory_growth", "memory_troughs",
     "needed_for_shift", "needed_samples", "needed_trials", "p_value", "paired_difference", "proportion_interval",
     "quantile_interval", "quantile_intervals", "quantile_shift", "quantile_shifts", "rate_shift", "ratio_interval",
     "ratio_shift", "spending_confidence", "throughput_interval", "trend", "warmup_end",

@@ -64,7 +64,7 @@ def effective_sample_size(values: Values) -> float:
         return float(n)
     size = -(-n // _ACF_POINTS)
     batches = x[: n // size * size].reshape(-1, size).mean(axis=1) if size > 1 else x.astype(float, copy=False)
-    long_run = _long_run_variance(batches) * size
+    long_run = long_run_variance(batches) * size
     return float(min(n, max(1.0, n * variance / long_run))) if long_run > 0 else float(n)
 
 
@@ -75,7 +75,7 @@ def _variance(x: Values) -> float:
     return math.fsum(float(piece @ piece) for piece in pieces) / len(x)
 
 
-def _long_run_variance(x: NDArray[np.float64]) -> float:
+def long_run_variance(x: NDArray[np.float64]) -> float:
     """Geyer's initial monotone sequence: sums of neighbouring autocovariances, until they turn negative, made to fall."""
     from scipy import fft
 
@@ -115,7 +115,7 @@ def quantile_intervals(
         raise ValueError("values hold NaN")
     estimates = [float(e) for e in np.quantile(x, qs)]
     worths = n_effective or [effective_sample_size(x <= estimate) for estimate in estimates]
-    ranks = [_ranks(n, worth, q, confidence) for q, worth in zip(qs, worths, strict=True)]
+    ranks = [bounding_ranks(n, worth, q, confidence) for q, worth in zip(qs, worths, strict=True)]
     chosen = sorted({rank for pair in ranks for rank in pair if rank is not None})
     bounds = dict(zip(chosen, np.partition(x, chosen)[chosen].tolist() if chosen else (), strict=True))
     return tuple(
@@ -131,7 +131,7 @@ def quantile_intervals(
     )
 
 
-def _ranks(n: int, worth: float, q: float, confidence: float) -> tuple[int | None, int | None]:
+def bounding_ranks(n: int, worth: float, q: float, confidence: float) -> tuple[int | None, int | None]:
     """Which order statistics bound the q-quantile; None for a bound that too few values decide."""
     low_share, high_share = _clopper_pearson(q * worth, worth, confidence)
     low = max(0, math.floor(low_share * n) - (low_share * n == n)) if q * worth >= BEYOND else None

@@ -64,11 +64,7 @@ def memory_growth(
     """
     t, x = _clean(t_s, memory_bytes)
     seconds = float(t[-1] - t[0]) if len(t) else 0.0
-    points = _troughs(t, x)
-    if FEWEST_TROUGHS <= len(points[0]) < 2 * WINDOWS:
-        fewest = FEWEST_TROUGHS
-    else:
-        points, fewest = _windows(t, x, np.min), FEWEST
+    points, fewest = _lowest(t, x)
     found = _line(*points, n=len(x), seconds=seconds, confidence=confidence, fewest=fewest)
     growth, slope = found.change, found.slope_per_s
     if len(x) < 20:
@@ -80,6 +76,19 @@ def memory_growth(
         "leak" if leaks else "no leak" if growth.high < tolerance_bytes else "inconclusive"
     )
     return MemoryGrowth(growth, slope, verdict)
+
+
+def memory_troughs(t_s: Values, memory_bytes: Values) -> tuple[Floats, Floats]:
+    """The points that `memory_growth` reads its line off: their times, s, and the memory there, bytes."""
+    return _lowest(*_clean(t_s, memory_bytes))[0]
+
+
+def _lowest(t: Floats, x: Floats) -> tuple[tuple[Floats, Floats], int]:
+    """The troughs, or where collections are few or many the lowest of each window; and how many of them a line needs."""
+    troughs = _troughs(t, x)
+    if FEWEST_TROUGHS <= len(troughs[0]) < 2 * WINDOWS:
+        return troughs, FEWEST_TROUGHS
+    return _windows(t, x, np.min), FEWEST
 
 
 def _troughs(t: Floats, x: Floats) -> tuple[Floats, Floats]:

@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks [TABLE…]`: prints tables of ratios against peers, measured in this run, alternating.
 
-Tables: closed, variants, memory, callables, schedule, stall, queue, mcp, aa. Server on core 1, generator on core 0; medians of the rounds,
+Tables: closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis. Server on core 1, generator on core 0; medians of the rounds,
 their range in brackets.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from perflib import stats
+from tests.benchmarks.analysis import analysis
 from tests.benchmarks.mcp import mcp
 from tests.benchmarks.peers import AB, AB_CLOSE, H2LOAD, HEY, K6, LOCUST, PEERS, Measured, perflib_run, wrk
 from tests.benchmarks.servers import nginx, started, waits_s
@@ -380,7 +381,9 @@ def ours(text: str) -> Measured:
         return Measured(figures["throughput_per_s"], health["cpu_s"] / health["rows"] * 1e6, rss)
 
 
-TABLES = {table.__name__: table for table in (closed, variants, memory, callables, schedule, stall, queue, mcp, aa)}
+TABLES = {
+    table.__name__: table for table in (closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis)
+}
 
 
 def main() -> None:
@@ -389,6 +392,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the memory table")
+    parser.add_argument("--sizes", type=lambda text: [int(float(n)) for n in text.split(",")], default=[1_000_000, 10_000_000], metavar="N,…", help="rows of the analysis table's runs, as 1e6,1e7,1e8")  # fmt: skip
     options = parser.parse_args()
     unknown = set(options.tables) - set(TABLES)
     if unknown:

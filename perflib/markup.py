@@ -1,0 +1,119 @@
+"""The HTML that every page is made of: signs, tables, folded sections, pictures, an interval drawn against its limit.
+
+Text is escaped where it comes in; cells are HTML already.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from itertools import islice
+from typing import Any, Final
+
+from matplotlib.figure import Figure
+
+from perflib.verdicts import Verdict
+from perflib.wording import SIGNS, number, observed
+
+DPI: Final = 120
+ROWS_SHOWN: Final = 300  # of one table: a page stays small whatever the run
+
+
+class Html(str):
+    """HTML that a notebook shows as such."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
+def sign(word: str) -> str:
+    """A verdict as a sign, for places where the word itself stands beside it or is said otherwise."""
+    return f'<span class="sign {word}" aria-hidden="true">{SIGNS[word]}</span>'
+
+
+def badge(word: str) -> str:
+    """A verdict as sign and word."""
+    return f'<span class="badge {word}"><span aria-hidden="true">{SIGNS[word]}</span> <span class="word">{word}</span></span>'
+
+
+def folded(anchor: str, summary: str, body: str, *, opened: bool = False, level: int = 2, kind: str = "part") -> str:
+    """A section that can be folded. The anchor is inside, so that a link to it opens the section."""
+    start = " open" if opened else ""
+    return (
+        f'<details class="{kind}"{start}><summary><h{level}>{summary}</h{level}></summary>'
+        f'<div class="inside" id="{anchor}">{body}</div></details>'
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str, *, kind: str = "") -> str:
+    """An accessible table of cells that are HTML already; of very many rows the first ones."""
+    listed = iter(rows)
+    shown = list(islice(listed, ROWS_SHOWN))
+    more = sum(1 for _ in listed)
+    columns = "".join(f'<th scope="col">{cell or _UNNAMED}</th>' for cell in head) if any(head) else ""
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in shown)
+    top = f"<thead><tr>{columns}</tr></thead>" if columns else ""
+    rest = f"<p>… and {more:,} more rows: they are in summary.json.</p>" if more else ""
+    named = escape(caption, quote=True)
+    return (
+        f'<div class="scroll" role="group" tabindex="0" aria-label="{named}"><table class="{kind or "plain"}"><caption>{named}</caption>'
+        f"{top}<tbody>{body}</tbody></table></div>{rest}"
+    )
+
+
+_UNNAMED: Final = '<span class="unseen">remark</span>'
+
+
+def picture(draw: Callable[[], Figure]) -> str:
+    """A chart as an image that needs no other file, with its message as the alternative text."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    figure, small = draw(), io.BytesIO()
+    figure.set_dpi(DPI)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert(
+        "RGB"
+    )
+    # A chart has few colours: a palette makes it a third of the size.
+    drawn.quantize(48, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    width, height = (round(inches * 96) for inches in figure.get_size_inches())
+    data = base64.b64encode(small.getvalue()).decode()
+    return f'<img alt="{escape(str(figure.get_label()), quote=True)}" width="{width}" height="{height}" src="data:image/png;base64,{data}">'
+
+
+def interval_bar(v: Verdict) -> str:
+    """The interval as a bar against its limit, the good side shaded; an inline SVG, in words for those who do not see it."""
+    limit, interval = v.objective.limit, v.interval
+    if limit is None or not math.isfinite(interval.estimate):
+        return "–"
+    known = [value for value in (limit, interval.estimate, interval.low, interval.high) if math.isfinite(value)]
+    span = max(known) - min(known) or abs(limit) * 0.2 or 1.0
+    left, right = min(known) - 0.14 * span, max(known) + 0.14 * span
+    low, at, high, edge = (
+        round(_WIDTH * min(max((value - left) / (right - left), 0.0), 1.0), 1)
+        for value in (interval.low, interval.estimate, interval.high, limit)
+    )
+    good_from, good_to = (0.0, edge) if v.objective.wants_less else (edge, float(_WIDTH))
+    figure, bounds = observed(v)
+    said = escape(f"{figure}, interval {bounds}, limit {number(limit)}: {v.verdict}", quote=True)
+    return (
+        f'<svg class="bar {v.verdict}" role="img" aria-label="{said}" viewBox="0 0 {_WIDTH} 20" preserveAspectRatio="none" width="{_WIDTH}" height="20">'
+        f'<rect class="good" x="{good_from}" y="3" width="{good_to - good_from:.1f}" height="14"/>'
+        f'<line class="limit" x1="{edge}" x2="{edge}" y1="0" y2="20"/>'
+        f'<line class="interval" x1="{low}" x2="{max(high, low + 2):.1f}" y1="10" y2="10"/><circle cx="{at}" cy="10" r="3.6"/></svg>'
+    )
+
+
+_WIDTH: Final = 150
+
+
+def anchor(name: str) -> str:
+    """A scenario's name as the id of its section; two names never share one."""
+    return "s-" + "".join(c if c.isalnum() or c in "-_" else f".{ord(c):x}." for c in name)

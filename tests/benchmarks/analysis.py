@@ -1,0 +1,110 @@
+"""What analysis costs at 1, 10 and 100 million rows: percentiles beside pandas, summary, comparison, report, each in a fresh process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from perflib.compaction import compact
+from perflib.runs import Run
+from tests.benchmarks.made import made_run
+from tests.benchmarks.tables import middle, show
+
+PERFLIB: Final = """
+import sys
+from pathlib import Path
+from perflib.figures import QUANTILES, percentiles
+from perflib.runs import Run
+run = Run(Path(sys.argv[1]))
+for entry in run.scenarios:
+    for operation in (None, *(op["name"] for op in run.spec(entry["name"])["operations"])):
+        percentiles(run, "response", entry["name"], operation, list(QUANTILES.values()))
+"""
+PANDAS: Final = """
+import sys
+import pandas as pd
+rows = pd.read_parquet(sys.argv[1] + "/rows", columns=["scenario", "operation", "phase", "scheduled_ns", "start_ns", "end_ns", "ok", "error"])
+rows = rows[(rows.phase == "measure") & (rows.ok | rows.error.isin(["timeout", "unsent", "aborted"]))]
+rows["response_ns"] = rows.end_ns - rows.scheduled_ns.fillna(rows.start_ns)
+for keys in (["scenario"], ["scenario", "operation"]):
+    rows.groupby(keys, observed=True).response_ns.quantile([0.5, 0.9, 0.95, 0.99, 0.999])
+"""
+SUMMARY: Final = "import sys; from pathlib import Path; from perflib.runs import Run; Run(Path(sys.argv[1])).summary()"
+ROOT: Final = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one process with its children: wall and CPU time, and the peak of the largest one's memory."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+def analysis(options: argparse.Namespace) -> None:
+    """What figures of one run, of two, and the whole report cost, by the number of rows. Counts that were kept are deleted before each."""
+    table = []
+    with tempfile.TemporaryDirectory() as folder:
+        for rows in options.sizes:
+            runs = [made_run(Path(folder), rows, seed=seed, slower=slower) for seed, slower in ((1, 1.0), (2, 1.04))]
+            tasks = _tasks(runs, Path(folder) / "out")
+            found: dict[str, list[Cost]] = {name: [] for name in tasks}
+            for name, command in _in_turn(tasks, options.rounds):
+                for run in runs:
+                    shutil.rmtree(run.path / "counts", ignore_errors=True)
+                found[name].append(cost(command))
+            for run in runs:
+                compact(run)
+            tasks = {f"{name}, compact": tasks[name] for name in ("percentiles", "summary", "report")}
+            found |= {name: [] for name in tasks}
+            for name, command in _in_turn(tasks, options.rounds):
+                shutil.rmtree(runs[0].path / "counts", ignore_errors=True)
+                found[name].append(cost(command))
+            table += [
+                (f"{rows:,}", name, middle(c.wall_s for c in each), f"{min(c.cpu_s for c in each):.1f}", f"{max(c.peak_mb for c in each):,.0f}",
+                 middle(p.wall_s / c.wall_s for p, c in zip(found["pandas"], each, strict=True)) if name.startswith("percentiles") else "")
+                for name, each in found.items()
+            ]  # fmt: skip
+            for run in runs:
+                shutil.rmtree(run.path)
+    print(f"Load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+    show(("rows", "task", "wall s", "CPU s, least", "peak RSS MB", "times faster than pandas"), table)
+
+
+def _tasks(runs: Sequence[Run], out: Path) -> dict[str, list[str]]:
+    python, (one, two) = sys.executable, (str(run.path) for run in runs)
+    return {
+        "pandas": [python, "-c", PANDAS, one],
+        "percentiles": [python, "-c", PERFLIB, one],
+        "summary": [python, "-c", SUMMARY, one],
+        "compare": [python, "-m", "perflib", "compare", one, two, "--out", str(out)],
+        "report": [python, "-m", "perflib", "report", one, "--out", str(out)],
+    }
+
+
+def _in_turn(tasks: dict[str, list[str]], rounds: int) -> list[tuple[str, list[str]]]:
+    return [task for _ in range(rounds) for task in tasks.items()]
+
+
+def cost(command: Sequence[str]) -> Cost:
+    """Run a command and wait for it."""
+    began = time.perf_counter()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    redirect = [(os.POSIX_SPAWN_DUP2, nowhere, fd) for fd in (1, 2)]
+    process = os.posix_spawn(command[0], list(command), environment, file_actions=redirect)
+    _, status, usage = os.wait4(process, 0)
+    os.close(nowhere)
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (0, 1, 3):  # verdicts; anything else is an error
+        raise RuntimeError(f"{' '.join(command)[:200]} ended with {code}")
+    return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3)
