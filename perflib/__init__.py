@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perflib.comparison import Comparison, compare
     from perflib.engine import run
     from perflib.errors import PerflibError, ReportError, RunError, SuiteError, TargetError
+    from perflib.explorer import Explorer, explore
     from perflib.objectives import Objective
     from perflib.runs import Run, open_run
     from perflib.suite import Expect, Load, Operation, Ready, Scenario, Suite, Target, Warmup
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Comparison", "Expect", "Load", "Objective", "Operation", "PerflibError", "Ready", "ReportError", "Run", "RunError", "Scenario", "Suite",
-    "SuiteError", "Target", "TargetError", "Warmup", "charts", "compare", "load", "open_run", "run", "stats",
+    "Comparison", "Expect", "Explorer", "Load", "Objective", "Operation", "PerflibError", "Ready", "ReportError", "Run", "RunError", "Scenario", "Suite",
+    "SuiteError", "Target", "TargetError", "Warmup", "charts", "compare", "explore", "load", "open_run", "run", "stats",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "engine": ("run",),
     "suitefile": ("load",),
     "comparison": ("Comparison", "compare"),
+    "explorer": ("Explorer", "explore"),
 }
 
 
