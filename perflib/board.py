@@ -6,8 +6,8 @@ import functools
 from pathlib import Path
 
 from perflib import cards
+from perflib.markup import Html
 from perflib.runs import Run, open_run, run_ids
-from perflib.story import Html
 from perflib.verdicts import overall
 
 NEWEST = 12
@@ -33,7 +33,7 @@ def runs(data: str | Path | None = None, most: int = NEWEST, *, judge: bool = Tr
 
 
 def _row(run: Run, judge: bool) -> tuple[str, ...]:
-    requests = sum(worker["rows"] for entry in run.scenarios for worker in entry["workers"])
+    requests = sum(map(cards.requests, run.scenarios))
     verdict = verdict_of(run) if judge and run.status != "running" else ""
     started = str(run.manifest["started_at"])[:16].replace("T", " ")
     return run.id, started, run.status, str(len(run.scenarios)), f"{requests:,}", verdict

@@ -28,7 +28,6 @@ from perflib.verdicts import Word, scaled
 from perflib.wording import percent
 
 ALARM: Final = 0.01
-CARD_ROWS: Final = 12
 Side = Run | str | Path | Sequence[Run | str | Path]
 _NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0)
 
@@ -128,22 +127,9 @@ class Comparison:
         )
 
     def _repr_html_(self) -> str:
-        """The verdict, and the figures that matter most: those that are not within their margin first."""
         from perflib import cards
-        from perflib.wording import moved
 
-        first = sorted(self.judged, key=lambda change: ("fail", "inconclusive", "pass").index(change.verdict))[
-            :CARD_ROWS
-        ]
-        rows = [
-            (str(c.part), c.metric.name, "{} → {}".format(*moved(c)), "{2} [{3}]".format(*moved(c)), c.verdict)
-            for c in first
-        ]
-        more = len(self.judged) - len(first)
-        lines = [self.sentence, *self.doubts, f"and {more} figures more" if more else ""]
-        return cards.card(
-            self.title, self.verdict, self.verdict, lines, [("part", "figure", "base → candidate", "change [95 %]", "verdict"), *rows] if rows else []
-        )  # fmt: skip
+        return cards.of_comparison(self)
 
     def as_dict(self) -> dict[str, Any]:
         """The content of summary.json; infinite bounds become null."""

@@ -16,11 +16,12 @@ from typing import Any, Final
 
 from perflib import board, charts
 from perflib.history import history, record_all
+from perflib.markup import Html, picture
 from perflib.panel import html as panel_html
 from perflib.panel import somebody_looks
 from perflib.progress import Glance
 from perflib.runs import Run, data_folder, open_run, run_ids
-from perflib.story import Html, objectives, picture, sentence
+from perflib.story import objectives, sentence
 
 EVERY_S: Final = 1.0
 TRENDS: Final = ("p95", "throughput", "errors")

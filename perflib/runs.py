@@ -278,19 +278,9 @@ class Run:
         return f"<Run {self.id}: {self.status}, {len(self.scenarios)} scenarios>"
 
     def _repr_html_(self) -> str:
-        """What run.json says; verdicts take a look at all rows and are not made for this."""
         from perflib import cards
 
-        made = [(entry, sum(worker["rows"] for worker in entry["workers"])) for entry in self.scenarios]
-        rows = [
-            (entry["name"], entry["status"], f"{requests:,}", _seconds(entry["start_ns"], entry["stop_ns"]))
-            for entry, requests in made
-        ]
-        lines = [f"started {str(self.manifest['started_at'])[:19].replace('T', ' ')} UTC; {self.manifest['command']}"]
-        return cards.card(
-            self.id, cards.STATUS.get(self.status, "invalid"), self.status, [*lines, *self.manifest["reasons"]],
-            [("scenario", "status", "requests", "seconds"), *rows] if rows else [],
-        )  # fmt: skip
+        return cards.of_run(self)
 
 
 class Variant(Run):
@@ -321,10 +311,6 @@ class Variant(Run):
             return source
         end = sided("", self.side)
         return f"(select * replace (scenario[:-{len(end) + 1}] as scenario) from {source} where scenario like '%{end}')"
-
-
-def _seconds(start_ns: int | None, stop_ns: int | None) -> str:
-    return "–" if start_ns is None or stop_ns is None else f"{(stop_ns - start_ns) / 1e9:.1f}"
 
 
 def open_run(which: str | Path = "latest", data: str | Path | None = None) -> Run:

@@ -68,9 +68,7 @@ class Verdict:
     def _repr_html_(self) -> str:
         from perflib import cards
 
-        figure, bounds = observed(self)
-        said = f"{figure} [{bounds}], n = {self.interval.n:,}"
-        return cards.card(f"{self.scenario}: {self.objective.text}", self.verdict, self.verdict, [said, self.reason])
+        return cards.of_verdict(self)
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of summary.json; infinite bounds become null."""

@@ -36,7 +36,7 @@ class Interval:
     def _repr_html_(self) -> str:
         from perflib import cards
 
-        return cards.interval(self.estimate, self.low, self.high, self.confidence, self.n)
+        return cards.of_interval(self)
 
 
 def unknown(estimate: float, n: int, confidence: float) -> Interval:
