@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +70,7 @@ def served(folder: Path, *command: str) -> Iterator[str]:
         env={**os.environ, **own, "PYTHONPATH": str(ROOT)},
     )
     try:
-        wait_for(f"http://127.0.0.1:{port}/")
+        wait_for(f"http://127.0.0.1:{port}/nothing")
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
@@ -94,6 +95,8 @@ def wait_for(url: str) -> None:
         try:
             urllib.request.urlopen(url, timeout=2).close()
             return
+        except urllib.error.HTTPError:
+            return  # it answers, and a page that is not there starts no kernel
         except OSError:
             assert time.monotonic() < until, f"nothing at {url}"
             time.sleep(0.2)

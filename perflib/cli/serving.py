@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,7 +139,6 @@ def doctor(as_json: bool) -> int:
 def lab(arguments: tuple[str, ...]) -> int:
     """Open JupyterLab on the notebooks; further ARGUMENTS go to it."""
     import importlib.util
-    import subprocess
 
     if importlib.util.find_spec("jupyterlab") is None:
         raise PerflibError("JupyterLab is not installed", mend='pip install "perflib[lab]"')
@@ -148,7 +148,7 @@ def lab(arguments: tuple[str, ...]) -> int:
         sys.executable, "-m", "jupyterlab", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         f"--ServerApp.root_dir={notebooks_folder().parent}", "--LabApp.default_url=/lab/tree/notebooks/index.ipynb",
     ]  # fmt: skip
-    return subprocess.call([*command, *arguments], env=_jupyter_environment())
+    return _become([*command, *arguments], _jupyter_environment())
 
 
 @cli.command()
@@ -158,7 +158,6 @@ def lab(arguments: tuple[str, ...]) -> int:
 def dashboard(data: str | None, port: int, no_browser: bool) -> int:
     """Serve a page of the runs on this machine only: their verdicts and trends, and the one that runs now, live."""
     import importlib.util
-    import subprocess
 
     if importlib.util.find_spec("voila") is None:
         raise PerflibError("Voilà is not installed", mend='pip install "perflib[lab]"')
@@ -171,10 +170,15 @@ def dashboard(data: str | None, port: int, no_browser: bool) -> int:
         "--template=perflib", *(["--no-browser"] if no_browser else []),
     ]  # fmt: skip
     click.echo(f"http://127.0.0.1:{port}/ (Ctrl-C ends it)", err=True)
-    try:
-        return subprocess.call(command, env=environment)
-    except KeyboardInterrupt:
-        return EXIT_PASS
+    return _become(command, environment)
+
+
+def _become(command: list[str], environment: dict[str, str]) -> int:
+    """Let this process become another, so that what ends it ends that; Windows has a child instead."""
+    if os.name == "posix":
+        sys.stdout.flush()
+        os.execve(command[0], command, environment)
+    return subprocess.call(command, env=environment)
 
 
 def _jupyter_environment() -> dict[str, str]:
