@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perflib.comparison import Comparison, compare
     from perflib.engine import run
     from perflib.errors import PerflibError, ReportError, RunError, SuiteError, TargetError
+    from perflib.explorer import Explorer, explore
     from perflib.objectives import Objective
     from perflib.runs import Run, open_run
     from perflib.suite import Expect, Load, Operation, Ready, Scenario, Suite, Target, Warmup
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Comparison", "Expect", "Load", "Objective", "Operation", "PerflibError", "Ready", "ReportError", "Run", "RunError", "Scenario", "Suite",
-    "SuiteError", "Target", "TargetError", "Warmup", "ab", "charts", "compare", "load", "open_run", "run", "stats",
+    "Comparison", "Expect", "Explorer", "Load", "Objective", "Operation", "PerflibError", "Ready", "ReportError", "Run", "RunError", "Scenario", "Suite",
+    "SuiteError", "Target", "TargetError", "Warmup", "ab", "charts", "compare", "explore", "load", "open_run", "run", "stats",
 ]  # fmt: skip
 
 _HOMES = {
@@ -37,6 +38,7 @@ _HOMES = {
     "suitefile": ("load",),
     "comparison": ("Comparison", "compare"),
     "trial": ("ab",),
+    "explorer": ("Explorer", "explore"),
 }
 
 

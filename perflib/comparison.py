@@ -126,6 +126,11 @@ class Comparison:
             else "No figure was judged."
         )
 
+    def _repr_html_(self) -> str:
+        from perflib import cards
+
+        return cards.of_comparison(self)
+
     def as_dict(self) -> dict[str, Any]:
         """The content of summary.json; infinite bounds become null."""
         return {

@@ -18,7 +18,7 @@ from perflib.progress import Bar, Glance, Lines, Progress, Quiet, View, terminal
 from perflib.tail import Now
 from perflib.wording import ms, number
 
-_WIDTH, _HEIGHT = 260, 56
+_WIDTH, _HEIGHT = 232, 56
 RATE, TIME, MEMORY, WRONG = "#2b7bba", "#c2571a", "#2f8f6b", "#d1343f"  # seen on white and on black
 STYLE: Final = (
     "<style>.perflib-live{font:13px/1.4 system-ui,sans-serif;color:var(--jp-ui-font-color1,inherit);max-width:880px}"

@@ -277,6 +277,11 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.id}: {self.status}, {len(self.scenarios)} scenarios>"
 
+    def _repr_html_(self) -> str:
+        from perflib import cards
+
+        return cards.of_run(self)
+
 
 class Variant(Run):
     """One side of an A/B as a run of its own: its scenarios, under their plain names, and its rows."""

@@ -65,6 +65,11 @@ class Verdict:
             f"{self.verdict}: {self.scenario}, {self.objective.text}: {figure} [{bounds}], n = {self.interval.n:,}{why}"
         )
 
+    def _repr_html_(self) -> str:
+        from perflib import cards
+
+        return cards.of_verdict(self)
+
     def as_dict(self) -> dict[str, Any]:
         """The entry of summary.json; infinite bounds become null."""
         objective, interval = self.objective, self.interval

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,16 +61,29 @@ def served(folder: Path, *command: str) -> Iterator[str]:
         port = probe.getsockname()[1]
     log = (folder / "server.log").open("wb")
     options = [option.replace("PORT", str(port)) for option in command]
+    own = {f"JUPYTERLAB_{kind}_DIR": str(folder / ".lab" / kind) for kind in ("WORKSPACES", "SETTINGS")}
     server = subprocess.Popen(
-        [sys.executable, "-m", "perflib", *options], cwd=folder, stdout=log, stderr=log, start_new_session=True
+        [sys.executable, "-m", "perflib", *options],
+        cwd=folder,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, **own, "PYTHONPATH": str(ROOT)},
     )
     try:
-        wait_for(f"http://127.0.0.1:{port}/")
+        wait_for(f"http://127.0.0.1:{port}/nothing")
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(20)
         log.close()
+
+
+def run_all(page: Any) -> None:
+    """Run the notebook that JupyterLab has opened, once its kernel is there."""
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
+    page.get_by_text("| Idle").wait_for(timeout=60_000)
+    page.get_by_text("Run", exact=True).first.click()
+    page.get_by_text("Run All Cells", exact=True).click()
 
 
 LAB = ("lab", "--no-browser", "--allow-root", "--port=PORT", "--IdentityProvider.token=", "--ServerApp.password=")
@@ -81,6 +95,8 @@ def wait_for(url: str) -> None:
         try:
             urllib.request.urlopen(url, timeout=2).close()
             return
+        except urllib.error.HTTPError:
+            return  # it answers, and a page that is not there starts no kernel
         except OSError:
             assert time.monotonic() < until, f"nothing at {url}"
             time.sleep(0.2)

@@ -15,7 +15,7 @@ import perflib
 from perflib.panel import html
 from perflib.progress import Bar, Progress
 from perflib.tail import Now, Tail
-from tests.browsing import LAB, browser, picture, served
+from tests.browsing import LAB, browser, picture, run_all, served
 from tests.conftest import suite
 from tests.written import latencies, written
 
@@ -107,9 +107,7 @@ def test_the_panel_is_live_in_jupyterlab_and_its_button_ends_the_run(browser: An
         nbformat.write(notebook, tmp_path / "live.ipynb")
         page = browser.new_page(viewport={"width": 1200, "height": 700})
         page.goto(f"{url}/lab/tree/live.ipynb")
-        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
-        page.get_by_text("Run", exact=True).first.click()
-        page.get_by_text("Run All Cells", exact=True).click()
+        run_all(page)
         page.locator(".perflib-live strong", has_text="steady").wait_for(timeout=60_000)
         page.wait_for_function(
             "document.querySelectorAll('.perflib-live polyline')[1].points.length > 2", timeout=30_000

@@ -1,10 +1,11 @@
-"""Beside the runs: serve, mcp inspect, doctor, lab."""
+"""Beside the runs: serve, mcp inspect, doctor, lab, dashboard."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from perflib.cli.base import (
+    DATA,
     JSON,
     cli,
     print_table,
@@ -137,17 +139,52 @@ def doctor(as_json: bool) -> int:
 def lab(arguments: tuple[str, ...]) -> int:
     """Open JupyterLab on the notebooks; further ARGUMENTS go to it."""
     import importlib.util
-    import subprocess
 
     if importlib.util.find_spec("jupyterlab") is None:
         raise PerflibError("JupyterLab is not installed", mend='pip install "perflib[lab]"')
     from perflib.report import notebooks_folder
 
-    # A page configuration of ours asks no question about news, and none about updates.
-    settings = [str(Path(__file__).parents[1] / "templates" / "lab"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
-    environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, settings))}
     command = [
         sys.executable, "-m", "jupyterlab", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        f"--ServerApp.root_dir={notebooks_folder().parent}", "--LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb",
+        f"--ServerApp.root_dir={notebooks_folder().parent}", "--LabApp.default_url=/lab/tree/notebooks/index.ipynb",
     ]  # fmt: skip
-    return subprocess.call([*command, *arguments], env=environment)
+    return _become([*command, *arguments], _jupyter_environment())
+
+
+@cli.command()
+@DATA
+@click.option("--port", default=8866, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+def dashboard(data: str | None, port: int, no_browser: bool) -> int:
+    """Serve a page of the runs on this machine only: their verdicts and trends, and the one that runs now, live."""
+    import importlib.util
+
+    if importlib.util.find_spec("voila") is None:
+        raise PerflibError("Voilà is not installed", mend='pip install "perflib[lab]"')
+    from perflib.report import notebooks_folder
+    from perflib.runs import data_folder
+
+    environment = {**_jupyter_environment(), "PERFLIB_DATA": str(data_folder(data).resolve())}
+    command = [
+        sys.executable, "-m", "voila", str(notebooks_folder() / "dashboard.ipynb"), f"--port={port}", "--Voila.ip=127.0.0.1",
+        "--template=perflib", *(["--no-browser"] if no_browser else []),
+    ]  # fmt: skip
+    click.echo(f"http://127.0.0.1:{port}/ (Ctrl-C ends it)", err=True)
+    return _become(command, environment)
+
+
+def _become(command: list[str], environment: dict[str, str]) -> int:
+    """Let this process become another, so that what ends it ends that; Windows has a child instead."""
+    if os.name == "posix":
+        sys.stdout.flush()
+        os.execve(command[0], command, environment)
+    return subprocess.call(command, env=environment)
+
+
+def _jupyter_environment() -> dict[str, str]:
+    """Settings and templates of ours come first; the kernel is that of this environment, whatever else is installed."""
+    ours = Path(__file__).parents[1] / "templates"
+    environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
+    for variable, folder in (("JUPYTER_CONFIG_PATH", ours / "lab"), ("JUPYTER_PATH", ours / "jupyter")):
+        environment[variable] = os.pathsep.join(filter(None, (str(folder), os.environ.get(variable))))
+    return environment

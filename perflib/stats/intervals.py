@@ -33,6 +33,11 @@ class Interval:
     n_effective: float
     confidence: float = 0.95
 
+    def _repr_html_(self) -> str:
+        from perflib import cards
+
+        return cards.of_interval(self)
+
 
 def unknown(estimate: float, n: int, confidence: float) -> Interval:
     """An interval that says nothing but its estimate."""

@@ -1,0 +1,31 @@
+"""Runs while they are made: watch."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from perflib.cli.base import DATA, cli
+from perflib.errors import EXIT_PASS
+
+
+@cli.command()
+@click.argument("run", default="latest")
+@DATA
+def watch(run: str, data: str | None) -> int:
+    """Follow RUN while it is made, from another terminal: a line of figures each second, until it is over."""
+    from perflib.progress import figures
+    from perflib.runs import open_run
+    from perflib.tail import Tail
+
+    found = open_run(run, data)
+    tail = Tail(found.path)
+    while found.status == "running":
+        now = tail.look()
+        click.echo(f"{now.scenario or 'starting':26.26} {figures(now)}")
+        time.sleep(1)
+        found = open_run(found.path)
+    now = tail.look(over=True)
+    click.echo(f"{now.scenario:26.26} {figures(now)}\n{found.id}: {found.status}")
+    return EXIT_PASS
