@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -44,6 +45,10 @@ NOT_RUN = {
     "perflib report --notebook overhead": "rendered in test_overhead.py",
     "perflib run overhead": "run in test_overhead.py",
     "perflib run sessions": "run in test_overhead.py",
+    'pip install "perflib[dask]"': "it is installed already",
+    "dask scheduler": "a cluster is started in test_cluster.py",
+    "dask worker tcp://scheduler:8786 --nthreads 2": "the same",
+    "perflib run shop.toml --dask tcp://scheduler:8786 --data /shared/data": "the same",
 }  # fmt: skip
 EVERYTHING = "tests.test_docs"  # stands in for the MCP server that npx would fetch
 STAND_INS = {
@@ -125,12 +130,14 @@ class Reader:
         if command.startswith("make "):
             assert re.search(rf"^{command[5:]}:", (ROOT / "Makefile").read_text(), re.M), where
             return
-        name, *arguments = command.replace("'", "").split()
+        name, *arguments = shlex.split(command)
         assert name == "perflib", where
         if arguments[0] == "report" or "--out" in arguments:
             RENDERED.add(command)  # a notebook takes seconds: once is enough
         if arguments[0] == "run":
             arguments += _shorter(arguments)
+        if arguments[0] == "ab":
+            arguments += ["--block", "0.2", "--budget", "1.5"]
         done = CliRunner().invoke(cli, arguments, standalone_mode=False)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             said = done.exception if isinstance(done.exception, PerflibError) else repr(done.exception)
