@@ -39,12 +39,14 @@ _COLUMNS: Final = 120  # of a drawn chart
 
 
 def explore(
-    run: Run | str = "latest", *, scenario: str | None = None, operation: str | None = None, window_s: tuple[float, float] | None = None,
+    run: Run | str = "latest", *, scenario: str | None = None, operation: str | None = None, from_s: float | None = None, to_s: float | None = None,
     band: tuple[float, float] = (99.0, 100.0), data: str | None = None,
 ) -> Explorer:  # fmt: skip
     """A run to look around in. Times are seconds since the scenario's start, the band is in percent of the requests."""
     explored = Explorer(run if isinstance(run, Run) else open_run(run, data), data)
-    return explored.choose(scenario=scenario, operation=operation, window_s=window_s, band=band)
+    return explored.choose(
+        scenario=scenario, operation=operation, window_s=(from_s or 0.0, math.inf if to_s is None else to_s), band=band
+    )
 
 
 class Explorer:
@@ -252,7 +254,7 @@ class Explorer:
         levels = np.exp((np.arange(len(grid) + 1) + low - 0.5) * _WIDTH) / 1e6
         axes.pcolormesh(edges, levels, np.ma.masked_equal(np.log1p(grid), 0), cmap="Blues", rasterized=True)
         middle = (edges[1:] + edges[:-1]) / 2
-        for share, colour in ((0.5, COLOURS[0]), (0.99, COLOURS[1])):
+        for share, colour in ((0.5, COLOURS[6]), (0.99, COLOURS[1])):
             line = [
                 math.exp(low * _WIDTH + _quantile(each, share) * _WIDTH) / 1e6 if each.any() else math.nan
                 for each in grid.T
@@ -271,7 +273,7 @@ class Explorer:
         axes.plot(nines, [math.exp(_quantile(counts, 1 - 10**-x) * _WIDTH) / 1e6 for x in nines], color=COLOURS[0])
         low, high = (most if share >= 100 else min(-math.log10(1 - share / 100), most) for share in self.band)
         axes.axvspan(low, high, color=MUTED, alpha=0.18, lw=0)
-        ticks = [x for x in (0, -math.log10(0.5), 1, 2, 3, 4, 5, 6) if x <= most]
+        ticks = [x for x in (-math.log10(0.5), 1, 2, 3, 4, 5, 6) if x <= most]
         axes.set_xticks(ticks, [f"{100 * (1 - 10**-x):.6g} %" for x in ticks])
         log_scale(axes)
 
@@ -306,4 +308,5 @@ class Explorer:
 
 def _quantile(counts: NDArray[Any], share: float) -> int:
     """The bucket in which that share of counted values lies."""
-    return int(np.searchsorted(np.cumsum(counts), share * counts.sum()).clip(0, len(counts) - 1)) if len(counts) else 0
+    rank = max(share * counts.sum(), 1)
+    return int(np.searchsorted(np.cumsum(counts), rank).clip(0, len(counts) - 1)) if len(counts) else 0

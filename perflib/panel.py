@@ -46,6 +46,9 @@ class Panel(Quiet):
             description="Stop", icon="stop", tooltip="End the run here; its rows are kept", button_style="warning"
         )
         self._button.on_click(lambda _: self.stop())
+        # From 7.4 on, ipykernel sends a click to the loop that made the button, which is the busy one; without this note of
+        # it, the click goes where JupyterLab sends it: to a subshell.
+        vars(self._button.comm).pop("_reply_subshell_id", None)
         self._handle = DisplayHandle()  # type: ignore[no-untyped-call]
         self._handle.display(widgets.VBox([self._html, self._button]))  # type: ignore[no-untyped-call]
         self._said = "starting"

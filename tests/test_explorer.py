@@ -1,0 +1,57 @@
+"""An explorer says what the rows say, of the scenario, operation, time and band that are chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import perflib
+from tests.written import latencies, written
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> perflib.Run:
+    """Two operations in turn for eight seconds, slow in the fourth."""
+    times_ms = latencies(4000, 2)
+    times_ms[1500:2000] *= 10
+    return written(tmp_path_factory.mktemp("made"), times_ms, operations=("get", "<b>put</b>"), memory_mb=300)
+
+
+def test_the_slowest_of_a_band_are_those_of_the_rows(made: perflib.Run) -> None:
+    explored = perflib.explore(made, operation="get", from_s=1, to_s=3, band=(90, 100))
+    rows = made.rows()
+    due_s = (rows["scheduled_ns"] - rows["scheduled_ns"].min()) / 1e9
+    chosen = rows[(rows["operation"] == "get") & due_s.between(1, 3)].sort_values("response_ns", ascending=False)
+    assert explored.slowest(7)["seq"].tolist() == chosen["seq"].head(7).tolist()
+    assert explored.limits_ms[0] == pytest.approx(np.quantile(chosen["response_ns"] / 1e6, 0.9), rel=0.03)
+    explored.choose(operation="get", window_s=(1, 3), band=(50, 75))
+    low, high = explored.limits_ms
+    assert explored.slowest()["response_ms"].between(low, high).all()
+
+
+def test_a_window_shows_its_own_times(made: perflib.Run) -> None:
+    slow, quick = (perflib.explore(made, from_s=at, to_s=at + 0.9).limits_ms[0] for at in (3.05, 5.05))
+    assert slow > 5 * quick
+
+
+def test_its_controls_follow_each_other_and_escape(made: perflib.Run) -> None:
+    from perflib.controls import _Controls
+
+    controls = _Controls(perflib.explore(made))
+    before = controls.picture.value
+    controls.window.value = (3.0, 4.0)
+    assert controls.picture.value != before
+    controls.operation.value = "<b>put</b>"
+    controls.band.value = (90.0, 99.0)
+    assert "from 90 to 99 %" in controls.slow.value
+    assert "&lt;b&gt;put" in controls.slow.value
+    assert "<b>put" not in controls.slow.value
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"operation": "none"}, {"scenario": "none"}, {"from_s": 3, "to_s": 2}, {"band": (99, 99)}]
+)
+def test_what_is_not_there_is_one_line(made: perflib.Run, wrong: dict[str, object]) -> None:
+    with pytest.raises(perflib.RunError) as caught:
+        perflib.explore(made, **wrong)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
