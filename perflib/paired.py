@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -83,26 +83,33 @@ def notes(run: Run, scenarios: Sequence[str]) -> list[str]:
 def shifts(base: Run, candidate: Run, scenario: str) -> dict[tuple[Part, str], Shift]:
     """The change of every figure of every part of a scenario, by part and metric, at the confidence of the last look."""
     confidence = look_of(base, scenario).confidence()
-    sides = [_Side(run, scenario) for run in (base, candidate)]
+    sides = [Side(run, scenario) for run in (base, candidate)]
     found = {}
     for part in parts(base, scenario):
-        blocks = [side.blocks(part) for side in sides]
-        for metric, shift in _of_part(blocks, sides, part, confidence):
+        for metric, shift in block_shifts([side.blocks(part) for side in sides], confidence).items():
             found[part, metric] = shift
     return found
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """The rows of a part, cut into the blocks of its side: response times (ms) that count, good and failed answers, lengths."""
+    """The rows of a part, cut into the blocks of its side: response times (ms) that count, good and failed answers, lengths, and
+    the CPU of the target's processes, NaN where it was not sampled throughout or the part is not the whole."""
 
     times_ms: list[NDArray[Any]]
     good: NDArray[np.int64]
     failed: NDArray[np.int64]
     seconds: NDArray[np.float64]
+    cpu_s: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def __getitem__(self, some: slice) -> Blocks:
+        return Blocks(self.times_ms[some], self.good[some], self.failed[some], self.seconds[some], self.cpu_s[some])
 
 
-class _Side:
+class Side:
     """One side's rows and CPU time by block."""
 
     def __init__(self, run: Run, scenario: str) -> None:
@@ -122,11 +129,10 @@ class _Side:
         return Blocks(
             np.split(rows["response"][timed][order] / 1e6, cuts),
             np.bincount(of[rows["ok"]], minlength=count), np.bincount(of[~rows["ok"]], minlength=count),
-            (self.windows[:, 1] - self.windows[:, 0]) / 1e9,
+            (self.windows[:, 1] - self.windows[:, 0]) / 1e9, self._cpu_s() if part.operation is None else np.full(count, math.nan),
         )  # fmt: skip
 
-    def cpu_s(self) -> NDArray[np.float64]:
-        """CPU seconds of the target's processes in each block; NaN where they were not sampled throughout."""
+    def _cpu_s(self) -> NDArray[np.float64]:
         cells = self._run.query(
             "select pid, t_ns, cpu_ns from resources where role = 'target' and name in (select unnest(?)) order by t_ns",
             [sampled_names(self._run, self._scenario)],
@@ -145,18 +151,20 @@ class _Side:
         return np.clip(np.searchsorted(self.windows[:, 0], due, side="right") - 1, 0, None)
 
 
-def _of_part(blocks: list[Blocks], sides: list[_Side], part: Part, confidence: float) -> Iterator[tuple[str, Shift]]:
-    pairs = min(len(side.times_ms) for side in blocks)
-    yield from time_shifts([side.times_ms[:pairs] for side in blocks], confidence).items()
-    good = np.array([side.good[:pairs] for side in blocks])
-    yield "throughput", _rates(good, np.array([side.seconds[:pairs] for side in blocks]), _groups(good, BEYOND), confidence)  # fmt: skip
-    failed = np.array([side.failed[:pairs] for side in blocks])
-    yield "errors", _errors(failed, good + failed, confidence)
-    if part.operation is None:
-        cpu_ms = np.array([1e3 * side.cpu_s()[:pairs] for side in sides])
-        known = np.isfinite(cpu_ms).all(axis=0)
-        answers = (good + failed)[:, known]
-        yield "cpu", _rates(cpu_ms[:, known], answers, _groups(answers, BEYOND), confidence)
+def block_shifts(sides: Sequence[Blocks], confidence: float) -> dict[str, Shift]:
+    """The change of every figure, from the blocks of base and candidate, pair by pair."""
+    pairs = min(len(side) for side in sides)
+    blocks = [side[:pairs] for side in sides]
+    good, failed = (np.array([getattr(side, name) for side in blocks]) for name in ("good", "failed"))
+    seconds, cpu_ms = np.array([side.seconds for side in blocks]), np.array([1e3 * side.cpu_s for side in blocks])
+    found = time_shifts([side.times_ms for side in blocks], confidence)
+    found["throughput"] = _rates(good, seconds, _groups(good, BEYOND), confidence)
+    found["errors"] = _errors(failed, good + failed, confidence)
+    known = np.isfinite(cpu_ms).all(axis=0)
+    if known.any():
+        answers, used = (good + failed)[:, known], cpu_ms[:, known]
+        found["cpu"] = _rates(used, answers, _groups(np.where(used > 0, answers, 0), BEYOND), confidence)
+    return found
 
 
 def time_shifts(sides: Sequence[Sequence[NDArray[Any]]], confidence: float) -> dict[str, Shift]:

@@ -234,7 +234,7 @@ def memory(run: Run, scenario: str) -> Figure:
         objective = Objective.parse(text)
         if objective.metric == "memory growth" and objective.limit and rss[0] / 1e6 + objective.limit < high * 1.6:
             axes.axhline(rss[0] / 1e6 + objective.limit, color=LIMIT, ls="--", lw=1)
-            axes.set_ylim(top=(rss[0] / 1e6 + objective.limit) * 1.08)
+            axes.set_ylim(top=max(axes.get_ylim()[1], (rss[0] / 1e6 + objective.limit) * 1.12))
             axes.text(0.99, rss[0] / 1e6 + objective.limit, f"start + {objective.limit:g} MB ", color=LIMIT, fontsize=7, ha="right", va="bottom",
                       transform=axes.get_yaxis_transform())  # fmt: skip
     return figure

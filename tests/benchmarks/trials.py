@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 import perflib
-from perflib.comparison import compare
-from perflib.runs import Variant
+from perflib import paired, stats
+from perflib.comparison import ALARM, Comparison
+from perflib.measures import Part
 from tests.benchmarks.tables import show
 
 TRIALS, PAIRS, BLOCK_S = 200, 6, 0.25
@@ -29,46 +29,33 @@ load = { model = "closed", concurrency = 4, duration_s = 1 }
 """
 
 
-class Stretch(Variant):
-    """Some turns of a side, as if there had been no others."""
-
-    def __init__(self, path: Path, side: str, first: int) -> None:
-        super().__init__(path, side)
-        self.manifest = copy.deepcopy(self.manifest)
-        (entry,) = self.manifest["scenarios"]
-        entry["segments"] = [s for s in entry["segments"] if first <= s["turn"] < first + PAIRS]
-        start, stop = entry["segments"][0]["start_ns"], entry["segments"][-1]["stop_ns"]
-        self._between = f"coalesce(scheduled_ns, start_ns) between {start} and {stop}"
-        self.manifest["ab"]["scenarios"] = {"ping": {"pairs": PAIRS, "look": 1, "looks": 1, "ended": "budget"}}
-
-    def _chosen(self, kind: str, source: str) -> str:
-        whole = super()._chosen(kind, source)
-        return f"(select * from {whole} where {self._between})" if kind == "rows" else whole
-
-
 def aa(options: argparse.Namespace) -> None:
     """A/A: the reference service against itself, interleaved; alarms per trial of six pairs, all its metrics together."""
     with tempfile.TemporaryDirectory() as folder:
         suite = Path(folder, "aa.toml")
         suite.write_text(SUITE)
         budget_s = 2 * BLOCK_S * (TRIALS * PAIRS + 2)
-        whole = perflib.ab(suite, data=folder, block_s=BLOCK_S, budget_s=budget_s, looks=1, progress=False)
-        path = whole.base[0].path
-        words, alarms, seen = Counter[str](), 0, Counter[str]()
-        for trial in range(TRIALS):
-            first = 1 + trial * PAIRS
-            compared = compare(Stretch(path, "a", first), Stretch(path, "b", first))
-            words[compared.verdict] += 1
-            moved = [c.metric.key for c in compared.judged if c.seen]
-            alarms += bool(moved) or compared.verdict == "fail"
-            seen.update(moved)
+        table(perflib.ab(suite, data=folder, block_s=BLOCK_S, budget_s=budget_s, looks=1, progress=False))
+
+
+def table(whole: Comparison) -> None:
+    """One long A/A, cut into trials, each judged as `perflib ab` would judge it."""
+    sides = [paired.Side(run, "ping").blocks(Part("ping")) for run in (whole.base[0], whole.candidate[0])]
+    alarms, seen, trials = 0, Counter[str](), min(map(len, sides)) // PAIRS
+    for trial in range(trials):
+        some = slice(trial * PAIRS, (trial + 1) * PAIRS)
+        found = paired.block_shifts([side[some] for side in sides], 0.95)
+        shown = {key: shift.difference if key == "errors" else shift.relative for key, shift in found.items()}
+        p_values = stats.holm([stats.p_value(shown[key], freedom=found[key].freedom) for key in found])
+        moved = [key for key, p in zip(found, p_values, strict=True) if p <= ALARM]
+        alarms += bool(moved)
+        seen.update(moved)
     found = {c.metric.key: c.shown for c in whole.judged}
     show(
         ("figure", "measured"),
         [
-            ("trials, alarms of any metric", f"{TRIALS}, {alarms} ({alarms / TRIALS:.1%})"),
-            ("verdicts", ", ".join(f"{word} {n}" for word, n in words.most_common())),
+            ("trials of six pairs, alarms of any metric", f"{trials}, {alarms} ({alarms / trials:.1%})"),
             ("alarms by metric", ", ".join(f"{key} {n}" for key, n in seen.items()) or "none"),
-            ("all 1,200 pairs as one trial", f"{whole.verdict}; " + ", ".join(f"{key} [{i.low:+.2f}, {i.high:+.2f}]" for key, i in found.items())),
+            ("all pairs as one trial", f"{whole.verdict}; " + ", ".join(f"{key} [{i.low:+.2f}, {i.high:+.2f}]" for key, i in found.items())),
         ],
     )  # fmt: skip
