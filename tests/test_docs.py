@@ -78,7 +78,6 @@ class Reader:
     """Works through a page in the current folder."""
 
     url: str
-    suite: str = ""
     script: list[str] = field(default_factory=list)
 
     def __call__(self, block: Block) -> None:
@@ -92,9 +91,7 @@ class Reader:
     def toml(self, block: Block, text: str) -> None:
         if block.file == "pyproject.toml":
             _install(tomllib.loads(text))
-        elif block.file:
-            self.suite = block.file
-        elif "[[scenarios" in text:
+        elif block.file or "[[scenarios" in text:
             assert tomllib.loads(text), block
         else:
             for line in text.splitlines():
