@@ -73,7 +73,7 @@ def test_runs_are_listed_newest_first_with_what_they_came_to(small_run: perflib.
     page = board.runs(tmp_path)
     assert page.index(broken.id) < page.index(small_run.id)
     assert page.index("! invalid") < page.index(small_run.id) < page.rindex(overall(small_run))
-    assert "! invalid" not in board.runs(tmp_path, judge=False)
+    assert board.runs(tmp_path, judge=False).count("! invalid") < page.count("! invalid")  # the status alone
     assert "no runs yet" in board.runs(tmp_path / "empty")
     assert board.running(tmp_path) is None and "Nothing runs now" in Live(tmp_path).html()
 

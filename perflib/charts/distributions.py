@@ -78,7 +78,7 @@ def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -
 def response_by_inflight(run: Run, scenario: str) -> Figure:
     """Response time by how many requests were in flight when one was sent: density, with the median and the 95th percentile."""
     one_in = max(1, timed_requests(run, scenario) // _DRAWN)
-    cells = rows_as_dict(run, f"select inflight, response_ns / 1e6 as ms from measured where scenario = ? and inflight > 0 and {TIMED} and seq % ? = 0", [scenario, one_in])  # fmt: skip
+    cells = rows_as_dict(run, f"select inflight, response_ns / 1e6 as ms from measured where scenario = ? and inflight > 0 and {TIMED} and coalesce(seq, 0) % ? = 0", [scenario, one_in])  # fmt: skip
     depth, times = np.asarray(cells["inflight"], float), np.maximum(np.asarray(cells["ms"], float), 1e-4)
     if not len(depth):
         return nothing("Response time by requests in flight", "no request was answered")
