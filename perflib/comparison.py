@@ -11,65 +11,22 @@ figures judged (Holm, so that two runs of the same thing raise an alarm in at mo
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from perflib import paired, stats
+from perflib import paired
 from perflib.baselines import open_side
+from perflib.changes import ALARM, Change, changes_of, checked_margins, judged_together, shift
 from perflib.comparable import differences, load_differences
-from perflib.errors import RunError, SuiteError
-from perflib.measures import METRICS, Measured, Metric, Part, measure
+from perflib.errors import RunError
+from perflib.measures import Measured, Part, measure
 from perflib.runs import Run
 from perflib.stats import Interval
-from perflib.verdicts import Word, scaled
 from perflib.wording import percent
 
-ALARM: Final = 0.01
 Side = Run | str | Path | Sequence[Run | str | Path]
-_NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0)
-
-
-@dataclass(frozen=True)
-class Change:
-    """One figure of one part on both sides. `difference` is in the metric's unit, `relative` in % of the base."""
-
-    part: Part
-    metric: Metric
-    base: float
-    candidate: float
-    difference: Interval
-    relative: Interval
-    margin: float | None
-    freedom: float = math.inf
-    verdict: Word = "shown"
-    seen: Literal["worse", "better", ""] = ""
-    reason: str = ""
-
-    @property
-    def judged(self) -> bool:
-        return self.margin is not None
-
-    @property
-    def shown(self) -> Interval:
-        """The change as it is judged: in % of the base, or in percentage points."""
-        return self.difference if self.metric.in_points else self.relative
-
-    @property
-    def question(self) -> str:
-        """What the verdict answers: "p95 response no worse than 10 %"."""
-        limit = "" if self.margin is None else f" no worse than {self.margin:g} {self.metric.margin_unit}"
-        return f"{self.metric.name}{limit}"
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "scenario": self.part.scenario, "stage": self.part.stage, "operation": self.part.operation, "metric": self.metric.name,
-            "unit": self.metric.unit, "base": _finite(self.base), "candidate": _finite(self.candidate), "difference": _bounds(self.difference),
-            "relative_percent": _bounds(self.relative), "margin": self.margin, "margin_unit": self.metric.margin_unit,
-            "verdict": self.verdict, "seen": self.seen, "reason": self.reason,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -163,8 +120,8 @@ def compare(
     known = _known(sides, scenarios)
     doubts, notes = _differences(sides)
     against = {name: load_differences(sides[0][0], sides[1][0], name) for name in scenarios}
-    changes = [change for part, (a, b) in known.items() for change in _changes(part, a, b, margins)]
-    found = _judged(changes, lambda c: "" if force else (doubts or against[c.part.scenario] or [""])[0])
+    changes = [change for part, (a, b) in known.items() for change in changes_of(part, a, b, margins)]
+    found = judged_together(changes, lambda c: "" if force else (doubts or against[c.part.scenario] or [""])[0])
     doubts += [f"{name}: {text}" for name, texts in against.items() for text in texts]
     return Comparison(*sides, tuple(found), known, tuple(doubts), _invalid(sides), (*notes, *_limits(sides)), force)
 
@@ -179,10 +136,10 @@ def _of_trial(
     found: list[Change] = []
     for name in scenarios:
         shifts = paired.shifts(base[0], candidate[0], name)
-        each = [change for part, (a, b) in known.items() if part.scenario == name for change in _changes(part, a, b, margins)]  # fmt: skip
+        each = [change for part, (a, b) in known.items() if part.scenario == name for change in changes_of(part, a, b, margins)]  # fmt: skip
         each = [_paired(change, shifts) for change in each]
         alarm = 1 - paired.look_of(base[0], name).confidence(1 - ALARM / len(about["scenarios"]))
-        found += _judged(each, lambda _: "", alarm)
+        found += judged_together(each, lambda _: "", alarm)
     notes = paired.notes(base[0], scenarios)
     return Comparison(base, candidate, tuple(found), known, (), _invalid((base, candidate)), tuple(notes), force)
 
@@ -215,7 +172,7 @@ def curve(compared: Comparison, part: Part) -> list[Interval]:
     if not all(base) or not all(candidate):
         return []
     quantiles = range(len(base[0]))
-    return [_shift([g[i] for g in base], [g[i] for g in candidate], relative=True)[0] for i in quantiles]
+    return [shift([g[i] for g in base], [g[i] for g in candidate], relative=True)[0] for i in quantiles]
 
 
 def opened(side: Side, data: str | Path | None = None) -> tuple[Run, ...]:
@@ -266,133 +223,6 @@ def _common(base: Sequence[Run], candidate: Sequence[Run], only: Sequence[str]) 
     return common
 
 
-def checked_margins(asked: Mapping[str, float | None]) -> dict[str, float | None]:
-    """The margin of every metric, where it is not asked for its usual one. Raises SuiteError for one that cannot be."""
-    margins: dict[str, float | None] = {metric.key: metric.margin for metric in METRICS.values()}
-    for key, value in asked.items():
-        if key not in margins:
-            raise SuiteError(f"there is no metric {key!r}", where="margin", mend=f"known: {', '.join(margins)}")
-        if value is not None and not 0 <= value < math.inf:
-            raise SuiteError(f"a margin of {value:g} is not possible", where=f"margin {key}", mend="give 0 or more")
-        if value is not None and value >= 100 and not METRICS[key].more_is_worse:
-            raise SuiteError(f"{key} cannot fall by {value:g} %", where=f"margin {key}", mend="give less than 100")
-    return {**margins, **asked}
-
-
-def _changes(part: Part, base: Sequence[Measured], candidate: Sequence[Measured], margins: Mapping[str, float | None]) -> list[Change]:  # fmt: skip
-    """Every metric that a part of this kind has, not judged yet."""
-    found = []
-    for key, metric in METRICS.items():
-        sides = [[m.figures[key] for m in side if key in m.figures] for side in (base, candidate)]
-        if not any(sides) and not any(key in m.asked for m in (*base, *candidate)):
-            continue
-        old, new = (sum(i.estimate for i in side) / len(side) if side else math.nan for side in sides)
-        given = any(key in m.given for m in (*base, *candidate))
-        plain = Change(
-            part,
-            metric,
-            old,
-            new,
-            _NOTHING,
-            _NOTHING,
-            None if given else margins[key],
-            reason="set by the load" if given else "",
-        )
-        if not all(sides):
-            gone = " and ".join(name for name, side in zip(("base", "candidate"), sides, strict=True) if not side)
-            measured = any(m.requests for m in (*base, *candidate)) and key not in ("memory", "cpu")
-            what = "no request was answered" if measured else "nothing was measured"
-            found.append(replace(plain, reason=plain.reason or f"{what} in the {gone}"))
-            continue
-        difference, freedom = _shift(*sides)
-        relative, _ = _shift(*sides, relative=True)
-        found.append(replace(plain, difference=difference, relative=relative, freedom=freedom))
-    return found
-
-
-def _shift(
-    base: Sequence[Interval], candidate: Sequence[Interval], *, relative: bool = False
-) -> tuple[Interval, float]:
-    """candidate − base, or in % of the base, with the degrees of freedom of what spreads it (inf: within runs only)."""
-    figures = [i.estimate for i in (*base, *candidate)]
-    if not all(map(math.isfinite, figures)) or (relative and min(figures) <= 0):
-        return replace(_NOTHING, n=sum(i.n for i in (*base, *candidate))), math.inf
-    if len(base) == len(candidate) == 1:
-        shift = stats.ratio_shift(base[0], candidate[0]) if relative else stats.difference(base[0], candidate[0])
-        return scaled(shift, 100.0 if relative else 1.0), math.inf
-    between = stats.between_runs(base, candidate, relative=relative)
-    return scaled(between.shift, 100.0 if relative else 1.0), between.freedom
-
-
-def _mapped(i: Interval, f: Callable[[float], float]) -> Interval:
-    return Interval(f(i.estimate), f(i.low), f(i.high), i.n, i.n_effective, i.confidence)
-
-
-def _judged(changes: Sequence[Change], against: Callable[[Change], str], alarm: float = ALARM) -> list[Change]:
-    """With verdicts, corrected over all that is judged."""
-    judged = [c for c in changes if c.judged]
-    beyond = stats.holm([_p_beyond(c) for c in judged])
-    moved = stats.holm([stats.p_value(_worse(c), freedom=c.freedom) for c in judged])
-    found = {}
-    for c, p_beyond, p_moved in zip(judged, beyond, moved, strict=True):
-        seen: Any = "" if p_moved > alarm else "worse" if _worse(c).estimate > 0 else "better"
-        word, reason = _word(c, p_beyond, alarm, against(c), len(judged))
-        found[id(c)] = replace(c, verdict=word, seen=seen, reason=reason)
-    return [found.get(id(c), c) for c in changes]
-
-
-def _p_beyond(c: Change) -> float:
-    """One-sided p of "not beyond the margin"."""
-    p = stats.p_value(_worse(c), _limit(c), c.freedom)
-    return p / 2 if _worse(c).estimate > _limit(c) else 1.0
-
-
-def _word(c: Change, p_beyond: float, alarm: float, against: str, of: int) -> tuple[Word, str]:
-    worse, limit = _worse(c), _limit(c)
-    if c.reason or against:
-        return "inconclusive", c.reason or f"not comparable: {against}"
-    if p_beyond <= alarm:
-        return "fail", ""
-    if stats.equivalent(worse, limit) == "pass":
-        return "pass", ""
-    if math.isinf(worse.high) or math.isnan(worse.estimate):
-        return "inconclusive", "too few requests to tell" if worse.n else "nothing was measured"
-    if worse.low > limit:
-        return "inconclusive", f"beyond the margin, but not for certain among {of} figures"
-    return "inconclusive", f"the interval holds the margin{_needed(worse, limit)}"
-
-
-def _needed(worse: Interval, limit: float) -> str:
-    """How much longer it would take, where that is a number."""
-    distance, half = (
-        abs(limit - worse.estimate),
-        (worse.high if limit >= worse.estimate else worse.low) - worse.estimate,
-    )
-    times = (half / distance) ** 2 if distance else math.inf
-    return f"; about {math.ceil(times * 1.1)} times as many requests would tell" if times < 1000 else ""
-
-
-def _worse(c: Change) -> Interval:
-    """The change with worse upwards: in percentage points, or as the logarithm of the ratio."""
-    if c.metric.in_points:
-        return c.difference
-    logs = _mapped(c.relative, _log1p)
-    return logs if c.metric.more_is_worse else _turned(logs)
-
-
-def _limit(c: Change) -> float:
-    margin = c.margin or 0.0
-    return margin if c.metric.in_points else abs(_log1p(margin if c.metric.more_is_worse else -margin))
-
-
-def _log1p(percent_change: float) -> float:
-    return math.log1p(percent_change / 100) if percent_change > -100 else -math.inf
-
-
-def _turned(i: Interval) -> Interval:
-    return Interval(-i.estimate, -i.high, -i.low, i.n, i.n_effective, i.confidence)
-
-
 def _differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[list[str], list[str]]:
     """Doubts and notes about every run against the first."""
     first, *others = (*sides[0], *sides[1])
@@ -423,11 +253,3 @@ def _why(run: Run) -> str:
 def _listed(changes: Sequence[Change]) -> str:
     texts = [f"{c.part}, {c.metric.name} {percent(c)}".strip() for c in changes[:3]]
     return "; ".join(texts) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
-
-
-def _bounds(interval: Interval) -> dict[str, float | None]:
-    return {"estimate": _finite(interval.estimate), "low": _finite(interval.low), "high": _finite(interval.high)}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -9,7 +9,8 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from perflib import charts
-from perflib.comparison import Change, Comparison, named
+from perflib.changes import Change
+from perflib.comparison import Comparison, named
 from perflib.markup import Html, anchor, badge, picture, table
 from perflib.measures import Part
 from perflib.verdicts import Word

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
-from perflib.comparison import Change, Comparison
+from perflib.changes import Change
+from perflib.comparison import Comparison
 from perflib.report import REPORTS, cell, execute, html, list_in, shortened, write, xml_text
 from perflib.wording import SIGNS, moved
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from perflib import plan
-from perflib.comparison import Change, Comparison, checked_margins, compare
+from perflib.changes import Change, checked_margins
+from perflib.comparison import Comparison, compare
 from perflib.engine import Turns, make
 from perflib.errors import SuiteError
 from perflib.facts import redact_text

@@ -15,8 +15,9 @@ from click.testing import CliRunner
 import perflib
 from perflib import charts, contrast_report
 from perflib.baselines import baselines, open_side, remove_baseline, set_baseline
+from perflib.changes import Change
 from perflib.cli import cli
-from perflib.comparison import Change, Comparison
+from perflib.comparison import Comparison
 from perflib.errors import PerflibError, RunError, SuiteError
 from perflib.measures import GRID, Part, measure
 from tests.test_report import _Seen

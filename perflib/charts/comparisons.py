@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from perflib.changes import Change
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, styled
-from perflib.comparison import Change, Comparison, curve
+from perflib.comparison import Comparison, curve
 from perflib.measures import BINS_PER_DECADE, GRID, Measured, Part
 from perflib.wording import ms, percent, signed
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import perflib
 from perflib import paired, stats
-from perflib.comparison import ALARM, Comparison
+from perflib.changes import ALARM
+from perflib.comparison import Comparison
 from perflib.measures import Part
 from tests.benchmarks.tables import show
 
