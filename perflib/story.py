@@ -181,7 +181,7 @@ def generator(run: Run) -> Html:
             rows.append((
                 escape(entry["name"]), number(health["workers"]), f"{health['cpu_cores']:.2f}", f"{ms(pause['p50'])} / {ms(pause['p99'])} / {ms(pause['max'])}",
                 f"{ms(late['p99'])} / {ms(late['max'])}" if late["max"] else "–", number(health["waited"]), f"{health['gc_count']} ({health['gc_ms']:.0f} ms)",
-                f"{shares['other_share']:.0%} / {shares['steal_share']:.0%}" if shares else "–",
+                f"{100 * shares['other_share']:.0f} / {100 * shares['steal_share']:.0f} %" if shares else "–",
             ))  # fmt: skip
     head = (
         "Scenario", "Workers", "CPU of the busiest, cores", "Event-loop pauses, ms (p50 / p99 / max)", "Handed out late by at most, ms (p99 / max)",
@@ -264,7 +264,7 @@ def _objective_row(run: Run, v: Verdict) -> tuple[str, ...]:
     margin = (
         "–"
         if v.margin is None or not v.judged
-        else f"{v.margin + 0:+.0%}"
+        else f"{100 * v.margin + 0:+.0f} %"
         if abs(v.margin) < 10
         else f"{v.margin:,.0f} ×"
     )
@@ -327,7 +327,7 @@ def _errors(figures: dict[str, Any]) -> str:
             else "<p>Nothing was measured.</p>"
         )
     rows = [
-        (escape(str(error)), f"{count:,}", f"{count / figures['requests']:.2%}")
+        (escape(str(error)), f"{count:,}", f"{100 * count / figures['requests']:.2f} %")
         for error, count in list(figures["errors_by_class"].items())[:20]
     ]
     return table(("Error", "Requests", "Share"), rows, f"Errors of {figures['name']} by class")

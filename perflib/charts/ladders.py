@@ -68,5 +68,9 @@ def ladder_parts(run: Run, scenario: str = "mcp_overhead") -> Figure:
     figure.set_size_inches(7.2, 2.7)
     figure.subplots_adjust(bottom=0.54, top=0.88, left=0.04)
     largest = int(np.argmax(takes))
-    name(figure, axes, f"Of {ms(float(takes.sum()))} ms, {takes[largest] / takes.sum():.0%} are: {found[largest].name}")
+    name(
+        figure,
+        axes,
+        f"Of {ms(float(takes.sum()))} ms, {100 * takes[largest] / takes.sum():.0f} % are: {found[largest].name}",
+    )
     return figure

@@ -124,7 +124,7 @@ def throughput(run: Run, scenario: str) -> Figure:
         name(
             figure,
             axes,
-            f"{achieved.sum() / max(offered.sum(), 1):.1%} of the offered load was answered well, {median:,.4g} /s",
+            f"{100 * achieved.sum() / max(offered.sum(), 1):.1f} % of the offered load was answered well, {median:,.4g} /s",
         )
     else:
         name(figure, axes, f"{median:,.4g} good answers a second")
