@@ -7,10 +7,10 @@ from typing import Any
 
 from perflib.arrivals import peak_rate_per_s
 from perflib.errors import SuiteError
-from perflib.suite import Operation, Scenario, Suite, variables_in
+from perflib.suite import Operation, Scenario, Suite
 from perflib.targets import load_kind
 from perflib.targets.base import read_data
-from perflib.targets.template import check_path
+from perflib.targets.template import check_path, variables_in
 
 
 def check(suite: Suite) -> None:

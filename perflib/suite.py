@@ -14,7 +14,6 @@ comment: docs/suite.md is made of these (`python -m tests.reference`).
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -357,20 +356,6 @@ class Suite:
             raise SuiteError(f"operation {operation.name!r} has no target", where=where, mend=f"set `target`; {known}")
         if name not in self.targets:
             raise SuiteError(f"unknown target {name!r}", where=f"{where}.target", mend=known)
-
-
-def variables_in(value: Any) -> set[str]:
-    """Names in braces anywhere in a value: variables_in({"a": "{sku}-{n}"}) == {"sku", "n"}."""
-    if isinstance(value, str):
-        return {name for name in PLACEHOLDER.findall(value) if name}
-    if isinstance(value, Mapping):
-        return set().union(*(variables_in(k) | variables_in(v) for k, v in value.items()))
-    if isinstance(value, list | tuple):
-        return set().union(*map(variables_in, value))
-    return set()
-
-
-PLACEHOLDER = re.compile(r"\{\{[A-Za-z_]\w*\}\}|\{([A-Za-z_]\w*)\}")  # the first form is a literal {name}
 
 
 def _key(name: str) -> str:

@@ -26,9 +26,10 @@ from perflib.driver import Driver
 from perflib.errors import PerflibError, TargetError
 from perflib.health import Health, late_ms
 from perflib.rows import SECONDS_PER_PART, Recorder
-from perflib.suite import Load, Operation, Scenario, Target, variables_in
+from perflib.suite import Load, Operation, Scenario, Target
 from perflib.targets import Op, TargetKind, load_kind
 from perflib.targets.base import read_data, refuse_foreign
+from perflib.targets.template import variables_in
 
 PROGRESS_S = 0.25
 OWN_DESCRIPTORS = 64

@@ -18,9 +18,9 @@ from typing import Any
 
 from perflib.errors import SuiteError
 from perflib.rows import NONE_NS, NONE_STATUS
-from perflib.suite import Operation, Target, variables_in
+from perflib.suite import Operation, Target
 from perflib.targets.base import Driver, Lane, TargetKind, judge, keep, require
-from perflib.targets.template import Row, value_template
+from perflib.targets.template import Row, value_template, variables_in
 
 
 @dataclass(frozen=True, slots=True)

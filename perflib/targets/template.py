@@ -8,11 +8,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from perflib.errors import SuiteError
-from perflib.suite import PLACEHOLDER
 
 Row = Mapping[str, Any]
+PLACEHOLDER = re.compile(r"\{\{[A-Za-z_]\w*\}\}|\{([A-Za-z_]\w*)\}")  # the first form is a literal {name}
 _ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(-?\d+)\]")
+
+
+def variables_in(value: Any) -> set[str]:
+    """Names in braces anywhere in a value: variables_in({"a": "{sku}-{n}"}) == {"sku", "n"}."""
+    if isinstance(value, str):
+        return {name for name in PLACEHOLDER.findall(value) if name}
+    if isinstance(value, Mapping):
+        return set().union(*(variables_in(k) | variables_in(v) for k, v in value.items()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(variables_in, value))
+    return set()
 
 
 def text_template(text: str, escape: Callable[[str], str] = str) -> Callable[[Row], str]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from perflib.rows import NONE_NS, NONE_STATUS
-from perflib.suite import Operation, variables_in
+from perflib.suite import Operation
 from perflib.targets.base import Lane, judge, keep
 from perflib.targets.http import parse_json
-from perflib.targets.template import Row, value_template
+from perflib.targets.template import Row, value_template, variables_in
 
 HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
 HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", HANDSHAKE)
