@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from perflib.plan import STEADY
+
 if TYPE_CHECKING:
     from perflib.runs import Run
 
 _HOST: Final = {"cpu": "CPU", "cores": "number of cores", "machine": "architecture", "os": "operating system"}
-_STEADY: Final = ("closed", "constant", "poisson")  # of these, a longer load is more of the same
 _LENGTH: Final = ("duration_s", "requests")
 
 
@@ -73,7 +74,7 @@ def _notes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 
 def _shape(load: dict[str, Any]) -> dict[str, Any]:
     """A load without how long it goes on, where that does not change what it is."""
-    left_out = _LENGTH if load["model"] in _STEADY else ()
+    left_out = _LENGTH if load["model"] in STEADY else ()
     kept = {key: value for key, value in load.items() if key not in left_out}
     return {**kept, "stages": [_shape(stage) for stage in load["stages"]]} if load.get("stages") else kept
 

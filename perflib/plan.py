@@ -11,6 +11,7 @@ from typing import Final
 from perflib import arrivals
 from perflib.suite import Load, Scenario
 
+STEADY: Final = ("closed", "constant", "poisson")  # loads of one level: of these, longer is more of the same
 TURN_SEEDS: Final = 1_000  # apart, so that the turns of no two seeds nearby are the same
 
 

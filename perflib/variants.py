@@ -8,10 +8,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from perflib.errors import SuiteError
+from perflib.plan import STEADY
 from perflib.suite import Load, Operation, Scenario, Suite, Target, Warmup
 
 SIDES: Final = ("a", "b")
-STEADY: Final = ("closed", "constant", "poisson")
 
 
 def sided(name: str, side: str) -> str:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from perflib import stats
-from perflib.plan import opening_s
+from perflib.plan import STEADY, opening_s
 
 if TYPE_CHECKING:
     import duckdb
 
-STEADY: Final = ("closed", "constant", "poisson")
 BINS: Final = 400
 FEWEST: Final = 100  # bins with requests: fewer show no course
 
