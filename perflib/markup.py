@@ -11,12 +11,14 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from matplotlib.figure import Figure
-
-from perflib.verdicts import Verdict
 from perflib.wording import SIGNS, number, observed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from perflib.verdicts import Verdict
 
 DPI: Final = 120
 ROWS_SHOWN: Final = 300  # of one table: a page stays small whatever the run

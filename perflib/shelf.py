@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from perflib.markup import badge, sign, table
 from perflib.wording import SIGNS, number
 
 PAGES: Final = {"report": "report.html", "comparison": "compare.html"}
@@ -85,12 +86,12 @@ def _reports(folder: Path) -> Iterable[Report]:
 def _suite(name: str, reports: Sequence[Report], *, is_open: bool) -> str:
     """A suite's reports, the latest first, and where its scenarios' times went."""
     latest = reports[0]
-    rows = "".join(_row(report) for report in reports[:SHOWN])
+    head = ("Verdict", "Report", "Started, UTC", "Objectives", "Not met", "Commit")
+    listed = table(head, map(_row, reports[:SHOWN]), f"Reports of {name}")
     more = f"<p class='small'>and {len(reports) - SHOWN} older ones</p>" if len(reports) > SHOWN else ""
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("Verdict", "Report", "Started, UTC", "Objectives", "Not met", "Commit"))  # fmt: skip
     return (
-        f'<section><h2>{_sign(latest.verdict)} {escape(name)}</h2><p class="course">{_course(reports)}</p>{_trends(reports, is_open)}'
-        f"{_scroll(f'Reports of {name}')}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}</section>"
+        f'<section><h2>{sign(latest.verdict)} {escape(name)}</h2><p class="course">{_course(reports)}</p>{_trends(reports, is_open)}'
+        f"{listed}{more}</section>"
     )
 
 
@@ -100,27 +101,25 @@ def _scroll(caption: str) -> str:
     return f'<div class="scroll" role="group" tabindex="0" aria-label="{named}"><table><caption>{named}</caption>'
 
 
-def _row(report: Report) -> str:
+def _row(report: Report) -> tuple[str, ...]:
     judged = [o for o in report.content.get("objectives", []) if isinstance(o, dict)]
     missed = [o for o in judged if o.get("verdict") != "pass"]
     met = f"{len(judged) - len(missed)} of {len(judged)} met" if judged else "none set"
     names = "; ".join(f"{o.get('scenario')}: {o.get('objective')}" for o in missed[:3])
     names += f"; and {len(missed) - 3} more" if len(missed) > 3 else ""
     reasons = "; ".join(map(str, report.content.get("reasons", [])[:1]))
-    cells = (
-        _badge(report.verdict), _link(report), escape(report.when[:16].replace("T", " ")), met, escape(reasons or names or "–"),
+    return (
+        badge(report.verdict), _link(report), escape(report.when[:16].replace("T", " ")), met, escape(reasons or names or "–"),
         escape(str(report.content.get("commit") or "–")[:12]),
     )  # fmt: skip
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
 def _comparisons(reports: Sequence[Report]) -> str:
-    rows = "".join(
-        f"<tr><td>{_badge(report.verdict)}</td><td>{_link(report)}</td><td>{escape(str(report.content.get('sentence', '')))}</td></tr>"
+    rows = (
+        (badge(report.verdict), _link(report), escape(str(report.content.get("sentence", ""))))
         for report in reports[:SHOWN]
     )
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("Verdict", "Comparison", "In words"))
-    return f"<section><h2>Comparisons</h2>{_scroll('Comparisons')}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"
+    return f"<section><h2>Comparisons</h2>{table(('Verdict', 'Comparison', 'In words'), rows, 'Comparisons')}</section>"
 
 
 def _course(reports: Sequence[Report]) -> str:
@@ -185,14 +184,6 @@ def _href(report: Report) -> str:
 
 def _link(report: Report) -> str:
     return f'<a href="{_href(report)}">{escape(str(report.content.get("title") or report.folder))}</a>'
-
-
-def _sign(word: str) -> str:
-    return f'<span class="sign {word}" aria-hidden="true">{SIGNS[word]}</span>'
-
-
-def _badge(word: str) -> str:
-    return f'<span class="badge {word}">{_sign(word)} {word}</span>'
 
 
 def _page(body: str, count: int) -> str:
