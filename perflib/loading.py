@@ -134,7 +134,7 @@ class Loading:
     def close(self) -> None:
         self.bar.close()
         self._workers.close()
-        if clocks := getattr(self._workers, "clocks", None):
+        if clocks := self._workers.clocks:
             self.entry["clocks"] = clocks
         for job in self._jobs:
             self._ledger.sampler.forget("generator", f"worker {job.worker}")

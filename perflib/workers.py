@@ -47,6 +47,8 @@ class Workers(Protocol):
     start_delay_ns: int
 
     @property
+    def clocks(self) -> list[dict[str, Any]]: ...
+    @property
     def rows(self) -> int: ...
     @property
     def errors(self) -> int: ...
@@ -72,6 +74,11 @@ class Counts:
         self._workers, self._ready = workers, set[int]()
         self._latest: dict[int, dict[str, Any]] = {}
         self._turns: Counter[int] = Counter()
+
+    @property
+    def clocks(self) -> list[dict[str, Any]]:
+        """How the clocks of other machines stand to ours; there are none here."""
+        return []
 
     def heard(self, message: Message) -> None:
         if message.kind == "ready":
