@@ -235,9 +235,8 @@ class _Session:
         """Its workers are there; an interrupt stops them and hears them out. In the end its entry has its last word."""
         jobs = self._jobs(scenario, turns)
         targets = {name: self.targets[name] for name in scenario.reached}
-        loading = Loading(
-            self.ledger, scenario, targets, self.started, jobs, Progress(scenario, self.view), self.client
-        )
+        progress = Progress(scenario, self.view, self.turns.seconds if self.turns else None)
+        loading = Loading(self.ledger, scenario, targets, self.started, jobs, progress, self.client)
         try:
             yield loading
         except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -127,11 +128,19 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def python_call(source: str, only: Any, quick: bool, seed: int | None, overrides: Any) -> str:
-    """The command line that does the same as this call of `perflib.run`."""
+def python_call(
+    source: str,
+    only: Any,
+    quick: bool,
+    seed: int | None,
+    overrides: Any,
+    command: str = "run",
+    more: Sequence[str] = (),
+) -> str:
+    """The command line that does the same as this call of `perflib.run`, or of another command with `more` options."""
     import shlex
 
-    words = ["perflib", "run", source]
+    words = ["perflib", command, source, *more]
     words += [word for name in only for word in ("--only", name)]
     words += ["--quick"] if quick else []
     words += ["--seed", str(seed)] if seed is not None else []

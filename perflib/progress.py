@@ -32,10 +32,11 @@ class View(Protocol):
 class Progress:
     """How far one scenario is: in seconds where time ends the load, in requests where their number does."""
 
-    def __init__(self, scenario: Scenario, view: View) -> None:
+    def __init__(self, scenario: Scenario, view: View, seconds: float | None = None) -> None:
+        """`seconds`: how long it is loaded at most, where its load does not say (the sides of an A/B)."""
         self._view, self.name, self.model = view, scenario.name, scenario.load.model
         self.requests = sum(part.requests or 0 for part in scenario.load.parts()) or None
-        seconds = scenario.load.seconds()
+        seconds = seconds or scenario.load.seconds()
         warm = scenario.warmup.duration_s if scenario.warmup else 0.0
         self.seconds = seconds + warm if seconds is not None else None
         self.began = 0.0
@@ -123,6 +124,8 @@ class Bar(Quiet):
     def begin(self, progress: Progress) -> None:
         from tqdm import tqdm
 
+        if self._bar is not None:  # the sides of an A/B have one
+            return
         total = progress.seconds or progress.requests
         layout = "{desc} {percentage:3.0f}%|{bar}| {remaining} left" if total else "{desc}"
         self._bar = tqdm(

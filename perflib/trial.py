@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import random
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from perflib.changes import Change, checked_margins
 from perflib.comparison import Comparison, compare
 from perflib.engine import Turns, make
 from perflib.errors import SuiteError
-from perflib.facts import redact_text
+from perflib.facts import python_call, redact_text
 from perflib.loading import Ledger
 from perflib.paired import Look
 from perflib.runs import Variant
@@ -62,7 +61,8 @@ def ab(
         "scenarios": {scenario.name: asdict(Look(looks=looks)) for scenario in sides[0].scenarios},
     }  # fmt: skip
     turns = Turns(about, _orders(sides[0].seed), _Enough(step), 2 * block_s * step * looks)
-    command = _command(sides[0].name if isinstance(suite, Suite) else str(suite), texts, only, quick, seed, overrides, asked)  # fmt: skip
+    source = sides[0].name if isinstance(suite, Suite) else str(suite)
+    command = python_call(source, only, quick, seed, overrides, "ab", _options(texts, asked))
     run = make(both(*sides, block_s=block_s), data=data, command=command, quick=quick, progress=progress, turns=turns)
     return compare(Variant(run.path, "a"), Variant(run.path, "b"))
 
@@ -126,12 +126,7 @@ def _orders(seed: int) -> Iterator[tuple[int, int]]:
     return ((which, 1 - which) for which in first)
 
 
-def _command(source: str, texts: Mapping[str, Sequence[str]], only: Sequence[str], quick: bool, seed: int | None, overrides: Sequence[str], asked: Mapping[str, float]) -> str:  # fmt: skip
-    """The command line that does the same."""
-    words = ["perflib", "ab", source]
-    words += [word for side in SIDES for text in texts[side] for word in (f"--{side}", text)]
-    words += [word for name in only for word in ("--only", name)] + (["--quick"] if quick else [])
-    words += [word for text in overrides for word in ("--set", redact_text(text))]
-    words += ["--seed", str(seed)] if seed is not None else []
-    options = {"--block": "block_s", "--budget": "budget_s", "--looks": "looks"}
-    return shlex.join(words + [word for option, name in options.items() for word in (option, f"{asked[name]:g}")])
+def _options(texts: Mapping[str, Sequence[str]], asked: Mapping[str, float]) -> list[str]:
+    """What the command line has besides the options of a run."""
+    sides = [word for side in SIDES for text in texts[side] for word in (f"--{side}", text)]
+    return sides + [word for name, value in asked.items() for word in (f"--{name.removesuffix('_s')}", f"{value:g}")]
