@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from perflib import charts
 from perflib.changes import Change
 from perflib.comparison import Comparison, named
-from perflib.markup import Html, anchor, badge, picture, table
+from perflib.markup import Html, anchor, badge, change_bar, picture, table
 from perflib.measures import Part
 from perflib.verdicts import Word
 from perflib.wording import SIGNS, moved
@@ -63,7 +63,7 @@ def beside(compared: Comparison) -> Html:
 
 
 def parts(compared: Comparison) -> Html:
-    """A section for each scenario, stage and operation; those that are not within their margins are open and have their charts first."""
+    """A section for each scenario, stage and operation; those that are not within their margins are open and have more charts."""
     known = [each for each in compared.measured if _changes_of(compared, each)]
     drawn = set(sorted(known, key=lambda each: _ORDER.index(_word(compared, each)))[:DRAWN])
     return Html("".join(part(compared, each, draw=each in drawn) for each in known))
@@ -75,7 +75,8 @@ def part(compared: Comparison, which: Part, *, draw: bool = True) -> Html:
     base, candidate = (sum(m.requests for m in side) for side in compared.measured[which])
     draws: list[Callable[[Comparison, Part], Figure]] = [charts.forest]
     if any(c.metric.key == "p50" for c in _changes_of(compared, which)):
-        draws = [charts.shift_function, charts.forest, charts.two_distributions]
+        more = [] if word == "pass" else [charts.forest, charts.two_distributions]
+        draws = [charts.shift_function, *more]
     pictures = "".join(picture(lambda each=each: each(compared, which)) for each in draws) if draw else ""  # type: ignore[misc]
     shown = (
         f'<div class="charts">{pictures}</div>'
@@ -105,7 +106,19 @@ def sides(compared: Comparison) -> Html:
 
 def _table(compared: Comparison, *, link: bool = True) -> str:
     ordered = sorted(compared.changes, key=lambda c: _ORDER.index(c.verdict))
-    head = ("Verdict", "Scenario", "Figure", "Base", "Candidate", "Change", "95 % interval", "Margin", "Any change", "")
+    head = (
+        "Verdict",
+        "Scenario",
+        "Figure",
+        "Base",
+        "Candidate",
+        "Change",
+        "95 % interval",
+        "Against the margin",
+        "Margin",
+        "Any change",
+        "",
+    )
     return table(
         head, [_row(c, link) for c in ordered], "Every figure of both sides with its change, margin and verdict"
     )
@@ -116,7 +129,19 @@ def _row(c: Change, link: bool) -> tuple[str, ...]:
     word = badge(c.verdict)
     where = f'<a href="#{anchor(str(c.part))}">{escape(str(c.part))}</a>' if link else escape(str(c.part))
     margin = "–" if c.margin is None else f"{c.margin:g} {c.metric.margin_unit}"
-    return word, where, escape(c.metric.name), base, candidate, change, bounds, margin, _SEEN[c.seen], escape(c.reason)
+    return (
+        word,
+        where,
+        escape(c.metric.name),
+        base,
+        candidate,
+        change,
+        bounds,
+        change_bar(c),
+        margin,
+        _SEEN[c.seen],
+        escape(c.reason),
+    )
 
 
 def _changes_of(compared: Comparison, which: Part) -> list[Change]:

@@ -9,23 +9,22 @@ rows, in counts/, for whoever asks next; that folder may be deleted at any time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perflib.runs import FINAL, quoted
+from perflib.runs import FINAL, Run, quoted
 from perflib.stats.binned import Steps, binned_mean, binned_quantiles, binned_sample_size
 from perflib.stats.intervals import Interval, mean_interval, unknown
 
-if TYPE_CHECKING:
-    from perflib.runs import Run
-
 STEP: Final = 0.001  # of the logarithm: 0.1 %
-BINS: Final = 4096
+BINS: Final = 1024
 LEVELS_PER_E: Final = 7  # levels by moment: 15 % wide
 VERSION: Final = 1  # of what is counted; counts of another are made anew
 TIMED: Final = "(ok or error in ('timeout', 'unsent', 'aborted'))"
@@ -66,12 +65,31 @@ class Moments:
         return self.start_ns + np.arange(len(self.ended) + 1.0) * self.bin_ns
 
 
+_Counted = TypeVar("_Counted")
+_Given = ParamSpec("_Given")
+_FOUND: Final[WeakKeyDictionary[Run, dict[Any, Any]]] = WeakKeyDictionary()
+
+
+def _once(count: Callable[Concatenate[Run, _Given], _Counted]) -> Callable[Concatenate[Run, _Given], _Counted]:
+    """What is asked of a run again is not counted again."""
+
+    @wraps(count)
+    def known(run: Run, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Counted:
+        found, key = _FOUND.setdefault(run, {}), (count.__name__, *args, *kwargs.items())
+        if key not in found:
+            found[key] = count(run, *args, **kwargs)
+        return cast(_Counted, found[key])
+
+    return known
+
+
+@_once
 def steps(run: Run, time: str, which: Which) -> Steps:
     """How many requests took how long: `time` is response or service, of the timed ones, or late, of all that were scheduled."""
     where, values = which.sql
     timed = "true" if time == "late" else TIMED
     found = _asked(run, time, f"select sum(n)::bigint, min(least), max(most), sum(total) from counted_{time} where {where} and {timed} "
-                   "and step is not null group by step order by step", values)  # fmt: skip
+                   "and not by_moment group by step order by step", values)  # fmt: skip
     return Steps(*(np.asarray(column) for column in found.values()))
 
 
@@ -79,15 +97,16 @@ def outcomes(run: Run, which: Which) -> dict[str | None, int]:
     """Requests by class of error, None for good answers; the most frequent class first."""
     where, values = which.sql
     found = _asked(run, "response", "select case when ok then '' else coalesce(error, '?') end as class, sum(n)::bigint as n from counted_response "
-                   f"where {where} group by class order by n desc, class", values)  # fmt: skip
+                   f"where {where} and not by_moment group by class order by n desc, class", values)  # fmt: skip
     return {name or None: int(n) for name, n in zip(found["class"].tolist(), found["n"].tolist(), strict=True)}
 
 
+@_once
 def moments(run: Run, which: Which) -> Moments:
     """The requests by moment."""
     where, values = which.sql
-    cells = _asked(run, "moments", f"select bin, coalesce(level, 0) as level, coalesce({TIMED}, false) as timed, ok, any_value(start) as start, any_value(width) as width, max(last) as last, "
-                   f"sum(n)::double as n, sum(total)::double as total from counted_moments where {where} group by 1, 2, 3, 4", values)  # fmt: skip
+    cells = _asked(run, "response", f"select bin, coalesce(level, 0) as level, coalesce({TIMED}, false) as timed, ok, any_value(start) as start, any_value(width) as width, max(last) as last, "
+                   f"sum(n)::double as n, sum(total)::double as total from counted_response where {where} and by_moment group by 1, 2, 3, 4", values)  # fmt: skip
     if not len(cells["bin"]):
         nothing = np.zeros((1, 1))
         return Moments(0, 1, 0, nothing, nothing, nothing[0], nothing[0])
@@ -148,34 +167,41 @@ def _worths(by: Moments, found: Steps, qs: Sequence[float]) -> list[float]:
     return np.interp(qs, shares[at], worth).tolist()
 
 
-def _asked(run: Run, table: str, query: str, values: Sequence[Any]) -> dict[str, Any]:
-    """Ask a table of counts, which is read or made first where it is not there yet."""
-    name = f"counted_{table}"
+def _asked(run: Run, time: str, query: str, values: Sequence[Any]) -> dict[str, Any]:
+    """Ask the counts of a time, which are read or made first where they are not there yet."""
+    name = f"counted_{time}"
     if not run.query("select 1 from duckdb_tables() where table_name = ?", [name]).fetchone():
-        file = run.path / "counts" / f"{table}-{_fingerprint(run)}.parquet"
+        file = run.path / "counts" / f"{time}-{_fingerprint(run)}.parquet"
         if not _read(run, name, file):
-            counted = " union all ".join(f"({_count(run, table, str(entry['name']))})" for entry in run.scenarios)
+            counted = " union all ".join(f"({_count(run, time, str(entry['name']))})" for entry in run.scenarios)
             run.query(f"create table {name} as {counted}")
             _keep(run, name, file)
     return dict(run.query(query, values).fetchnumpy())
 
 
-def _count(run: Run, table: str, scenario: str) -> str:
-    """The query that counts one scenario: on its own, so that other scenarios' files are left alone."""
-    keys = f"{quoted(scenario)} as scenario, operation, {_stage(run, scenario)} as stage, ok, error"
-    where = f"from measured where scenario = {quoted(scenario)}"
-    if table in _TIMES:
-        time = _TIMES[table]
-        return (
-            f"select {keys}, (ln(greatest({time}, 1)) / {STEP})::int as step, count(*) as n, min({time})::double as least, "
-            f"max({time})::double as most, sum({time})::double as total {where} and {time} is not null group by all"
-        )
-    start, stop = run.query("select min(end_ns), max(end_ns) from measured where scenario = ?", [scenario]).fetchone() or (0, 0)  # fmt: skip
-    start, width = start or 0, max(1, -(-((stop or 0) - (start or 0) + 1) // BINS))
+def _count(run: Run, time: str, scenario: str) -> str:
+    """The query that counts one scenario: on its own, so that other scenarios' files are left alone. Response times also by moment."""
+    start, width = _bins(run, scenario)
+    by, took = "operation, stage, ok, error", _TIMES[time]
+    sets, moments = f"({by}, step)", "false as by_moment"
+    if time == "response":
+        sets, moments = f"{sets}, ({by}, bin, level)", "bin, level, grouping(step) = 1 as by_moment"
     return (
-        f"select {keys}, ((end_ns - {start}) // {width})::int as bin, (ln(greatest(response_ns, 1)) * {LEVELS_PER_E})::int as level, "
-        f"{start} as start, {width} as width, max(end_ns) as last, count(*) as n, sum(response_ns)::double as total {where} group by all"
+        f"select {quoted(scenario)} as scenario, {by}, step, {moments}, {start} as start, {width} as width, "
+        "count(*) as n, min(took)::double as least, max(took)::double as most, sum(took)::double as total, max(end_ns) as last "
+        f"from (select operation, {_stage(run, scenario)} as stage, ok, error, end_ns, {took} as took, (ln(greatest({took}, 1)) / {STEP})::int as step, "
+        f"((end_ns - {start}) // {width})::int as bin, (ln(greatest({took}, 1)) * {LEVELS_PER_E})::int as level from measured where scenario = {quoted(scenario)}) "
+        f"where took is not null group by grouping sets ({sets})"
     )
+
+
+def _bins(run: Run, scenario: str) -> tuple[int, int]:
+    """Where the bins of time begin and how wide they are, ns; what ended after the load lies in further ones."""
+    entry = run.scenario(scenario)
+    start, stop = max(entry["start_ns"] or 0, dict(run.cuts).get(scenario, 0)), entry["stop_ns"]
+    if stop is None:  # the run broke off
+        stop = (run.query("select max(end_ns) from measured where scenario = ?", [scenario]).fetchone() or (0,))[0] or 0
+    return start, max(1, -(-(stop - start) // BINS))
 
 
 def _stage(run: Run, scenario: str) -> str:

@@ -25,12 +25,11 @@ from perflib.gauges import Gauges
 from perflib.loading import Ledger, Loading
 from perflib.panel import view
 from perflib.progress import Progress
-from perflib.runs import Run, RunDir, data_folder
+from perflib.runs import SIDES, Run, RunDir, data_folder, sided
 from perflib.sampler import Sampler
 from perflib.started import StartedTarget, answers, fill_port
 from perflib.suite import Scenario, Suite, Target
 from perflib.suitefile import load, select
-from perflib.variants import SIDES, sided
 from perflib.worker import Job
 
 RATE_PER_WORKER = 20_000

@@ -13,11 +13,13 @@ from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from perflib.wording import SIGNS, number, observed
+from perflib.wording import SIGNS, moved, number, observed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from perflib.changes import Change
+    from perflib.stats import Interval
     from perflib.verdicts import Verdict
 
 DPI: Final = 120
@@ -91,25 +93,41 @@ def picture(draw: Callable[[], Figure]) -> str:
 
 
 def interval_bar(v: Verdict) -> str:
-    """The interval as a bar against its limit, the good side shaded; an inline SVG, in words for those who do not see it."""
+    """A verdict's interval as a bar against its limit, the good side shaded; an inline SVG, in words for those who do not see it."""
     limit, interval = v.objective.limit, v.interval
     if limit is None or not math.isfinite(interval.estimate):
         return "–"
+    figure, bounds = observed(v)
+    said = f"{figure}, interval {bounds}, limit {number(limit)}: {v.verdict}"
+    return _bar(interval, limit, v.objective.wants_less, v.verdict, said)
+
+
+def change_bar(c: Change) -> str:
+    """The same of a change against its margin, with a line at no change."""
+    if c.margin is None or not math.isfinite(c.shown.estimate):
+        return "–"
+    _, _, change, bounds = moved(c)
+    said = f"{change}, interval {bounds}, margin {c.margin:g} {c.metric.margin_unit}: {c.verdict}"
+    limit = c.margin if c.metric.more_is_worse else -c.margin
+    return _bar(c.shown, limit, c.metric.more_is_worse, c.verdict, said, from_zero=True)
+
+
+def _bar(interval: Interval, limit: float, wants_less: bool, word: str, said: str, *, from_zero: bool = False) -> str:
     known = [value for value in (limit, interval.estimate, interval.low, interval.high) if math.isfinite(value)]
+    known += [0.0] if from_zero else []
     span = max(known) - min(known) or abs(limit) * 0.2 or 1.0
     left, right = min(known) - 0.14 * span, max(known) + 0.14 * span
-    low, at, high, edge = (
+    low, at, high, edge, zero = (
         round(_WIDTH * min(max((value - left) / (right - left), 0.0), 1.0), 1)
-        for value in (interval.low, interval.estimate, interval.high, limit)
+        for value in (interval.low, interval.estimate, interval.high, limit, 0.0)
     )
-    good_from, good_to = (0.0, edge) if v.objective.wants_less else (edge, float(_WIDTH))
-    figure, bounds = observed(v)
-    said = escape(f"{figure}, interval {bounds}, limit {number(limit)}: {v.verdict}", quote=True)
-    return (
-        f'<svg class="bar {v.verdict}" role="img" aria-label="{said}" viewBox="0 0 {_WIDTH} 20" preserveAspectRatio="none" width="{_WIDTH}" height="20">'
-        f'<rect class="good" x="{good_from}" y="3" width="{good_to - good_from:.1f}" height="14"/>'
-        f'<line class="limit" x1="{edge}" x2="{edge}" y1="0" y2="20"/>'
-        f'<line class="interval" x1="{low}" x2="{max(high, low + 2):.1f}" y1="10" y2="10"/><circle cx="{at}" cy="10" r="3.6"/></svg>'
+    good_from, good_to = (0.0, edge) if wants_less else (edge, float(_WIDTH))
+    origin = f'<line class="zero" stroke="currentColor" x1="{zero}" x2="{zero}" y1="0" y2="20"/>' if from_zero else ""
+    return (  # its colours are given here as well, for a notebook that has no style sheet of ours
+        f'<svg class="bar {word}" role="img" aria-label="{escape(said, quote=True)}" viewBox="0 0 {_WIDTH} 20" preserveAspectRatio="none" width="{_WIDTH}" height="20">'
+        f'<rect class="good" fill="#c6e5d3" x="{good_from}" y="3" width="{good_to - good_from:.1f}" height="14"/>{origin}'
+        f'<line class="limit" stroke="currentColor" stroke-dasharray="3 2" x1="{edge}" x2="{edge}" y1="0" y2="20"/>'
+        f'<line class="interval" stroke="currentColor" stroke-width="4" x1="{low}" x2="{max(high, low + 2):.1f}" y1="10" y2="10"/><circle fill="currentColor" cx="{at}" cy="10" r="3.6"/></svg>'
     )
 
 

@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from perflib import stats
 from perflib.figures import measured_windows, sampled_names
 from perflib.measures import QUANTILES, Columns, Part, chosen, measured_rows, parts
-from perflib.runs import Run, Variant
+from perflib.runs import SIDES, Run, Variant
 from perflib.stats import Interval
 from perflib.stats.intervals import BEYOND, unknown
-from perflib.variants import SIDES
 from perflib.verdicts import scaled
 
 FEWEST: Final = 3  # groups

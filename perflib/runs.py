@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import RunError
-from perflib.variants import SIDES, sided
+from perflib.kept import kept, stamp
 
 if TYPE_CHECKING:
     import duckdb
@@ -34,8 +34,13 @@ if TYPE_CHECKING:
 
 FINAL: Final = ("complete", "interrupted", "invalid")
 IN_MEMORY_ROWS: Final = 1_000_000
-WARMUP_ROWS: Final = 4_000_000  # so many are enough to see where the warm-up ends
 MEMORY: Final = "1GB"  # of DuckDB in one process; more than that is spilled to disk
+SIDES: Final = ("a", "b")  # of an A/B
+
+
+def sided(name: str, side: str) -> str:
+    """The name that a side's target or scenario has in the run: "browse@a"."""
+    return f"{name}@{side}"
 
 
 def data_folder(data: str | Path | None = None) -> Path:
@@ -198,17 +203,14 @@ class Run:
             found -= {self.path / name for name in replacing["old"]}
             found |= {path.with_name(f".{path.name}") for path in new if not path.exists()}
         ordered = sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
-        with ThreadPoolExecutor() as pool:  # thousands of footers
-            return list(zip(ordered, pool.map(row_count, ordered), strict=True))
+        of = stamp(ordered)
+        rows = kept(self.path, "parts", of, lambda: _row_counts(ordered), lambda rows: self.status in FINAL and sum(n or 0 for n in rows) > IN_MEMORY_ROWS)  # fmt: skip
+        return list(zip(ordered, rows, strict=True))
 
     @cached_property
     def many(self) -> bool:
         """More rows than are computed one by one: figures come from counts (counts.py)."""
-        return self._row_count > IN_MEMORY_ROWS
-
-    @property
-    def _row_count(self) -> int:
-        return sum(rows or 0 for path, rows in self.parts if path.parent.name == "rows")
+        return sum(rows or 0 for path, rows in self.parts if path.parent.name == "rows") > IN_MEMORY_ROWS
 
     def _alive(self) -> bool:
         import psutil
@@ -233,9 +235,15 @@ class Run:
     def _warmups(self) -> dict[str, tuple[int, bool]]:
         from perflib.warmups import cut
 
-        one_in = max(1, self._row_count // WARMUP_ROWS)
-        each = {entry["name"]: cut(self._tables, entry, self.spec(entry["name"]), one_in) for entry in self.scenarios}
-        return {name: found for name, found in each.items() if found is not None}
+        specs = {entry["name"]: self.spec(entry["name"]) for entry in self.scenarios}
+
+        def find() -> dict[str, tuple[int, bool]]:
+            each = {entry["name"]: cut(self._tables, entry, specs[entry["name"]]) for entry in self.scenarios}
+            return {name: found for name, found in each.items() if found is not None}
+
+        of = stamp((path for path, _ in self.parts), self.id, self.scenarios, specs)
+        found = kept(self.path, "warmups", of, find, lambda _: self.many and self.status in FINAL)
+        return {name: (int(at_ns), bool(settled)) for name, (at_ns, settled) in found.items()}
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
@@ -378,6 +386,11 @@ def listed(files: Iterable[Path]) -> str:
 def quoted(text: str) -> str:
     """A text as a literal in SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _row_counts(paths: Sequence[Path]) -> list[int | None]:
+    with ThreadPoolExecutor() as pool:  # thousands of footers
+        return list(pool.map(row_count, paths))
 
 
 def row_count(path: Path) -> int | None:

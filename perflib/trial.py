@@ -22,10 +22,10 @@ from perflib.errors import SuiteError
 from perflib.facts import python_call, redact_text
 from perflib.loading import Ledger
 from perflib.paired import Look
-from perflib.runs import Variant
+from perflib.runs import SIDES, Variant
 from perflib.suite import Suite
 from perflib.suitefile import load, select
-from perflib.variants import SIDES, both
+from perflib.variants import both
 
 FEWEST_PAIRS: Final = 3  # from look to look
 LOOKS: Final = 10

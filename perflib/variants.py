@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from perflib.errors import SuiteError
 from perflib.plan import STEADY
+from perflib.runs import SIDES, sided
 from perflib.suite import Load, Operation, Scenario, Suite, Target, Warmup
-
-SIDES: Final = ("a", "b")
-
-
-def sided(name: str, side: str) -> str:
-    """The name that a side's target or scenario has in the run: "browse@a"."""
-    return f"{name}@{side}"
 
 
 def both(a: Suite, b: Suite, *, block_s: float) -> Suite:

@@ -17,13 +17,11 @@ BINS: Final = 400
 FEWEST: Final = 100  # bins with requests: fewer show no course
 
 
-def cut(
-    database: duckdb.DuckDBPyConnection, entry: dict[str, Any], spec: dict[str, Any], one_in: int = 1
-) -> tuple[int, bool] | None:
+def cut(database: duckdb.DuckDBPyConnection, entry: dict[str, Any], spec: dict[str, Any]) -> tuple[int, bool] | None:
     """(where it begins, in the run's ns; whether it settled) of a timed load that is meant to be steady, else None.
 
     At least the opening (`plan.opening_s`) is cut, in which connections are made; more where the response times, as geometric
-    means over 1/400 of the time each, are still on their way to their level (`stats.warmup_end`), at most the half. Of many rows `one_in` so many, drawn by chance, tells.
+    means over 1/400 of the time each, are still on their way to their level (`stats.warmup_end`), at most the half.
     """
     seconds = spec["load"].get("duration_s")
     if spec.get("warmup") is not None or not seconds or entry.get("start_ns") is None:
@@ -35,7 +33,7 @@ def cut(
     step = seconds * 1e9 / BINS
     rows = database.execute(
         "select ((coalesce(scheduled_ns, start_ns) - ?) / ?)::int as bin, avg(ln(greatest(response_ns, 1))) from rows "
-        f"where scenario = ? and ok {f'and hash(end_ns) % {one_in} = 0' if one_in > 1 else ''} and coalesce(scheduled_ns, start_ns) between ? and ? group by bin order by bin",
+        "where scenario = ? and ok and coalesce(scheduled_ns, start_ns) between ? and ? group by bin order by bin",
         [start, step, entry["name"], start, start + int(seconds * 1e9)],
     ).fetchall()
     if len(rows) < FEWEST:

@@ -77,12 +77,10 @@ def _variance(x: Values) -> float:
 
 def long_run_variance(x: NDArray[np.float64]) -> float:
     """Geyer's initial monotone sequence: sums of neighbouring autocovariances, until they turn negative, made to fall."""
-    from scipy import fft
-
     n = len(x)
-    size = fft.next_fast_len(2 * n, real=True)
-    spectrum = fft.rfft(x - x.mean(), size)
-    covariance = fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[:n] / n
+    size = 1 << (2 * n - 1).bit_length()
+    spectrum = np.fft.rfft(x - x.mean(), size)
+    covariance = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[:n] / n
     pairs = covariance[0 : n - n % 2 : 2] + covariance[1 : n - n % 2 : 2]
     negative = np.flatnonzero(pairs <= 0)
     positive = np.minimum.accumulate(pairs[: negative[0]] if len(negative) else pairs)

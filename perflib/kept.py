@@ -1,0 +1,36 @@
+"""What was found in a run's many rows, kept beside them in counts/ for whoever asks next. That folder may be deleted at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+VERSION: Final = 2  # of what is kept; what another version kept is found anew
+
+
+def stamp(files: Iterable[Path], *about: Any) -> str:
+    """A fingerprint of files as they are, and of what else the findings hang on."""
+    each = []
+    for path in files:
+        seen = path.stat()
+        each.append((path.name, seen.st_size, seen.st_mtime_ns))
+    return hashlib.sha256(repr((VERSION, each, about)).encode()).hexdigest()[:16]
+
+
+def kept(run_dir: Path, name: str, of: str, find: Callable[[], Any], worth: Callable[[Any], bool]) -> Any:
+    """What `find` gives (JSON), or gave when it was last asked of the same; kept where it is worth it and the folder can be written."""
+    file = run_dir / "counts" / f"{name}-{of}.json"
+    with suppress(OSError, ValueError):
+        return json.loads(file.read_text("utf-8"))
+    found = find()
+    if worth(found):
+        unfinished = file.with_name(f".{file.name}.tmp")
+        with suppress(OSError):
+            file.parent.mkdir(exist_ok=True)
+            unfinished.write_text(json.dumps(found), "utf-8")
+            unfinished.replace(file)
+    return found
