@@ -106,19 +106,7 @@ def sides(compared: Comparison) -> Html:
 
 def _table(compared: Comparison, *, link: bool = True) -> str:
     ordered = sorted(compared.changes, key=lambda c: _ORDER.index(c.verdict))
-    head = (
-        "Verdict",
-        "Scenario",
-        "Figure",
-        "Base",
-        "Candidate",
-        "Change",
-        "95 % interval",
-        "Against the margin",
-        "Margin",
-        "Any change",
-        "",
-    )
+    head = ("Verdict", "Scenario", "Figure", "Base", "Candidate", "Change", "95 % interval", "Against the margin", "Margin", "Any change", "")  # fmt: skip
     return table(
         head, [_row(c, link) for c in ordered], "Every figure of both sides with its change, margin and verdict"
     )
@@ -129,19 +117,7 @@ def _row(c: Change, link: bool) -> tuple[str, ...]:
     word = badge(c.verdict)
     where = f'<a href="#{anchor(str(c.part))}">{escape(str(c.part))}</a>' if link else escape(str(c.part))
     margin = "–" if c.margin is None else f"{c.margin:g} {c.metric.margin_unit}"
-    return (
-        word,
-        where,
-        escape(c.metric.name),
-        base,
-        candidate,
-        change,
-        bounds,
-        change_bar(c),
-        margin,
-        _SEEN[c.seen],
-        escape(c.reason),
-    )
+    return word, where, escape(c.metric.name), base, candidate, change, bounds, change_bar(c), margin, _SEEN[c.seen], escape(c.reason)  # fmt: skip
 
 
 def _changes_of(compared: Comparison, which: Part) -> list[Change]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -74,8 +76,10 @@ def execute(name: str, parameters: dict[str, Any], output: Path, *, of: Sequence
     source = notebooks_folder() / f"{name}.ipynb"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import nbformat
-        import papermill
+        # jsonschema would have it build a grammar, for most of a second, that no notebook asks for.
+        with _without("rfc3987_syntax"):
+            import nbformat
+            import papermill
 
         for logger in ("papermill", "blib2to3"):
             logging.getLogger(logger).setLevel(logging.ERROR)
@@ -100,6 +104,19 @@ def execute(name: str, parameters: dict[str, Any], output: Path, *, of: Sequence
     done.metadata["perflib"] = {"runs": [{"run": run.id, "rows_sha256": run.rows_sha256()} for run in of]}
     write(output, nbformat.writes(done))  # type: ignore[no-untyped-call]
     return done
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """What is imported here does without an optional module that nobody has imported yet."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 def html(notebook: Any, title: str) -> str:
