@@ -62,7 +62,7 @@ class Warmup:
 def warmup(rng: Rng, shape: str, n: int, end_share: float, excess: float, rho: float, spread: float = 0.3) -> Warmup:
     """From (1 + excess) × the steady level; lognormal noise, AR(1) in its logarithms.
 
-    `shape`: exponential, step or ramp, which `warmup_end` fits; logistic, quadratic or hyperbolic, which it does not.
+    `shape`: exponential, step, ramp, logistic, quadratic or hyperbolic.
     """
     at, end, size = np.arange(n), end_share * n, abs(excess) / 0.05
     levels = {

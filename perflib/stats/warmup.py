@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 BLOCKS: Final = 400
 FEWEST_VALUES: Final = 40
 TOLERANCE: Final = 0.05
+_STEEPNESS: Final = (3.0, 4.5, 7.0)  # of an S-curve: how many times its own width its middle lies from the beginning
 _TRIMMED: Final = 0.1  # of each block's values, on either side
 _CERTAIN: Final = (
     14.0  # twice the log-likelihood that a warm-up must gain over none: about 1 in 1,000 for three parameters
@@ -34,12 +35,11 @@ def warmup_end(values: Values, tolerance: float = TOLERANCE) -> WarmupEnd:
     """The first of the values, in order of time, from which their level is within `tolerance` (relative) of the steady one.
 
     Trimmed means of up to 400 equal blocks, cleared of lone spikes by a running median, are fitted with a steady level that is
-    approached by a step, a linear ramp or an exponential, from above or below, whichever explains them best (least squares,
-    weighted for noise that grows with the level); the cut is where the fit comes within the tolerance. What is left is searched
+    approached by a step, a ramp, a parabola, an exponential, a hyperbola or an S-curve, from above or below, whichever explains
+    them best (least squares, weighted for noise that grows with the level); the cut is where the fit comes within the tolerance. What is left is searched
     again, so that warm-ups of several stages are cut. A warm-up must explain more than chance would, given the autocorrelation.
     MSER-5 (White 1997) finds steps as well, but not the end of gradual warm-ups (tests/benchmarks/calibration.py compares).
-    Assumes a warm-up of about one of these shapes: the end of others is found less exactly, and that of a long thin tail (1/t)
-    far too early. Where a series is short for its autocorrelation, so that its noise hides the tail, gradual ends are inexact too.
+    Assumes a warm-up of about one of these shapes: the end of others is found less exactly. Where a series is short for its autocorrelation, so that its noise hides the tail, gradual ends are inexact too.
     Not settled: a cut beyond the half (`index` is then the half), or a trend (99 %) of more than twice the tolerance after it.
     Fewer than 40 values cannot tell: index 0, not settled. Constant values are settled from 0. Raises ValueError for NaN or
     infinite values.
@@ -99,11 +99,14 @@ def _cut(blocks: Floats, tolerance: float, material: float) -> int:
 
 
 def _shapes(n: int) -> Floats:
-    """Warm-ups from 1 to 0 over n blocks, at many lengths: steps, ramps and exponentials; shape (candidates, n)."""
+    """Warm-ups from 1 to 0 over n blocks at many lengths, a row each: steps, ramps, parabolas, exponentials, hyperbolas, S-curves."""
     t = np.arange(n) + 0.5
     ends = np.arange(1, max(2, int(0.7 * n)))[:, None]
-    decays = np.geomspace(0.5, n / 2, 200)[:, None]
-    return np.concatenate((t < ends, np.clip(1 - t / ends, 0, 1), np.exp(-t / decays))).astype(float)
+    decays, tails = (np.geomspace(least, n / 2, 200)[:, None] for least in (0.5, 0.1))
+    ramps = np.clip(1 - t / ends, 0, 1)
+    hyperbolas = tails * np.log1p(1 / (tails + t - 0.5))  # the mean of 1/(1 + t/tail) over each block
+    curves = [0.5 - 0.5 * np.tanh(steep / 2 * (t / ends[::2] - 1)) for steep in _STEEPNESS]
+    return np.concatenate((t < ends, ramps, ramps**2, np.exp(-t / decays), hyperbolas, *curves)).astype(float)
 
 
 def _fits(blocks: Floats, shapes: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from perflib import paired, stats
+from perflib.changes import ALARM
 from perflib.stats import Interval
 from tests import simulate
 from tests.simulate import Floats, Rng
@@ -157,10 +158,10 @@ def compared(base: Side, candidate: Side) -> dict[str, float]:
 
 
 def alarms(simulations: int) -> Iterator[Row]:
-    """A/A: a comparison of two runs of the same thing raises an alarm where any figure's Holm p-value is at most 1 %."""
+    """A/A: a comparison of two runs of the same thing raises an alarm where any figure's Holm p-value is at most `changes.ALARM`."""
     for rho, n in ((0.0, 5000), (0.5, 10_000), (0.9, 20_000)):
         rng = np.random.default_rng(7)
-        count = sum(min(compared(side(rng, n, rho), side(rng, n, rho)).values()) <= 0.01 for _ in range(simulations))
+        count = sum(min(compared(side(rng, n, rho), side(rng, n, rho)).values()) <= ALARM for _ in range(simulations))
         yield Row(f"A/A alarms of a comparison of 8 figures, AR(1) {rho}, n = {n:,}", "≤ 1 %", share(count, simulations), simulations)  # fmt: skip
     rng, count = np.random.default_rng(8), 0
     looks = [stats.spending_confidence(look, 5) for look in range(1, 6)]
@@ -181,7 +182,8 @@ def trials(simulations: int) -> Iterator[Row]:
         for _ in range(simulations):
             sides = turns(rng, rho)
             alarmed += any(
-                min(p_values(sides, look)) <= 1 - stats.spending_confidence(look, 10, 0.99) for look in range(1, 11)
+                min(p_values(sides, look)) <= 1 - stats.spending_confidence(look, 10, 1 - ALARM)
+                for look in range(1, 11)
             )
             hits.add(paired.time_shifts(turns(rng, rho, 1.05), 0.95)["p50"].relative, 5.0)
         yield Row(f"coverage of an A/B's shift of the median, AR(1) {rho}", "93 to 97 %", str(hits), simulations)
@@ -197,7 +199,7 @@ def trials(simulations: int) -> Iterator[Row]:
             clear = [
                 look
                 for look in range(1, 11)
-                if p_values(sides, look)[0] <= 1 - stats.spending_confidence(look, 10, 0.99)
+                if p_values(sides, look)[0] <= 1 - stats.spending_confidence(look, 10, 1 - ALARM)
             ]
             found += bool(clear)
             looked += clear[:1]
@@ -231,7 +233,7 @@ def power(simulations: int) -> Iterator[Row]:
             for _ in range(simulations):
                 n = named_length(rng, name, rho)
                 lengths.append(n)
-                found += compared(side(rng, n, rho), side(rng, n, rho, **change))[name] <= 0.01
+                found += compared(side(rng, n, rho), side(rng, n, rho, **change))[name] <= ALARM
             yield Row(f"found: {label}, AR(1) {rho}, at the length named beforehand (median {np.median(lengths):,.0f})",
                       "≥ 95 %", share(found, simulations), simulations)  # fmt: skip
 
@@ -247,7 +249,7 @@ def named_length(rng: Rng, name: str, rho: float, pilot_n: int = 5000) -> int:
         q = float(f"0.{name[1:]}")
         interval = stats.quantile_interval(pilot.latency, q)
         change = interval.estimate * (0.05 if name == "p50" else 0.10)
-    length = stats.needed_for_shift(interval, change, confidence=0.99, power=0.95, comparisons=8)
+    length = stats.needed_for_shift(interval, change, confidence=1 - ALARM, power=0.95, comparisons=8)
     return min(200_000, length or 200_000)
 
 
@@ -306,8 +308,7 @@ def leak(simulations: int) -> Iterator[Row]:
 def warmup(simulations: int) -> Iterator[Row]:
     """Ends at 5 to 35 % of 20,000 requests, from 2 or 4 times the steady level or 0.4 of it; lognormal noise of 0.3.
 
-    The end is where the expected level comes within 5 % of the steady one. The last three shapes are none that the method fits.
-    MSER-5 does not aim at 5 %: on gradual shapes the comparison says that it answers another question.
+    The end is where the expected level comes within 5 % of the steady one. MSER-5 does not aim at 5 %: on gradual shapes the comparison says that it answers another question.
     """
     simulations = max(1, simulations // 4)
     for rho in (0.0, 0.5, 0.9):
