@@ -133,4 +133,4 @@ class Dashboard:
         name = self._choice.value
         if name:
             self._detail.value = "…"
-            self._detail.value = detail(open_run(name, self.data))
+            self._detail.value = detail(open_run(name, self.data))._repr_html_()

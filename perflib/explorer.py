@@ -36,6 +36,7 @@ _BINS: Final = 1000
 _IN_MEMORY: Final = 25_000_000  # rows; about 50 bytes each
 _WIDTH: Final = math.log(1.02)
 _COLUMNS: Final = 120  # of a drawn chart
+SIZE: Final = (11.0, 6.0)  # inches
 
 
 def explore(
@@ -116,10 +117,14 @@ class Explorer:
             found.loc[(found["worker"] == worker) & (found["seq"] == seq), column] = took
         return found.dropna(axis=1, how="all")
 
-    @styled
     def figure(self) -> Figure:
         """Response time, throughput and errors, the percentile curve and the target's memory, all of the chosen window."""
-        figure = Chart(figsize=(11, 6))
+        return self.draw(Chart(figsize=SIZE))
+
+    @styled
+    def draw(self, figure: Figure) -> Figure:
+        """The same into a figure that is there: response time, percentile curve, rate, memory, in this order of its axes."""
+        figure.clear()
         over_time, curve, rate, memory = (figure.add_subplot(2, 2, place) for place in (1, 2, 3, 4))
         self._draw_times(over_time)
         self._draw_curve(curve)
@@ -127,7 +132,8 @@ class Explorer:
         self._draw_memory(memory)
         for axes in (over_time, rate, memory):
             axes.set_xlim(*self.window_s)
-        figure.subplots_adjust(left=0.07, right=0.98, top=0.95, bottom=0.08, hspace=0.32, wspace=0.16)
+            axes.set_xlabel("since the scenario's start, s")
+        figure.subplots_adjust(left=0.07, right=0.98, top=0.95, bottom=0.09, hspace=0.42, wspace=0.16)
         low, high = self.window_s
         figure.set_label(f"{self.scenario}, {self.operation or 'all operations'}, {low:g} to {high:g} s")
         return figure
@@ -292,6 +298,7 @@ class Explorer:
         t_s, rss = self._memory(self.scenario)
         name(axes.figure, axes, "Memory of the target, MB")  # type: ignore[arg-type]
         if not len(t_s):
+            axes.set_yticks([])
             axes.text(0.5, 0.5, plain("the target was not sampled"), ha="center", color=MUTED, transform=axes.transAxes)
             return
         axes.plot(t_s, rss / 1e6, color=COLOURS[2])

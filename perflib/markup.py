@@ -26,13 +26,33 @@ DPI: Final = 120
 ROWS_SHOWN: Final = 300  # of one table: a page stays small whatever the run
 
 
+# What the report's style sheet does for its tables and folds, for a notebook and a widget, which have none of ours.
+NOTEBOOK_STYLE: Final = "<style>{}</style>".format(
+    "".join(
+        f":is(.jp-RenderedHTMLCommon,.widget-html) {selector}{{{rules}}}"
+        for selector, rules in (
+            (".scroll table", "margin:4px 0;font-size:13px"),
+            (".scroll :is(th,td)", "text-align:left;vertical-align:top;line-height:1.4;padding:3px 14px 3px 0"),
+            (":is(caption,.unseen)", "display:none"),
+            ("summary :is(h2,h3)", "display:inline;font-size:14px"),
+            (".small", "opacity:.72;font-size:12px"),
+            (".pass", "color:#1f9d61"),
+            (":is(.fail,.invalid)", "color:#d1343f"),
+            (".inconclusive", "color:#b7791f"),
+            (".shown", "color:#808080"),
+            ("svg.bar .good", "fill:rgba(31,157,97,.22)"),
+        )
+    )
+)
+
+
 class Html(str):
     """HTML that a notebook shows as such."""
 
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        return str(self)
+        return NOTEBOOK_STYLE + self
 
 
 def sign(word: str) -> str:

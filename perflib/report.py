@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from perflib import parameters as notebook_parameters
 from perflib import shelf
 from perflib.errors import ReportError, SuiteError
+from perflib.markup import NOTEBOOK_STYLE
 from perflib.runs import Run
 from perflib.verdicts import Verdict, overall
 from perflib.wording import SIGNS, number, observed
@@ -130,7 +131,7 @@ def html(notebook: Any, title: str) -> str:
         ),
     )  # fmt: skip
     text, _ = exporter.from_notebook_node(notebook, resources={"perflib_title": title})
-    return str(text)
+    return str(text).replace(NOTEBOOK_STYLE, "")
 
 
 def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str:

@@ -80,7 +80,7 @@ def served(folder: Path, *command: str) -> Iterator[str]:
 
 def run_all(page: Any) -> None:
     """Run the notebook that JupyterLab has opened, once its kernel is there."""
-    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
+    page.locator(".jp-Notebook .jp-Cell:visible").first.wait_for(timeout=60_000)
     page.get_by_text("| Idle").wait_for(timeout=60_000)
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()

@@ -37,10 +37,12 @@ def test_a_window_shows_its_own_times(made: perflib.Run) -> None:
 def test_its_controls_follow_each_other_and_escape(made: perflib.Run) -> None:
     from perflib.controls import _Controls
 
-    controls = _Controls(perflib.explore(made))
-    before = controls.picture.value
+    explored = perflib.explore(made)
+    controls = _Controls(explored)
     controls.window.value = (3.0, 4.0)
-    assert controls.picture.value != before
+    assert explored.window_s == (3.0, 4.0)
+    controls.whole.click()
+    assert explored.window_s == (0.0, controls.window.max)
     controls.operation.value = "<b>put</b>"
     controls.band.value = (90.0, 99.0)
     assert "from 90 to 99 %" in controls.slow.value
