@@ -87,6 +87,13 @@ def test_any_run_can_be_explored(small_run: perflib.Run, tmp_path: Path) -> None
     assert kept["perflib"]["runs"] == [{"run": small_run.id, "rows_sha256": small_run.rows_sha256()}]
 
 
+@pytest.mark.parametrize("name", ["index", "dashboard"])
+def test_pages_of_all_runs_run(name: str, small_run: perflib.Run, tmp_path: Path) -> None:
+    shutil.copytree(small_run.path, tmp_path / "data" / "runs" / small_run.id)
+    done = execute(name, {"data": str(tmp_path / "data")}, tmp_path / f"{name}.ipynb")
+    assert small_run.id in "".join(str(output) for output in done.cells[-1].outputs)
+
+
 def test_the_digest_of_the_rows_is_that_of_their_files(small_run: perflib.Run, tmp_path: Path) -> None:
     copy = shutil.copytree(small_run.path, tmp_path / "copy")
     assert perflib.open_run(copy).rows_sha256() == small_run.rows_sha256()
