@@ -234,15 +234,17 @@ def _differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[list[s
 
 
 def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
-    """What so few runs cannot know."""
+    """What so few runs cannot know, and what so many rows are not asked."""
     counts = [len(side) for side in sides]
+    counted = ["more than a million rows: counted, percentiles within 0.1 %"] if any(run.many for run in (*sides[0], *sides[1])) else []  # fmt: skip
     if min(counts) > 1:
-        return [f"{counts[0]} and {counts[1]} runs: the intervals hold the spread between runs"]
+        return [*counted, f"{counts[0]} and {counts[1]} runs: the intervals hold the spread between runs"]
     if max(counts) > 1:
-        return ["one side has one run: it is taken to spread as the runs of the other side do"]
+        return [*counted, "one side has one run: it is taken to spread as the runs of the other side do"]
     return [
+        *counted,
         "one run a side: the intervals hold what varies within a run; how much two runs of the same thing differ (start-up, "
-        "memory layout, other load) they cannot know. Several runs a side would tell: perflib compare A1,A2,A3 B1,B2,B3"
+        "memory layout, other load) they cannot know. Several runs a side would tell: perflib compare A1,A2,A3 B1,B2,B3",
     ]
 
 
