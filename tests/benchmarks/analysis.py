@@ -51,24 +51,19 @@ class Cost:
 
 
 def analysis(options: argparse.Namespace) -> None:
-    """What figures of one run, of two, and the whole report cost, by the number of rows. Counts that were kept are deleted before each."""
+    """What figures of one run, of two, and the whole report cost, by the number of rows: first with the counts deleted before each, then
+    with those kept that `perflib run` leaves when it prints its verdicts, then of a compacted run."""
     table = []
     with tempfile.TemporaryDirectory() as folder:
         for rows in options.sizes:
             runs = [made_run(Path(folder), rows, seed=seed, slower=slower) for seed, slower in ((1, 1.0), (2, 1.04))]
             tasks = _tasks(runs, Path(folder) / "out")
-            found: dict[str, list[Cost]] = {name: [] for name in tasks}
-            for name, command in _in_turn(tasks, options.rounds):
-                for run in runs:
-                    shutil.rmtree(run.path / "counts", ignore_errors=True)
-                found[name].append(cost(command))
+            found = _measured(tasks, options.rounds, forget=runs)
+            again = {f"{name}, counted": tasks[name] for name in ("percentiles", "compare", "report")}
+            found |= _measured(again, options.rounds)
             for run in runs:
                 compact(run)
-            tasks = {f"{name}, compact": tasks[name] for name in ("percentiles", "summary", "report")}
-            found |= {name: [] for name in tasks}
-            for name, command in _in_turn(tasks, options.rounds):
-                shutil.rmtree(runs[0].path / "counts", ignore_errors=True)
-                found[name].append(cost(command))
+            found |= _measured({f"{name}, compact": tasks[name] for name in ("percentiles", "report")}, options.rounds, forget=runs)  # fmt: skip
             table += [
                 (f"{rows:,}", name, middle(c.wall_s for c in each), f"{min(c.cpu_s for c in each):.1f}", f"{max(c.peak_mb for c in each):,.0f}",
                  middle(p.wall_s / c.wall_s for p, c in zip(found["pandas"], each, strict=True)) if name.startswith("percentiles") else "")
@@ -80,6 +75,17 @@ def analysis(options: argparse.Namespace) -> None:
     show(("rows", "task", "wall s", "CPU s, least", "peak RSS MB", "times faster than pandas"), table)
 
 
+def _measured(tasks: dict[str, list[str]], rounds: int, forget: Sequence[Run] = ()) -> dict[str, list[Cost]]:
+    """Each task once a round, in turn; the counts of the runs to forget are deleted before each."""
+    found: dict[str, list[Cost]] = {name: [] for name in tasks}
+    for _ in range(rounds):
+        for name, command in tasks.items():
+            for run in forget:
+                shutil.rmtree(run.path / "counts", ignore_errors=True)
+            found[name].append(cost(command))
+    return found
+
+
 def _tasks(runs: Sequence[Run], out: Path) -> dict[str, list[str]]:
     python, (one, two) = sys.executable, (str(run.path) for run in runs)
     return {
@@ -89,10 +95,6 @@ def _tasks(runs: Sequence[Run], out: Path) -> dict[str, list[str]]:
         "compare": [python, "-m", "perflib", "compare", one, two, "--out", str(out)],
         "report": [python, "-m", "perflib", "report", one, "--out", str(out)],
     }
-
-
-def _in_turn(tasks: dict[str, list[str]], rounds: int) -> list[tuple[str, list[str]]]:
-    return [task for _ in range(rounds) for task in tasks.items()]
 
 
 def cost(command: Sequence[str]) -> Cost:
