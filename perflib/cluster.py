@@ -64,7 +64,7 @@ class Host:
 
     def __init__(self, run_dir: str, url: str | None = None) -> None:
         self._run_dir, self._said, self._lock = Path(run_dir), list[Message](), threading.Lock()
-        self._url, self._kept = url, ""
+        self._url, self._kept, self._closing = url, "", threading.Lock()
         self._upload: Upload | None = None
         self._process: Process | None = None
         self._sampler: Sampler | None = None
@@ -111,17 +111,18 @@ class Host:
 
     def close(self) -> str:
         """End what is left of the processes; their rows are on disk, or in the store, when this returns. What is not, in words."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.close()
-        if self._sampler is not None:
-            self._sampler.close()
-        upload, self._upload = self._upload, None
-        if upload is not None:
-            self._kept = upload.close()
-            if not self._kept:
-                shutil.rmtree(self._run_dir, ignore_errors=True)
-        return self._kept
+        with self._closing:  # the coordinator waits for what the lease has begun
+            process, self._process = self._process, None
+            if process is not None:
+                process.close()
+            if self._sampler is not None:
+                self._sampler.close()
+            upload, self._upload = self._upload, None
+            if upload is not None:
+                self._kept = upload.close()
+                if not self._kept:
+                    shutil.rmtree(self._run_dir, ignore_errors=True)
+            return self._kept
 
     def _lacks(self) -> str:
         """Why rows from here would not come to the run; "" where they would."""

@@ -64,7 +64,7 @@ def detail(run: Run) -> Html:
     return Html(f"<p><strong>{sentence(run)}</strong></p>{objectives(run)}{drawn}")
 
 
-def trends(data: Path) -> Html:
+def trends(data: str | Path) -> Html:
     """Response time, throughput and errors from run to run: the series with the most runs, those that changed first."""
     record_all(data)
     found = [

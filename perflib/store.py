@@ -30,7 +30,7 @@ CONNECT_S: Final = 5
 ANSWER_S: Final = 20
 AT_ONCE: Final = 8  # files that are on their way
 MANIFEST: Final = "run.json"
-MEND: Final = "is it there, and has the environment its keys (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL)?"
+MEND: Final = "is it there, and are its keys and endpoint in the environment?"
 INSTALL: Final = 'pip install "perflib[s3]"'
 
 _S3: Final = ("s3", "s3a")
@@ -150,9 +150,10 @@ class Store:
 
             found, path = url_to_fs(self.url)
         except ModuleNotFoundError as error:
-            raise RunError(f"runs in a store need {error.name}", where="--data", mend=INSTALL) from None
+            needed = str(error.name).partition(".")[0]
+            raise RunError(f"runs in a store need {needed}", where="--data", mend=INSTALL) from None
         except (ImportError, ValueError) as error:  # the protocol's own package, or no protocol at all
-            raise RunError(_plain(error), where="--data", mend="see the protocols of fsspec") from None
+            raise RunError(f"{self._scheme}:// cannot be used: {_plain(error)}", where="--data") from None
         return found, path.rstrip("/")
 
     def _listed(self, base: str, rows: bool) -> dict[str, dict[str, Any]]:
@@ -181,7 +182,7 @@ class Store:
         try:
             yield
         except Exception as error:
-            raise RunError(_plain(error), where=self.url, mend=MEND) from None
+            raise RunError(_plain(error).rstrip(". "), where=self.url, mend=MEND) from None
 
 
 class Upload:
@@ -290,8 +291,9 @@ def _current(path: Path, size: int, ours: bool, fetched: bool) -> bool:
 
 
 def _plain(error: Exception) -> str:
-    """The first line of what a store said, secrets of the environment struck out."""
-    said = (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+    """The first line of what a store said, secrets of the environment struck out; of Arrow's only what happened."""
+    said = (str(error).splitlines() or [""])[0] or type(error).__name__
+    said = re.sub(r"^When .*?(?=AWS Error)|; Details: .*", "", said)[:300]
     for name, value in os.environ.items():
         if _SECRET.search(name) and len(value) >= 8:
             said = said.replace(value, "•••")
