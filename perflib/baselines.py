@@ -16,6 +16,7 @@ from typing import Final
 
 from perflib.errors import RunError
 from perflib.runs import Run, data_folder, open_run
+from perflib.store import folder_only
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,79}", re.ASCII)
 _KEPT: Final = ("run.json", "rows/*.parquet", "resources/*.parquet", "gauges/*.parquet")
@@ -27,6 +28,7 @@ def folder(data: str | Path | None = None) -> Path:
 
 def set_baseline(name: str, run: Run, data: str | Path | None = None) -> Run:
     """Keep a run under a name, in place of the one that had it. Raises RunError for a bad name or a run that has not ended well."""
+    folder_only(data, "baseline set")
     if not _NAME.fullmatch(name) or name == "latest":
         raise RunError(f"{name!r} cannot name a baseline", mend="use letters, digits, dots, dashes and underscores")
     if run.status != "complete":

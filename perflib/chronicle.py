@@ -49,7 +49,7 @@ def drawings(series: Sequence[Series]) -> Html:
         for each in series[:SHOWN]
     ]
     left_out = f"<p>{len(series) - SHOWN} further series without a chart here.</p>" if len(series) > SHOWN else ""
-    return Html("".join(parts) + left_out)
+    return Html(f'<div class="pairs">{"".join(parts)}</div>{left_out}')
 
 
 def _size(each: Series, index: int) -> str:

@@ -2,12 +2,13 @@
 
 A `Host` is a Dask actor, one for each Dask worker. It starts the very processes that a run on one machine starts, hands on what they
 say when it is asked, and stops them when nobody has asked for a while. Rows go from those processes straight to the run's folder, which
-all machines must see; only commands and counts pass through Dask.
+all machines must see, or from each machine straight into a store; only commands and counts pass through Dask.
 """
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -18,13 +19,15 @@ from typing import Any, Final
 import cloudpickle
 
 from perflib import __version__
-from perflib.errors import TargetError
+from perflib.errors import PerflibError, TargetError
 from perflib.sampler import Sampler
+from perflib.store import Store, Upload, spool
 from perflib.worker import Job
 from perflib.workers import Counts, Message, Process
 
 LEASE_S: Final = 5.0  # without a word from the coordinator
 PATIENCE_S: Final = 10.0  # without an answer from a host
+STORE_S: Final = 300.0  # until a host has put the rest of its rows into the store
 LISTEN_S: Final = 0.1
 EXCHANGES: Final = 40
 
@@ -54,17 +57,22 @@ def connected(address: str) -> Iterator[Any]:
 
 
 class Host:
-    """The end on the other machine. Its methods are called through Dask, each at once and without waiting."""
+    """The end on the other machine. Its methods are called through Dask, each at once and without waiting.
 
-    def __init__(self, run_dir: str) -> None:
+    With the URL of a store it writes to a folder of its own, and from there into the store.
+    """
+
+    def __init__(self, run_dir: str, url: str | None = None) -> None:
         self._run_dir, self._said, self._lock = Path(run_dir), list[Message](), threading.Lock()
+        self._url, self._kept, self._closing = url, "", threading.Lock()
+        self._upload: Upload | None = None
         self._process: Process | None = None
         self._sampler: Sampler | None = None
         self._heard_at = time.monotonic()
 
     def about(self) -> dict[str, Any]:
         """What must be alike on all machines."""
-        return {"perflib": __version__, "folder": (self._run_dir / "run.json").is_file()}
+        return {"perflib": __version__, "lacks": self._lacks()}
 
     def clock_ns(self) -> int:
         return time.monotonic_ns()
@@ -72,6 +80,10 @@ class Host:
     def start(self, packed: bytes, label: str) -> None:
         """Start the processes of these jobs."""
         jobs: list[Job] = cloudpickle.loads(packed)
+        if self._url is not None:
+            run, self._run_dir = self._run_dir.name, spool(self._url, self._run_dir.name)
+            jobs = [replace(job, run_dir=str(self._run_dir)) for job in jobs]
+            self._upload = Upload(self._url, run, self._run_dir)
         self._process = Process(jobs, self._run_dir / "logs")
         self._sampler = Sampler(self._run_dir, jobs[0].t0_ns, label)
         callables = [name for name, target in jobs[0].targets.items() if target.kind == "callable"]
@@ -97,13 +109,38 @@ class Host:
         if self._process is not None:
             self._process.stop(reason)
 
-    def close(self) -> None:
-        """End what is left of the processes; their rows are on disk when this returns."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.close()
-        if self._sampler is not None:
-            self._sampler.close()
+    def close(self) -> str:
+        """End what is left of the processes; their rows are on disk, or in the store, when this returns. What is not, in words."""
+        with self._closing:  # the coordinator waits for what the lease has begun
+            process, self._process = self._process, None
+            if process is not None:
+                process.close()
+            if self._sampler is not None:
+                self._sampler.close()
+            upload, self._upload = self._upload, None
+            if upload is not None:
+                self._kept = upload.close()
+                if not self._kept:
+                    shutil.rmtree(self._run_dir, ignore_errors=True)
+            return self._kept
+
+    def _lacks(self) -> str:
+        """Why rows from here would not come to the run; "" where they would."""
+        if self._url is None:
+            seen = (self._run_dir / "run.json").is_file()
+            return (
+                ""
+                if seen
+                else f"does not see the run's folder {self._run_dir}; give --data a folder that all machines share"
+            )
+        try:
+            return (
+                ""
+                if Store(self._url).has(self._run_dir.name)
+                else f"does not find the run in {self._url}; is it the same store?"
+            )
+        except PerflibError as error:
+            return f"cannot use the store: {error}"
 
     def _collect(self) -> None:
         assert self._process is not None
@@ -126,7 +163,7 @@ class Cluster(Counts):
     here = False
     start_delay_ns = 500_000_000  # so that the slowest machine has heard it by then
 
-    def __init__(self, client: Any, jobs: list[Job]) -> None:
+    def __init__(self, client: Any, jobs: list[Job], url: str | None = None) -> None:
         super().__init__(len(jobs))
         addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])
         if not addresses:
@@ -136,7 +173,8 @@ class Cluster(Counts):
         self._clocks: dict[str, Clock] = {}
         self._drift_ns: dict[str, int] = {}
         self._open, self._done = set(self._shares), set[int]()
-        self._hosts = {address: _host(client, address, jobs[0].run_dir) for address in self._shares}
+        self._url, self._unsaved = url, list[str]()
+        self._hosts = {address: _host(client, address, jobs[0].run_dir, url) for address in self._shares}
         for number, (address, share) in enumerate(self._shares.items()):
             self._start(address, share, f"host{number}-")
         self.pids = {job.worker: 0 for job in jobs}
@@ -149,6 +187,10 @@ class Cluster(Counts):
              "uncertainty_ns": clock.uncertainty_ns, "drift_ns": self._drift_ns.get(address)}
             for address, clock in self._clocks.items()
         ]  # fmt: skip
+
+    @property
+    def unsaved(self) -> list[str]:
+        return self._unsaved
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
         """Until every host's processes have ended. A host that no longer answers is a "failed" message of each of its workers."""
@@ -171,16 +213,20 @@ class Cluster(Counts):
 
     def close(self) -> None:
         for address in self._shares:
-            with contextlib.suppress(TargetError):
+            try:
                 self._drift_ns[address] = self._measured(address).offset_ns - self._clocks[address].offset_ns
-                self._ask(address, "close")
+                kept = self._ask(address, "close", patience_s=STORE_S if self._url else PATIENCE_S)
+            except TargetError as error:
+                kept = str(error) if self._url else ""
+            if kept:
+                self._unsaved.append(f"{address}: {kept}")
 
     def _start(self, address: str, share: list[Job], label: str) -> None:
-        about = self._ask(address, "about")
+        about = self._ask(address, "about", patience_s=STORE_S if self._url else PATIENCE_S)
         if about["perflib"] != __version__:
             raise TargetError(f"{address} has perflib {about['perflib']}, here is {__version__}", where="--dask", mend="install the same on all machines")  # fmt: skip
-        if not about["folder"]:
-            raise TargetError(f"{address} does not see the run's folder {share[0].run_dir}", where="--dask", mend="give --data a folder that all machines share")  # fmt: skip
+        if about["lacks"]:
+            raise TargetError(f"{address} {about['lacks']}", where="--dask")
         clock = self._clocks[address] = self._measured(address)
         jobs = [replace(job, t0_ns=job.t0_ns + clock.offset_ns) for job in share]
         self._ask(address, "start", cloudpickle.dumps(jobs), label)
@@ -219,17 +265,17 @@ class Cluster(Counts):
         if all(job.worker in self._done for job in self._shares[address]):
             self._open.discard(address)
 
-    def _ask(self, address: str, method: str, *arguments: Any) -> Any:
+    def _ask(self, address: str, method: str, *arguments: Any, patience_s: float = PATIENCE_S) -> Any:
         """Call a host's method. Raises TargetError where the host is lost."""
         try:
-            return getattr(self._hosts[address], method)(*arguments).result(timeout=PATIENCE_S)
+            return getattr(self._hosts[address], method)(*arguments).result(timeout=patience_s)
         except Exception as error:
             raise _lost(address, error) from None
 
 
-def _host(client: Any, address: str, run_dir: str) -> Any:
+def _host(client: Any, address: str, run_dir: str, url: str | None) -> Any:
     """An actor in that Dask worker and no other."""
-    made = client.submit(Host, run_dir, actor=True, workers=[address], allow_other_workers=False, pure=False)
+    made = client.submit(Host, run_dir, url, actor=True, workers=[address], allow_other_workers=False, pure=False)
     try:
         return made.result(timeout=PATIENCE_S)
     except Exception as error:

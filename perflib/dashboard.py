@@ -21,6 +21,7 @@ from perflib.panel import html as panel_html
 from perflib.panel import somebody_looks
 from perflib.progress import Glance
 from perflib.runs import Run, data_folder, open_run, run_ids
+from perflib.store import is_url
 from perflib.story import objectives, sentence
 
 EVERY_S: Final = 1.0
@@ -28,17 +29,18 @@ TRENDS: Final = ("p95", "throughput", "errors")
 TREND_CHARTS: Final = 6
 
 
-def folder(data: str | Path | None = None) -> Path:
-    """As given, else as `perflib dashboard --data` said, else the usual one."""
-    return data_folder(data or os.environ.get("PERFLIB_DATA"))
+def folder(data: str | Path | None = None) -> str | Path:
+    """Of the runs, or a store's URL: as given, else as `perflib dashboard --data` said, else the usual one."""
+    chosen = data or os.environ.get("PERFLIB_DATA")
+    return chosen if chosen is not None and is_url(chosen) else data_folder(chosen)
 
 
 class Live:
     """The panel of the run that is being made, whoever makes it."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: str | Path) -> None:
         self._data = data
-        self._run, self._glance = "", Glance(data)
+        self._run, self._glance = "", Glance(data_folder(data))
 
     def html(self) -> str:
         run = board.running(self._data)
@@ -62,7 +64,7 @@ def detail(run: Run) -> Html:
     return Html(f"<p><strong>{sentence(run)}</strong></p>{objectives(run)}{drawn}")
 
 
-def trends(data: Path) -> Html:
+def trends(data: str | Path) -> Html:
     """Response time, throughput and errors from run to run: the series with the most runs, those that changed first."""
     record_all(data)
     found = [

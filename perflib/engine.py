@@ -28,6 +28,7 @@ from perflib.progress import Progress
 from perflib.runs import SIDES, Run, RunDir, data_folder, sided
 from perflib.sampler import Sampler
 from perflib.started import StartedTarget, answers, fill_port
+from perflib.store import Upload, is_url
 from perflib.suite import Scenario, Suite, Target
 from perflib.suitefile import load, select
 from perflib.worker import Job
@@ -44,8 +45,9 @@ def run(
     run("acceptance", only=["error_rate"], quick=True)     run(Suite(...))     run("checkout.toml", overrides=["workers=1"])
 
     client: of a Dask cluster (`distributed.Client`, direct_to_workers=True), whose workers then make the load.
+    data: the folder of the runs, or the URL of a store, as "s3://bucket/prefix".
 
-    Raises SuiteError for a wrong suite, before anything is started. An interrupt ends the load, keeps the rows, and is
+    Raises SuiteError for a wrong suite, RunError for a store that cannot be used, before anything is started. An interrupt ends the load, keeps the rows, and is
     raised again (KeyboardInterrupt) when the run directory is complete. The live panel's Stop button ends it the same way, and
     the Run is returned, its status "interrupted".
     """
@@ -82,7 +84,7 @@ def make(
 ) -> Run:  # fmt: skip
     """Check a suite, run it and return its Run. See `run`."""
     check(suite)
-    session = _Session(suite, data_folder(data), command, quick, progress, turns, client)
+    session = _Session(suite, data, command, quick, progress, turns, client)
     try:
         session.go()
     except KeyboardInterrupt:
@@ -97,21 +99,22 @@ class _Session:
     """One run while it is made."""
 
     def __init__(
-        self, suite: Suite, data: Path, command: str, quick: bool, progress: bool, turns: Turns | None, client: Any
-    ) -> None:
+        self, suite: Suite, data: str | Path | None, command: str, quick: bool, progress: bool, turns: Turns | None, client: Any
+    ) -> None:  # fmt: skip
         self.suite, self.turns, self.client = suite, turns, client
         self.t0_ns = time.monotonic_ns()
         me = psutil.Process()
-        self.dir = RunDir(data, {
+        self.dir = RunDir(data_folder(data), {
             "process": {"pid": me.pid, "created": me.create_time()}, "suite": facts.redacted(suite), "command": command,
             "seed": suite.seed, "quick": quick, "host": facts.host(), "versions": facts.versions(), "git": facts.git(),
             "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"), "stopped_ns": None, "targets": {}, "scenarios": [], "events": [],
             **({"ab": turns.about} if turns else {}),
-        })  # fmt: skip
+        }, shared=is_url(data))  # fmt: skip
         self.manifest = self.dir.manifest
+        self.upload = Upload(data, self.dir.path.name, self.dir.path, both=client is not None) if is_url(data) else None
         self.view = view(self.dir.path, show=progress)
         self.sampler = Sampler(self.dir.path, self.t0_ns)
-        self.ledger = Ledger(self.dir, self.sampler, self.t0_ns)
+        self.ledger = Ledger(self.dir, self.sampler, self.t0_ns, data if is_url(data) else None)
         self.gauges = Gauges(self.dir.path, self.t0_ns)
         self.sampler.watch("coordinator", "perflib", [me.pid])
         self.started: dict[str, StartedTarget] = {}
@@ -155,6 +158,8 @@ class _Session:
         if self.manifest["status"] == "running":
             self.manifest["status"] = "complete"
         self.dir.save()
+        if self.upload is not None and (kept := self.upload.close()):
+            self.ledger.invalid(kept)
         self.view.end(self.manifest["status"])
 
     def _start_targets(self, scenario: Scenario) -> None:

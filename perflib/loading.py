@@ -24,11 +24,15 @@ from perflib.workers import InProcess, Message, Process, Workers, callables_env
 
 @dataclass(frozen=True)
 class Ledger:
-    """What all that takes part in making a run writes to: its directory and its samples, on its clock."""
+    """What all that takes part in making a run writes to: its directory and its samples, on its clock.
+
+    url     of the store where machines put their rows, None where they share the directory
+    """
 
     dir: RunDir
     sampler: Sampler
     t0_ns: int
+    url: str | None = None
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -77,7 +81,7 @@ class Loading:
         if client is not None:
             from perflib.cluster import Cluster
 
-            return Cluster(client, self._jobs)
+            return Cluster(client, self._jobs, self._ledger.url)
         return Process(self._jobs, self._ledger.dir.path / "logs")
 
     def listen(self, until: Callable[[], bool] = lambda: False) -> None:
@@ -134,6 +138,8 @@ class Loading:
     def close(self) -> None:
         self.bar.close()
         self._workers.close()
+        for reason in self._workers.unsaved:
+            self._ledger.invalid(reason)
         if clocks := self._workers.clocks:
             self.entry["clocks"] = clocks
         for job in self._jobs:

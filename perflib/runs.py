@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from perflib import store
 from perflib.errors import RunError
 from perflib.kept import kept, stamp
 
@@ -44,7 +46,12 @@ def sided(name: str, side: str) -> str:
 
 
 def data_folder(data: str | Path | None = None) -> Path:
-    """The folder of the runs: as given, else data/ in the working directory; a notebook's is the one beside notebooks/."""
+    """The folder of the runs: as given, else data/ in the working directory; a notebook's is the one beside notebooks/.
+
+    For a URL the folder on this machine that mirrors it.
+    """
+    if store.is_url(data):
+        return store.cache(data)
     if data is not None:
         return Path(data)
     here = Path.cwd()
@@ -52,11 +59,12 @@ def data_folder(data: str | Path | None = None) -> Path:
 
 
 class RunDir:
-    """The writing side: one directory, its manifest kept current by atomic replacement."""
+    """The writing side: one directory, its manifest kept current by atomic replacement. `shared`: other machines make runs there too."""
 
-    def __init__(self, data: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, data: Path, manifest: dict[str, Any], *, shared: bool = False) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         name = re.sub(r"[^\w.-]+", "-", manifest["suite"]["name"], flags=re.ASCII).strip("-.")[:60] or "suite"
+        name += f"-{secrets.token_hex(3)}" if shared else ""
         parent = data / "runs"
         parent.mkdir(parents=True, exist_ok=True)
         for n in range(1000):
@@ -321,8 +329,11 @@ class Variant(Run):
         return f"(select * replace (scenario[:-{len(end) + 1}] as scenario) from {source} where scenario like '%{end}')"
 
 
-def open_run(which: str | Path = "latest", data: str | Path | None = None) -> Run:
-    """A run by id, by path, or the latest; with @a or @b one side of an A/B. Raises RunError where there is none."""
+def open_run(which: str | Path = "latest", data: str | Path | None = None, *, rows: bool = True) -> Run:
+    """A run by id, by path, or the latest; with @a or @b one side of an A/B. Raises RunError where there is none.
+
+    data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only its run.json.
+    """
     whole, at, side = str(which).rpartition("@")
     if at and side in SIDES and not Path(which).is_dir():
         return Variant(open_run(whole, data).path, side)
@@ -332,8 +343,12 @@ def open_run(which: str | Path = "latest", data: str | Path | None = None) -> Ru
     if which == "latest":
         known = run_ids(data)
         if not known:
-            raise RunError("there are no runs", where=str(folder), mend="make one: perflib run")
-        return Run(folder / known[-1])
+            raise RunError(
+                "there are no runs", where=str(data if store.is_url(data) else folder), mend="make one: perflib run"
+            )
+        which = known[-1]
+    if store.is_url(data):
+        store.Store(data).fetch(which, folder / which, rows=rows)
     if not (folder / which / "run.json").is_file():
         raise RunError(f"no run {which!r}", where=str(folder), mend="list them: perflib runs")
     return Run(folder / which)
@@ -341,6 +356,8 @@ def open_run(which: str | Path = "latest", data: str | Path | None = None) -> Ru
 
 def run_ids(data: str | Path | None = None) -> list[str]:
     """Ids of the runs there are, oldest first."""
+    if store.is_url(data):
+        return store.Store(data).ids()
     return [
         path.parent.name
         for path in sorted(
@@ -352,6 +369,7 @@ def run_ids(data: str | Path | None = None) -> list[str]:
 
 def remove_run(which: str, data: str | Path | None = None) -> Run:
     """Delete a run directory. Raises RunError for one that still runs."""
+    store.folder_only(data, "rm")
     run = open_run(which, data)
     if run.status == "running":
         raise RunError(f"{run.id} is still running", mend="stop it first")

@@ -49,6 +49,8 @@ class Workers(Protocol):
     @property
     def clocks(self) -> list[dict[str, Any]]: ...
     @property
+    def unsaved(self) -> list[str]: ...
+    @property
     def rows(self) -> int: ...
     @property
     def errors(self) -> int: ...
@@ -78,6 +80,11 @@ class Counts:
     @property
     def clocks(self) -> list[dict[str, Any]]:
         """How the clocks of other machines stand to ours; there are none here."""
+        return []
+
+    @property
+    def unsaved(self) -> list[str]:
+        """Rows of other machines that did not come to the store, in words; known after `close`."""
         return []
 
     def heard(self, message: Message) -> None:

@@ -49,6 +49,9 @@ NOT_RUN = {
     "dask scheduler": "a cluster is started in test_cluster.py",
     "dask worker tcp://scheduler:8786 --nthreads 2": "the same",
     "perflib run shop.toml --dask tcp://scheduler:8786 --data /shared/data": "the same",
+    'pip install "perflib[dask,s3]"': "it is installed already",
+    "perflib run shop.toml --dask tcp://scheduler:8786 --data s3://bucket/team": "run in test_store.py",
+    "perflib report --data s3://bucket/team": "the same",
 }  # fmt: skip
 EVERYTHING = "tests.test_docs"  # stands in for the MCP server that npx would fetch
 STAND_INS = {

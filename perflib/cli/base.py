@@ -23,7 +23,12 @@ from perflib.errors import (
 if TYPE_CHECKING:
     from perflib.runs import Run
 
-DATA = click.option("--data", type=click.Path(file_okay=False), help="Folder of the runs; default: data.")
+DATA = click.option(
+    "--data",
+    type=click.Path(file_okay=False),
+    metavar="FOLDER|URL",
+    help="Folder of the runs, default: data; or the URL of a store, as s3://bucket/prefix.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 BASELINE = click.option("--baseline", metavar="NAME|RUN", help="The baseline, or run, to compare with.")
 NOTIFY = click.option(

@@ -50,15 +50,16 @@ def run(
 ) -> int:  # fmt: skip
     """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
     from perflib.engine import run as run_suite
-    from perflib.runs import open_run, run_ids
+    from perflib.runs import data_folder, open_run, run_ids
 
-    before = set(run_ids(data))
+    here = data_folder(data)  # a store has runs of other machines too
+    before = set(run_ids(here))
     try:
         with _cluster(dask) as client:
             made = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)
     except KeyboardInterrupt:
-        for name in sorted(set(run_ids(data)) - before):
-            click.echo(f"interrupted; the rows so far are kept: {open_run(name, data).path}", err=True)
+        for name in sorted(set(run_ids(here)) - before):
+            click.echo(f"interrupted; the rows so far are kept: {open_run(name, here).path}", err=True)
             click.echo(name)
         return EXIT_INTERRUPTED
     code = print_verdicts(made)
@@ -129,7 +130,7 @@ def runs(data: str | None, as_json: bool) -> int:
     """List the runs there are, the latest first."""
     from perflib.runs import open_run, run_ids
 
-    found = [open_run(name, data) for name in reversed(run_ids(data))]
+    found = [open_run(name, data, rows=False) for name in reversed(run_ids(data))]
     table = [
         {
             "run": r.id,
@@ -189,7 +190,9 @@ def compact(run: str, data: str | None) -> int:
     """Rewrite the many small files of RUN as few sorted ones, which are read faster. Nothing is lost, whenever it is cut short."""
     from perflib.compaction import compact as rewrite
     from perflib.runs import open_run
+    from perflib.store import folder_only
 
+    folder_only(data, "compact")
     found = open_run(run, data)
     done = rewrite(found)
     click.echo(

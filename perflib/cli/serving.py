@@ -163,8 +163,10 @@ def dashboard(data: str | None, port: int, no_browser: bool) -> int:
         raise PerflibError("Voilà is not installed", mend='pip install "perflib[lab]"')
     from perflib.report import notebooks_folder
     from perflib.runs import data_folder
+    from perflib.store import is_url
 
-    environment = {**_jupyter_environment(), "PERFLIB_DATA": str(data_folder(data).resolve())}
+    runs = data if is_url(data) else str(data_folder(data).resolve())
+    environment = {**_jupyter_environment(), "PERFLIB_DATA": runs}
     command = [
         sys.executable, "-m", "voila", str(notebooks_folder() / "dashboard.ipynb"), f"--port={port}", "--Voila.ip=127.0.0.1",
         "--template=perflib", *(["--no-browser"] if no_browser else []),
