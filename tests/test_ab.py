@@ -15,6 +15,7 @@ import perflib
 from perflib import Load, Operation, Scenario, Suite, Target, paired, stats
 from perflib.comparison import Comparison
 from perflib.errors import SuiteError
+from tests.suites import pings
 from tests.test_compare import by_metric, ran
 from tests.test_engine import wait_for_rows
 
@@ -157,19 +158,7 @@ def test_the_run_gives_the_same_comparison_again(same: Comparison, tmp_path: Pat
     assert "work: b against a" in page and "6 pairs of blocks" in page
 
 
-VARIANTS = """
-name = "options"
-[targets.api]
-kind = "http"
-url = "http://127.0.0.1:{port}"
-start = ["{python}", "-m", "perflib.service", "--http", "{port}"]
-ready = { http = "/health" }
-[[scenarios]]
-name = "ping"
-target = "api"
-operations = [{ name = "ping", path = "/ping" }]
-load = { model = "closed", concurrency = 2, duration_s = 5 }
-"""
+VARIANTS = pings("options", {"ping": 'model = "closed", concurrency = 2, duration_s = 5'})
 OFF = [word for name in (*TIMES, "throughput") for word in ("--margin", f"{name}=off")]
 
 

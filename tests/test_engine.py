@@ -20,6 +20,7 @@ import perflib
 from perflib.suitefile import from_table
 from tests.conftest import suite, table
 from tests.servers import raw_server, says
+from tests.suites import pings
 
 DOCUMENT = {"path": "01-retry-policy.md"}
 OK = says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -251,20 +252,10 @@ def perflib_run(tmp_path: Path, text: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-LONG = """
-name = "long"
-[targets.api]
-kind = "http"
-url = "http://127.0.0.1:{port}"
-start = ["{python}", "-m", "perflib.service", "--http", "{port}"]
-ready = { http = "/health" }
-[[scenarios]]
-name = "steady"
-target = "api"
-operations = [{ name = "ping", path = "/ping" }]
-load = { model = "constant", rate_per_s = 100, duration_s = 60 }
-objectives = ["p95 response < 200 ms"]
-"""
+LONG = (
+    pings("long", {"steady": 'model = "constant", rate_per_s = 100, duration_s = 60'})
+    + 'objectives = ["p95 response < 200 ms"]\n'
+)
 
 
 def wait_for_rows(tmp_path: Path, seconds: float) -> perflib.Run:

@@ -9,27 +9,13 @@ from typing import Any
 
 from perflib import compare
 from perflib.runs import Run
-from tests.benchmarks.servers import free_port
 from tests.benchmarks.tables import show
+from tests.suites import pings
 
-SUITE = """
-name = "panel"
-[targets.service]
-kind = "http"
-url = "http://127.0.0.1:{port}"
-start = ["{{python}}", "-m", "perflib.service", "--http", "{port}"]
-ready = {{ http = "/health", timeout_s = 30 }}
-[[scenarios]]
-name = "at a rate"
-target = "service"
-operations = [{{ name = "ping", path = "/ping" }}]
-load = {{ model = "constant", rate_per_s = 300, duration_s = {seconds} }}
-[[scenarios]]
-name = "as fast as it goes"
-target = "service"
-operations = [{{ name = "ping", path = "/ping" }}]
-load = {{ model = "closed", concurrency = 16, duration_s = {seconds} }}
-"""
+LOADS = {
+    "at a rate": 'model = "constant", rate_per_s = 300, duration_s = %d',
+    "as fast as it goes": 'model = "closed", concurrency = 16, duration_s = %d',
+}
 FIGURES = ("p50", "p95", "p99", "throughput")
 
 
@@ -37,7 +23,7 @@ def panel(options: argparse.Namespace) -> None:
     """The panel's cost: changes of rate and response time, with it against without it, their intervals over the runs of each."""
     with tempfile.TemporaryDirectory() as folder:
         suite = Path(folder, "panel.toml")
-        suite.write_text(SUITE.format(port=free_port(), seconds=options.seconds))
+        suite.write_text(pings("panel", {name: load % options.seconds for name, load in LOADS.items()}))
         sides: dict[bool, list[Run]] = {False: [], True: []}
         with _kernel() as client:
             for number in range(2 * options.rounds):

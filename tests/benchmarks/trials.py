@@ -13,21 +13,10 @@ from perflib.changes import ALARM
 from perflib.comparison import Comparison
 from perflib.measures import Part
 from tests.benchmarks.tables import show
+from tests.suites import pings
 
 TRIALS, PAIRS, BLOCK_S = 200, 6, 0.25
-SUITE = """
-name = "aa"
-[targets.service]
-kind = "http"
-url = "http://127.0.0.1:{port}"
-start = ["{python}", "-m", "perflib.service", "--http", "{port}"]
-ready = { http = "/health", timeout_s = 30 }
-[[scenarios]]
-name = "ping"
-target = "service"
-operations = [{ name = "ping", path = "/ping" }]
-load = { model = "closed", concurrency = 4, duration_s = 1 }
-"""
+SUITE = pings("aa", {"ping": 'model = "closed", concurrency = 4, duration_s = 1'})
 
 
 def aa(options: argparse.Namespace) -> None:
