@@ -136,6 +136,7 @@ class Cluster(Counts):
         self._clocks: dict[str, Clock] = {}
         self._drift_ns: dict[str, int] = {}
         self._open, self._done = set(self._shares), set[int]()
+        self._gone, self._asked = set[str](), dict[str, tuple[Any, float]]()  # (what `heard` will answer, asked when)
         self._hosts = {address: _host(client, address, jobs[0].run_dir) for address in self._shares}
         for number, (address, share) in enumerate(self._shares.items()):
             self._start(address, share, f"host{number}-")
@@ -151,7 +152,7 @@ class Cluster(Counts):
         ]  # fmt: skip
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
-        """Until every host's processes have ended. A host that no longer answers is a "failed" message of each of its workers."""
+        """Until every host's processes have ended. A host that no longer answers is a "lost" message of each of its workers."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while self._open and (until is None or time.monotonic() < until):
             time.sleep(LISTEN_S)
@@ -161,8 +162,10 @@ class Cluster(Counts):
                     yield message
 
     def go(self, start_ns: int) -> None:
-        for address in self._shares:
-            self._ask(address, "go", start_ns + self._clocks[address].offset_ns)
+        """Tell all at once: the start delay is for one way to the farthest, not for all ways in turn."""
+        told = [(address, self._call(address, "go", start_ns + self._clocks[address].offset_ns)) for address in self._shares]  # fmt: skip
+        for address, answer in told:
+            self._answer(address, answer)
 
     def stop(self, reason: str) -> None:
         for address in sorted(self._open):
@@ -170,7 +173,7 @@ class Cluster(Counts):
                 self._ask(address, "stop", reason)
 
     def close(self) -> None:
-        for address in self._shares:
+        for address in set(self._shares) - self._gone:
             with contextlib.suppress(TargetError):
                 self._drift_ns[address] = self._measured(address).offset_ns - self._clocks[address].offset_ns
                 self._ask(address, "close")
@@ -198,21 +201,32 @@ class Cluster(Counts):
         return best
 
     def _heard(self, address: str) -> Iterator[Message]:
-        """What a host's processes said, their times on our clock."""
-        workers = [job.worker for job in self._shares[address]]
+        """What a host's processes said, their times on our clock. It is asked without waiting: a mute host must not keep the others."""
         try:
-            said = self._ask(address, "heard")
+            if address not in self._asked:
+                self._asked[address] = (self._call(address, "heard"), time.monotonic())
+            answer, asked_at = self._asked[address]
+            if not answer.done() and time.monotonic() - asked_at < PATIENCE_S:
+                return
+            said = self._answer(address, answer, 0.1)
+            self._asked[address] = (self._call(address, "heard"), time.monotonic())
         except TargetError as error:
-            self._open.discard(address)
-            for worker in workers:
-                yield Message(worker, "failed", {"what": error.what, "where": error.where, "mend": error.mend})
+            yield from self._lose(address, error)
             return
         offset_ns = self._clocks[address].offset_ns
         for message in said:
             ours = {key: message.content[key] - offset_ns for key in ("start_ns", "stop_ns") if key in message.content}
-            yield replace(message, content={**message.content, **ours})
-            if message.kind in ("done", "failed"):
+            host = {"host": address} if message.kind == "lost" else {}
+            yield replace(message, content={**message.content, **ours, **host})
+            if message.kind in ("done", "failed", "lost"):
                 self._ended(address, message.worker)
+
+    def _lose(self, address: str, error: TargetError) -> Iterator[Message]:
+        self._open.discard(address)
+        self._gone.add(address)
+        for job in self._shares[address]:
+            if job.worker not in self._done:
+                yield Message(job.worker, "lost", {"what": error.what, "where": error.where, "mend": error.mend, "host": address})  # fmt: skip
 
     def _ended(self, address: str, worker: int) -> None:
         self._done.add(worker)
@@ -220,9 +234,19 @@ class Cluster(Counts):
             self._open.discard(address)
 
     def _ask(self, address: str, method: str, *arguments: Any) -> Any:
-        """Call a host's method. Raises TargetError where the host is lost."""
+        """Call a host's method and wait. Raises TargetError where the host is lost."""
+        return self._answer(address, self._call(address, method, *arguments))
+
+    def _call(self, address: str, method: str, *arguments: Any) -> Any:
         try:
-            return getattr(self._hosts[address], method)(*arguments).result(timeout=PATIENCE_S)
+            return getattr(self._hosts[address], method)(*arguments)
+        except RuntimeError as error:  # its Dask worker is known to be gone
+            raise _lost(address, error) from None
+
+    @staticmethod
+    def _answer(address: str, answer: Any, wait_s: float | None = None) -> Any:
+        try:
+            return answer.result(timeout=PATIENCE_S if wait_s is None else wait_s)
         except Exception as error:
             raise _lost(address, error) from None
 
@@ -237,6 +261,6 @@ def _host(client: Any, address: str, run_dir: str) -> Any:
 
 
 def _lost(address: str, error: Exception) -> TargetError:
-    said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    said = "no answer" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}".splitlines()[0][:200]
     mend = "look at the Dask worker's log on that machine"
     return TargetError(f"the load generator on {address} is lost ({said})", where="--dask", mend=mend)
