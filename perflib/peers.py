@@ -52,6 +52,8 @@ def unlike(
     load: Load, workers: Sequence[dict[str, Any]], medians_ms: Mapping[int, float], *, calls_inside: bool
 ) -> Iterator[str]:
     """What is odd about any of the workers, a line for each. `workers`: their health, as in run.json."""
+    if len(workers) < FEWEST:
+        return
 
     def figures(figure: Callable[[dict[str, Any]], float]) -> dict[int, float]:
         return {about["worker"]: figure(about) for about in workers if about["rows"] and about["wall_s"]}
