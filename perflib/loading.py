@@ -19,7 +19,7 @@ from perflib.sampler import Sampler
 from perflib.started import StartedTarget
 from perflib.suite import Scenario, Target
 from perflib.vigil import Vigil
-from perflib.worker import Job
+from perflib.worker import ORPHANED, Job
 from perflib.workers import InProcess, Message, Process, Workers, callables_env
 
 
@@ -237,7 +237,13 @@ class Loading:
         self.entry["workers"].append(about)
         self.entry["unsent"] += content["unsent"]
         stopped = content["stopped"]
-        if stopped and self.running and stopped not in ("interrupted", self.entry.get("ended")):
+        if stopped == ORPHANED and self.running:
+            host = next((clock["host"] for clock in self._workers.clocks if worker in clock["workers"]), "")
+            what = f"worker {worker}{' on ' if host else ''}{host} heard nothing from here for too long and stopped"
+            self._lost(
+                worker, {"what": what, "where": "--dask", "mend": "look at the network between them", "host": host}
+            )
+        elif stopped and self.running and stopped not in ("interrupted", self.entry.get("ended")):
             self.entry["status"] = "aborted"
             self._ledger.invalid(f"scenario {self.scenario.name!r}: {stopped}")
 

@@ -72,6 +72,9 @@ class Machine:
         """Take it from the network."""
         ip("link", "set", f"{self.name}r", "down")
 
+    def mend(self) -> None:
+        ip("link", "set", f"{self.name}r", "up")
+
 
 @contextlib.contextmanager
 def machines(*kinds: tuple[int, float, float]) -> Iterator[tuple[str, list[Machine]]]:

@@ -35,9 +35,11 @@ workers = 2
 
 @dataclass(frozen=True)
 class Made:
-    """One run: requests/s, and how far apart its two shards began, ms."""
+    """One run: requests/s, CPU of both workers and of the coordinator for a request, how far apart the two shards began, ms."""
 
     rate_per_s: float
+    worker_us: float
+    coordinator_us: float
     skew_ms: float
 
 
@@ -51,12 +53,14 @@ def cluster(options: argparse.Namespace) -> None:
         text = SUITE.format(url=url, users=USERS, seconds=options.seconds)
         for _ in range(max(PAIRS, options.rounds)):
             pairs.append((made(text), made(text, "--dask", address)))
+    ours, theirs = zip(*pairs, strict=True)
+    ratios = middle(b.rate_per_s / a.rate_per_s for a, b in pairs) + " ×"
     show(
-        ("two workers", "requests/s", "of ours", "shards begin apart, ms"),
+        ("two workers", "requests/s", "of ours", "CPU µs a request: workers", "coordinator", "shards begin apart, ms"),
         [
-            ("of our own", middle(a.rate_per_s for a, _ in pairs), "", middle(a.skew_ms for a, _ in pairs)),
-            ("of a Dask cluster", middle(b.rate_per_s for _, b in pairs), middle(b.rate_per_s / a.rate_per_s for a, b in pairs) + " ×",
-             middle(b.skew_ms for _, b in pairs)),
+            (name, middle(m.rate_per_s for m in each), of, middle(m.worker_us for m in each), middle(m.coordinator_us for m in each),
+             middle(m.skew_ms for m in each))
+            for name, each, of in (("of our own", ours, ""), ("of a Dask cluster", theirs, ratios))
         ],
     )  # fmt: skip
     print(f"({len(pairs)} pairs of {options.seconds} s; load of the machine after it: {os.getloadavg()[0]:.1f})\n")
@@ -68,7 +72,12 @@ def made(text: str, *words: str) -> Made:
         figures = run.summary()["scenarios"][0]
         if figures["errors"]:
             raise RuntimeError(f"errors: {figures['errors_by_class']}")
-        return Made(figures["throughput_per_s"], _skew_ms(run))
+        workers = run.scenario("load")["workers"]
+        rows, cpu_s = (sum(about[key] for about in workers) for key in ("rows", "cpu_s"))
+        spent = "select (max(cpu_ns) - min(cpu_ns)) / 1e9 from resources where role = 'coordinator'"
+        return Made(
+            figures["throughput_per_s"], cpu_s / rows * 1e6, run.query(spent).fetchone()[0] / rows * 1e6, _skew_ms(run)
+        )
 
 
 def _skew_ms(run: Any) -> float:
