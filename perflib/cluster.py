@@ -23,7 +23,8 @@ from perflib.sampler import Sampler
 from perflib.worker import Job
 from perflib.workers import Counts, Message, Process
 
-LEASE_S: Final = 5.0  # without a word from the coordinator
+LEASE_S: Final = 5.0  # without a word from the coordinator, under load
+START_S: Final = 60.0  # the same before it, while other machines start their processes
 PATIENCE_S: Final = 10.0  # without an answer from a host
 LISTEN_S: Final = 0.1
 EXCHANGES: Final = 40
@@ -60,7 +61,7 @@ class Host:
         self._run_dir, self._said, self._lock = Path(run_dir), list[Message](), threading.Lock()
         self._process: Process | None = None
         self._sampler: Sampler | None = None
-        self._heard_at = time.monotonic()
+        self._heard_at, self._lease_s = time.monotonic(), START_S
 
     def about(self) -> dict[str, Any]:
         """What must be alike on all machines."""
@@ -90,6 +91,7 @@ class Host:
         return said
 
     def go(self, start_ns: int) -> None:
+        self._heard_at, self._lease_s = time.monotonic(), LEASE_S
         if self._process is not None:
             self._process.go(start_ns)
 
@@ -114,7 +116,7 @@ class Host:
     def _lease(self) -> None:
         """Nobody asks any more: the coordinator is gone, and a load that nobody watches must end."""
         while self._process is not None:
-            if time.monotonic() - self._heard_at > LEASE_S:
+            if time.monotonic() - self._heard_at > self._lease_s:
                 self.close()
                 return
             time.sleep(LISTEN_S)
@@ -138,8 +140,11 @@ class Cluster(Counts):
         self._open, self._done = set(self._shares), set[int]()
         self._gone, self._asked = set[str](), dict[str, tuple[Any, float]]()  # (what `heard` will answer, asked when)
         self._hosts = {address: _host(client, address, jobs[0].run_dir) for address in self._shares}
-        for number, (address, share) in enumerate(self._shares.items()):
-            self._start(address, share, f"host{number}-")
+        for address, share in self._shares.items():
+            self._meet(address, share)
+        started = [(address, self._start(address, f"host{number}-")) for number, address in enumerate(self._shares)]
+        for address, answer in started:
+            self._answer(address, answer, START_S)
         self.pids = {job.worker: 0 for job in jobs}
 
     @property
@@ -178,15 +183,20 @@ class Cluster(Counts):
                 self._drift_ns[address] = self._measured(address).offset_ns - self._clocks[address].offset_ns
                 self._ask(address, "close")
 
-    def _start(self, address: str, share: list[Job], label: str) -> None:
+    def _meet(self, address: str, share: list[Job]) -> None:
+        """See that it is as we are, and how its clock stands. Raises TargetError."""
         about = self._ask(address, "about")
         if about["perflib"] != __version__:
             raise TargetError(f"{address} has perflib {about['perflib']}, here is {__version__}", where="--dask", mend="install the same on all machines")  # fmt: skip
         if not about["folder"]:
             raise TargetError(f"{address} does not see the run's folder {share[0].run_dir}", where="--dask", mend="give --data a folder that all machines share")  # fmt: skip
-        clock = self._clocks[address] = self._measured(address)
-        jobs = [replace(job, t0_ns=job.t0_ns + clock.offset_ns) for job in share]
-        self._ask(address, "start", cloudpickle.dumps(jobs), label)
+        self._clocks[address] = self._measured(address)
+
+    def _start(self, address: str, label: str) -> Any:
+        """Its processes, without waiting for them: all machines start theirs at the same time."""
+        offset_ns = self._clocks[address].offset_ns
+        jobs = [replace(job, t0_ns=job.t0_ns + offset_ns) for job in self._shares[address]]
+        return self._call(address, "start", cloudpickle.dumps(jobs), label)
 
     def _measured(self, address: str) -> Clock:
         """The exchange that took the least time bounds the offset best (Cristian 1989)."""

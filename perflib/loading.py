@@ -228,7 +228,7 @@ class Loading:
                 self._ledger.sampler.watch("target", name, pids)
         for name, about in content["targets"].items():
             self._ledger.manifest["targets"].setdefault(name, {}).update(about)
-        if self._workers.all_ready and not self._jobs[0].turns:
+        if self._workers.all_ready and self.running and not self._jobs[0].turns:
             self._workers.go(self._begin())
             self._ledger.dir.save()
 

@@ -49,6 +49,7 @@ NOT_RUN = {
     "dask scheduler": "a cluster is started in test_cluster.py",
     "dask worker tcp://scheduler:8786 --nthreads 2": "the same",
     "perflib run shop.toml --dask tcp://scheduler:8786 --data /shared/data": "the same",
+    "perflib run shop.toml --dask tcp://scheduler:8786 --data /shared/data --on-lost continue": "the same",
 }  # fmt: skip
 EVERYTHING = "tests.test_docs"  # stands in for the MCP server that npx would fetch
 STAND_INS = {
