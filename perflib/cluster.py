@@ -218,7 +218,9 @@ class Cluster(Counts):
             answer, asked_at = self._asked[address]
             if not answer.done() and time.monotonic() - asked_at < PATIENCE_S:
                 return
-            said = self._answer(address, answer, 0.1)
+            said = self._answer(
+                address, answer, PATIENCE_S if answer.done() else 0.1
+            )  # even what is there takes our loop a while
             self._asked[address] = (self._call(address, "heard"), time.monotonic())
         except TargetError as error:
             yield from self._lose(address, error)

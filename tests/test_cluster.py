@@ -128,14 +128,14 @@ def test_users_of_a_closed_load_are_divided(client: Any, make_service: Any, tmp_
     assert sorted(rows.groupby("worker").size()) == [150, 151] and rows["inflight"].max() <= 3
 
 
-def lost_soon(cluster: Cluster, folder: Path) -> threading.Thread:
-    """Kills a Dask worker when both have written rows."""
+def lost_soon(cluster: Cluster, folder: Path, how: signal.Signals = signal.SIGKILL) -> threading.Thread:
+    """Kills (or stops) a Dask worker when both have written rows."""
 
     def lose() -> None:
         until = time.monotonic() + 60
         while time.monotonic() < until and len(list(folder.glob("data/runs/*/rows/*.parquet"))) < 4:
             time.sleep(0.05)
-        cluster.workers[0].kill()
+        cluster.workers[0].send_signal(how)
 
     thread = threading.Thread(target=lose)
     thread.start()
@@ -143,9 +143,10 @@ def lost_soon(cluster: Cluster, folder: Path) -> threading.Thread:
 
 
 @pytest.mark.slow
-def test_the_others_go_on_without_a_machine_that_is_lost_if_the_suite_says_so(cluster: Cluster, client: Any, make_service: Any, tmp_path: Path) -> None:  # fmt: skip
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_others_go_on_without_a_machine_that_is_lost_if_the_suite_says_so(how: signal.Signals, cluster: Cluster, client: Any, make_service: Any, tmp_path: Path) -> None:  # fmt: skip
     server = make_service()
-    losing = lost_soon(cluster, tmp_path)
+    losing = lost_soon(cluster, tmp_path, how)
     made = replace(load(server.url, model="constant", rate_per_s=100, duration_s=8), on_lost="continue")
     run = perflib.run(made, data=tmp_path / "data", progress=False, client=client)
     losing.join()
@@ -155,7 +156,9 @@ def test_the_others_go_on_without_a_machine_that_is_lost_if_the_suite_says_so(cl
     assert missing["host"].startswith("tcp://") and missing["host"] in run.manifest["reasons"][0]
     assert f"worker {missing['worker']} on {missing['host']} was lost" in story.generator(run)
     made_by = run.rows(phase=None).groupby("worker").size()
-    assert made_by[1 - missing["worker"]] == 400 and 0 < made_by[missing["worker"]] < 400
+    assert made_by[1 - missing["worker"]] == 400 and 0 < made_by[missing["worker"]] < (
+        400 if how == signal.SIGKILL else 401
+    )
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def run(
     from perflib.runs import open_run, run_ids
 
     before = set(run_ids(data))
-    overrides = (*overrides, f'on_lost="{on_lost}"') if on_lost else overrides
+    overrides = (*overrides, f"on_lost={on_lost}") if on_lost else overrides
     try:
         with _cluster(dask) as client:
             made = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)
