@@ -25,7 +25,8 @@ from perflib.store import Store, Upload, spool
 from perflib.worker import Job
 from perflib.workers import Counts, Message, Process
 
-LEASE_S: Final = 5.0  # without a word from the coordinator
+LEASE_S: Final = 5.0  # without a word from the coordinator, under load
+START_S: Final = 60.0  # the same before it, while other machines start their processes
 PATIENCE_S: Final = 10.0  # without an answer from a host
 STORE_S: Final = 300.0  # until a host has put the rest of its rows into the store
 LISTEN_S: Final = 0.1
@@ -68,7 +69,7 @@ class Host:
         self._upload: Upload | None = None
         self._process: Process | None = None
         self._sampler: Sampler | None = None
-        self._heard_at = time.monotonic()
+        self._heard_at, self._lease_s = time.monotonic(), START_S
 
     def about(self) -> dict[str, Any]:
         """What must be alike on all machines."""
@@ -102,6 +103,7 @@ class Host:
         return said
 
     def go(self, start_ns: int) -> None:
+        self._heard_at, self._lease_s = time.monotonic(), LEASE_S
         if self._process is not None:
             self._process.go(start_ns)
 
@@ -151,7 +153,7 @@ class Host:
     def _lease(self) -> None:
         """Nobody asks any more: the coordinator is gone, and a load that nobody watches must end."""
         while self._process is not None:
-            if time.monotonic() - self._heard_at > LEASE_S:
+            if time.monotonic() - self._heard_at > self._lease_s:
                 self.close()
                 return
             time.sleep(LISTEN_S)
@@ -173,10 +175,14 @@ class Cluster(Counts):
         self._clocks: dict[str, Clock] = {}
         self._drift_ns: dict[str, int] = {}
         self._open, self._done = set(self._shares), set[int]()
+        self._gone, self._asked = set[str](), dict[str, tuple[Any, float]]()  # (what `heard` will answer, asked when)
         self._url, self._unsaved = url, list[str]()
         self._hosts = {address: _host(client, address, jobs[0].run_dir, url) for address in self._shares}
-        for number, (address, share) in enumerate(self._shares.items()):
-            self._start(address, share, f"host{number}-")
+        for address in self._shares:
+            self._meet(address)
+        started = [(address, self._start(address, f"host{number}-")) for number, address in enumerate(self._shares)]
+        for address, answer in started:
+            self._answer(address, answer, START_S)
         self.pids = {job.worker: 0 for job in jobs}
 
     @property
@@ -193,7 +199,7 @@ class Cluster(Counts):
         return self._unsaved
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
-        """Until every host's processes have ended. A host that no longer answers is a "failed" message of each of its workers."""
+        """Until every host's processes have ended. A host that no longer answers is a "lost" message of each of its workers."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while self._open and (until is None or time.monotonic() < until):
             time.sleep(LISTEN_S)
@@ -203,8 +209,10 @@ class Cluster(Counts):
                     yield message
 
     def go(self, start_ns: int) -> None:
-        for address in self._shares:
-            self._ask(address, "go", start_ns + self._clocks[address].offset_ns)
+        """Tell all at once: the start delay is for one way to the farthest, not for all ways in turn."""
+        told = [(address, self._call(address, "go", start_ns + self._clocks[address].offset_ns)) for address in self._shares]  # fmt: skip
+        for address, answer in told:
+            self._answer(address, answer, PATIENCE_S)
 
     def stop(self, reason: str) -> None:
         for address in sorted(self._open):
@@ -212,24 +220,29 @@ class Cluster(Counts):
                 self._ask(address, "stop", reason)
 
     def close(self) -> None:
-        for address in self._shares:
+        for address in set(self._shares) - self._gone:
             try:
                 self._drift_ns[address] = self._measured(address).offset_ns - self._clocks[address].offset_ns
-                kept = self._ask(address, "close", patience_s=STORE_S if self._url else PATIENCE_S)
+                kept = self._ask(address, "close", wait_s=STORE_S if self._url else PATIENCE_S)
             except TargetError as error:
                 kept = str(error) if self._url else ""
             if kept:
                 self._unsaved.append(f"{address}: {kept}")
 
-    def _start(self, address: str, share: list[Job], label: str) -> None:
-        about = self._ask(address, "about", patience_s=STORE_S if self._url else PATIENCE_S)
+    def _meet(self, address: str) -> None:
+        """See that it is as we are, and how its clock stands. Raises TargetError."""
+        about = self._ask(address, "about", wait_s=STORE_S if self._url else PATIENCE_S)
         if about["perflib"] != __version__:
             raise TargetError(f"{address} has perflib {about['perflib']}, here is {__version__}", where="--dask", mend="install the same on all machines")  # fmt: skip
         if about["lacks"]:
             raise TargetError(f"{address} {about['lacks']}", where="--dask")
-        clock = self._clocks[address] = self._measured(address)
-        jobs = [replace(job, t0_ns=job.t0_ns + clock.offset_ns) for job in share]
-        self._ask(address, "start", cloudpickle.dumps(jobs), label)
+        self._clocks[address] = self._measured(address)
+
+    def _start(self, address: str, label: str) -> Any:
+        """Its processes, without waiting for them: all machines start theirs at the same time."""
+        offset_ns = self._clocks[address].offset_ns
+        jobs = [replace(job, t0_ns=job.t0_ns + offset_ns) for job in self._shares[address]]
+        return self._call(address, "start", cloudpickle.dumps(jobs), label)
 
     def _measured(self, address: str) -> Clock:
         """The exchange that took the least time bounds the offset best (Cristian 1989)."""
@@ -244,31 +257,53 @@ class Cluster(Counts):
         return best
 
     def _heard(self, address: str) -> Iterator[Message]:
-        """What a host's processes said, their times on our clock."""
-        workers = [job.worker for job in self._shares[address]]
+        """What a host's processes said, their times on our clock. It is asked without waiting: a mute host must not keep the others."""
         try:
-            said = self._ask(address, "heard")
+            if address not in self._asked:
+                self._asked[address] = (self._call(address, "heard"), time.monotonic())
+            answer, asked_at = self._asked[address]
+            if not answer.done() and time.monotonic() - asked_at < PATIENCE_S:
+                return
+            # Even what is there takes our loop a while.
+            said = self._answer(address, answer, PATIENCE_S if answer.done() else 0.1)
+            self._asked[address] = (self._call(address, "heard"), time.monotonic())
         except TargetError as error:
-            self._open.discard(address)
-            for worker in workers:
-                yield Message(worker, "failed", {"what": error.what, "where": error.where, "mend": error.mend})
+            yield from self._lose(address, error)
             return
         offset_ns = self._clocks[address].offset_ns
         for message in said:
             ours = {key: message.content[key] - offset_ns for key in ("start_ns", "stop_ns") if key in message.content}
-            yield replace(message, content={**message.content, **ours})
-            if message.kind in ("done", "failed"):
+            host = {"host": address} if message.kind == "lost" else {}
+            yield replace(message, content={**message.content, **ours, **host})
+            if message.kind in ("done", "failed", "lost"):
                 self._ended(address, message.worker)
+
+    def _lose(self, address: str, error: TargetError) -> Iterator[Message]:
+        self._open.discard(address)
+        self._gone.add(address)
+        for job in self._shares[address]:
+            if job.worker not in self._done:
+                yield Message(job.worker, "lost", {"what": error.what, "where": error.where, "mend": error.mend, "host": address})  # fmt: skip
 
     def _ended(self, address: str, worker: int) -> None:
         self._done.add(worker)
         if all(job.worker in self._done for job in self._shares[address]):
             self._open.discard(address)
 
-    def _ask(self, address: str, method: str, *arguments: Any, patience_s: float = PATIENCE_S) -> Any:
-        """Call a host's method. Raises TargetError where the host is lost."""
+    def _ask(self, address: str, method: str, *arguments: Any, wait_s: float = PATIENCE_S) -> Any:
+        """Call a host's method and wait. Raises TargetError where the host is lost."""
+        return self._answer(address, self._call(address, method, *arguments), wait_s)
+
+    def _call(self, address: str, method: str, *arguments: Any) -> Any:
         try:
-            return getattr(self._hosts[address], method)(*arguments).result(timeout=patience_s)
+            return getattr(self._hosts[address], method)(*arguments)
+        except RuntimeError as error:  # its Dask worker is known to be gone
+            raise _lost(address, error) from None
+
+    @staticmethod
+    def _answer(address: str, answer: Any, wait_s: float) -> Any:
+        try:
+            return answer.result(timeout=wait_s)
         except Exception as error:
             raise _lost(address, error) from None
 
@@ -283,6 +318,6 @@ def _host(client: Any, address: str, run_dir: str, url: str | None) -> Any:
 
 
 def _lost(address: str, error: Exception) -> TargetError:
-    said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    said = "no answer" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}".splitlines()[0][:200]
     mend = "look at the Dask worker's log on that machine"
     return TargetError(f"the load generator on {address} is lost ({said})", where="--dask", mend=mend)

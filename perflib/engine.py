@@ -240,7 +240,7 @@ class _Session:
         jobs = self._jobs(scenario, turns)
         targets = {name: self.targets[name] for name in scenario.reached}
         progress = Progress(scenario, self.view, self.turns.seconds if self.turns else None)
-        loading = Loading(self.ledger, scenario, targets, self.started, jobs, progress, self.client)
+        loading = Loading(self.ledger, scenario, targets, self.started, jobs, progress, self.client, self.suite.on_lost)
         try:
             yield loading
         except KeyboardInterrupt:

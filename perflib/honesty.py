@@ -6,10 +6,12 @@ A fatal doubt makes a run invalid: its response times would be the generator's o
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
+from perflib.peers import unlike
 from perflib.suite import Scenario, Target
 
 LATE_MS: Final = 20.0  # the 99th percentile of how late requests are handed out, open models
@@ -20,6 +22,7 @@ OTHER_SHARE: Final = 0.25  # of the machine, used by processes that have no part
 STEAL_SHARE: Final = 0.05
 CLOCK_NS: Final = 1_000
 FEW_S: Final = 2.0
+PEER_ADVICE: Final = "look at its rows apart (the worker column), and at that machine; nothing of it is left out"
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,33 @@ class Doubt:
 
 
 def doubts(
-    scenario: Scenario, targets: list[Target], workers: list[dict[str, Any]], machine: dict[str, float]
-) -> list[Doubt]:
-    """All that is doubtful about one scenario. `workers`: their health, as in run.json; `machine`: shares while it ran."""
-    found: list[Doubt] = []
+    scenario: Scenario, targets: list[Target], workers: list[dict[str, Any]], machine: dict[str, float],
+    missing: Sequence[dict[str, Any]] = (), medians_ms: Mapping[int, float] = MappingProxyType({}),
+) -> list[Doubt]:  # fmt: skip
+    """All that is doubtful about one scenario.
+
+    workers, missing   the health of those that came to the end, and those that were lost, as in run.json
+    machine            shares while it ran
+    medians_ms         the median service time that each worker saw
+    """
+    found = list(_of_missing(missing))
     # Where a callable or the SDK's client runs in the worker, it is what is measured, and may keep the loop as it does.
     calls_inside = any(target.kind == "callable" or target.client == "sdk" for target in targets)
     for worker in workers:
         found += _of_worker(worker, is_open=scenario.load.is_open, calls_inside=calls_inside)
+    found += [
+        Doubt(text, PEER_ADVICE) for text in unlike(scenario.load, workers, medians_ms, calls_inside=calls_inside)
+    ]
     return [*found, *_of_machine(machine)]
+
+
+def _of_missing(missing: Sequence[dict[str, Any]]) -> Iterator[Doubt]:
+    """What was offered is not what was asked for, from there on."""
+    for about in missing:
+        when = f"{about['after_s']:.1f} s after the load began" if about["after_s"] is not None else "before the load"
+        on = f" on {about['host']}" if about["host"] else ""
+        text = f"worker {about['worker']}{on} was lost {when}, and {about['share']:.0%} of the load is missing from there on ({about['what']})"
+        yield Doubt(text, "its rows so far are kept; run it again without that machine, or mend it", fatal=True)
 
 
 def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> Iterator[Doubt]:

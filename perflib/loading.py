@@ -12,13 +12,14 @@ from typing import Any
 from perflib.errors import PerflibError
 from perflib.honesty import Machine, doubts
 from perflib.lookout import Lookout
+from perflib.peers import medians_ms
 from perflib.progress import Progress
 from perflib.runs import RunDir
 from perflib.sampler import Sampler
 from perflib.started import StartedTarget
 from perflib.suite import Scenario, Target
 from perflib.vigil import Vigil
-from perflib.worker import Job
+from perflib.worker import ORPHANED, Job
 from perflib.workers import InProcess, Message, Process, Workers, callables_env
 
 
@@ -58,12 +59,13 @@ class Loading:
 
     def __init__(
         self, ledger: Ledger, scenario: Scenario, targets: dict[str, Target], started: Mapping[str, StartedTarget], jobs: list[Job], bar: Progress, client: Any = None,
+        on_lost: str = "stop",
     ) -> None:  # fmt: skip
-        self.scenario, self.bar = scenario, bar
+        self.scenario, self.bar, self._on_lost = scenario, bar, on_lost
         self._ledger, self._targets, self._jobs = ledger, targets, jobs
         self.entry: dict[str, Any] = {
             "name": scenario.name, "status": "running", "start_ns": None, "stop_ns": None, "segments": [],
-            "prepare": {"requests": 0}, "workers": [], "doubts": [], "unsent": 0,
+            "prepare": {"requests": 0}, "workers": [], "missing": [], "doubts": [], "unsent": 0,
         }  # fmt: skip
         ledger.manifest["scenarios"].append(self.entry)
         ledger.dir.save()
@@ -94,7 +96,7 @@ class Loading:
             elif reason := self._vigil.look(self._workers):
                 self._abort(reason)
             elif "ended" not in self.entry and (
-                broke := self._lookout.look(self.entry["start_ns"], self._ledger.now(), self._workers.pids, self._workers.rows)
+                broke := self._lookout.look(self.entry["start_ns"], self._ledger.now(), self._left, self._workers.rows)
             ):  # fmt: skip
                 self._ledger.dir.event(self._ledger.now(), "limit", f"scenario {self.scenario.name!r}: {broke}")
                 self.finish(broke)
@@ -108,6 +110,12 @@ class Loading:
     def running(self) -> bool:
         """Neither over nor given up."""
         return bool(self.entry["status"] == "running")
+
+    @property
+    def _left(self) -> list[int]:
+        """Numbers of the workers that were not lost."""
+        missing = {about["worker"] for about in self.entry["missing"]}
+        return [worker for worker in self._workers.pids if worker not in missing]
 
     def ready(self) -> None:
         """Listen until all workers could begin."""
@@ -166,11 +174,13 @@ class Loading:
 
     def _doubt(self) -> None:
         """Judge the load generator itself."""
-        found = doubts(self.scenario, list(self._targets.values()), self.entry["workers"], self.entry["machine"])
+        workers, missing = self.entry["workers"], self.entry["missing"]
+        medians = medians_ms(self._ledger.dir.path, [about["worker"] for about in workers])
+        found = doubts(self.scenario, list(self._targets.values()), workers, self.entry["machine"], missing, medians)
         self.entry["doubts"] = [str(doubt) for doubt in found if not doubt.fatal]
         for doubt in found:
             if doubt.fatal:
-                self.entry["status"] = "overloaded"
+                self.entry["status"] = "partial" if missing else "overloaded"
                 self._ledger.invalid(f"scenario {self.scenario.name!r}: {doubt}")
 
     def _abort(self, reason: str) -> None:
@@ -195,10 +205,28 @@ class Loading:
             case "done":
                 self._done(message.worker, content)
             case "failed":
-                self.entry["status"] = "unprepared" if self.entry["start_ns"] is None else "aborted"
-                error = PerflibError(content["what"], where=content["where"], mend=content["mend"])
-                self._ledger.invalid(f"scenario {self.scenario.name!r}: {error}")
-                self._workers.stop("another worker failed")
+                self._failed(content)
+            case "lost":
+                self._lost(message.worker, content)
+
+    def _failed(self, content: dict[str, Any]) -> None:
+        self.entry["status"] = "unprepared" if self.entry["start_ns"] is None else "aborted"
+        error = PerflibError(content["what"], where=content["where"], mend=content["mend"])
+        self._ledger.invalid(f"scenario {self.scenario.name!r}: {error}")
+        self._workers.stop("another worker failed")
+
+    def _lost(self, worker: int, content: dict[str, Any]) -> None:
+        """A worker is gone: the others stop, or go on without its share (`on_lost`). Before the load, and in turns, nobody goes on."""
+        began_ns, now = self.entry["start_ns"], self._ledger.now()
+        self.entry["missing"].append({
+            "worker": worker, "host": content.get("host", ""), "what": content["what"], "share": 1 / len(self._jobs),
+            "at_ns": now, "after_s": None if began_ns is None else (now - began_ns) / 1e9,
+        })  # fmt: skip
+        if self._on_lost == "stop" or began_ns is None or self._jobs[0].turns:
+            self._failed(content)
+            return
+        with contextlib.suppress(OSError):
+            self._ledger.dir.event(now, "lost", f"scenario {self.scenario.name!r}: {content['what']}; the others go on")
 
     def _ready(self, content: dict[str, Any]) -> None:
         for name, pids in content["children"].items():
@@ -206,7 +234,7 @@ class Loading:
                 self._ledger.sampler.watch("target", name, pids)
         for name, about in content["targets"].items():
             self._ledger.manifest["targets"].setdefault(name, {}).update(about)
-        if self._workers.all_ready and not self._jobs[0].turns:
+        if self._workers.all_ready and self.running and not self._jobs[0].turns:
             self._workers.go(self._begin())
             self._ledger.dir.save()
 
@@ -215,7 +243,13 @@ class Loading:
         self.entry["workers"].append(about)
         self.entry["unsent"] += content["unsent"]
         stopped = content["stopped"]
-        if stopped and self.running and stopped not in ("interrupted", self.entry.get("ended")):
+        if stopped == ORPHANED and self.running:
+            host = next((clock["host"] for clock in self._workers.clocks if worker in clock["workers"]), "")
+            what = f"worker {worker}{' on ' if host else ''}{host} heard nothing from here for too long and stopped"
+            self._lost(
+                worker, {"what": what, "where": "--dask", "mend": "look at the network between them", "host": host}
+            )
+        elif stopped and self.running and stopped not in ("interrupted", self.entry.get("ended")):
             self.entry["status"] = "aborted"
             self._ledger.invalid(f"scenario {self.scenario.name!r}: {stopped}")
 

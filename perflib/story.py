@@ -189,9 +189,20 @@ def generator(run: Run) -> Html:
     )  # fmt: skip
     note = "<p>A worker near one core is the bottleneck itself: give the load more workers. A callable runs inside its worker and is counted with it.</p>"
     said = "".join(f"<li>{escape(f'{name}: {text}')}</li>" for name, text in cautions(run))
+    said += "".join(f"<li>{escape(text)}</li>" for text in _missing(run))
     listed = f"<ul>{said}</ul>" if said else ""
     body = f"{note}{listed}{table(head, rows, 'Health of the load generator')}{_clocks(run)}"
     return Html(folded("generator", "The load generator's own health", body, opened=bool(said)))
+
+
+def _missing(run: Run) -> list[str]:
+    """Workers that were lost, and what went with them."""
+    lost = [(entry["name"], m) for entry in run.scenarios for m in entry.get("missing", ())]
+    return [
+        f"{name}: worker {m['worker']}{' on ' if m['host'] else ''}{m['host']} was lost"
+        f"{'' if m['after_s'] is None else ' after ' + number(m['after_s']) + ' s'}; its share of {m['share']:.0%} is missing from there on"
+        for name, m in lost
+    ]
 
 
 def _clocks(run: Run) -> str:

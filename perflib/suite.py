@@ -336,6 +336,7 @@ class Suite:
     allow_hosts: Seq[str] = ()  # hosts besides this machine that may be loaded
     max_rate_per_s: Positive | None = None  # no scenario may ask for more
     max_requests: Count | None = None  # a scenario ends there
+    on_lost: Literal["stop", "continue"] = "stop"  # a worker is lost: the others stop, or go on without its share
     folder: str = ""  # (not a key: where the suite's file is)
 
     def __post_init__(self) -> None:

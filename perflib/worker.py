@@ -33,6 +33,7 @@ from perflib.targets.template import variables_in
 
 PROGRESS_S = 0.25
 OWN_DESCRIPTORS = 64
+ORPHANED = "the coordinator is gone"  # why a worker stopped
 
 
 @dataclass(frozen=True)
@@ -337,7 +338,7 @@ class PipeChannel:
         for line in sys.stdin.buffer:
             command, _, argument = line.decode().strip().partition(" ")
             loop.call_soon_threadsafe(self._obey, command, argument)
-        loop.call_soon_threadsafe(self._obey, "stop", "the coordinator is gone")
+        loop.call_soon_threadsafe(self._obey, "stop", ORPHANED)
 
     def _obey(self, command: str, argument: str) -> None:
         if command == "go":

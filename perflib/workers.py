@@ -16,13 +16,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import cloudpickle
 
 from perflib.driver import Driver
 from perflib.suite import Target
 from perflib.worker import Job, work
+
+STALL_S: Final = 30.0  # without a word from a process that is under load, which says something four times a second
 
 
 def callables_env(targets: Mapping[str, Target]) -> dict[str, str]:
@@ -32,7 +34,7 @@ def callables_env(targets: Mapping[str, Target]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Message:
-    """What a worker said: ready, prepared, progress, segment, turn, done, failed."""
+    """What a worker said: ready, prepared, progress, segment, turn, done, failed; or, said of it: lost."""
 
     worker: int
     kind: str
@@ -139,11 +141,14 @@ class Process(Counts):
             self._tell(process, struct.pack("<Q", len(packed)) + packed)
         self.pids = {worker: process.pid for worker, process in self._processes.items()}
         self._silent, self._said_last = set(self._processes), dict[int, str]()
+        self._went, self._looked_at, self._word_at = False, 0.0, dict.fromkeys(self._processes, 0.0)
+        self._stalled = set[int]()
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
-        """Until every worker has ended, again and again. A worker that dies silently is a "failed" message."""
+        """Until every worker has ended, again and again. A worker that dies silently, or stands still, is a "lost" message."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while self._silent and (until is None or time.monotonic() < until):
+            self._end_stalled()
             try:
                 message = self._inbox.get(timeout=0.25)
             except queue.Empty:
@@ -151,13 +156,26 @@ class Process(Counts):
             if message.kind == "ended":
                 self._silent.discard(message.worker)
                 if self._said_last.get(message.worker) not in ("done", "failed"):
-                    yield Message(message.worker, "failed", self._obituary(message.worker))
+                    yield Message(message.worker, "lost", self._obituary(message.worker))
                 continue
             self.heard(message)
             self._said_last[message.worker] = message.kind
+            self._word_at[message.worker] = time.monotonic()
             yield message
 
+    def _end_stalled(self) -> None:
+        """Kill what has not said a word for too long while it was listened to; its end is a message."""
+        now, away = time.monotonic(), self._looked_at
+        self._looked_at = now
+        for worker in self._silent:
+            if not self._went or now - away > 1:  # it was ourselves who did not listen
+                self._word_at[worker] = now
+            elif now - self._word_at[worker] > STALL_S and self._said_last.get(worker) not in ("done", "failed"):
+                self._stalled.add(worker)
+                self._processes[worker].kill()
+
     def go(self, start_ns: int) -> None:
+        self._went = True
         for process in self._processes.values():
             self._tell(process, b"go %d\n" % start_ns)
 
@@ -201,8 +219,9 @@ class Process(Counts):
         log = self._logs / f"worker-{worker}.log"
         lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
         code = self._processes[worker].returncode
+        ended = f"stood still for {STALL_S:g} s and was ended" if worker in self._stalled else f"ended with code {code}"
         return {
-            "what": f"worker {worker} ended with code {code}" + (f": {lines[-1][:300]}" if lines else ""),
+            "what": f"worker {worker} {ended}" + (f": {lines[-1][:300]}" if lines else ""),
             "where": "",
             "mend": f"its output is in {log}",
         }

@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import psutil
 import pytest
 
 import perflib
+from perflib import story
 from perflib.errors import TargetError
 from tests.conftest import suite
 
@@ -125,19 +128,43 @@ def test_users_of_a_closed_load_are_divided(client: Any, make_service: Any, tmp_
     assert sorted(rows.groupby("worker").size()) == [150, 151] and rows["inflight"].max() <= 3
 
 
-@pytest.mark.slow
-def test_a_machine_that_is_lost_makes_the_run_invalid_and_is_named(cluster: Cluster, client: Any, make_service: Any, tmp_path: Path) -> None:  # fmt: skip
-    import threading
-
-    server = make_service()
+def lost_soon(cluster: Cluster, folder: Path, how: signal.Signals = signal.SIGKILL) -> threading.Thread:
+    """Kills (or stops) a Dask worker when both have written rows."""
 
     def lose() -> None:
         until = time.monotonic() + 60
-        while time.monotonic() < until and len(list(tmp_path.glob("data/runs/*/rows/*.parquet"))) < 2:
+        while time.monotonic() < until and len(list(folder.glob("data/runs/*/rows/*.parquet"))) < 4:
             time.sleep(0.05)
-        cluster.workers[0].kill()
+        cluster.workers[0].send_signal(how)
 
-    threading.Thread(target=lose).start()
+    thread = threading.Thread(target=lose)
+    thread.start()
+    return thread
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_others_go_on_without_a_machine_that_is_lost_if_the_suite_says_so(how: signal.Signals, cluster: Cluster, client: Any, make_service: Any, tmp_path: Path) -> None:  # fmt: skip
+    server = make_service()
+    losing = lost_soon(cluster, tmp_path, how)
+    made = replace(load(server.url, model="constant", rate_per_s=100, duration_s=8), on_lost="continue")
+    run = perflib.run(made, data=tmp_path / "data", progress=False, client=client)
+    losing.join()
+    (entry,) = run.scenarios
+    (missing,) = entry["missing"]
+    assert (run.status, entry["status"], missing["share"]) == ("invalid", "partial", 0.5)
+    assert missing["host"].startswith("tcp://") and missing["host"] in run.manifest["reasons"][0]
+    assert f"worker {missing['worker']} on {missing['host']} was lost" in story.generator(run)
+    made_by = run.rows(phase=None).groupby("worker").size()
+    assert made_by[1 - missing["worker"]] == 400 and 0 < made_by[missing["worker"]] < (
+        400 if how == signal.SIGKILL else 401
+    )
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_lost_makes_the_run_invalid_and_is_named(cluster: Cluster, client: Any, make_service: Any, tmp_path: Path) -> None:  # fmt: skip
+    server = make_service()
+    lost_soon(cluster, tmp_path)
     began = time.monotonic()
     run = perflib.run(load(server.url, model="constant", rate_per_s=100, duration_s=60), data=tmp_path / "data", progress=False, client=client)  # fmt: skip
     assert time.monotonic() - began < 50, "the others do not go on for a minute"

@@ -52,6 +52,7 @@ NOT_RUN = {
     'pip install "perflib[dask,s3]"': "it is installed already",
     "perflib run shop.toml --dask tcp://scheduler:8786 --data s3://bucket/team": "run in test_store.py",
     "perflib report --data s3://bucket/team": "the same",
+    "perflib run shop.toml --dask tcp://scheduler:8786 --data /shared/data --on-lost continue": "the same",
 }  # fmt: skip
 EVERYTHING = "tests.test_docs"  # stands in for the MCP server that npx would fetch
 STAND_INS = {

@@ -45,8 +45,14 @@ if TYPE_CHECKING:
     metavar="ADDRESS",
     help="The load is made by the workers of the Dask cluster at this address, as tcp://scheduler:8786.",
 )
+@click.option(
+    "--on-lost",
+    type=click.Choice(["stop", "continue"]),
+    help="A worker dies, stalls or loses the network: the others stop, or go on without it; default: the suite's `on_lost`.",
+)
 def run(
-    suite: str, only: tuple[str, ...], quick: bool, data: str | None, seed: int | None, overrides: tuple[str, ...], dask: str | None
+    suite: str, only: tuple[str, ...], quick: bool, data: str | None, seed: int | None, overrides: tuple[str, ...], dask: str | None,
+    on_lost: str | None,
 ) -> int:  # fmt: skip
     """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
     from perflib.engine import run as run_suite
@@ -54,6 +60,7 @@ def run(
 
     here = data_folder(data)  # a store has runs of other machines too
     before = set(run_ids(here))
+    overrides = (*overrides, f"on_lost={on_lost}") if on_lost else overrides
     try:
         with _cluster(dask) as client:
             made = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)

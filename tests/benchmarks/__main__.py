@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks [TABLE…]`: prints tables of ratios against peers, measured in this run, alternating.
 
-Tables: closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis, panel. Server on core 1, generator on core 0; medians of the rounds,
+Tables: closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis, cluster, panel. Server on core 1, generator on core 0; medians of the rounds,
 their range in brackets.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from perflib import stats
 from tests.benchmarks.analysis import analysis
+from tests.benchmarks.cluster import cluster
 from tests.benchmarks.mcp import mcp
 from tests.benchmarks.panel import panel
 from tests.benchmarks.peers import AB, AB_CLOSE, H2LOAD, HEY, K6, LOCUST, PEERS, Measured, perflib_run, wrk
@@ -384,7 +385,7 @@ def ours(text: str) -> Measured:
 
 TABLES = {
     table.__name__: table
-    for table in (closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis, panel)
+    for table in (closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis, cluster, panel)
 }
 
 

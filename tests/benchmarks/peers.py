@@ -136,15 +136,15 @@ K6 = Tool("k6", _k6, found(r"http_reqs[.\s]*:\s+\d+\s+([\d.]+)/s"))
 LOCUST = Tool("Locust FastHttpUser", _locust, _locust_rate)
 
 
-def perflib_run(suite: str, core: int | None, folder: Path) -> tuple[object, float]:
-    """A suite's text run by the command line, all of perflib on one core. The Run, and the wall time, s."""
+def perflib_run(suite: str, core: int | None, folder: Path, *options: str) -> tuple[object, float]:
+    """A suite's text run by the command line with these options, all of perflib on one core. The Run, and the wall time, s."""
     import perflib
 
     (folder / "suite.toml").write_text(suite)
     pin = ["taskset", "-c", str(core)] if core is not None else []
     began = time.monotonic()
     ran = subprocess.run(
-        [*pin, sys.executable, "-m", "perflib", "run", "suite.toml"],
+        [*pin, sys.executable, "-m", "perflib", "run", "suite.toml", *options],
         cwd=folder,
         capture_output=True,
         text=True,
