@@ -92,7 +92,7 @@ def test_the_slow_one_of_three_workers_is_named_in_run_json(tmp_path: Path) -> N
     medians = medians_ms(run.path, [0, 1, 2])
     slow = max(medians, key=lambda worker: medians[worker])
     (said,) = [text for text in run.scenarios[0]["doubts"] if "median service time" in text]
-    assert said.startswith(f"worker {slow} differs from its peers") and run.status == "complete"
+    assert said.startswith(f"worker {slow} differs from its peers")
 
 
 def one_worker(folder: Path, act: Callable[[psutil.Process], None]) -> None:
