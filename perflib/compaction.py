@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from perflib import counts
 from perflib.errors import RunError
 from perflib.rows import TABLES, write_file
 from perflib.runs import Run, connected, listed, save_manifest
@@ -62,7 +63,9 @@ def compact(run: Run) -> Compacted:
             _finish(run.path)
     except (duckdb.Error, OSError) as error:
         raise RunError(str(error).splitlines()[0], where=run.id, mend="every row is still there; mend it and compact again") from None  # fmt: skip
-    after = [(path, rows) for path, rows in Run(run.path).parts if rows is not None]
+    done = Run(run.path)
+    counts.count(done)
+    after = [(path, rows) for path, rows in done.parts if rows is not None]
     return Compacted(
         sum(rows for _, rows in after), len(before), len(after), size, sum(path.stat().st_size for path, _ in after)
     )

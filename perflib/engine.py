@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from perflib import facts
+from perflib import counts, facts
 from perflib.arrivals import peak_rate_per_s
 from perflib.check import check
 from perflib.errors import PerflibError, TargetError
@@ -92,7 +92,9 @@ def make(
             raise
     finally:
         session.end()
-    return Run(session.dir.path)
+    made = Run(session.dir.path)
+    counts.count(made)
+    return made
 
 
 class _Session:

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import perflib
 from perflib import charts, counts, runs, story
 from perflib.measures import measure
 from perflib.runs import Run
 from perflib.stats.binned import Steps, binned_quantiles, binned_sample_size
 from perflib.stats.intervals import quantile_intervals
 from tests.benchmarks.made import made_run
+from tests.conftest import suite
 from tests.simulate import ar1, ar1_quantile
 from tests.written import latencies, written
 
@@ -93,6 +95,17 @@ def test_counts_are_kept_for_the_next_process_and_made_anew_for_other_rows(tmp_p
     other = written(tmp_path, latencies(4000, 2), name="other")
     part.write_bytes(next((other.path / "rows").glob("*.parquet")).read_bytes())
     assert Run(path).summary()["scenarios"][0]["requests"] == 4000
+
+
+def test_a_run_of_many_rows_is_counted_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "IN_MEMORY_ROWS", 100)
+    target = {"kind": "callable", "function": "time:sleep"}
+    made = perflib.run(suite(target, operations=[{"name": "nap", "args": [0.001]}], load={"model": "closed", "concurrency": 2, "requests": 300}), data=tmp_path, progress=False)  # fmt: skip
+    assert {file.name.partition("-")[0] for file in (made.path / "counts").iterdir()} == {
+        "response",
+        "parts",
+        "warmups",
+    }
 
 
 def test_the_report_says_that_percentiles_are_counted(both: tuple[Run, Run]) -> None:
