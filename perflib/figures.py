@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from perflib import counts
 from perflib.counts import DUE, TIMED, Which
+from perflib.totals import Totals, totals
 
 if TYPE_CHECKING:
     from perflib.runs import Run
@@ -57,11 +58,7 @@ def scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
         "seconds": seconds,
         "operations": [{"name": name, **figures} for name, figures in found.items()],
         "load": load_figures(run, scenario, seconds),
-        "timed_parts": bool(
-            (run.query("select count(first_byte_ns) from measured where scenario = ?", [scenario]).fetchone() or (0,))[
-                0
-            ]
-        ),
+        "timed_parts": totals(run, scenario).with_first_byte > 0,
         "memory_mb": memory_figures(run, scenario),
         "cpu_cores": {"mean": cpu_cores(run, scenario, "target")},
         "generator": generator_figures(run, scenario),
@@ -133,25 +130,20 @@ def time_figures(run: Run, time: str, scenario: str, operation: str | None = Non
 
 def load_figures(run: Run, scenario: str, seconds: float) -> dict[str, Any]:
     """What was asked for, what was done, and how late it was sent."""
-    row = run.query(
-        "select count(*), count(*) filter (error = 'unsent'), max(inflight), "
-        "max(start_ns - scheduled_ns), count(scheduled_ns) from measured where scenario = ?", [scenario],
-    ).fetchone()  # fmt: skip
-    count, unsent, inflight, latest, scheduled = row or (0, 0, 0, None, 0)
-    late = _late(run, scenario) if scheduled else None
-    warmup = run.query("select count(*) from rows where scenario = ? ", [scenario]).fetchone()
+    of = totals(run, scenario)
+    late = _late(run, scenario) if of.scheduled else None
     return {
         "model": run.spec(scenario)["load"]["model"],
-        "offered": scheduled or None,
-        "offered_per_s": _offered_rate(run, scenario) if scheduled else None,
-        "achieved_per_s": count / seconds if seconds else 0.0,
-        "late_ms": {"p50": late[0] / 1e6, "p99": late[1] / 1e6, "max": latest / 1e6}
-        if late and latest is not None
+        "offered": of.scheduled or None,
+        "offered_per_s": _offered_rate(of) if of.scheduled else None,
+        "achieved_per_s": of.measured / seconds if seconds else 0.0,
+        "late_ms": {"p50": late[0] / 1e6, "p99": late[1] / 1e6, "max": of.latest_ns / 1e6}
+        if late and of.latest_ns is not None
         else None,
-        "unsent": unsent,
-        "warmup_requests": (warmup or (0,))[0] - count,
+        "unsent": of.unsent,
+        "warmup_requests": of.rows - of.measured,
         "prepare_requests": run.scenario(scenario)["prepare"]["requests"],
-        "max_inflight": inflight or 0,
+        "max_inflight": of.max_inflight or 0,
     }
 
 
@@ -195,12 +187,10 @@ def breakdown(run: Run, scenario: str) -> dict[str, list[float]]:
     }
 
 
-def _offered_rate(run: Run, scenario: str) -> float | None:
+def _offered_rate(of: Totals) -> float | None:
     """Requests due per second, from the first to the last that was due."""
-    n, first, last = run.query(
-        "select count(scheduled_ns), min(scheduled_ns), max(scheduled_ns) from measured where scenario = ?", [scenario]
-    ).fetchone() or (0, 0, 0)  # fmt: skip
-    return (n - 1) * 1e9 / (last - first) if n > 1 and last > first else None
+    first, last = of.first_scheduled_ns, of.last_scheduled_ns
+    return (of.scheduled - 1) * 1e9 / (last - first) if first is not None and last is not None and last > first else None  # fmt: skip
 
 
 def measured_windows(

@@ -5,6 +5,7 @@ These are hints to look at, not verdicts: nothing is judged by them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -16,6 +17,9 @@ from perflib.runs import Run
 
 STALL_S: Final = 0.5  # shorter pauses are not worth a mark
 STALL_FACTOR: Final = 20  # as long as so many usual gaps between answers
+CELL_NS: Final = (
+    50_000_000  # rows are looked at in cells of the time at which they ended; a stall is longer than several
+)
 BINS: Final = 60
 BURST_ERRORS: Final = 10  # in one bin
 BURST_SHARE: Final = 0.2  # of its requests
@@ -39,41 +43,47 @@ def incidents(run: Run, scenario: str) -> list[Incident]:
     """Stalls and error bursts of a scenario, in their order; computed once per run object."""
     cache = run.__dict__.setdefault("_incidents", {})
     if scenario not in cache:
-        rows = run.query(
-            f"select start_ns, end_ns, ok, coalesce({TIMED}, false) as timed from rows where scenario = ? order by end_ns",
-            [scenario],
-        ).fetchnumpy()
-        starts, ends, ok, timed = (np.asarray(rows[name]) for name in ("start_ns", "end_ns", "ok", "timed"))
-        begin_ns = run.scenario(scenario)["start_ns"] or (int(ends[0]) if len(ends) else 0)
-        found = [*_stalls(starts[timed], ends[timed], begin_ns), *_bursts(ends, ~ok.astype(bool), begin_ns)]
-        cache[scenario] = sorted(found, key=lambda each: each.start_ns)
+        cells = run.query(
+            f"select min(end_ns) filter ({TIMED}) as first, max(end_ns) filter ({TIMED}) as last, min(start_ns) filter ({TIMED}) as earliest, "
+            f"count(*) filter ({TIMED}) as timed, count(*) as n, count(*) filter (not ok) as failed, end_ns // {CELL_NS} as cell from rows "
+            "where scenario = ? group by cell order by cell", [scenario],
+        ).fetchnumpy()  # fmt: skip
+        found = {name: np.ma.filled(column, 0) for name, column in cells.items()}
+        begin_ns = run.scenario(scenario)["start_ns"] or (int(found["cell"][0]) * CELL_NS if len(found["cell"]) else 0)
+        each = [
+            *_stalls({name: column[found["timed"] > 0] for name, column in found.items()}, begin_ns),
+            *_bursts(found, begin_ns),
+        ]
+        cache[scenario] = sorted(each, key=lambda incident: incident.start_ns)
     return cache[scenario]  # type: ignore[no-any-return]
 
 
-def _stalls(starts: Times, ends: Times, begin_ns: int) -> list[Incident]:
+def _stalls(cells: Mapping[str, Times], begin_ns: int) -> list[Incident]:
     """Pauses between answers, much longer than usual, through which a request was in flight."""
-    if len(ends) < 20:
+    first, last, answers = cells["first"], cells["last"], int(cells["timed"].sum())
+    if answers < 20:
         return []
-    gaps = np.diff(ends)
-    long = np.flatnonzero(gaps > max(STALL_S * 1e9, STALL_FACTOR * float(np.median(gaps))))
+    gaps, usual = first[1:] - last[:-1], float(last[-1] - first[0]) / (answers - 1)
+    long = np.flatnonzero(gaps > max(STALL_S * 1e9, STALL_FACTOR * usual))
     # Nothing in flight is a load that rests, not a target that stalls.
-    earliest = np.minimum.accumulate(starts[::-1])[::-1]
-    found = [i for i in long if earliest[i + 1] < ends[i] + 0.1 * gaps[i]]
+    earliest = np.minimum.accumulate(cells["earliest"][::-1])[::-1]
+    found = [i for i in long if earliest[i + 1] < last[i] + 0.1 * gaps[i]]
     largest = sorted(found, key=lambda i: -gaps[i])[:SHOWN]
     return [
-        Incident("stall", int(ends[i]), int(ends[i + 1]), f"Stall: no answer for {gaps[i] / 1e9:.1f} s, from {(ends[i] - begin_ns) / 1e9:.1f} s on.")
+        Incident("stall", int(last[i]), int(first[i + 1]), f"Stall: no answer for {gaps[i] / 1e9:.1f} s, from {(last[i] - begin_ns) / 1e9:.1f} s on.")
         for i in largest
     ]  # fmt: skip
 
 
-def _bursts(ends: Times, failed: NDArray[np.bool_], begin_ns: int) -> list[Incident]:
+def _bursts(cells: Mapping[str, Times], begin_ns: int) -> list[Incident]:
     """Moments in which far more requests fail than in the scenario as a whole."""
-    if not failed.any() or ends[-1] == ends[0]:
+    at_ns = cells["cell"] * CELL_NS
+    if not cells["failed"].any() or len(at_ns) < 2:
         return []
-    edges = np.linspace(ends[0], ends[-1] + 1, BINS + 1)
-    errors, total = np.histogram(ends[failed], edges)[0], np.histogram(ends, edges)[0]
+    edges = np.linspace(at_ns[0], at_ns[-1] + CELL_NS, BINS + 1)
+    errors, total = (np.histogram(at_ns, edges, weights=cells[name])[0].astype(int) for name in ("failed", "n"))
     share = errors / np.maximum(total, 1)
-    hot = (errors >= BURST_ERRORS) & (share > max(BURST_SHARE, 3 * failed.mean()))
+    hot = (errors >= BURST_ERRORS) & (share > max(BURST_SHARE, 3 * errors.sum() / total.sum()))
     turns = np.flatnonzero(np.diff(np.concatenate([[0], hot.astype(int), [0]])))
     spans = sorted(zip(turns[::2], turns[1::2], strict=True), key=lambda span: -errors[span[0] : span[1]].sum())[:SHOWN]
     return [

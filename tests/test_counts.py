@@ -85,7 +85,14 @@ def test_counts_are_kept_for_the_next_process_and_made_anew_for_other_rows(tmp_p
     path = written(tmp_path, latencies(3000, 1)).path
     first = Run(path).summary()
     kept = sorted((path / "counts").iterdir())
-    assert {file.name.partition("-")[0] for file in kept} == {"response", "service", "late", "parts", "warmups"}
+    assert {file.name.partition("-")[0] for file in kept} == {
+        "response",
+        "service",
+        "late",
+        "parts",
+        "totals",
+        "warmups",
+    }
     assert Run(path).summary() == first
     assert sorted((path / "counts").iterdir()) == kept
     for file in kept:

@@ -13,11 +13,11 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from perflib.counts import TIMED
 from perflib.frames import FrameRun
 from perflib.incidents import incidents
 from perflib.objectives import Objective
 from perflib.runs import Run
+from perflib.totals import totals
 
 P = ParamSpec("P")
 STYLE: Final = str(Path(__file__).parents[1] / "templates" / "perflib.mplstyle")
@@ -121,31 +121,18 @@ class Window:
 
 
 def window(run: Run, scenario: str) -> Window | None:
-    """All of a scenario's time, warm-up included; None where it has no rows. Every chart asks: it is looked up once."""
-    known = run.__dict__.setdefault("_windows", {})
-    if scenario not in known:
-        known[scenario] = _window(run, scenario)
-    found: Window | None = known[scenario]
-    return found
-
-
-def _window(run: Run, scenario: str) -> Window | None:
-    first, last = run.query(
-        "select min(coalesce(scheduled_ns, start_ns)), max(end_ns) from rows where scenario = ?", [scenario]
-    ).fetchone() or (None, None)
-    if first is None:
+    """All of a scenario's time, warm-up included; None where it has no rows."""
+    of = totals(run, scenario)
+    if of.first_due_ns is None or of.last_end_ns is None:
         return None
-    start = run.scenario(scenario)["start_ns"] or first
-    seconds = max((last - start) / 1e9, 1e-3)
+    start = run.scenario(scenario)["start_ns"] or of.first_due_ns
+    seconds = max((of.last_end_ns - start) / 1e9, 1e-3)
     return Window(start, seconds, max(int(seconds / BINS * 1e9), 1_000_000))
 
 
 def shade_warmup(axes: Axes, run: Run, scenario: str, at: Window) -> None:
     """Grey where it is not measured, lines where something happened."""
-    measured = run.query(
-        "select min(coalesce(scheduled_ns, start_ns)) from measured where scenario = ?", [scenario]
-    ).fetchone()
-    until = ((measured or (None,))[0] or at.start_ns) - at.start_ns
+    until = (totals(run, scenario).measured_from_ns or at.start_ns) - at.start_ns
     if until / 1e9 > 0.02 * at.seconds:
         axes.axvspan(0, until / 1e9, color=SHADE, alpha=0.18, lw=0)
         axes.text(
@@ -199,10 +186,9 @@ def draw_limit(axes: Axes, limit: float, text: str) -> None:
 
 def share_time_axis(axes: Axes, run: Run, scenario: str) -> None:
     """The range of response times, ms, of the whole scenario and its limits: the same in every chart of it, to be looked across."""
-    low, high = run.query(
-        f"select min(response_ns) / 1e6, max(response_ns) / 1e6 from rows where scenario = ? and {TIMED}", [scenario]
-    ).fetchone() or (None, None)
-    if low is not None:
+    of = totals(run, scenario)
+    if of.least_response_ns is not None and of.most_response_ns is not None:
+        low, high = of.least_response_ns / 1e6, of.most_response_ns / 1e6
         limits = [float(each.limit or high) for each in limits_of(run, scenario, "response", "service")]
         bottom, top = max(low, 1e-4) / 1.2, max(high, *limits, 2e-4)
         axes.set_ylim(bottom, top * (top / bottom) ** 0.22)  # room for the legend

@@ -34,6 +34,7 @@ from perflib.counts import DUE, TIMED
 from perflib.figures import memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
+from perflib.totals import totals
 from perflib.wording import ms, signed
 
 _TIME = "time since the scenario's start, s"
@@ -168,11 +169,10 @@ def inflight(run: Run, scenario: str) -> Figure:
 def errors_over_time(run: Run, scenario: str) -> Figure:
     """Failed requests by class, when they ended."""
     at = window(run, scenario)
-    (count,) = run.query("select count(*) from rows where scenario = ?", [scenario]).fetchone() or (0,)
     cells = rows_as_dict(run, "select error, greatest((end_ns - ?) // ?, 0) as x, count(*) as n from rows where scenario = ? and not ok group by all",
                          [at.start_ns if at else 0, at.bin_ns * 2 if at else 1, scenario])  # fmt: skip
     if at is None or not len(cells["x"]):
-        return nothing("Errors", f"no errors in {count:,} requests")
+        return nothing("Errors", f"no errors in {totals(run, scenario).rows:,} requests")
     figure, axes = canvas("", _TIME, "errors per second")
     bins = int(np.max(cells["x"])) + 1
     bottom, width = np.zeros(bins), at.bin_s * 2
@@ -194,7 +194,7 @@ def errors_over_time(run: Run, scenario: str) -> Figure:
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right")
     total = int(np.sum(cells["n"]))
-    name(figure, axes, f"{total:,} of {count:,} requests failed, most by {classes[0][:40]}")
+    name(figure, axes, f"{total:,} of {totals(run, scenario).rows:,} requests failed, most by {classes[0][:40]}")
     return figure
 
 

@@ -17,6 +17,7 @@ BLOCKS: Final = 400
 FEWEST_VALUES: Final = 40
 TOLERANCE: Final = 0.05
 _STEEPNESS: Final = (3.0, 4.5, 7.0)  # of an S-curve: how many times its own width its middle lies from the beginning
+_AROUND: Final = 4  # blocks on either side
 _TRIMMED: Final = 0.1  # of each block's values, on either side
 _CERTAIN: Final = (
     14.0  # twice the log-likelihood that a warm-up must gain over none: about 1 in 1,000 for three parameters
@@ -76,15 +77,11 @@ def _cut(blocks: Floats, tolerance: float, material: float) -> int:
     """The first block within the tolerance of the best fit's steady level; 0 for chance, or where no block is off by `material`."""
     n = len(blocks)
     shapes = _shapes(n)
-    weights = np.ones(n)
-    for _ in range(2):
-        losses, levels, excesses = _fits(blocks, shapes, weights)
-        best = int(np.argmin(losses))
-        fitted = levels[best] + excesses[best] * shapes[best]
-        if losses[best] <= 0:
-            break
-        weights = 1 / np.maximum(np.abs(fitted), 0.1 * float(np.abs(blocks).max())) ** 2
-        weights /= weights.mean()
+    weights = 1 / _smooth(blocks) ** 2
+    weights /= weights.mean()
+    losses, levels, excesses = _fits(blocks, shapes, weights)
+    best = int(np.argmin(losses))
+    fitted = levels[best] + excesses[best] * shapes[best]
     none = float(weights @ (blocks - weights @ blocks / weights.sum()) ** 2)
     if none <= 1e-18 * float(weights @ blocks**2):
         return 0
@@ -96,6 +93,14 @@ def _cut(blocks: Floats, tolerance: float, material: float) -> int:
         return 0
     within = off <= tolerance
     return int(np.argmax(within)) if within[-1] else n
+
+
+def _smooth(blocks: Floats) -> Floats:
+    """The level around each block, of the highest one, which its noise is taken to grow with: running means, never near zero."""
+    padded = np.pad(np.abs(blocks), _AROUND, mode="edge")
+    means = np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND + 1).mean(axis=1)
+    means /= means.max() or 1.0
+    return np.asarray(np.maximum(means, max(0.1 * float(np.median(means)), 1e-6)))
 
 
 def _shapes(n: int) -> Floats:

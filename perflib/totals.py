@@ -1,0 +1,60 @@
+"""What is asked of all rows of a scenario again and again, by figures and by every chart: found in one look at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from perflib.counts import DUE, TIMED
+from perflib.kept import kept, stamp
+from perflib.runs import FINAL, Run
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Of all rows of a scenario: how many, when, how slow; and of those that are measured. Times in ns, None where no row has one."""
+
+    rows: int
+    first_due_ns: int | None
+    last_end_ns: int | None
+    least_response_ns: int | None
+    most_response_ns: int | None
+    measured: int
+    unsent: int
+    with_first_byte: int
+    max_inflight: int | None
+    latest_ns: int | None
+    scheduled: int
+    first_scheduled_ns: int | None
+    last_scheduled_ns: int | None
+    measured_from_ns: int | None
+
+
+_FOUND: WeakKeyDictionary[Run, dict[str, Totals]] = WeakKeyDictionary()
+
+
+def totals(run: Run, scenario: str) -> Totals:
+    """Of one scenario; looked up once for a Run, and kept beside the rows where they are many."""
+    known = _FOUND.setdefault(run, {})
+    if scenario not in known:
+        if run.many:
+            of = stamp((path for path, _ in run.parts), run.id, run.cuts, scenario)
+            found = kept(run.path, "totals", of, lambda: _look(run, scenario), lambda _: run.status in FINAL)
+        else:
+            found = _look(run, scenario)
+        known[scenario] = Totals(**found)
+    return known[scenario]
+
+
+def _look(run: Run, scenario: str) -> dict[str, Any]:
+    counts = f"phase = 'measure' and {DUE} >= {dict(run.cuts).get(scenario, -(2**62))}"
+    measured = f"filter ({counts})"
+    row = run.query(
+        f"select count(*), min({DUE}), max(end_ns), min(response_ns) filter ({TIMED}), max(response_ns) filter ({TIMED}), "
+        f"count(*) {measured}, count(*) filter ({counts} and error = 'unsent'), "
+        f"count(first_byte_ns) {measured}, max(inflight) {measured}, max(start_ns - scheduled_ns) {measured}, "
+        f"count(scheduled_ns) {measured}, min(scheduled_ns) {measured}, max(scheduled_ns) {measured}, min({DUE}) {measured} "
+        "from rows where scenario = ?", [scenario],
+    ).fetchone()  # fmt: skip
+    return dict(zip(Totals.__dataclass_fields__, row or (), strict=True))
