@@ -114,7 +114,7 @@ def needed_for_shift(
 
     pilot: the figure's interval in a run of the base; its wider finite half-width gives the standard error SE, which shrinks
     with √n. The candidate's variance is taken to grow with its figure, by r = |shift / estimate| (at most 1). comparisons: how
-    many figures are compared at once (Holm's first step). n = pilot.n · (2 + r) · ((z_α + z_power) · SE / shift)², and a tenth
+    many figures are compared at once (Holm's first step). n = pilot.n · (2 + r) · ((z_α + z_power) · SE / shift)², and a fifth
     more, since the pilot only estimates SE. None where the pilot has no finite bound or the shift is 0.
     Raises ValueError unless 0 < power < 1 and comparisons ≥ 1.
     """
@@ -128,4 +128,4 @@ def needed_for_shift(
     error = max(widths) / normal_quantile(pilot.confidence)
     reach = normal_quantile(1 - (1 - confidence) / comparisons) + float(special.ndtri(power))
     growth = min(1.0, abs(shift / pilot.estimate)) if pilot.estimate else 1.0
-    return max(1, math.ceil(1.1 * pilot.n * (2 + growth) * (reach * error / shift) ** 2))
+    return max(1, math.ceil(1.2 * pilot.n * (2 + growth) * (reach * error / shift) ** 2))
