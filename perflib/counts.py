@@ -72,7 +72,8 @@ def count(run: Run) -> None:
 
     if run.many and run.scenarios:
         with suppress(duckdb.Error):  # a damaged file: who asks is told
-            steps(run, "response", Which(str(run.scenarios[0]["name"])))
+            for time in _TIMES:
+                steps(run, time, Which(str(run.scenarios[0]["name"])))
 
 
 _Counted = TypeVar("_Counted")

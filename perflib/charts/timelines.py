@@ -30,7 +30,8 @@ from perflib.charts.canvas import (
     styled,
     window,
 )
-from perflib.counts import DUE, TIMED
+from perflib.charts.cells import Cells, cells
+from perflib.counts import DUE, TIMED, Which
 from perflib.figures import memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
@@ -45,28 +46,21 @@ LINE_REQUESTS = 50
 def response_over_time(run: Run, scenario: str, operation: str | None = None) -> Figure:
     """How many requests took how long, when they were due: density, with the median and the 99th percentile."""
     at = window(run, scenario)
-    where, values = (
-        (f"scenario = ? and {TIMED}", [scenario])
-        if operation is None
-        else (f"scenario = ? and operation = ? and {TIMED}", [scenario, operation])
-    )
-    cells = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, floor(log10(greatest(response_ns, 100) / 1e6) * 16) as y, count(*) as n "
-                         f"from rows where {where} group by all", [at.start_ns if at else 0, at.bin_ns if at else 1, *values])  # fmt: skip
-    if at is None or not len(cells["x"]):
+    x, y, n = _density(run, scenario, operation, at) if at else (np.zeros(0, int),) * 3
+    if at is None or not len(x):
         return nothing("Response time over time", "no request was answered")
     figure, axes = canvas("", _TIME, "response time, ms (log)")
-    x, y, n = (np.asarray(cells[key]).astype(int) for key in ("x", "y", "n"))
-    grid = np.full((y.max() - y.min() + 1, x.max() + 1), np.nan)
-    grid[y - y.min(), x] = n
+    grid = np.zeros((y.max() - y.min() + 1, x.max() + 1))
+    np.add.at(grid, (y - y.min(), x), n)
     columns = np.arange(x.max() + 2) * at.bin_s
     levels = 10 ** (np.arange(y.min(), y.max() + 2) / 16)
-    axes.pcolormesh(columns, levels, grid, cmap="Blues", norm=LogNorm(0.5, max(2, int(n.max()))), rasterized=True)
-    width = at.bin_ns * max(2, round(2 * BINS * LINE_REQUESTS / max(n.sum(), 1)))  # a p99 of few requests is noise
-    width = min(width, at.bin_ns * BINS // 4)
-    lines = _lines(run, where, values, at.start_ns, width)
-    middle = (np.asarray(lines["x"]) + 0.5) * width / 1e9
-    axes.plot(middle, np.asarray(lines["p99"]) / 1e6, color=COLOURS[1], lw=1.1, label="p99")
-    axes.plot(middle, np.asarray(lines["p50"]) / 1e6, color=COLOURS[6], lw=1.1, label="median")
+    axes.pcolormesh(columns, levels, np.where(grid, grid, np.nan), cmap="Blues", norm=LogNorm(0.5, max(2, int(grid.max()))), rasterized=True)  # fmt: skip
+    width = max(2, round(2 * BINS * LINE_REQUESTS / max(n.sum(), 1)))  # a p99 of few requests is noise
+    width = min(width, BINS // 4)
+    moments, (p50, p99) = _lines(run, scenario, operation, at, width)
+    middle = (moments + 0.5) * width * at.bin_s
+    axes.plot(middle, p99 / 1e6, color=COLOURS[1], lw=1.1, label="p99")
+    axes.plot(middle, p50 / 1e6, color=COLOURS[6], lw=1.1, label="median")
     for objective in limits_of(run, scenario, "response", "service"):
         if operation in (None, objective.operation):
             draw_limit(axes, float(objective.limit or 0), f"{objective.name} limit")
@@ -76,19 +70,34 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     share_time_axis(axes, run, scenario)
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right", ncols=2)
-    name(figure, axes, _slowest_moment(np.asarray(lines["p99"]) / 1e6, middle))
+    name(figure, axes, _slowest_moment(p99 / 1e6, middle))
     return figure
 
 
-def _lines(run: Run, where: str, values: list[Any], start_ns: int, width_ns: int) -> dict[str, NDArray[Any]]:
-    """The median and the 99th percentile of each moment; of many rows off counts in steps of 2 %, less than a line's width."""
-    if not run.many:
-        return rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, quantile_cont(response_ns, 0.5) as p50, quantile_cont(response_ns, 0.99) as p99 "
-                            f"from rows where {where} group by x order by x", [start_ns, width_ns, *values])  # fmt: skip
-    return rows_as_dict(run, f"with each as (select greatest(({DUE} - ?) // ?, 0) as x, (ln(greatest(response_ns, 1)) * 50)::int as step, count(*) as n from rows where {where} group by all), "
-                        "ranked as (select x, exp(step / 50) as time, sum(n) over (partition by x order by step) / sum(n) over (partition by x) as share from each) "
-                        "select x, min(time) filter (share >= 0.5) as p50, min(time) filter (share >= 0.99) as p99 from ranked group by x order by x",
-                        [start_ns, width_ns, *values])  # fmt: skip
+def _density(run: Run, scenario: str, operation: str | None, at: Window) -> tuple[NDArray[Any], ...]:
+    """(bin of time, sixteenth of a decade of response time, requests) of those that percentiles speak of."""
+    if run.many:
+        found = _timed_cells(run, scenario, operation, at)
+        return found.due, np.floor(np.log10(np.maximum(found.times_ms, 1e-4)) * 16).astype(int), found.n
+    where, values = Which(scenario, operation).sql
+    counted = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, floor(log10(greatest(response_ns, 100) / 1e6) * 16) as y, count(*) as n "
+                           f"from rows where {where} and {TIMED} group by all", [at.start_ns, at.bin_ns, *values])  # fmt: skip
+    return tuple(np.asarray(counted[key]).astype(int) for key in ("x", "y", "n"))
+
+
+def _lines(run: Run, scenario: str, operation: str | None, at: Window, width: int) -> tuple[NDArray[Any], list[NDArray[Any]]]:  # fmt: skip
+    """(moments of so many bins, their [median, 99th percentile], ns); of many rows off counts in steps of 2 %, less than a line's width."""
+    if run.many:
+        return _timed_cells(run, scenario, operation, at).quantiles(width, (0.5, 0.99))
+    where, values = Which(scenario, operation).sql
+    found = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, quantile_cont(response_ns, 0.5) as p50, quantile_cont(response_ns, 0.99) as p99 "
+                         f"from rows where {where} and {TIMED} group by x order by x", [at.start_ns, width * at.bin_ns, *values])  # fmt: skip
+    return np.asarray(found["x"]), [np.asarray(found[name]) for name in ("p50", "p99")]
+
+
+def _timed_cells(run: Run, scenario: str, operation: str | None, at: Window) -> Cells:
+    found = cells(run, scenario, at)
+    return found.chosen(found.timed & (True if operation is None else found.operation == operation))
 
 
 def _slowest_moment(p99_ms: NDArray[Any], t_s: NDArray[Any]) -> str:
@@ -108,13 +117,7 @@ def throughput(run: Run, scenario: str) -> Figure:
     count = int(at.seconds * 1e9 // bin_ns)
     if count < 2:
         return nothing("Throughput", f"the load took only {at.seconds:.2g} s")
-    done = rows_as_dict(
-        run,
-        "select (end_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and ok group by x",
-        [at.start_ns, bin_ns, scenario],
-    )
-    due = rows_as_dict(run, "select (scheduled_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and scheduled_ns is not null group by x",
-                       [at.start_ns, bin_ns, scenario])  # fmt: skip
+    done, due = _done_and_due(run, scenario, at, bin_ns)
     achieved, offered = (_spread(cells, count) / (bin_ns / 1e9) for cells in (done, due))
     t_s = (np.arange(count) + 0.5) * bin_ns / 1e9
     figure, axes = canvas("", _TIME, "requests per second")
@@ -136,6 +139,15 @@ def throughput(run: Run, scenario: str) -> Figure:
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     return figure
+
+
+def _done_and_due(run: Run, scenario: str, at: Window, bin_ns: int) -> list[dict[str, NDArray[Any]]]:
+    """Good answers by when they ended, and requests by when a schedule wanted them: {"x": bin, "n": requests}."""
+    if run.many and bin_ns % at.bin_ns == 0:
+        found, width = cells(run, scenario, at), bin_ns // at.bin_ns
+        return [{"x": found.ended[found.ok] // width, "n": found.n[found.ok]}, {"x": found.due[found.scheduled] // width, "n": found.n[found.scheduled]}]  # fmt: skip
+    queries = ("(end_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and ok", "(scheduled_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and scheduled_ns is not null")  # fmt: skip
+    return [rows_as_dict(run, f"select {query} group by x", [at.start_ns, bin_ns, scenario]) for query in queries]
 
 
 @styled
@@ -169,18 +181,17 @@ def inflight(run: Run, scenario: str) -> Figure:
 def errors_over_time(run: Run, scenario: str) -> Figure:
     """Failed requests by class, when they ended."""
     at = window(run, scenario)
-    cells = rows_as_dict(run, "select error, greatest((end_ns - ?) // ?, 0) as x, count(*) as n from rows where scenario = ? and not ok group by all",
-                         [at.start_ns if at else 0, at.bin_ns * 2 if at else 1, scenario])  # fmt: skip
-    if at is None or not len(cells["x"]):
+    failed = _failed(run, scenario, at) if at else {"x": np.zeros(0)}
+    if at is None or not len(failed["x"]):
         return nothing("Errors", f"no errors in {totals(run, scenario).rows:,} requests")
     figure, axes = canvas("", _TIME, "errors per second")
-    bins = int(np.max(cells["x"])) + 1
+    bins = int(np.max(failed["x"])) + 1
     bottom, width = np.zeros(bins), at.bin_s * 2
-    classes = sorted(set(cells["error"]), key=lambda c: -int(np.sum(cells["n"][cells["error"] == c])))
+    classes = sorted(set(failed["error"]), key=lambda c: -int(np.sum(failed["n"][failed["error"] == c])))
     for index, error in enumerate(classes):
-        chosen = cells["error"] == error
+        chosen = failed["error"] == error
         heights = np.zeros(bins)
-        heights[np.asarray(cells["x"][chosen]).astype(int)] = cells["n"][chosen] / width
+        np.add.at(heights, np.asarray(failed["x"][chosen]).astype(int), failed["n"][chosen] / width)
         label = plain(error if len(error) <= 28 else error[:27] + "…")
         axes.bar(
             (np.arange(bins) + 0.5) * width,
@@ -193,9 +204,19 @@ def errors_over_time(run: Run, scenario: str) -> Figure:
         bottom += heights
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right")
-    total = int(np.sum(cells["n"]))
+    total = int(np.sum(failed["n"]))
     name(figure, axes, f"{total:,} of {totals(run, scenario).rows:,} requests failed, most by {classes[0][:40]}")
     return figure
+
+
+def _failed(run: Run, scenario: str, at: Window) -> dict[str, NDArray[Any]]:
+    """Failed requests by class and by pairs of bins: {"error", "x", "n"}."""
+    if run.many:
+        found = cells(run, scenario, at)
+        found = found.chosen(~found.ok)
+        return {"error": found.error, "x": found.ended // 2, "n": found.n}
+    return rows_as_dict(run, "select error, greatest((end_ns - ?) // ?, 0) as x, count(*) as n from rows where scenario = ? and not ok group by all",
+                        [at.start_ns, at.bin_ns * 2, scenario])  # fmt: skip
 
 
 @styled
