@@ -110,6 +110,8 @@ def test_a_run_of_many_rows_is_counted_when_it_ends(tmp_path: Path, monkeypatch:
     made = perflib.run(suite(target, operations=[{"name": "nap", "args": [0.001]}], load={"model": "closed", "concurrency": 2, "requests": 300}), data=tmp_path, progress=False)  # fmt: skip
     assert {file.name.partition("-")[0] for file in (made.path / "counts").iterdir()} == {
         "response",
+        "service",
+        "late",
         "parts",
         "warmups",
     }
