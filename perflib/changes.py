@@ -17,9 +17,8 @@ from perflib.measures import METRICS, Measured, Metric, Part
 from perflib.stats import Interval
 from perflib.verdicts import Word, scaled
 
-ALARM: Final = (
-    0.008  # to raise at most 1 % where requests depend on each other so much that what they are worth is uncertain
-)
+# To raise at most 1 % also where requests depend on each other so much that what they are worth is uncertain.
+ALARM: Final = 0.008
 _NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0)
 
 

@@ -129,18 +129,13 @@ class Host:
     def _lacks(self) -> str:
         """Why rows from here would not come to the run; "" where they would."""
         if self._url is None:
-            seen = (self._run_dir / "run.json").is_file()
-            return (
-                ""
-                if seen
-                else f"does not see the run's folder {self._run_dir}; give --data a folder that all machines share"
-            )
+            if (self._run_dir / "run.json").is_file():
+                return ""
+            return f"does not see the run's folder {self._run_dir}; give --data a folder that all machines share"
         try:
-            return (
-                ""
-                if Store(self._url).has(self._run_dir.name)
-                else f"does not find the run in {self._url}; is it the same store?"
-            )
+            if Store(self._url).has(self._run_dir.name):
+                return ""
+            return f"does not find the run in {self._url}; is it the same store?"
         except PerflibError as error:
             return f"cannot use the store: {error}"
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib import counts
+from perflib.database import connected, listed
 from perflib.errors import RunError
 from perflib.rows import TABLES, write_file
-from perflib.runs import Run, connected, listed, save_manifest
+from perflib.runs import Run, save_manifest
 
 if TYPE_CHECKING:
     import duckdb

@@ -123,7 +123,9 @@ def compare(
     changes = [change for part, (a, b) in known.items() for change in changes_of(part, a, b, margins)]
     found = judged_together(changes, lambda c: "" if force else (doubts or against[c.part.scenario] or [""])[0])
     doubts += [f"{name}: {text}" for name, texts in against.items() for text in texts]
-    return Comparison(*sides, tuple(found), known, tuple(doubts), _invalid(sides), (*notes, *_limits(sides)), force)
+    return Comparison(
+        *sides, tuple(found), known, tuple(doubts), _invalid(sides), (*notes, *_counted(sides), *_limits(sides)), force
+    )
 
 
 def _of_trial(
@@ -233,18 +235,21 @@ def _differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[list[s
     return doubts, notes + [f"only one side has the scenario {name}" for name in sorted(alone)]
 
 
+def _counted(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
+    many = any(run.many for run in (*sides[0], *sides[1]))
+    return ["more than a million rows: counted, percentiles within 0.1 %"] if many else []
+
+
 def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
-    """What so few runs cannot know, and what so many rows are not asked."""
+    """What so few runs cannot know."""
     counts = [len(side) for side in sides]
-    counted = ["more than a million rows: counted, percentiles within 0.1 %"] if any(run.many for run in (*sides[0], *sides[1])) else []  # fmt: skip
     if min(counts) > 1:
-        return [*counted, f"{counts[0]} and {counts[1]} runs: the intervals hold the spread between runs"]
+        return [f"{counts[0]} and {counts[1]} runs: the intervals hold the spread between runs"]
     if max(counts) > 1:
-        return [*counted, "one side has one run: it is taken to spread as the runs of the other side do"]
+        return ["one side has one run: it is taken to spread as the runs of the other side do"]
     return [
-        *counted,
         "one run a side: the intervals hold what varies within a run; how much two runs of the same thing differ (start-up, "
-        "memory layout, other load) they cannot know. Several runs a side would tell: perflib compare A1,A2,A3 B1,B2,B3",
+        "memory layout, other load) they cannot know. Several runs a side would tell: perflib compare A1,A2,A3 B1,B2,B3"
     ]
 
 

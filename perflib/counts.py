@@ -8,26 +8,24 @@ rows, in counts/, for whoever asks next; that folder may be deleted at any time.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
-from weakref import WeakKeyDictionary
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perflib.runs import FINAL, Run, quoted
+from perflib.database import quoted
+from perflib.kept import once, stamp
+from perflib.runs import FINAL, Run
 from perflib.stats.binned import Steps, binned_mean, binned_quantiles, binned_sample_size
 from perflib.stats.intervals import Interval, mean_interval, unknown
 
 STEP: Final = 0.001  # of the logarithm: 0.1 %
 BINS: Final = 1024
 LEVELS_PER_E: Final = 7  # levels by moment: 15 % wide
-VERSION: Final = 1  # of what is counted; counts of another are made anew
 TIMED: Final = "(ok or error in ('timeout', 'unsent', 'aborted'))"
 DUE: Final = "coalesce(scheduled_ns, start_ns)"
 _TIMES: Final = {"response": "response_ns", "service": "service_ns", "late": "start_ns - scheduled_ns"}
@@ -76,25 +74,7 @@ def count(run: Run) -> None:
                 steps(run, time, Which(str(run.scenarios[0]["name"])))
 
 
-_Counted = TypeVar("_Counted")
-_Given = ParamSpec("_Given")
-_FOUND: Final[WeakKeyDictionary[Run, dict[Any, Any]]] = WeakKeyDictionary()
-
-
-def _once(count: Callable[Concatenate[Run, _Given], _Counted]) -> Callable[Concatenate[Run, _Given], _Counted]:
-    """What is asked of a run again is not counted again."""
-
-    @wraps(count)
-    def known(run: Run, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Counted:
-        found, key = _FOUND.setdefault(run, {}), (count.__name__, *args, *kwargs.items())
-        if key not in found:
-            found[key] = count(run, *args, **kwargs)
-        return cast(_Counted, found[key])
-
-    return known
-
-
-@_once
+@once
 def steps(run: Run, time: str, which: Which) -> Steps:
     """How many requests took how long: `time` is response or service, of the timed ones, or late, of all that were scheduled."""
     where, values = which.sql
@@ -112,7 +92,7 @@ def outcomes(run: Run, which: Which) -> dict[str | None, int]:
     return {name or None: int(n) for name, n in zip(found["class"].tolist(), found["n"].tolist(), strict=True)}
 
 
-@_once
+@once
 def moments(run: Run, which: Which) -> Moments:
     """The requests by moment."""
     where, values = which.sql
@@ -253,6 +233,5 @@ def _keep(run: Run, name: str, file: Path) -> None:
 
 def _fingerprint(run: Run) -> str:
     """Of what is counted: the part files as they are, which run or side of one, where the measured part begins, the stages."""
-    parts = [(path.name, rows, path.stat().st_size, path.stat().st_mtime_ns) for path, rows in run.parts]
     stages = [_stage(run, str(entry["name"])) for entry in run.scenarios]
-    return hashlib.sha256(repr((VERSION, run.id, run.cuts, parts, stages)).encode()).hexdigest()[:16]
+    return stamp((path for path, _ in run.parts), run.id, run.cuts, stages)

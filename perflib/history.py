@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from perflib import stats
 from perflib.comparable import load_shape
+from perflib.database import row_counts
 from perflib.measures import METRICS, Part, measure
-from perflib.runs import Run, data_folder, open_run, row_count, run_ids
+from perflib.runs import Run, data_folder, open_run, run_ids
 
 if TYPE_CHECKING:
     from perflib.stats import ChangePoint
@@ -102,7 +103,8 @@ def record_all(data: str | Path | None = None) -> list[str]:
 
 def damaged(data: str | Path | None = None) -> list[str]:
     """Files of the history that cannot be read; their runs are left out."""
-    return [path.name for path in sorted(folder(data).glob("*.parquet")) if row_count(path) is None]
+    files = sorted(folder(data).glob("*.parquet"))
+    return [path.name for path, rows in zip(files, row_counts(files), strict=True) if rows is None]
 
 
 def history(metric: str | None = None, data: str | Path | None = None) -> list[Series]:

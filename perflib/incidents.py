@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib.counts import TIMED
+from perflib.kept import once
 from perflib.runs import Run
 
 STALL_S: Final = 0.5  # shorter pauses are not worth a mark
 STALL_FACTOR: Final = 20  # as long as so many usual gaps between answers
-CELL_NS: Final = (
-    50_000_000  # rows are looked at in cells of the time at which they ended; a stall is longer than several
-)
+CELL_NS: Final = 50_000_000  # of the time at which rows ended; a stall is longer than several
 BINS: Final = 60
 BURST_ERRORS: Final = 10  # in one bin
 BURST_SHARE: Final = 0.2  # of its requests
@@ -39,23 +38,18 @@ class Incident:
     text: str
 
 
+@once
 def incidents(run: Run, scenario: str) -> list[Incident]:
-    """Stalls and error bursts of a scenario, in their order; computed once per run object."""
-    cache = run.__dict__.setdefault("_incidents", {})
-    if scenario not in cache:
-        cells = run.query(
-            f"select min(end_ns) filter ({TIMED}) as first, max(end_ns) filter ({TIMED}) as last, min(start_ns) filter ({TIMED}) as earliest, "
-            f"count(*) filter ({TIMED}) as timed, count(*) as n, count(*) filter (not ok) as failed, end_ns // {CELL_NS} as cell from rows "
-            "where scenario = ? group by cell order by cell", [scenario],
-        ).fetchnumpy()  # fmt: skip
-        found = {name: np.ma.filled(column, 0) for name, column in cells.items()}
-        begin_ns = run.scenario(scenario)["start_ns"] or (int(found["cell"][0]) * CELL_NS if len(found["cell"]) else 0)
-        each = [
-            *_stalls({name: column[found["timed"] > 0] for name, column in found.items()}, begin_ns),
-            *_bursts(found, begin_ns),
-        ]
-        cache[scenario] = sorted(each, key=lambda incident: incident.start_ns)
-    return cache[scenario]  # type: ignore[no-any-return]
+    """Stalls and error bursts of a scenario, in their order."""
+    cells = run.query(
+        f"select min(end_ns) filter ({TIMED}) as first, max(end_ns) filter ({TIMED}) as last, min(start_ns) filter ({TIMED}) as earliest, "
+        f"count(*) filter ({TIMED}) as timed, count(*) as n, count(*) filter (not ok) as failed, end_ns // {CELL_NS} as cell from rows "
+        "where scenario = ? group by cell order by cell", [scenario],
+    ).fetchnumpy()  # fmt: skip
+    found = {name: np.ma.filled(column, 0) for name, column in cells.items()}
+    answered = {name: column[found["timed"] > 0] for name, column in found.items()}
+    begin_ns = run.scenario(scenario)["start_ns"] or (int(found["cell"][0]) * CELL_NS if len(found["cell"]) else 0)
+    return sorted((*_stalls(answered, begin_ns), *_bursts(found, begin_ns)), key=lambda incident: incident.start_ns)
 
 
 def _stalls(cells: Mapping[str, Times], begin_ns: int) -> list[Incident]:

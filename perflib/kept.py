@@ -1,4 +1,7 @@
-"""What was found in a run's many rows, kept beside them in counts/ for whoever asks next. That folder may be deleted at any time."""
+"""What was found in a run's rows is found once: for a Run object, and of many rows for whoever asks next, beside them in counts/.
+
+That folder may be deleted at any time.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,30 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 VERSION: Final = 2  # of what is kept; what another version kept is found anew
+
+_Owner = TypeVar("_Owner")
+_Found = TypeVar("_Found")
+_Given = ParamSpec("_Given")
+
+
+def once(find: Callable[Concatenate[_Owner, _Given], _Found]) -> Callable[Concatenate[_Owner, _Given], _Found]:
+    """Asked again of the same object with the same arguments, it gives what it found; forgotten with that object."""
+    known: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
+
+    @wraps(find)
+    def found(owner: _Owner, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Found:
+        of, key = known.setdefault(owner, {}), (*args, *kwargs.items())
+        if key not in of:
+            of[key] = find(owner, *args, **kwargs)
+        return cast(_Found, of[key])
+
+    return found
 
 
 def stamp(files: Iterable[Path], *about: Any) -> str:

@@ -13,6 +13,7 @@ from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from perflib.cards import COLOURS
 from perflib.wording import SIGNS, moved, number, observed
 
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ NOTEBOOK_STYLE: Final = "<style>{}</style>".format(
             (":is(caption,.unseen)", "display:none"),
             ("summary :is(h2,h3)", "display:inline;font-size:14px"),
             (".small", "opacity:.72;font-size:12px"),
-            (".pass", "color:#1f9d61"),
-            (":is(.fail,.invalid)", "color:#d1343f"),
-            (".inconclusive", "color:#b7791f"),
-            (".shown", "color:#808080"),
+            *((f".{word}", f"color:{colour}") for word, colour in COLOURS.items()),
             ("svg.bar .good", "fill:rgba(31,157,97,.22)"),
         )
     )

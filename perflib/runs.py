@@ -16,15 +16,14 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib import store
+from perflib.database import connected, listed, quoted, row_counts
 from perflib.errors import RunError
 from perflib.kept import kept, stamp
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 FINAL: Final = ("complete", "interrupted", "invalid")
 IN_MEMORY_ROWS: Final = 1_000_000
-MEMORY: Final = "1GB"  # of DuckDB in one process; more than that is spilled to disk
 SIDES: Final = ("a", "b")  # of an A/B
 
 
@@ -212,7 +210,7 @@ class Run:
             found |= {path.with_name(f".{path.name}") for path in new if not path.exists()}
         ordered = sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
         of = stamp(ordered)
-        rows = kept(self.path, "parts", of, lambda: _row_counts(ordered), lambda rows: self.status in FINAL and sum(n or 0 for n in rows) > IN_MEMORY_ROWS)  # fmt: skip
+        rows = kept(self.path, "parts", of, lambda: row_counts(ordered), lambda rows: self.status in FINAL and sum(n or 0 for n in rows) > IN_MEMORY_ROWS)  # fmt: skip
         return list(zip(ordered, rows, strict=True))
 
     @cached_property
@@ -254,12 +252,17 @@ class Run:
         return {name: (int(at_ns), bool(settled)) for name, (at_ns, settled) in found.items()}
 
     @cached_property
+    def is_measured(self) -> str:
+        """What makes a row a measured one, in SQL."""
+        begins = " ".join(f"when {quoted(name)} then {int(cut_ns)}" for name, cut_ns in self.cuts)
+        begun = f" and coalesce(scheduled_ns, start_ns) >= case scenario {begins} else 0 end" if begins else ""
+        return f"phase = 'measure'{begun}"
+
+    @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
         """The tables, and `measured`."""
         database = self._tables
-        begins = " ".join(f"when {quoted(name)} then {int(cut_ns)}" for name, cut_ns in self.cuts)
-        begun = f"and coalesce(scheduled_ns, start_ns) >= case scenario {begins} else 0 end" if begins else ""
-        database.execute(f"create view measured as select * from rows where phase = 'measure' {begun}")
+        database.execute(f"create view measured as select * from rows where {self.is_measured}")
         return database
 
     @cached_property
@@ -382,41 +385,3 @@ def save_manifest(path: Path, manifest: dict[str, Any]) -> None:
     unfinished = path / ".run.json.tmp"
     unfinished.write_text(json.dumps(manifest, indent=1, default=str), "utf-8")
     unfinished.replace(path / "run.json")
-
-
-def connected() -> duckdb.DuckDBPyConnection:
-    """A DuckDB in memory: a thread for each core, a bounded memory, and a folder of the system's for what does not fit in it."""
-    import duckdb
-
-    database = duckdb.connect(config={
-        "threads": os.cpu_count() or 1, "memory_limit": MEMORY,
-        "temp_directory": str(Path(tempfile.gettempdir()) / f"perflib-{os.getpid()}"),
-    })  # fmt: skip
-    database.execute("set parquet_metadata_cache = true")  # of thousands of files, asked again and again
-    return database
-
-
-def listed(files: Iterable[Path]) -> str:
-    """Files as a list in SQL."""
-    return "[" + ", ".join(quoted(str(file)) for file in files) + "]"
-
-
-def quoted(text: str) -> str:
-    """A text as a literal in SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _row_counts(paths: Sequence[Path]) -> list[int | None]:
-    with ThreadPoolExecutor() as pool:  # thousands of footers
-        return list(pool.map(row_count, paths))
-
-
-def row_count(path: Path) -> int | None:
-    """Rows of a part file, None where it cannot be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except (OSError, pa.ArrowException):
-        return None

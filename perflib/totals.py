@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from perflib.counts import DUE, TIMED
-from perflib.kept import kept, stamp
+from perflib.kept import kept, once, stamp
 from perflib.runs import FINAL, Run
 
 
@@ -31,28 +30,20 @@ class Totals:
     measured_from_ns: int | None
 
 
-_FOUND: WeakKeyDictionary[Run, dict[str, Totals]] = WeakKeyDictionary()
-
-
+@once
 def totals(run: Run, scenario: str) -> Totals:
-    """Of one scenario; looked up once for a Run, and kept beside the rows where they are many."""
-    known = _FOUND.setdefault(run, {})
-    if scenario not in known:
-        if run.many:
-            of = stamp((path for path, _ in run.parts), run.id, run.cuts, scenario)
-            found = kept(run.path, "totals", of, lambda: _look(run, scenario), lambda _: run.status in FINAL)
-        else:
-            found = _look(run, scenario)
-        known[scenario] = Totals(**found)
-    return known[scenario]
+    """Of one scenario; kept beside the rows where they are many."""
+    if not run.many:
+        return Totals(**_look(run, scenario))
+    of = stamp((path for path, _ in run.parts), run.id, run.cuts, scenario)
+    return Totals(**kept(run.path, "totals", of, lambda: _look(run, scenario), lambda _: run.status in FINAL))
 
 
 def _look(run: Run, scenario: str) -> dict[str, Any]:
-    counts = f"phase = 'measure' and {DUE} >= {dict(run.cuts).get(scenario, -(2**62))}"
-    measured = f"filter ({counts})"
+    measured = f"filter ({run.is_measured})"
     row = run.query(
         f"select count(*), min({DUE}), max(end_ns), min(response_ns) filter ({TIMED}), max(response_ns) filter ({TIMED}), "
-        f"count(*) {measured}, count(*) filter ({counts} and error = 'unsent'), "
+        f"count(*) {measured}, count(*) filter ({run.is_measured} and error = 'unsent'), "
         f"count(first_byte_ns) {measured}, max(inflight) {measured}, max(start_ns - scheduled_ns) {measured}, "
         f"count(scheduled_ns) {measured}, min(scheduled_ns) {measured}, max(scheduled_ns) {measured}, min({DUE}) {measured} "
         "from rows where scenario = ?", [scenario],

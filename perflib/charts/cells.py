@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import Window, rows_as_dict
 from perflib.counts import DUE, TIMED
+from perflib.kept import once
 from perflib.runs import Run
 
 STEPS_PER_E: Final = 50  # response times by 2 %: less than a line is wide
@@ -49,17 +49,12 @@ class Cells:
         return moments, [np.exp((np.argmax(shares >= q, axis=1) + first) / STEPS_PER_E) for q in qs]
 
 
-_FOUND: WeakKeyDictionary[Run, dict[tuple[str, Window], Cells]] = WeakKeyDictionary()
-
-
+@once
 def cells(run: Run, scenario: str, at: Window) -> Cells:
-    """Of a scenario, warm-up included; counted once for a Run."""
-    known = _FOUND.setdefault(run, {})
-    if (scenario, at) not in known:
-        found = rows_as_dict(
-            run, f"select operation, greatest(({DUE} - ?) // ?, 0)::int as due, greatest((end_ns - ?) // ?, 0)::int as ended, "
-            f"(ln(greatest(response_ns, 1)) * {STEPS_PER_E})::int as step, coalesce({TIMED}, false) as timed, scheduled_ns is not null as scheduled, ok, error, "
-            "count(*) as n from rows where scenario = ? group by all", [at.start_ns, at.bin_ns, at.start_ns, at.bin_ns, scenario],
-        )  # fmt: skip
-        known[scenario, at] = Cells(**{name: np.asarray(column) for name, column in found.items()})
-    return known[scenario, at]
+    """Of a scenario, warm-up included."""
+    found = rows_as_dict(
+        run, f"select operation, greatest(({DUE} - ?) // ?, 0)::int as due, greatest((end_ns - ?) // ?, 0)::int as ended, "
+        f"(ln(greatest(response_ns, 1)) * {STEPS_PER_E})::int as step, coalesce({TIMED}, false) as timed, scheduled_ns is not null as scheduled, ok, error, "
+        "count(*) as n from rows where scenario = ? group by all", [at.start_ns, at.bin_ns, at.start_ns, at.bin_ns, scenario],
+    )  # fmt: skip
+    return Cells(**{name: np.asarray(column) for name, column in found.items()})
