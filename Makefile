@@ -23,7 +23,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 performance: $(READY)  ## the acceptance tests, one per scenario
 	$(BIN)/python -m pytest tests/performance -m performance

@@ -15,10 +15,29 @@ from typing import Any
 import pytest
 
 import perflib
+from perflib import honesty
 from perflib.suitefile import from_table
 
 # What a shell starts in the background ignores interrupts, and so would every process that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+LIMITS = {limit: getattr(honesty, limit) for limit in ("LATE_MS", "PAUSE_MS", "BUSY_SHARE")}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _any_machine() -> Iterator[None]:
+    """A test is of the code, not of how busy this machine is; who tests the limits asks for `real_limits`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in LIMITS:
+            patch.setattr(honesty, limit, 1e9)
+        yield
+
+
+@pytest.fixture
+def real_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, value in LIMITS.items():
+        monkeypatch.setattr(honesty, limit, value)
 
 
 @dataclass

@@ -31,6 +31,7 @@ QUIET = {"seconds": 10.0, "busy_share": 0.5, "other_share": 0.01, "steal_share":
 OPEN = {"model": "constant", "rate_per_s": 100, "duration_s": 10}
 
 
+@pytest.mark.usefixtures("real_limits")
 @pytest.mark.parametrize(
     ("worker", "machine", "load", "said", "fatal"),
     [
@@ -62,6 +63,7 @@ async def hog() -> None:
     time.sleep(0.002)
 
 
+@pytest.mark.usefixtures("real_limits")
 def test_an_overloaded_generator_makes_the_run_invalid_and_says_how_to_mend_it(tmp_path: Path) -> None:
     target = {"kind": "callable", "function": "tests.test_honesty:hog"}
     run = quiet(

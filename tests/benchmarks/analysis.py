@@ -1,4 +1,5 @@
-"""What analysis costs at 1, 10 and 100 million rows: percentiles beside pandas, summary, comparison, report, each in a fresh process."""
+"""What a run and its analysis cost at 1, 10 and 100 million rows: the run itself, percentiles beside pandas, summary, comparison, report, each in a
+fresh process."""
 
 from __future__ import annotations
 
@@ -39,6 +40,18 @@ for keys in (["scenario"], ["scenario", "operation"]):
 """
 SUMMARY: Final = "import sys; from pathlib import Path; from perflib.runs import Run; Run(Path(sys.argv[1])).summary()"
 ROOT: Final = Path(__file__).parents[2]
+RUN: Final = """
+name = "growth"
+[targets.f]
+kind = "callable"
+function = "tests.benchmarks.functions:nothing"
+[[scenarios]]
+name = "load"
+target = "f"
+operations = [{{ name = "call" }}]
+load = {{ model = "closed", concurrency = 2, requests = {rows} }}
+workers = 2
+"""
 
 
 @dataclass(frozen=True)
@@ -51,14 +64,15 @@ class Cost:
 
 
 def analysis(options: argparse.Namespace) -> None:
-    """What figures of one run, of two, and the whole report cost, by the number of rows: first with the counts deleted before each, then
-    with those kept that `perflib run` leaves when it prints its verdicts, then of a compacted run."""
+    """What a run of calls that do nothing costs by the number of rows, and what figures of one run, of two, and the whole report of made runs:
+    first with the counts deleted before each, then with those kept that `perflib run` leaves when it ends, then of a compacted run."""
     table = []
     with tempfile.TemporaryDirectory() as folder:
         for rows in options.sizes:
             runs = [made_run(Path(folder), rows, seed=seed, slower=slower) for seed, slower in ((1, 1.0), (2, 1.04))]
             tasks = _tasks(runs, Path(folder) / "out")
-            found = _measured(tasks, options.rounds, forget=runs)
+            found = {"run": [_run(Path(folder) / "run", rows) for _ in range(options.rounds)]}
+            found |= _measured(tasks, options.rounds, forget=runs)
             again = {f"{name}, counted": tasks[name] for name in ("percentiles", "compare", "report")}
             found |= _measured(again, options.rounds)
             for run in runs:
@@ -84,6 +98,15 @@ def _measured(tasks: dict[str, list[str]], rounds: int, forget: Sequence[Run] = 
                 shutil.rmtree(run.path / "counts", ignore_errors=True)
             found[name].append(cost(command))
     return found
+
+
+def _run(folder: Path, rows: int) -> Cost:
+    folder.mkdir()
+    (folder / "growth.toml").write_text(RUN.format(rows=rows))
+    try:
+        return cost([sys.executable, "-m", "perflib", "run", str(folder / "growth.toml"), "--data", str(folder)])
+    finally:
+        shutil.rmtree(folder)
 
 
 def _tasks(runs: Sequence[Run], out: Path) -> dict[str, list[str]]:
