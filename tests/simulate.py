@@ -59,12 +59,12 @@ class Warmup:
     end: int
 
 
-def warmup(rng: Rng, shape: str, n: int, end_share: float, excess: float, rho: float, spread: float = 0.3) -> Warmup:
-    """From (1 + excess) × the steady level; lognormal noise, AR(1) in its logarithms.
+def warmup_level(shape: str, n: int, end: float, excess: float) -> Floats:
+    """From 1 + excess to a steady level of 1, which it is within 5 % of from `end`.
 
     `shape`: exponential, step, ramp, logistic, quadratic or hyperbolic.
     """
-    at, end, size = np.arange(n), end_share * n, abs(excess) / 0.05
+    at, size = np.arange(n), abs(excess) / 0.05
     levels = {
         "exponential": lambda: np.exp(-at / (end / math.log(size))),
         "step": lambda: np.where(at < end, 1.0, 0.0),
@@ -73,7 +73,13 @@ def warmup(rng: Rng, shape: str, n: int, end_share: float, excess: float, rho: f
         "quadratic": lambda: np.clip(1 - at / end * (1 - size**-0.5), 0, 1) ** 2,
         "hyperbolic": lambda: 1 / (1 + at / end * (size - 1)),
     }
-    return Warmup((1 + excess * levels[shape]()) * ar1(rng, n, rho, spread), math.ceil(end))
+    return np.asarray(1 + excess * levels[shape]())
+
+
+def warmup(rng: Rng, shape: str, n: int, end_share: float, excess: float, rho: float, spread: float = 0.3) -> Warmup:
+    """A `warmup_level` under lognormal noise, AR(1) in its logarithms."""
+    end = end_share * n
+    return Warmup(warmup_level(shape, n, end, excess) * ar1(rng, n, rho, spread), math.ceil(end))
 
 
 @dataclass(frozen=True)
