@@ -160,14 +160,18 @@ def _worths(by: Moments, found: Steps, qs: Sequence[float]) -> list[float]:
 
 def _asked(run: Run, time: str, query: str, values: Sequence[Any]) -> dict[str, Any]:
     """Ask the counts of a time, which are read or made first where they are not there yet."""
-    name = f"counted_{time}"
-    if not run.query("select 1 from duckdb_tables() where table_name = ?", [name]).fetchone():
-        file = run.path / "counts" / f"{time}-{_fingerprint(run)}.parquet"
-        if not _read(run, name, file):
-            counted = " union all ".join(f"({_count(run, time, str(entry['name']))})" for entry in run.scenarios)
-            run.query(f"create table {name} as {counted}")
-            _keep(run, name, file)
+    _counted(run, time)
     return dict(run.query(query, values).fetchnumpy())
+
+
+@once
+def _counted(run: Run, time: str) -> None:
+    """Make the table of the counts of a time."""
+    name, file = f"counted_{time}", run.path / "counts" / f"{time}-{_fingerprint(run)}.parquet"
+    if not _read(run, name, file):
+        counted = " union all ".join(f"({_count(run, time, str(entry['name']))})" for entry in run.scenarios)
+        run.query(f"create table {name} as {counted}")
+        _keep(run, name, file)
 
 
 def _count(run: Run, time: str, scenario: str) -> str:

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 MEMORY: Final = "1GB"  # of one process; more than that is spilled to disk
+
+_SQL: Final = {"int16": "smallint", "int32": "integer", "int64": "bigint", "bool": "boolean", "double": "double"}
 
 
 def connected() -> duckdb.DuckDBPyConnection:
@@ -25,6 +28,12 @@ def connected() -> duckdb.DuckDBPyConnection:
     })  # fmt: skip
     database.execute("set parquet_metadata_cache = true")  # of thousands of files, asked again and again
     return database
+
+
+def empty(columns: pa.Schema) -> str:
+    """A table of these columns and no rows, in SQL."""
+    typed = (f"null::{_SQL.get(str(column.type), 'varchar')} as {column.name}" for column in columns)
+    return f"(select {', '.join(typed)} where false)"
 
 
 def listed(files: Iterable[Path]) -> str:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from perflib.database import empty
 from perflib.errors import RunError
 from perflib.runs import Run
 
@@ -75,8 +76,7 @@ class FrameRun(Run):
 
         database = duckdb.connect()
         for kind, columns in schema.TABLES.items():
-            database.register(f"empty_{kind}", columns.empty_table())
-            database.execute(f"create table {kind} as select * from empty_{kind}")
+            database.execute(f"create table {kind} as from {empty(columns)}")
         given = [field.name for field in schema.ROWS if field.name in self._frame]
         database.register("given", self._frame[given].astype({c: str for c in _ASSUMED if c in given}))
         database.execute(f"insert into rows ({', '.join(given)}) select {', '.join(given)} from given")

@@ -104,7 +104,7 @@ def picture(draw: Callable[[], Figure]) -> str:
         "RGB"
     )
     # A chart has few colours: a palette makes it a third of the size.
-    drawn.quantize(48, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    drawn.quantize(48, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, "png", compress_level=8)
     width, height = (round(inches * 96) for inches in figure.get_size_inches())
     data = base64.b64encode(small.getvalue()).decode()
     return f'<img alt="{escape(str(figure.get_label()), quote=True)}" width="{width}" height="{height}" src="data:image/png;base64,{data}">'

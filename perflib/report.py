@@ -9,6 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -75,7 +76,7 @@ def execute(name: str, parameters: dict[str, Any], output: Path, *, of: Sequence
     The executed copy says in its metadata which runs it is `of`, and what their rows are.
     """
     source = notebooks_folder() / f"{name}.ipynb"
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ThreadPoolExecutor(1) as beside:
         warnings.simplefilter("ignore")
         # jsonschema would have it build a grammar, for most of a second, that no notebook asks for.
         with _without("rfc3987_syntax"):
@@ -85,6 +86,7 @@ def execute(name: str, parameters: dict[str, Any], output: Path, *, of: Sequence
         for logger in ("papermill", "blib2to3"):
             logging.getLogger(logger).setLevel(logging.ERROR)
         notebook_parameters.check(source, parameters)
+        digests = [beside.submit(run.rows_sha256) for run in of]
         try:
             done = papermill.execute_notebook(
                 str(source),
@@ -102,7 +104,9 @@ def execute(name: str, parameters: dict[str, Any], output: Path, *, of: Sequence
                 where=f"notebook {name}, cell {error.exec_count}",
                 mend=f"open {output} to see it",
             ) from None
-    done.metadata["perflib"] = {"runs": [{"run": run.id, "rows_sha256": run.rows_sha256()} for run in of]}
+    done.metadata["perflib"] = {
+        "runs": [{"run": run.id, "rows_sha256": digest.result()} for run, digest in zip(of, digests, strict=True)]
+    }
     write(output, nbformat.writes(done))  # type: ignore[no-untyped-call]
     return done
 

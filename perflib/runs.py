@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib import store
-from perflib.database import connected, listed, quoted, row_counts
+from perflib.database import connected, empty, listed, quoted, row_counts
 from perflib.errors import RunError
 from perflib.kept import kept, stamp
 
@@ -275,12 +275,7 @@ class Run:
             files = [path for path, _ in found]
             # Few rows in many small parts are read once; many rows stay on disk.
             made = "table" if sum(rows for _, rows in found) <= IN_MEMORY_ROWS else "view"
-            if files:
-                source = f"read_parquet({listed(files)})"
-            else:
-                empty = columns.empty_table()
-                database.register(f"empty_{kind}", empty)
-                source = f"empty_{kind}"
+            source = f"read_parquet({listed(files)})" if files else empty(columns)
             extra = (
                 ", end_ns - start_ns as service_ns, end_ns - coalesce(scheduled_ns, start_ns) as response_ns"
                 if kind == "rows"

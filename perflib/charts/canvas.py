@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +40,8 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 def _as_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """A chart's arguments, a DataFrame of rows turned into a run; the scenario may be left out where it has only one."""
-    import pandas as pd
-
-    if not args or not isinstance(args[0], pd.DataFrame):
+    pandas = sys.modules.get("pandas")  # who has not imported it has no DataFrame
+    if pandas is None or not args or not isinstance(args[0], pandas.DataFrame):
         return args
     run = FrameRun(args[0])
     return (run, *args[1:]) if len(args) > 1 or "scenario" in kwargs else (run, run.only())
@@ -98,13 +98,13 @@ def colour(run: Run, scenario: str, operation: str) -> str:
 
 def log_scale(axes: Axes, which: Literal["x", "y"] = "y") -> None:
     """A logarithmic axis whose ticks are plain numbers at 1, 2 and 5."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullLocator
 
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 @dataclass(frozen=True)
