@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, ParamSpec
@@ -96,13 +96,13 @@ def colour(run: Run, scenario: str, operation: str) -> str:
     return COLOURS[names.index(operation) % len(COLOURS)] if operation in names else COLOURS[0]
 
 
-def log_scale(axes: Axes, which: Literal["x", "y"] = "y") -> None:
-    """A logarithmic axis whose ticks are plain numbers at 1, 2 and 5."""
+def log_scale(axes: Axes, which: Literal["x", "y"] = "y", ticks: Sequence[int] = (1, 2, 5)) -> None:
+    """A logarithmic axis with plain numbers at these multiples of each power of ten, and no other ticks."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(LogLocator(subs=ticks))
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_locator(NullLocator())
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from perflib.changes import Change
@@ -115,12 +114,7 @@ def two_distributions(compared: Comparison, part: Part) -> Figure:
         share = 100 * side[first:last] / side.sum()
         axes.stairs(share, edges, color=shade, fill=True, alpha=0.18)
         axes.stairs(share, edges, color=shade, lw=1.5, ls=style, label=f"{label} ({int(side.sum()):,} requests)")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    if _few(first, last):
-        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
-    else:
-        axes.xaxis.set_minor_locator(NullLocator())
+    log_scale(axes, "x", (1, 2, 5) if _few(first, last) else (1,))
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper right")
     p50 = next(c for c in compared.changes if c.part == part and c.metric.key == "p50")

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from perflib import ladder as steps
-from perflib.charts.canvas import COLOURS, MUTED, canvas, name, nothing, plain, styled
+from perflib.charts.canvas import COLOURS, MUTED, canvas, log_scale, name, nothing, plain, styled
 from perflib.runs import Run
 from perflib.wording import ms
 
@@ -30,9 +30,7 @@ def ladder(run: Run, scenario: str = "mcp_overhead") -> Figure:
         )
     axes.set_yticks(range(len(rungs)), [plain(rung.operation) for rung in rungs])
     axes.set_ylim(len(rungs) - 0.5, -0.9)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    log_scale(axes, "x", (1,))
     axes.plot([], [], "o", color=COLOURS[0], label="median, our client or none")
     axes.plot([], [], "o", color=COLOURS[1], label="median, the SDK's client")
     axes.plot([], [], "|", color=MUTED, ms=9, mew=1.6, label="99th percentile")

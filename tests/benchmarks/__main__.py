@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from perflib import stats
+from tests.benchmarks import functions
 from tests.benchmarks.analysis import analysis
 from tests.benchmarks.cluster import cluster
 from tests.benchmarks.mcp import mcp
@@ -138,20 +139,6 @@ def memory(options: argparse.Namespace) -> None:
         )  # fmt: skip
 
 
-CALLABLE = """
-name = "callables"
-[targets.f]
-kind = "callable"
-function = "tests.benchmarks.functions:{name}"
-[[scenarios]]
-name = "load"
-target = "f"
-operations = [{{ name = "call" }}]
-load = {{ model = "closed", concurrency = {users}, duration_s = {seconds} }}
-workers = {workers}
-"""
-
-
 def callables(options: argparse.Namespace) -> None:
     """What the harness adds to a call that does nothing, and to one that spins, with one worker and with two."""
     table = []
@@ -228,7 +215,7 @@ def empty_loop(name: str, calls: int = 300_000) -> float:
 def call_rate(name: str, workers: int, users: int, seconds: int, core: int | None = GENERATOR) -> float:
     root = Path(__file__).parents[2]
     with tempfile.TemporaryDirectory() as folder:
-        text = CALLABLE.format(name=name, workers=workers, users=users, seconds=seconds)
+        text = functions.suite(name, f'model = "closed", concurrency = {users}, duration_s = {seconds}', workers)
         os.environ["PYTHONPATH"] = str(root)
         run, _ = perflib_run(text, core, Path(folder))
         return float(run.summary()["scenarios"][0]["throughput_per_s"])

@@ -9,21 +9,15 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final
 
-from perflib.compaction import compact
-from perflib.counts import count
-from perflib.runs import Run
-from tests.benchmarks.made import made_run
+from perflib.runs import Run, open_run
+from tests.benchmarks import functions
 from tests.benchmarks.tables import middle, show
 
-P = ParamSpec("P")
-T = TypeVar("T")
 PERFLIB: Final = """
 import sys
 from pathlib import Path
@@ -45,18 +39,14 @@ for keys in (["scenario"], ["scenario", "operation"]):
 """
 SUMMARY: Final = "import sys; from pathlib import Path; from perflib.runs import Run; Run(Path(sys.argv[1])).summary()"
 ROOT: Final = Path(__file__).parents[2]
-RUN: Final = """
-name = "growth"
-[targets.f]
-kind = "callable"
-function = "tests.benchmarks.functions:nothing"
-[[scenarios]]
-name = "load"
-target = "f"
-operations = [{{ name = "call" }}]
-load = {{ model = "closed", concurrency = 2, requests = {rows} }}
-workers = 2
+MAKE: Final = """
+import sys
+from pathlib import Path
+from tests.benchmarks.made import made_run
+data, rows, seed, slower = sys.argv[1:]
+made_run(Path(data), int(rows), seed=int(seed), slower=float(slower))
 """
+COUNT: Final = "import sys; from pathlib import Path; from perflib.counts import count; from perflib.runs import Run; count(Run(Path(sys.argv[1])))"
 
 
 @dataclass(frozen=True)
@@ -74,16 +64,16 @@ def analysis(options: argparse.Namespace) -> None:
     table = []
     with tempfile.TemporaryDirectory() as folder:
         for rows in options.sizes:
-            runs = [Run(apart(_made, Path(folder), rows, seed, slower)) for seed, slower in ((1, 1.0), (2, 1.04))]
+            runs = [_made(Path(folder), rows, seed, slower) for seed, slower in ((1, 1.0), (2, 1.04))]
             tasks = _tasks(runs, Path(folder) / "out")
             found = {"run": [_run(Path(folder) / "run", rows) for _ in range(options.rounds)]}
             found |= _measured(tasks, options.rounds, forget=runs)
             for run in runs:
-                apart(_count, run.path)
+                cost([sys.executable, "-c", COUNT, str(run.path)])  # as `perflib run` does at its end
             again = {f"{name}, counted": tasks[name] for name in ("percentiles", "compare", "report")}
             found |= _measured(again, options.rounds)
             for run in runs:
-                apart(_compact, run.path)
+                cost([sys.executable, "-m", "perflib", "compact", str(run.path)])
             found |= _measured({f"{name}, compact": tasks[name] for name in ("percentiles", "report")}, options.rounds, forget=runs)  # fmt: skip
             table += [
                 (f"{rows:,}", name, middle(c.wall_s for c in each), f"{min(c.cpu_s for c in each):.1f}", f"{max(c.peak_mb for c in each):,.0f}",
@@ -107,11 +97,19 @@ def _measured(tasks: dict[str, list[str]], rounds: int, forget: Sequence[Run] = 
     return found
 
 
+def _made(folder: Path, rows: int, seed: int, slower: float) -> Run:
+    """Made in a process of its own: the memory of this one would count as that of every process that it starts."""
+    data = folder / f"{rows}-{seed}"
+    cost([sys.executable, "-c", MAKE, *map(str, (data, rows, seed, slower))])
+    return open_run("latest", data)
+
+
 def _run(folder: Path, rows: int) -> Cost:
     folder.mkdir()
-    (folder / "growth.toml").write_text(RUN.format(rows=rows))
+    written = folder / "growth.toml"
+    written.write_text(functions.suite("nothing", f'model = "closed", concurrency = 2, requests = {rows}', 2))
     try:
-        return cost([sys.executable, "-m", "perflib", "run", str(folder / "growth.toml"), "--data", str(folder)])
+        return cost([sys.executable, "-m", "perflib", "run", str(written), "--data", str(folder)])
     finally:
         shutil.rmtree(folder)
 
@@ -125,25 +123,6 @@ def _tasks(runs: Sequence[Run], out: Path) -> dict[str, list[str]]:
         "compare": [python, "-m", "perflib", "compare", one, two, "--out", str(out)],
         "report": [python, "-m", "perflib", "report", one, "--out", str(out)],
     }
-
-
-def apart(do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """In a process that ends with it: what it took in memory would count as that of every process started later."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(do, *args, **kwargs).result()
-
-
-def _made(folder: Path, rows: int, seed: int, slower: float) -> Path:
-    return made_run(folder, rows, seed=seed, slower=slower).path
-
-
-def _count(run: Path) -> None:
-    """As `perflib run` does at its end."""
-    count(Run(run))
-
-
-def _compact(run: Path) -> None:
-    compact(Run(run))
 
 
 def cost(command: Sequence[str]) -> Cost:

@@ -322,18 +322,15 @@ def warmup(simulations: int) -> Iterator[Row]:
                 share_of_run, excess = rng.uniform(0.05, 0.35), rng.choice(list(bounds))
                 drawn = simulate.warmup(rng, shape, n, share_of_run, excess, rho)
                 found = stats.warmup_end(drawn.values)
-                ends = {
-                    "perflib": found.index,
-                    "MSER-5": mser5(drawn.values),
-                    "bound": bounds[excess].end(drawn.values),
-                }
-                hits.update(by for by, end in ends.items() if abs(end - drawn.end) <= 0.1 * drawn.end and (by != "perflib" or found.settled))  # fmt: skip
-            ours, mser, bound = (share(hits[by], simulations) for by in ("perflib", "MSER-5", "bound"))
-            yield Row(f"warm-up cut within 10 % of its end, {shape}, AR(1) {rho} (MSER-5; bound)", "≥ 90 %", f"{ours} ({mser}; {bound})", simulations)  # fmt: skip
+                ours = found.index if found.settled else math.inf
+                ends = {"perflib": ours, "MSER-5": mser5(drawn.values), "bound": bounds[excess].end(drawn.values)}
+                hits.update(by for by, end in ends.items() if abs(end - drawn.end) <= 0.1 * drawn.end)
+            found_by = {by: share(hits[by], simulations) for by in ("perflib", "MSER-5", "bound")}
+            yield Row(f"warm-up cut within 10 % of its end, {shape}, AR(1) {rho} (MSER-5; bound)", "≥ 90 %", "{perflib} ({MSER-5}; {bound})".format(**found_by), simulations)  # fmt: skip
     for rho in (0.0, 0.9):
         rng = np.random.default_rng(13)
-        flat = [stats.warmup_end(simulate.ar1(rng, 20_000, rho, 0.3)) for _ in range(simulations)]
-        rising = [stats.warmup_end(simulate.ar1(rng, 20_000, rho, 0.3) * np.linspace(1, 2, 20_000)) for _ in range(simulations)]  # fmt: skip
+        flat = [stats.warmup_end(simulate.ar1(rng, n, rho, 0.3)) for _ in range(simulations)]
+        rising = [stats.warmup_end(simulate.ar1(rng, n, rho, 0.3) * np.linspace(1, 2, n)) for _ in range(simulations)]  # fmt: skip
         cells = [sum(end.index > 400 for end in flat), sum(not end.settled for end in flat), sum(not end.settled for end in rising)]  # fmt: skip
         yield Row(f"no warm-up: more than 2 % cut / called unsettled; doubling throughout: called unsettled, AR(1) {rho}", "≤ 5 % / ≤ 5 %; ≥ 95 %", "{} / {}; {}".format(*(share(c, simulations) for c in cells)), simulations)  # fmt: skip
 

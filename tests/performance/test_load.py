@@ -13,7 +13,7 @@ import pytest
 
 import perflib
 
-pytestmark = pytest.mark.performance
+pytestmark = [pytest.mark.performance, pytest.mark.usefixtures("real_limits")]
 Measured = Callable[[str], perflib.Run]
 
 
