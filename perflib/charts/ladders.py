@@ -30,7 +30,7 @@ def ladder(run: Run, scenario: str = "mcp_overhead") -> Figure:
         )
     axes.set_yticks(range(len(rungs)), [plain(rung.operation) for rung in rungs])
     axes.set_ylim(len(rungs) - 0.5, -0.9)
-    log_scale(axes, "x", (1,))
+    log_scale(axes, "x")
     axes.plot([], [], "o", color=COLOURS[0], label="median, our client or none")
     axes.plot([], [], "o", color=COLOURS[1], label="median, the SDK's client")
     axes.plot([], [], "|", color=MUTED, ms=9, mew=1.6, label="99th percentile")
