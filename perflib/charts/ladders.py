@@ -34,9 +34,10 @@ def ladder(run: Run, scenario: str = "mcp_overhead") -> Figure:
     axes.plot([], [], "o", color=COLOURS[0], label="median, our client or none")
     axes.plot([], [], "o", color=COLOURS[1], label="median, the SDK's client")
     axes.plot([], [], "|", color=MUTED, ms=9, mew=1.6, label="99th percentile")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.13), ncols=3)
-    figure.set_size_inches(7.2, 1.4 + 0.36 * len(rungs))
-    figure.subplots_adjust(left=0.24, bottom=0.17, top=0.92)
+    figure.legend(loc="lower center", ncols=3)
+    height = 1.4 + 0.36 * len(rungs)
+    figure.set_size_inches(7.2, height)
+    figure.subplots_adjust(left=0.24, bottom=0.72 / height, top=1 - 0.3 / height)
     name(
         figure,
         axes,
