@@ -17,6 +17,7 @@ STATUS: Final = {
     "invalid": "Do not judge the target by this run: mend the cause and run it again.",
     "running": "The run is still going on; this is what it has so far.",
 }
+VAGUE: Final = 0.1  # of what is measured
 ENOUGH_REQUESTS: Final = 5_000_000  # more than this nobody will send for one verdict
 
 
@@ -44,7 +45,20 @@ def cautions(run: Run) -> list[tuple[str, str]]:
     """What speaks against the figures without making the run invalid: (scenario, what)."""
     said = [(entry["name"], str(text)) for entry in run.scenarios for text in entry.get("doubts", ())]
     never = "response times never settled at a level: what is measured is still warming up, or drifts; run it longer"
-    return said + [(name, never) for name in run.unsettled]
+    return said + [(name, never) for name in run.unsettled] + _vague_warmups(run)
+
+
+def _vague_warmups(run: Run) -> list[tuple[str, str]]:
+    """Where more than a tenth of what is measured may be warm-up still."""
+    said = []
+    for name, cut in run.warmups.items():
+        entry = run.scenario(name)
+        start_ns, stop_ns = entry["start_ns"], entry["stop_ns"] or 0
+        if cut.settled and cut.latest_ns - cut.at_ns > VAGUE * (stop_ns - cut.at_ns):
+            at, latest = ((ns - start_ns) / 1e9 for ns in (cut.at_ns, cut.latest_ns))
+            said.append((name, f"the warm-up was cut after {at:.1f} s, but it may last until {latest:.1f} s: "
+                         f"run it longer, or name it, warmup = {{ duration_s = {math.ceil(latest)} }}"))  # fmt: skip
+    return said
 
 
 def figures_of(run: Run, name: str) -> dict[str, Any]:

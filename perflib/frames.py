@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
+    from perflib.warmups import Cut
+
 NEEDED: Final = ("start_ns", "end_ns", "ok")
 _ASSUMED: Final = {"scenario": "rows", "operation": "all", "phase": "measure"}
 
@@ -65,7 +67,7 @@ class FrameRun(Run):
         return []
 
     @cached_property
-    def _warmups(self) -> dict[str, tuple[int, bool]]:
+    def warmups(self) -> dict[str, Cut]:
         return {}
 
     @cached_property

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-VERSION: Final = 2  # of what is kept; what another version kept is found anew
+VERSION: Final = 3  # of what is kept; what another version kept is found anew
 
 _Owner = TypeVar("_Owner")
 _Found = TypeVar("_Found")

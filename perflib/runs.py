@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from perflib.verdicts import Verdict
+    from perflib.warmups import Cut
 
 FINAL: Final = ("complete", "interrupted", "invalid")
 IN_MEMORY_ROWS: Final = 1_000_000
@@ -230,26 +231,27 @@ class Run:
     @property
     def cuts(self) -> list[tuple[str, int]]:
         """Where the measured part of each scenario begins whose suite gives no warm-up: (scenario, ns)."""
-        return [(name, at_ns) for name, (at_ns, _) in self._warmups.items()]
+        return [(name, cut.at_ns) for name, cut in self.warmups.items()]
 
     @property
     def unsettled(self) -> list[str]:
         """Scenarios whose response times never settled at a level."""
-        return [name for name, (_, settled) in self._warmups.items() if not settled]
+        return [name for name, cut in self.warmups.items() if not cut.settled]
 
     @cached_property
-    def _warmups(self) -> dict[str, tuple[int, bool]]:
-        from perflib.warmups import cut
+    def warmups(self) -> dict[str, Cut]:
+        """The warm-ups that were found, by scenario; none where the suite names them."""
+        from perflib.warmups import Cut, cut
 
         specs = {entry["name"]: self.spec(entry["name"]) for entry in self.scenarios}
 
-        def find() -> dict[str, tuple[int, bool]]:
+        def find() -> dict[str, Cut]:
             each = {entry["name"]: cut(self._tables, entry, specs[entry["name"]]) for entry in self.scenarios}
             return {name: found for name, found in each.items() if found is not None}
 
         of = stamp((path for path, _ in self.parts), self.id, self.scenarios, specs)
         found = kept(self.path, "warmups", of, find, lambda _: self.many and self.status in FINAL)
-        return {name: (int(at_ns), bool(settled)) for name, (at_ns, settled) in found.items()}
+        return {name: Cut(*each) for name, each in found.items()}
 
     @cached_property
     def is_measured(self) -> str:

@@ -387,12 +387,21 @@ def test_change_points_of_odd_series() -> None:
 
 @pytest.mark.parametrize("shape", ["step", "ramp", "exponential"])
 def test_the_warm_up_is_cut_at_its_end(shape: str) -> None:
-    rng, right = np.random.default_rng(41), 0
+    rng, right, held = np.random.default_rng(41), 0, 0
     for _ in range(40):
         drawn = simulate.warmup(rng, shape, 20_000, rng.uniform(0.05, 0.35), rng.choice([-0.6, 1.0, 3.0]), 0.3)
         end = stats.warmup_end(drawn.values)
         right += end.settled and abs(end.index - drawn.end) <= 0.1 * drawn.end
-    assert right >= 32
+        held += end.low - 50 <= drawn.end <= end.high + 50  # to a block
+    assert right >= 34
+    assert held >= 36
+
+
+def test_an_end_that_the_noise_hides_has_a_wide_interval() -> None:
+    rng = np.random.default_rng(44)
+    drawn = [simulate.warmup(rng, "exponential", 20_000, 0.2, 1.0, rho) for rho in (0.0, 0.95)]
+    clear, vague = (stats.warmup_end(each.values) for each in drawn)
+    assert clear.high - clear.low < 0.3 * clear.index < vague.high - vague.low
 
 
 def test_no_warm_up_is_not_cut_and_what_never_settles_is_said() -> None:
@@ -412,10 +421,10 @@ def test_warm_ups_of_two_stages_and_with_spikes() -> None:
 
 
 def test_warm_ups_of_odd_series() -> None:
-    assert stats.warmup_end(np.zeros(0)) == stats.WarmupEnd(0, False)
-    assert stats.warmup_end(np.ones(39)) == stats.WarmupEnd(0, False)
-    assert stats.warmup_end(np.ones(1000)) == stats.WarmupEnd(0, True)
-    assert stats.warmup_end(np.zeros(1000)) == stats.WarmupEnd(0, True)
+    assert stats.warmup_end(np.zeros(0)) == stats.WarmupEnd(0, False, 0, 0)
+    assert stats.warmup_end(np.ones(39)) == stats.WarmupEnd(0, False, 0, 39)
+    assert stats.warmup_end(np.ones(1000)) == stats.WarmupEnd(0, True, 0, 0)
+    assert stats.warmup_end(np.zeros(1000)) == stats.WarmupEnd(0, True, 0, 0)
     with pytest.raises(ValueError, match="finite"):
         stats.warmup_end(np.array([1.0, math.nan]))
 
@@ -538,7 +547,8 @@ def test_change_points_are_in_order_and_scale_with_the_series(x: np.ndarray, by:
 @given(st.lists(st.floats(-1e6, 1e6), max_size=300).map(np.array))
 def test_a_warm_up_end_lies_in_the_first_half(x: np.ndarray) -> None:
     end = stats.warmup_end(x)
-    assert 0 <= end.index <= len(x) // 2
+    assert 0 <= end.low <= end.index <= end.high <= len(x)
+    assert end.index <= len(x) // 2
 
 
 @settings(max_examples=100, deadline=None)

@@ -12,7 +12,9 @@ import pytest
 
 import perflib
 from perflib import story
+from tests import simulate
 from tests.conftest import suite
+from tests.written import START_NS, written
 
 
 def course(shape: Callable[[float], float]) -> Callable[[], None]:
@@ -41,6 +43,18 @@ def test_a_slow_start_is_cut_where_it_ends(tmp_path: Path) -> None:
     assert cut_s(run) == pytest.approx(0.4 * np.log(0.02 / (0.05 * 0.004)), abs=0.6)
     assert run.unsettled == []
     assert len(run.rows(phase="warmup")) + len(run.rows()) == len(run.rows(phase=None))
+
+
+def test_an_end_that_noise_hides_is_said_to_be_vague(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    drawn = simulate.warmup(rng, "exponential", 6000, 0.2, 1.0, 0.9)
+    run = written(tmp_path, 5 * drawn.values, rate_per_s=1000, warmup_s=None)
+    (cut,) = run.warmups.values()
+    assert cut.settled
+    assert cut.latest_ns - cut.at_ns > 0.1 * 6e9
+    latest_s = (cut.latest_ns - START_NS) / 1e9
+    assert drawn.end / 1000 < latest_s
+    assert f"it may last until {latest_s:.1f} s" in story.generator(run)._repr_html_()
 
 
 def test_what_grows_all_the_time_never_settles_and_is_marked(tmp_path: Path) -> None:

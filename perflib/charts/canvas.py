@@ -131,8 +131,11 @@ def window(run: Run, scenario: str) -> Window | None:
 
 
 def shade_warmup(axes: Axes, run: Run, scenario: str, at: Window) -> None:
-    """Grey where it is not measured, lines where something happened."""
+    """Grey where it is not measured, light grey where the warm-up may last until, lines where something happened."""
     until = (totals(run, scenario).measured_from_ns or at.start_ns) - at.start_ns
+    latest = run.warmups[scenario].latest_ns - at.start_ns if scenario in run.warmups else until
+    if latest - until > 0.02e9 * at.seconds:
+        axes.axvspan(until / 1e9, latest / 1e9, color=SHADE, alpha=0.07, lw=0)
     if until / 1e9 > 0.02 * at.seconds:
         axes.axvspan(0, until / 1e9, color=SHADE, alpha=0.18, lw=0)
         axes.text(

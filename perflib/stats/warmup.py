@@ -16,33 +16,45 @@ Floats = NDArray[np.float64]
 BLOCKS: Final = 400
 FEWEST_VALUES: Final = 40
 TOLERANCE: Final = 0.05
-_STEEPNESS: Final = (3.0, 4.5, 7.0)  # of an S-curve: how many times its own width its middle lies from the beginning
-_AROUND: Final = 4  # blocks on either side
+_STEEPNESS: Final = np.geomspace(
+    2.5, 10, 12
+)  # of an S-curve: how many times its own width its middle lies from the beginning
 _TRIMMED: Final = 0.1  # of each block's values, on either side
-_CERTAIN: Final = (
-    14.0  # twice the log-likelihood that a warm-up must gain over none: about 1 in 1,000 for three parameters
+_LONE: Final = (
+    4.0  # a block that is further from the median of its neighbourhood than so many median deviations is a spike
+)
+_NEAR: Final = 2  # blocks on either side
+_STEPS: Final = 3  # of Gauss-Newton
+_RESOLUTION: Final = 0.02  # how close to each other the shapes lie
+_CERTAIN: Final = 14.0  # twice the log-likelihood that a warm-up must gain over none: 1 in 1,000 for three parameters
+_LIKELY: Final = (
+    5.0  # twice the log-likelihood that an end may lose to the best: 95 %, shapes being chosen too (calibrated)
 )
 
 
 @dataclass(frozen=True)
 class WarmupEnd:
-    """`index`: the first value that belongs to the steady state. `settled`: whether there is one."""
+    """`index`: the first value that belongs to the steady state, `low` to `high` its interval. `settled`: whether there is one."""
 
     index: int
     settled: bool
+    low: int
+    high: int
 
 
 def warmup_end(values: Values, tolerance: float = TOLERANCE) -> WarmupEnd:
     """The first of the values, in order of time, from which their level is within `tolerance` (relative) of the steady one.
 
-    Trimmed means of up to 400 equal blocks, cleared of lone spikes by a running median, are fitted with a steady level that is
-    approached by a step, a ramp, a parabola, an exponential, a hyperbola or an S-curve, from above or below, whichever explains
-    them best (least squares, weighted for noise that grows with the level); the cut is where the fit comes within the tolerance. What is left is searched
-    again, so that warm-ups of several stages are cut. A warm-up must explain more than chance would, given the autocorrelation.
+    The logarithms of trimmed geometric means of up to 400 equal blocks, cleared of lone spikes (Hampel 1974), are fitted with a steady
+    level that is approached by a step, a ramp, a parabola, an exponential, a hyperbola or an S-curve, from above or below, whichever
+    explains them best (least squares, so that noise grows with the level); the cut is where the fit comes within the tolerance, its
+    interval (95 %) that of all fits that are about as likely, given the autocorrelation (profile likelihood: Venzon & Moolgavkar 1988).
+    What is left is searched again, so that warm-ups of several stages are cut. A warm-up must explain more than chance would.
     MSER-5 (White 1997) finds steps as well, but not the end of gradual warm-ups (tests/benchmarks/calibration.py compares).
-    Assumes a warm-up of about one of these shapes: the end of others is found less exactly. Where a series is short for its autocorrelation, so that its noise hides the tail, gradual ends are inexact too.
-    Not settled: a cut beyond the half (`index` is then the half), or a trend (99 %) of more than twice the tolerance after it.
-    Fewer than 40 values cannot tell: index 0, not settled. Constant values are settled from 0. Raises ValueError for NaN or
+    Assumes positive values (what is not counts as the least that is) and a warm-up of about one of these shapes. Where the
+    noise hides a gradual warm-up's tail, its end is inexact, and the interval says so: 0 to 0 where there is none.
+    Not settled: a cut beyond the half (`index` is then the half, `high` the whole), or a trend (99 %) of more than twice the tolerance
+    after it. Fewer than 40 values cannot tell: index 0, not settled. Constant values are settled from 0. Raises ValueError for NaN or
     infinite values.
     """
     x = np.asarray(values, float)
@@ -50,57 +62,56 @@ def warmup_end(values: Values, tolerance: float = TOLERANCE) -> WarmupEnd:
         raise ValueError("values must be finite")
     n = len(x)
     if n < FEWEST_VALUES:
-        return WarmupEnd(0, False)
+        return WarmupEnd(0, False, 0, n)
     size = max(1, n // BLOCKS)
     blocks = _blocks(x, size)
-    cut = 0
+    cut = low = high = 0
     for stage in range(3):
-        more = _cut(blocks[cut:], tolerance, 2 * tolerance if stage else tolerance)
-        cut += more
-        if more == 0 or cut > len(blocks) // 2:
+        found = _cut(blocks[cut:], tolerance, 2 * tolerance if stage else tolerance)
+        if found is None or (stage and found[1] == 0):  # what is left of a gradual one is no further one
             break
-    if cut > len(blocks) // 2:
-        return WarmupEnd(n // 2, False)
-    return WarmupEnd(cut * size, not _drifts(blocks[cut:], 2 * tolerance))
+        cut, low, high = (cut + more for more in found)
+        if cut > len(blocks) // 2:
+            return WarmupEnd(n // 2, False, min(low * size, n // 2), n)
+    return WarmupEnd(cut * size, not _drifts(np.exp(blocks[cut:]), 2 * tolerance), low * size, min(high * size, n))
 
 
 def _blocks(x: Floats, size: int) -> Floats:
-    """Trimmed means of blocks of `size` values, each the median of itself and its neighbours."""
-    ordered = np.sort(x[: len(x) // size * size].reshape(-1, size), axis=1)
+    """Logarithms of trimmed geometric means of blocks of `size` values, spikes of a single block replaced by the median around it."""
+    logs = np.log(np.maximum(x, x[x > 0].min(initial=math.inf))) if (x > 0).any() else np.zeros(len(x))
+    ordered = np.sort(logs[: len(x) // size * size].reshape(-1, size), axis=1)
     trim = int(size * _TRIMMED)
     means = ordered[:, trim : size - trim].mean(axis=1)
-    padded = np.concatenate((means[:1], means, means[-1:]))
-    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1))
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(means, _NEAR, mode="edge"), 2 * _NEAR + 1)
+    usual = np.median(around, axis=1)
+    deviations = np.abs(means - usual)
+    return np.asarray(np.where(deviations > _LONE * 1.4826 * np.median(deviations), usual, means))
 
 
-def _cut(blocks: Floats, tolerance: float, material: float) -> int:
-    """The first block within the tolerance of the best fit's steady level; 0 for chance, or where no block is off by `material`."""
-    n = len(blocks)
+def _cut(blocks: Floats, tolerance: float, material: float) -> tuple[int, int, int] | None:
+    """The first block within the tolerance of the best fit's steady level, then the first and last one of all likely fits; None for
+    chance, or where no block is off by `material`."""
+    n, chance = len(blocks), float(((blocks - blocks.mean()) ** 2).sum())
+    if chance <= 1e-18 * max(1.0, float(blocks @ blocks)):
+        return None
     shapes = _shapes(n)
-    weights = 1 / _smooth(blocks) ** 2
-    weights /= weights.mean()
-    losses, levels, excesses = _fits(blocks, shapes, weights)
+    excesses, residuals, slopes = _fits(blocks, shapes)
+    losses = np.maximum((residuals**2).sum(axis=1), 1e-12 * chance)
     best = int(np.argmin(losses))
-    fitted = levels[best] + excesses[best] * shapes[best]
-    none = float(weights @ (blocks - weights @ blocks / weights.sum()) ** 2)
-    if none <= 1e-18 * float(weights @ blocks**2):
-        return 0
-    worth = effective_sample_size((blocks - fitted) * np.sqrt(weights))
-    if worth * math.log(none / max(float(losses[best]), 1e-12 * none)) < _CERTAIN:
-        return 0
-    off = np.abs(excesses[best] * shapes[best]) / max(abs(float(levels[best])), 1e-300)
-    if off[0] <= material:
-        return 0
-    within = off <= tolerance
-    return int(np.argmax(within)) if within[-1] else n
-
-
-def _smooth(blocks: Floats) -> Floats:
-    """The level around each block, of the highest one, which its noise is taken to grow with: running means, never near zero."""
-    padded = np.pad(np.abs(blocks), _AROUND, mode="edge")
-    means = np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND + 1).mean(axis=1)
-    means /= means.max() or 1.0
-    return np.asarray(np.maximum(means, max(0.1 * float(np.median(means)), 1e-6)))
+    worth = effective_sample_size(residuals[best])
+    if worth * math.log(chance / losses[best]) < _CERTAIN or abs(excesses[best] * shapes[best, 0]) <= material:
+        return None
+    room = losses[best] * math.exp(_LIKELY / worth) - losses
+    likely = room >= 0
+    shapes, excesses, room = shapes[likely], excesses[likely], room[likely]
+    ends = _ends(shapes, excesses, tolerance)
+    end = int(
+        ends[np.argmax(np.where(ends <= n // 2, room, room - room.max() - 1))]
+    )  # in the first half, if that is likely
+    off = np.sqrt(room / np.maximum(slopes[likely].var(axis=1) * n, 1e-12))
+    others = [_ends(shapes, np.maximum(excesses + by, -1), tolerance) for by in (-off, off)]
+    low, high = float(np.min(others)) * (1 - _RESOLUTION), float(np.max(others)) * (1 + _RESOLUTION)
+    return end, min(end, math.floor(low)), max(end, math.ceil(high))
 
 
 def _shapes(n: int) -> Floats:
@@ -110,19 +121,34 @@ def _shapes(n: int) -> Floats:
     decays, tails = (np.geomspace(least, n / 2, 200)[:, None] for least in (0.5, 0.1))
     ramps = np.clip(1 - t / ends, 0, 1)
     hyperbolas = tails * np.log1p(1 / (tails + t - 0.5))  # the mean of 1/(1 + t/tail) over each block
-    curves = [0.5 - 0.5 * np.tanh(steep / 2 * (t / ends[::2] - 1)) for steep in _STEEPNESS]
+    middles = np.geomspace(1, max(2, 0.7 * n), 80)[:, None]
+    curves = [0.5 - 0.5 * np.tanh(steep / 2 * (t / middles - 1)) for steep in _STEEPNESS]
     return np.concatenate((t < ends, ramps, ramps**2, np.exp(-t / decays), hyperbolas, *curves)).astype(float)
 
 
-def _fits(blocks: Floats, shapes: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """Loss, steady level and excess of the weighted least-squares line of the blocks on each shape."""
-    total = weights.sum()
-    shape_means, mean = shapes @ weights / total, float(weights @ blocks) / total
-    cross = shapes @ (weights * (blocks - mean))
-    spread = np.maximum(shapes**2 @ weights - total * shape_means**2, 1e-300)
-    excesses = cross / spread
-    losses = np.maximum(float(weights @ (blocks - mean) ** 2) - cross**2 / spread, 0.0)
-    return losses, mean - excesses * shape_means, excesses
+def _fits(blocks: Floats, shapes: Floats) -> tuple[Floats, Floats, Floats]:
+    """Least squares of `blocks = level + log(1 + excess × shape)` for each shape (Gauss-Newton): the excesses, the residuals and their
+    slopes by the excess."""
+    covariances = shapes @ (blocks - blocks.mean()) / len(blocks)
+    excesses = np.expm1(np.clip(covariances / np.maximum(shapes.var(axis=1), 1e-12), -4, 4))
+    for _ in range(_STEPS):
+        residuals, slopes = _against(blocks, shapes, excesses)
+        steps = (slopes * residuals).mean(axis=1) / np.maximum(slopes.var(axis=1), 1e-12)
+        excesses += np.clip(steps, -0.5 * (1 + excesses), 1 + excesses)  # stays above −1
+    return (excesses, *_against(blocks, shapes, excesses))
+
+
+def _against(blocks: Floats, shapes: Floats, excesses: Floats) -> tuple[Floats, Floats]:
+    """What is left of the blocks at these excesses, and its slopes."""
+    heights = 1 + excesses[:, None] * shapes
+    left = blocks - np.log(heights)
+    return left - left.mean(axis=1, keepdims=True), shapes / heights
+
+
+def _ends(shapes: Floats, excesses: Floats, tolerance: float) -> NDArray[np.int64]:
+    """The first block of each that is within the tolerance of its steady level; all blocks where none is."""
+    within = np.abs(excesses[:, None] * shapes) <= tolerance
+    return np.asarray(np.where(within[:, -1], within.argmax(axis=1), shapes.shape[1]))
 
 
 def _drifts(blocks: Floats, material: float) -> bool:
