@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from perflib.figures import scenario_figures
 from perflib.runs import Run
@@ -61,20 +61,12 @@ def _vague_warmups(run: Run) -> list[tuple[str, str]]:
     return said
 
 
-def figures_of(run: Run, name: str) -> dict[str, Any]:
-    """Figures of a scenario, computed once per run object."""
-    cache = run.__dict__.setdefault("_figures", {})
-    if name not in cache:
-        cache[name] = scenario_figures(run, name)
-    return cache[name]  # type: ignore[no-any-return]
-
-
 def _look_into(run: Run, failed: list[Verdict]) -> Step:
     """The objective that is missed by most, and what stands out in its scenario."""
     worst = min(failed, key=lambda v: -math.inf if v.margin is None else v.margin)
     figure, _ = observed(worst)
     said = f"Open {worst.scenario} first: {worst.objective.text}, and it is {figure}"
-    errors = figures_of(run, worst.scenario)["errors_by_class"]
+    errors = scenario_figures(run, worst.scenario)["errors_by_class"]
     if worst.objective.metric in ("error rate", "success") and errors:
         most = next(iter(errors))
         said += f"; {errors[most]:,} of its {sum(errors.values()):,} errors are {most}"
@@ -92,7 +84,7 @@ def _decide(run: Run, unclear: list[Verdict]) -> Step:
         return Step(f"To decide {where}: {most.reason}.{rest}", most.scenario)
     if most.needs_more > ENOUGH_REQUESTS:
         return Step(f"{where} is too near its limit to be decided by more requests: move the limit, or the target.{rest}", most.scenario)  # fmt: skip
-    load = figures_of(run, most.scenario)
+    load = scenario_figures(run, most.scenario)
     longer = (
         f", at its rate some {_told(most.needs_more * load['seconds'] / load['requests'])} more of load"
         if load["requests"]

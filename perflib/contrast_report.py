@@ -6,13 +6,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree
 
 from perflib.changes import Change
 from perflib.comparison import Comparison
 from perflib.report import REPORTS, cell, execute, html, list_in, shortened, write, xml_text
 from perflib.wording import SIGNS, moved
+
+if TYPE_CHECKING:
+    from perflib.kernels import Kernel
 
 ROWS_SHOWN: Final = 40
 
@@ -23,8 +26,12 @@ def report(
     margin_percent: Mapping[str, float | None] | None = None,
     out: Path | None = None,
     title: str | None = None,
+    kernel: Kernel | None = None,
 ) -> Path:
-    """Write the four files; the folder they are in, reports/<candidate>-vs-<base> without `out`. Raises ReportError."""
+    """Write the four files; the folder they are in, reports/<candidate>-vs-<base> without `out`. Raises ReportError.
+
+    kernel: one that was started before, for who does not want to wait for it
+    """
     folder = out or REPORTS / folder_name(compared)
     folder.mkdir(parents=True, exist_ok=True)
     parameters = {
@@ -34,7 +41,9 @@ def report(
         "force": compared.forced,
         "title": title,
     }
-    notebook = execute("compare", parameters, folder / "compare.ipynb", of=[*compared.base, *compared.candidate])
+    notebook = execute(
+        "compare", parameters, folder / "compare.ipynb", of=[*compared.base, *compared.candidate], kernel=kernel
+    )
     write(folder / "compare.html", html(notebook, title or compared.title))
     write(folder / "compare.md", markdown(compared, title))
     write(folder / "junit.xml", junit(compared))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from perflib import counts
 from perflib.counts import DUE, TIMED, Which
+from perflib.kept import code, kept, once, stamp
 from perflib.totals import Totals, totals
 
 if TYPE_CHECKING:
@@ -45,8 +46,15 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
+@once
 def scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
-    """All figures of one scenario, with those of each operation under "operations"."""
+    """All figures of one scenario, with those of each operation under "operations"; of many rows computed once, by this very code."""
+    of = stamp((path for path, _ in run.parts), code(), run.id, run.cuts, run.scenario(scenario), run.spec(scenario))
+    found: dict[str, Any] = kept(run.path, "figures", of, lambda: _scenario_figures(run, scenario), lambda _: run.keeps)
+    return found
+
+
+def _scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
     seconds = measured_seconds(run, scenario)
     operations = [str(op["name"]) for op in run.spec(scenario)["operations"]]
     found = {name: _request_figures(run, scenario, name, seconds) for name in operations}

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -33,6 +33,12 @@ def once(find: Callable[Concatenate[_Owner, _Given], _Found]) -> Callable[Concat
         return cast(_Found, of[key])
 
     return found
+
+
+@cache
+def code() -> str:
+    """A fingerprint of this package as it is: what other code has computed is computed anew."""
+    return stamp(sorted(Path(__file__).parent.rglob("*.py")))
 
 
 def stamp(files: Iterable[Path], *about: Any) -> str:

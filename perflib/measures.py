@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from perflib import counts, stats
 from perflib.counts import TIMED, Which
 from perflib.figures import measured_windows, memory_series, sampled_names, span
+from perflib.kept import code, kept, once, stamp
 from perflib.stats import Interval
 from perflib.stats.intervals import BEYOND, unknown
 from perflib.verdicts import scaled
@@ -88,8 +89,27 @@ class Measured:
     histogram: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
+@once
 def measure(run: Run, scenario: str) -> dict[Part, Measured]:
-    """Every part of a scenario that ran."""
+    """Every part of a scenario that ran; of many rows measured once, by this very code."""
+    of = stamp((path for path, _ in run.parts), code(), run.id, run.cuts, run.scenario(scenario), run.spec(scenario))
+    found = kept(run.path, "measured", of, lambda: [_as_json(part, m) for part, m in _measure(run, scenario).items()], lambda _: run.keeps)  # fmt: skip
+    return dict(_of_json(each) for each in found)
+
+
+def _as_json(part: Part, measured: Measured) -> list[dict[str, Any]]:
+    return [asdict(part), {**asdict(measured), "histogram": measured.histogram.tolist()}]
+
+
+def _of_json(each: list[dict[str, Any]]) -> tuple[Part, Measured]:
+    part, found = each
+    figures = {key: Interval(**interval) for key, interval in found["figures"].items()}
+    grid, histogram = tuple(Interval(**interval) for interval in found["grid"]), np.array(found["histogram"])
+    given = {key: tuple(found[key]) for key in ("asked", "given")}
+    return Part(**part), Measured(**{**found, **given, "figures": figures, "grid": grid, "histogram": histogram})
+
+
+def _measure(run: Run, scenario: str) -> dict[Part, Measured]:
     if run.many:
         return {part: _measured(run, part, _Counts(run, part)) for part in parts(run, scenario)}
     rows = measured_rows(run, scenario)

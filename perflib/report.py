@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 from perflib import parameters as notebook_parameters
@@ -22,6 +22,9 @@ from perflib.markup import NOTEBOOK_STYLE
 from perflib.runs import Run
 from perflib.verdicts import Verdict, overall
 from perflib.wording import SIGNS, number, observed
+
+if TYPE_CHECKING:
+    from perflib.kernels import Kernel
 
 REPORTS: Final = Path("reports")
 MARKDOWN_LIMIT: Final = 60_000
@@ -70,13 +73,17 @@ def page(name: str, run: Run, *, parameters: Mapping[str, Any] | None = None, ou
     return folder / f"{name}.html"
 
 
-def execute(name: str, parameters: dict[str, Any], output: Path, *, of: Sequence[Run] = ()) -> Any:
-    """A notebook with these parameters, executed by papermill. Raises SuiteError for a parameter that it does not take.
+def execute(name: str, parameters: dict[str, Any], output: Path, *, of: Sequence[Run] = (), kernel: Kernel | None = None) -> Any:  # fmt: skip
+    """A notebook with these parameters, executed by papermill, in a kernel that may have been started before.
+
+    Raises SuiteError for a parameter that it does not take, ReportError for a cell that fails.
 
     The executed copy says in its metadata which runs it is `of`, and what their rows are.
     """
+    from perflib.kernels import Kernel
+
     source = notebooks_folder() / f"{name}.ipynb"
-    with warnings.catch_warnings(), ThreadPoolExecutor(1) as beside:
+    with warnings.catch_warnings(), ThreadPoolExecutor(1) as beside, kernel or Kernel() as started:
         warnings.simplefilter("ignore")
         # jsonschema would have it build a grammar, for most of a second, that no notebook asks for.
         with _without("rfc3987_syntax"):
@@ -96,7 +103,7 @@ def execute(name: str, parameters: dict[str, Any], output: Path, *, of: Sequence
                 progress_bar=False,
                 log_output=False,
                 cwd=str(Path.cwd()),
-                extra_arguments=["--IPKernelApp.log_level=40"],
+                km=started,
             )
         except papermill.PapermillExecutionError as error:
             raise ReportError(

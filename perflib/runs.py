@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FINAL: Final = ("complete", "interrupted", "invalid")
 IN_MEMORY_ROWS: Final = 1_000_000
+KEPT_ROWS: Final = 50_000
 SIDES: Final = ("a", "b")  # of an A/B
 
 
@@ -217,7 +218,16 @@ class Run:
     @cached_property
     def many(self) -> bool:
         """More rows than are computed one by one: figures come from counts (counts.py)."""
-        return sum(rows or 0 for path, rows in self.parts if path.parent.name == "rows") > IN_MEMORY_ROWS
+        return self._count > IN_MEMORY_ROWS
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is found in its rows is kept beside them: a look at them takes a while, and they will not change."""
+        return self._count > KEPT_ROWS and self.status in FINAL
+
+    @cached_property
+    def _count(self) -> int:
+        return sum(rows or 0 for path, rows in self.parts if path.parent.name == "rows")
 
     def _alive(self) -> bool:
         import psutil
@@ -250,7 +260,7 @@ class Run:
             return {name: found for name, found in each.items() if found is not None}
 
         of = stamp((path for path, _ in self.parts), self.id, self.scenarios, specs)
-        found = kept(self.path, "warmups", of, find, lambda _: self.many and self.status in FINAL)
+        found = kept(self.path, "warmups", of, find, lambda _: self.keeps)
         return {name: Cut(*each) for name, each in found.items()}
 
     @cached_property

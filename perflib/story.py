@@ -12,7 +12,8 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 
 from perflib import charts
-from perflib.advice import STATUS, Step, cautions, figures_of, next_steps
+from perflib.advice import STATUS, Step, cautions, next_steps
+from perflib.figures import scenario_figures
 from perflib.incidents import incidents
 from perflib.markup import Html, anchor, badge, folded, interval_bar, picture, sign, table
 from perflib.runs import Run
@@ -120,7 +121,7 @@ def scenarios(run: Run) -> Html:
 
 def scenario(run: Run, name: str, *, charts_shown: int | None = None) -> Html:
     """One scenario: what it does, what happened, its figures, its charts."""
-    figures, word = figures_of(run, name), _word(run, name)
+    figures, word = scenario_figures(run, name), _word(run, name)
     described = f"<p>{escape(figures['description'])}.</p>" if figures["description"] else ""
     happened = "".join(f"<li>{escape(each.text)}</li>" for each in incidents(run, name))
     marks = f'<ul class="happened">{happened}</ul>' if happened else ""
@@ -150,7 +151,7 @@ def load_facts(run: Run) -> Html:
     """What was offered and achieved, how late requests were sent, what was cut away."""
     rows = []
     for entry in run.scenarios:
-        load = figures_of(run, entry["name"])["load"]
+        load = scenario_figures(run, entry["name"])["load"]
         late = load["late_ms"]
         rows.append((
             escape(entry["name"]), escape(load["model"]), number(load["offered_per_s"]), number(load["achieved_per_s"]),
@@ -175,7 +176,7 @@ def generator(run: Run) -> Html:
     """How the load generator fared."""
     rows = []
     for entry in run.scenarios:
-        health, shares = figures_of(run, entry["name"])["generator"], entry.get("machine")
+        health, shares = scenario_figures(run, entry["name"])["generator"], entry.get("machine")
         if health["workers"]:
             pause, late = health["loop_pause_ms"], health["late_ms"]
             rows.append((
@@ -286,7 +287,7 @@ def _objective_row(run: Run, v: Verdict) -> tuple[str, ...]:
 
 def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
     each = [charts.latency_percentiles, charts.response_over_time, charts.throughput, charts.inflight]
-    figures = figures_of(run, name)
+    figures = scenario_figures(run, name)
     each += [charts.breakdown] if figures["timed_parts"] else []
     each += [charts.errors_over_time] if figures["errors"] else []
     each += [charts.memory, charts.cpu] if figures["memory_mb"] else []

@@ -7,7 +7,7 @@ from typing import Any
 
 from perflib.counts import DUE, TIMED
 from perflib.kept import kept, once, stamp
-from perflib.runs import FINAL, Run
+from perflib.runs import Run
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,9 @@ class Totals:
 
 @once
 def totals(run: Run, scenario: str) -> Totals:
-    """Of one scenario; kept beside the rows where they are many."""
-    if not run.many:
-        return Totals(**_look(run, scenario))
+    """Of one scenario."""
     of = stamp((path for path, _ in run.parts), run.id, run.cuts, scenario)
-    return Totals(**kept(run.path, "totals", of, lambda: _look(run, scenario), lambda _: run.status in FINAL))
+    return Totals(**kept(run.path, "totals", of, lambda: _look(run, scenario), lambda _: run.keeps))
 
 
 def _look(run: Run, scenario: str) -> dict[str, Any]:

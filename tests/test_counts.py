@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import perflib
-from perflib import charts, counts, runs, story
+from perflib import charts, counts, measures, runs, story
 from perflib.measures import measure
 from perflib.runs import Run
 from perflib.stats.binned import Steps, binned_quantiles, binned_sample_size
@@ -82,6 +82,7 @@ def test_what_a_comparison_measures_is_the_same_within_the_stated_error(both: tu
 
 def test_counts_are_kept_for_the_next_process_and_made_anew_for_other_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     monkeypatch.setattr(runs, "IN_MEMORY_ROWS", 1000)
+    monkeypatch.setattr(runs, "KEPT_ROWS", 1000)
     path = written(tmp_path, latencies(3000, 1)).path
     first = Run(path).summary()
     kept = sorted((path / "counts").iterdir())
@@ -92,6 +93,7 @@ def test_counts_are_kept_for_the_next_process_and_made_anew_for_other_rows(tmp_p
         "parts",
         "totals",
         "warmups",
+        "figures",
     }
     assert Run(path).summary() == first
     assert sorted((path / "counts").iterdir()) == kept
@@ -104,8 +106,29 @@ def test_counts_are_kept_for_the_next_process_and_made_anew_for_other_rows(tmp_p
     assert Run(path).summary()["scenarios"][0]["requests"] == 4000
 
 
+def test_what_was_measured_is_kept_until_the_code_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "KEPT_ROWS", 1000)
+    path = written(tmp_path, latencies(3000, 1)).path
+    ((part, first),) = measure(Run(path), "one").items()
+    ((same, again),) = measure(Run(path), "one").items()
+    assert part == same
+    assert math.inf in (interval.high for interval in first.grid)
+    assert (again.figures, again.grid, again.asked, again.given) == (
+        first.figures,
+        first.grid,
+        first.asked,
+        first.given,
+    )
+    assert again.histogram.tolist() == first.histogram.tolist()
+    assert len(list((path / "counts").glob("measured-*.json"))) == 1
+    monkeypatch.setattr(measures, "code", lambda: "changed")
+    measure(Run(path), "one")
+    assert len(list((path / "counts").glob("measured-*.json"))) == 2
+
+
 def test_a_run_of_many_rows_is_counted_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "IN_MEMORY_ROWS", 100)
+    monkeypatch.setattr(runs, "KEPT_ROWS", 100)
     target = {"kind": "callable", "function": "time:sleep"}
     made = perflib.run(suite(target, operations=[{"name": "nap", "args": [0.001]}], load={"model": "closed", "concurrency": 2, "requests": 300}), data=tmp_path, progress=False)  # fmt: skip
     assert {file.name.partition("-")[0] for file in (made.path / "counts").iterdir()} == {

@@ -31,6 +31,7 @@ from perflib.errors import (
 
 if TYPE_CHECKING:
     from perflib.comparison import Comparison
+    from perflib.kernels import Kernel
     from perflib.runs import Run
 
 
@@ -110,13 +111,16 @@ def compare(
     \b
     Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 a run is invalid.
     """
+    from perflib.kernels import Kernel
+
     sides = ((baseline, *(runs or ("latest",))) if baseline else runs)  # fmt: skip
     if len(sides) != 2:
         raise click.UsageError(
             "name two sides, BASE and CANDIDATE, or one with --baseline; several runs of a side: A1,A2,A3"
         )
-    compared = _compare(sides[0], sides[1], margin, force, data)
-    _tell(compared, _margins(margin), out, title, notify, as_json)
+    with Kernel() as kernel:  # it starts while the runs are compared
+        compared = _compare(sides[0], sides[1], margin, force, data)
+        _tell(compared, _margins(margin), out, title, notify, as_json, kernel)
     return EXITS[compared.verdict]
 
 
@@ -252,7 +256,8 @@ def _compare(base: str, candidate: str | Run, margin: tuple[str, ...], force: bo
 
 
 def _tell(
-    compared: Comparison, margin_percent: dict[str, float | None], out: str | None, title: str | None, notify: str | None, as_json: bool
+    compared: Comparison, margin_percent: dict[str, float | None], out: str | None, title: str | None, notify: str | None, as_json: bool,
+    kernel: Kernel | None = None,
 ) -> None:  # fmt: skip
     """A comparison to whoever wants to know: the terminal, GitHub, a webhook, files."""
     from perflib import github
@@ -268,7 +273,7 @@ def _tell(
         from perflib import notify as webhook
 
         webhook.notify(notify, compared.title, webhook.of_comparison(compared))
-    folder = render(compared, margin_percent=margin_percent, out=Path(out) if out else None, title=title)
+    folder = render(compared, margin_percent=margin_percent, out=Path(out) if out else None, title=title, kernel=kernel)
     click.echo(str(folder / "compare.html"), err=as_json)
 
 
