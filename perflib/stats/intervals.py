@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Values = NDArray[Any]
 BEYOND: Final = 10
 LARGEST_LOG: Final = 700.0  # of a number that fits
-_ACF_POINTS: Final = 2**19
+_ACF_POINTS: Final = 2**16
 _PIECE: Final = 2**16
 _CONSTANT: Final = 1e-12  # relative spread that is only rounding
 
@@ -48,7 +48,7 @@ def effective_sample_size(values: Values) -> float:
     """How many independent values a series in order of time is worth, 1…n.
 
     n·γ₀/σ², σ² the long-run variance by Geyer's initial monotone sequence (Geyer 1992, Statistical Science 7:473), its
-    autocovariances by FFT. Longer series than 2¹⁹ are averaged over equal batches first, which keeps σ² (batch means).
+    autocovariances by FFT. Longer series than 2¹⁶ are averaged over equal batches first, which keeps σ² (batch means).
     Negative correlation is not credited: the answer is at most n. Assumes a stationary series.
     """
     x = np.asarray(values)

@@ -16,20 +16,14 @@ Floats = NDArray[np.float64]
 BLOCKS: Final = 400
 FEWEST_VALUES: Final = 40
 TOLERANCE: Final = 0.05
-_STEEPNESS: Final = np.geomspace(
-    2.5, 10, 12
-)  # of an S-curve: how many times its own width its middle lies from the beginning
+_STEEPNESS: Final = np.geomspace(2.5, 10, 12)  # of an S-curve: its middle lies so many times its own width in
 _TRIMMED: Final = 0.1  # of each block's values, on either side
-_LONE: Final = (
-    4.0  # a block that is further from the median of its neighbourhood than so many median deviations is a spike
-)
+_LONE: Final = 4.0  # times the usual deviation from the median around it makes a block a spike
 _NEAR: Final = 2  # blocks on either side
 _STEPS: Final = 3  # of Gauss-Newton
 _RESOLUTION: Final = 0.02  # how close to each other the shapes lie
 _CERTAIN: Final = 14.0  # twice the log-likelihood that a warm-up must gain over none: 1 in 1,000 for three parameters
-_LIKELY: Final = (
-    5.0  # twice the log-likelihood that an end may lose to the best: 95 %, shapes being chosen too (calibrated)
-)
+_LIKELY: Final = 5.0  # twice the log-likelihood that an end may lose to the best: 95 %, the shape being chosen as well
 
 
 @dataclass(frozen=True)
@@ -105,9 +99,8 @@ def _cut(blocks: Floats, tolerance: float, material: float) -> tuple[int, int, i
     likely = room >= 0
     shapes, excesses, room = shapes[likely], excesses[likely], room[likely]
     ends = _ends(shapes, excesses, tolerance)
-    end = int(
-        ends[np.argmax(np.where(ends <= n // 2, room, room - room.max() - 1))]
-    )  # in the first half, if that is likely
+    first_half = np.where(ends <= n // 2, room, room - room.max() - 1)  # preferred, where that is likely at all
+    end = int(ends[np.argmax(first_half)])
     off = np.sqrt(room / np.maximum(slopes[likely].var(axis=1) * n, 1e-12))
     others = [_ends(shapes, np.maximum(excesses + by, -1), tolerance) for by in (-off, off)]
     low, high = float(np.min(others)) * (1 - _RESOLUTION), float(np.max(others)) * (1 + _RESOLUTION)
