@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import perflib
 from perflib.errors import SuiteError
+from perflib.kernels import Kernel
 from perflib.parameters import check, declared
 from perflib.report import execute
 
@@ -50,6 +53,18 @@ def test_a_parameter_that_is_unknown_or_of_another_type_is_refused_before_anythi
     with pytest.raises(SuiteError, match=said):
         execute("report", given, tmp_path / "r.ipynb")
     assert not (tmp_path / "r.ipynb").exists()
+
+
+@pytest.mark.parametrize("given", [{}, {"runn": "x"}])
+def test_a_kernel_that_was_started_before_ends_with_its_notebook(
+    given: dict[str, Any], small_run: perflib.Run, tmp_path: Path
+) -> None:
+    kernel = Kernel()
+    process = psutil.Process(kernel.provisioner.process.pid)
+    with pytest.raises(SuiteError) if given else contextlib.nullcontext():
+        execute("explore", {"run": str(small_run.path), **given}, tmp_path / "e.ipynb", kernel=kernel)
+    process.wait(10)
+    assert not process.is_running()
 
 
 def test_types_are_strict_and_a_whole_number_is_a_float_too() -> None:
