@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from perflib import counts, facts
+from perflib import counts, facts, measures
 from perflib.arrivals import peak_rate_per_s
 from perflib.check import check
 from perflib.errors import PerflibError, TargetError
@@ -94,6 +94,7 @@ def make(
         session.end()
     made = Run(session.dir.path)
     counts.count(made)
+    measures.keep(made)
     return made
 
 

@@ -137,6 +137,7 @@ def test_a_run_of_many_rows_is_counted_when_it_ends(tmp_path: Path, monkeypatch:
         "late",
         "parts",
         "warmups",
+        "measured",
     }
 
 

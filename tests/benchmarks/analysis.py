@@ -46,7 +46,7 @@ from tests.benchmarks.made import made_run
 data, rows, seed, slower = sys.argv[1:]
 made_run(Path(data), int(rows), seed=int(seed), slower=float(slower))
 """
-COUNT: Final = "import sys; from pathlib import Path; from perflib.counts import count; from perflib.runs import Run; count(Run(Path(sys.argv[1])))"
+FINISH: Final = "import sys; from pathlib import Path; from perflib import counts, measures; from perflib.runs import Run; run = Run(Path(sys.argv[1])); counts.count(run); measures.keep(run)"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def analysis(options: argparse.Namespace) -> None:
             found = {"run": [_run(Path(folder) / "run", rows) for _ in range(options.rounds)]}
             found |= _measured(tasks, options.rounds, forget=runs)
             for run in runs:
-                cost([sys.executable, "-c", COUNT, str(run.path)])  # as `perflib run` does at its end
+                cost([sys.executable, "-c", FINISH, str(run.path)])  # as `perflib run` does at its end
             again = {f"{name}, counted": tasks[name] for name in ("percentiles", "compare", "report")}
             found |= _measured(again, options.rounds)
             for run in runs:
