@@ -250,11 +250,15 @@ def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
 
 
 def _objectives_table(verdicts: list[Verdict]) -> list[str]:
+    """With the reasons, where there are any."""
+    why = any(v.reason for v in verdicts)
     lines = ["| | Objective | Observed [95 %] |", "|---|---|---|"]
+    lines = [line + end for line, end in zip(lines, (" Why |", "---|"), strict=True)] if why else lines
     for v in verdicts:
         figure, bounds = observed(v)
         lines.append(
             f"| {SIGNS[v.verdict]} {v.verdict} | {cell(v.scenario)}: {cell(v.objective.text)} | {cell(figure)} [{cell(bounds)}] |"
+            + (f" {cell(v.reason)} |" if why else "")
         )
     return lines
 

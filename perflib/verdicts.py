@@ -89,7 +89,15 @@ def verdicts(run: Run) -> list[Verdict]:
             (text, False) for text in spec.get("figures", ())
         ]
         found += [judge(run, entry["name"], Objective.parse(text, judged=judged)) for text, judged in texts]
-    return found
+    return [_with_what_is_missing(run, verdict) for verdict in found]
+
+
+def _with_what_is_missing(run: Run, verdict: Verdict) -> Verdict:
+    """Where part files cannot be read nothing has passed: what broke the limit may have stood in them."""
+    if verdict.verdict != "pass" or not run.corrupt:
+        return verdict
+    named = ", ".join(run.corrupt[:3]) + (f" and {len(run.corrupt) - 3} more" if len(run.corrupt) > 3 else "")
+    return replace(verdict, verdict="inconclusive", reason=f"what {named} held is missing: it cannot be read")
 
 
 def overall(run: Run) -> Literal["pass", "fail", "inconclusive", "invalid"]:

@@ -181,6 +181,12 @@ def test_a_damaged_part_is_named_and_left_out(small_run: perflib.Run, tmp_path: 
     from perflib import story
 
     assert part.name in story.machine(run)
+    judged = [verdict for verdict in run.verdicts() if verdict.judged]
+    assert {verdict.verdict for verdict in judged} <= {"inconclusive", "fail"}, (
+        "what is missing may have broken a limit"
+    )
+    assert any(part.name in verdict.reason for verdict in judged)
+    assert part.name in reports.junit(run)
 
 
 def test_without_a_browser_the_pdf_is_one_line_and_the_rest_is_written(
