@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from perflib import counts
 from perflib.counts import DUE, TIMED, Which
-from perflib.kept import code, kept, once, stamp
+from perflib.kept import code, once
 from perflib.totals import Totals, totals
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def summary(run: Run) -> dict[str, Any]:
 @once
 def scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
     """All figures of one scenario, with those of each operation under "operations"; of many rows computed once, by this very code."""
-    of = stamp((path for path, _ in run.parts), code(), run.id, run.cuts, run.scenario(scenario), run.spec(scenario))
-    found: dict[str, Any] = kept(run.path, "figures", of, lambda: _scenario_figures(run, scenario), lambda _: run.keeps)
+    found: dict[str, Any] = run.kept("figures", scenario, lambda: _scenario_figures(run, scenario), code())
     return found
 
 

@@ -51,7 +51,8 @@ def stamp(files: Iterable[Path], *about: Any) -> str:
 
 
 def kept(run_dir: Path, name: str, of: str, find: Callable[[], Any], worth: Callable[[Any], bool]) -> Any:
-    """What `find` gives (JSON), or gave when it was last asked of the same; kept where it is worth it and the folder can be written."""
+    """What `find` gives (JSON), or gave when it was last asked of the same; kept where it is worth it and the folder can be written,
+    in place of what had this name."""
     file = run_dir / "counts" / f"{name}-{of}.json"
     with suppress(OSError, ValueError):
         return json.loads(file.read_text("utf-8"))
@@ -61,5 +62,7 @@ def kept(run_dir: Path, name: str, of: str, find: Callable[[], Any], worth: Call
         with suppress(OSError):
             file.parent.mkdir(exist_ok=True)
             unfinished.write_text(json.dumps(found), "utf-8")
+            for old in file.parent.glob(f"{name}-*.json"):
+                old.unlink(missing_ok=True)
             unfinished.replace(file)
     return found

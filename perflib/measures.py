@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from perflib import counts, stats
 from perflib.counts import TIMED, Which
 from perflib.figures import measured_windows, memory_series, sampled_names, span
-from perflib.kept import code, kept, once, stamp
+from perflib.kept import code, once
 from perflib.stats import Interval
 from perflib.stats.intervals import BEYOND, unknown
 from perflib.verdicts import scaled
@@ -103,8 +103,9 @@ def keep(run: Run) -> None:
 @once
 def measure(run: Run, scenario: str) -> dict[Part, Measured]:
     """Every part of a scenario that ran; of many rows measured once, by this very code."""
-    of = stamp((path for path, _ in run.parts), code(), run.id, run.cuts, run.scenario(scenario), run.spec(scenario))
-    found = kept(run.path, "measured", of, lambda: [_as_json(part, m) for part, m in _measure(run, scenario).items()], lambda _: run.keeps)  # fmt: skip
+    found = run.kept(
+        "measured", scenario, lambda: [_as_json(*each) for each in _measure(run, scenario).items()], code()
+    )
     return dict(_of_json(each) for each in found)
 
 

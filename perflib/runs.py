@@ -16,7 +16,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -225,6 +225,15 @@ class Run:
         """Whether what is found in its rows is kept beside them: a look at them takes a while, and they will not change."""
         return self._count > KEPT_ROWS and self.status in FINAL
 
+    def kept(self, name: str, scenario: str, find: Callable[[], Any], *about: object) -> Any:
+        """What `find` gives of a scenario (JSON); of many rows found once, and again when they or what it is `about` change."""
+        of = stamp((path for path, _ in self.parts), self.cuts, self.scenario(scenario), self.spec(scenario), *about)
+        return kept(self.path, f"{name}-{self._named(scenario)}", of, find, lambda _: self.keeps)
+
+    def _named(self, *what: str) -> str:
+        """For the name of a file: this run, or side of one, and a part of it."""
+        return stamp((), self.id, *what)[:8]
+
     @cached_property
     def _count(self) -> int:
         return sum(rows or 0 for path, rows in self.parts if path.parent.name == "rows")
@@ -260,7 +269,7 @@ class Run:
             return {name: found for name, found in each.items() if found is not None}
 
         of = stamp((path for path, _ in self.parts), self.id, self.scenarios, specs)
-        found = kept(self.path, "warmups", of, find, lambda _: self.keeps)
+        found = kept(self.path, f"warmups-{self._named()}", of, find, lambda _: self.keeps)
         return {name: Cut(*each) for name, each in found.items()}
 
     @cached_property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perflib.counts import DUE, TIMED
-from perflib.kept import kept, once, stamp
+from perflib.kept import once
 from perflib.runs import Run
 
 
@@ -33,8 +33,7 @@ class Totals:
 @once
 def totals(run: Run, scenario: str) -> Totals:
     """Of one scenario."""
-    of = stamp((path for path, _ in run.parts), run.id, run.cuts, scenario)
-    return Totals(**kept(run.path, "totals", of, lambda: _look(run, scenario), lambda _: run.keeps))
+    return Totals(**run.kept("totals", scenario, lambda: _look(run, scenario)))
 
 
 def _look(run: Run, scenario: str) -> dict[str, Any]:
