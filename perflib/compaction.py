@@ -20,7 +20,8 @@ from perflib import counts
 from perflib.database import connected, listed
 from perflib.errors import RunError
 from perflib.rows import TABLES, write_file
-from perflib.runs import Run, save_manifest
+from perflib.rundir import save_manifest
+from perflib.runs import Run
 
 if TYPE_CHECKING:
     import duckdb

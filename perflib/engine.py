@@ -25,7 +25,8 @@ from perflib.gauges import Gauges
 from perflib.loading import Ledger, Loading
 from perflib.panel import view
 from perflib.progress import Progress
-from perflib.runs import SIDES, Run, RunDir, data_folder, sided
+from perflib.rundir import RunDir
+from perflib.runs import SIDES, Run, data_folder, sided
 from perflib.sampler import Sampler
 from perflib.started import StartedTarget, answers, fill_port
 from perflib.store import Upload, is_url

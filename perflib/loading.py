@@ -14,7 +14,7 @@ from perflib.honesty import Machine, doubts
 from perflib.lookout import Lookout
 from perflib.peers import medians_ms
 from perflib.progress import Progress
-from perflib.runs import RunDir
+from perflib.rundir import RunDir
 from perflib.sampler import Sampler
 from perflib.started import StartedTarget
 from perflib.suite import Scenario, Target

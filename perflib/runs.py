@@ -1,4 +1,4 @@
-"""Run directories: make, open, list, remove; a run's rows as pandas or through DuckDB.
+"""Runs: open, list, remove; their rows as pandas or through DuckDB.
 
 run = open_run("latest")
 run.rows(scenario="browse")                    # DataFrame: the schema's columns + service_ns, response_ns
@@ -13,11 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import secrets
 import shutil
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -56,40 +53,6 @@ def data_folder(data: str | Path | None = None) -> Path:
         return Path(data)
     here = Path.cwd()
     return Path("..", "data") if here.name == "notebooks" else Path("data")
-
-
-class RunDir:
-    """The writing side: one directory, its manifest kept current by atomic replacement. `shared`: other machines make runs there too."""
-
-    def __init__(self, data: Path, manifest: dict[str, Any], *, shared: bool = False) -> None:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        name = re.sub(r"[^\w.-]+", "-", manifest["suite"]["name"], flags=re.ASCII).strip("-.")[:60] or "suite"
-        name += f"-{secrets.token_hex(3)}" if shared else ""
-        parent = data / "runs"
-        parent.mkdir(parents=True, exist_ok=True)
-        for n in range(1000):
-            self.path = parent / (f"{stamp}-{name}" + (f"-{n}" if n else ""))
-            try:
-                self.path.mkdir()
-                break
-            except FileExistsError:
-                continue
-        self.manifest: dict[str, Any] = {
-            "schema": 1,
-            "run": self.path.name,
-            "status": "running",
-            "reasons": [],
-            **manifest,
-        }
-        self.save()
-
-    def save(self) -> None:
-        save_manifest(self.path, self.manifest)
-
-    def event(self, t_ns: int, kind: str, text: str) -> None:
-        """Something that happened: shown in the report, drawn into its charts."""
-        self.manifest["events"].append({"t_ns": t_ns, "kind": kind, "text": text})
-        self.save()
 
 
 class Run:
@@ -394,10 +357,3 @@ def remove_run(which: str, data: str | Path | None = None) -> Run:
         raise RunError(f"{run.id} is still running", mend="stop it first")
     shutil.rmtree(run.path)
     return run
-
-
-def save_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    """Write a run's run.json: whole or not at all."""
-    unfinished = path / ".run.json.tmp"
-    unfinished.write_text(json.dumps(manifest, indent=1, default=str), "utf-8")
-    unfinished.replace(path / "run.json")

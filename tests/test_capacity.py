@@ -18,7 +18,8 @@ from perflib.errors import RunError, SuiteError
 from perflib.objectives import Objective
 from perflib.report import page
 from perflib.rows import NONE_NS, NONE_STATUS, Recorder
-from perflib.runs import Run, RunDir
+from perflib.rundir import RunDir
+from perflib.runs import Run
 from perflib.steps import steps_of
 from perflib.suite import Load
 from perflib.suitefile import from_table, load

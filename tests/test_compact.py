@@ -105,7 +105,7 @@ def test_files_that_are_not_the_same_do_not_take_the_place_of_the_old_ones(
 def test_a_run_that_goes_on_is_refused_in_one_line(run: Run) -> None:
     process = psutil.Process(os.getpid())
     run.manifest |= {"status": "running", "process": {"pid": process.pid, "created": process.create_time()}}
-    from perflib.runs import save_manifest
+    from perflib.rundir import save_manifest
 
     save_manifest(run.path, run.manifest)
     before = files(run)

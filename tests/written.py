@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from perflib.rows import NONE_NS, NONE_STATUS, RESOURCES, Recorder, write_part
-from perflib.runs import Run, RunDir
+from perflib.rundir import RunDir
+from perflib.runs import Run
 
 HOST = {"cpu": "Test CPU", "cores": 2, "memory_bytes": 8_000_000_000, "os": "Linux", "kernel": "6", "machine": "x86_64", "load_average": 0.0}  # fmt: skip
 START_NS = 1_000_000

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from perflib.rows import RESOURCES, ROWS, write_part
-from perflib.runs import Run, RunDir
+from perflib.rundir import RunDir
+from perflib.runs import Run
 from tests.simulate import ar1_normal
 
 SCENARIOS: Final = {"browse": ("front", "list", "item"), "search": ("plain", "filtered"), "order": ("cart", "pay", "status"), "api": ("call",)}  # fmt: skip
