@@ -238,4 +238,4 @@ def _keep(run: Run, name: str, file: Path) -> None:
 def _fingerprint(run: Run) -> str:
     """Of what is counted: the part files as they are, which run or side of one, where the measured part begins, the stages."""
     stages = [_stage(run, str(entry["name"])) for entry in run.scenarios]
-    return stamp((path for path, _ in run.parts), run.id, run.cuts, stages)
+    return stamp((), run.fingerprint, run.id, run.cuts, stages)

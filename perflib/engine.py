@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from perflib import counts, facts, measures
+from perflib import facts, measures
 from perflib.arrivals import peak_rate_per_s
 from perflib.check import check
 from perflib.errors import PerflibError, TargetError
@@ -94,7 +94,6 @@ def make(
     finally:
         session.end()
     made = Run(session.dir.path)
-    counts.count(made)
     measures.keep(made)
     return made
 

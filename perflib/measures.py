@@ -91,9 +91,10 @@ class Measured:
 
 
 def keep(run: Run) -> None:
-    """Measure a run of many rows at its end, so that nobody who compares it later has to wait for it."""
+    """Count and measure a run of many rows at its end, so that nobody who asks later has to wait for it."""
     import duckdb
 
+    counts.count(run)
     if run.keeps and "ab" not in run.manifest:
         with suppress(duckdb.Error):  # a damaged file: who asks is told
             for entry in run.scenarios:

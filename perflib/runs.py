@@ -179,6 +179,11 @@ class Run:
         return list(zip(ordered, rows, strict=True))
 
     @cached_property
+    def fingerprint(self) -> str:
+        """Of its part files as they are."""
+        return stamp(path for path, _ in self.parts)
+
+    @cached_property
     def many(self) -> bool:
         """More rows than are computed one by one: figures come from counts (counts.py)."""
         return self._count > IN_MEMORY_ROWS
@@ -190,7 +195,7 @@ class Run:
 
     def kept(self, name: str, scenario: str, find: Callable[[], Any], *about: object) -> Any:
         """What `find` gives of a scenario (JSON); of many rows found once, and again when they or what it is `about` change."""
-        of = stamp((path for path, _ in self.parts), self.cuts, self.scenario(scenario), self.spec(scenario), *about)
+        of = stamp((), self.fingerprint, self.cuts, self.scenario(scenario), self.spec(scenario), *about)
         return kept(self.path, f"{name}-{self._named(scenario)}", of, find, lambda _: self.keeps)
 
     def _named(self, *what: str) -> str:
@@ -231,7 +236,7 @@ class Run:
             each = {entry["name"]: cut(self._tables, entry, specs[entry["name"]]) for entry in self.scenarios}
             return {name: found for name, found in each.items() if found is not None}
 
-        of = stamp((path for path, _ in self.parts), self.id, self.scenarios, specs)
+        of = stamp((), self.fingerprint, self.scenarios, specs)
         found = kept(self.path, f"warmups-{self._named()}", of, find, lambda _: self.keeps)
         return {name: Cut(*each) for name, each in found.items()}
 

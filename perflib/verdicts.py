@@ -89,15 +89,16 @@ def verdicts(run: Run) -> list[Verdict]:
             (text, False) for text in spec.get("figures", ())
         ]
         found += [judge(run, entry["name"], Objective.parse(text, judged=judged)) for text, judged in texts]
-    return [_with_what_is_missing(run, verdict) for verdict in found]
+    return _without_what_is_missing(found, run.corrupt)
 
 
-def _with_what_is_missing(run: Run, verdict: Verdict) -> Verdict:
+def _without_what_is_missing(found: list[Verdict], corrupt: list[str]) -> list[Verdict]:
     """Where part files cannot be read nothing has passed: what broke the limit may have stood in them."""
-    if verdict.verdict != "pass" or not run.corrupt:
-        return verdict
-    named = ", ".join(run.corrupt[:3]) + (f" and {len(run.corrupt) - 3} more" if len(run.corrupt) > 3 else "")
-    return replace(verdict, verdict="inconclusive", reason=f"what {named} held is missing: it cannot be read")
+    if not corrupt:
+        return found
+    named = ", ".join(corrupt[:3]) + (f" and {len(corrupt) - 3} more" if len(corrupt) > 3 else "")
+    reason = f"what {named} held is missing: it cannot be read"
+    return [replace(v, verdict="inconclusive", reason=reason) if v.verdict == "pass" else v for v in found]
 
 
 def overall(run: Run) -> Literal["pass", "fail", "inconclusive", "invalid"]:

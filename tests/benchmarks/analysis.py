@@ -46,7 +46,7 @@ from tests.benchmarks.made import made_run
 data, rows, seed, slower = sys.argv[1:]
 made_run(Path(data), int(rows), seed=int(seed), slower=float(slower))
 """
-FINISH: Final = "import sys; from pathlib import Path; from perflib import counts, measures; from perflib.runs import Run; run = Run(Path(sys.argv[1])); counts.count(run); measures.keep(run)"
+FINISH: Final = "import sys; from pathlib import Path; from perflib.measures import keep; from perflib.runs import Run; keep(Run(Path(sys.argv[1])))"
 
 
 @dataclass(frozen=True)
