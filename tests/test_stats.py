@@ -465,6 +465,11 @@ def test_usl_gives_the_published_fit() -> None:
     assert fit.gamma.estimate == pytest.approx(89.9952330, abs=2e-7)  # R stops 1e-7 short of the minimum
     assert round(fit.peak_concurrency, 2) == 96.52
     assert round(fit.peak_throughput) == 1884
+    # Its test `usl-default` prints 0.06 and 0.00 for raytracer, an SGI Origin 2000; the other digits are those of R 4.2's nls.
+    loads, throughput = (1, 4, 8, 12, 16, 20, 24, 28, 32, 48, 64), (20, 78, 130, 170, 190, 200, 210, 230, 260, 280, 310)
+    fit = stats.fit_usl(np.array(loads), np.array(throughput))
+    assert (round(fit.sigma.estimate, 7), fit.kappa.estimate) == (0.0577708, 0)
+    assert fit.gamma.estimate == pytest.approx(21.8488427709, rel=1e-7)
     # Its test of exact values, σ = κ = 0.02 to three digits.
     loads, throughput = (1, 2, 4, 6, 8, 10), (1, 1.8868, 3.0769, 3.5294, 3.5398, 3.3557)
     exact = stats.fit_usl(np.array(loads), np.array(throughput))
