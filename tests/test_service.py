@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,6 +182,24 @@ def test_it_stops_cleanly_and_soon_also_with_a_connection_open(make_service: Any
     server.process.send_signal(number)
     assert server.process.wait(10) == 0
     assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_over_stdio_it_ends_by_a_signal_and_leaves_no_database(number: int, tmp_path: Path) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "perflib.service", "--stdio"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    until = time.monotonic() + 20
+    while not list(tmp_path.glob("perflib-service-*/service.db")) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir())
+    time.sleep(0.3)  # its loop has begun
+    server.send_signal(number)
+    assert server.wait(10) == 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_taken_port_is_one_line_and_code_two(make_service: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -16,6 +17,8 @@ from perflib.service.options import Options
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from perflib.service.core import Service
 
 
 def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.0.1") -> None:
@@ -34,11 +37,19 @@ def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.
     service = Service(options)
     try:
         if listening is None:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: _end(service))
             asyncio.run(doors.mcp_server(doors.caller(service)).run_stdio_async())
         else:
             _serve_http(doors.http_app(service), listening, host)
     finally:
         service.close()
+
+
+def _end(service: Service) -> None:
+    """At once: the thread that waits for stdin would keep an orderly end waiting as well."""
+    service.close()
+    os._exit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -7,11 +7,10 @@ on one core the whole takes a few minutes. Where apache-otava can be imported, t
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,19 +19,12 @@ import numpy as np
 from perflib import paired, stats
 from perflib.changes import ALARM
 from perflib.stats import Interval
-from perflib.stats.warmup import BLOCKS
 from tests import simulate
+from tests.benchmarks.rows import Hits, Row, joined, share
+from tests.benchmarks.warmups import warmup
 from tests.simulate import Floats, Rng
 
 QS = (0.5, 0.95, 0.99)
-
-
-@dataclass(frozen=True)
-class Row:
-    measure: str
-    goal: str
-    found: str
-    simulations: int
 
 
 @dataclass(frozen=True)
@@ -64,12 +56,12 @@ def coverage(simulations: int) -> Iterator[Row]:
                 hits[name].add(interval, series.quantile(q))
             hits["mean"].add(stats.mean_interval(x), series.mean)
         yield Row(f"coverage, {series.name}: p50 / p95 / p99 / mean", "93 to 97 %", joined(hits.values()), simulations)
-    for rho, n, share in ((0.0, 3000, 0.02), (0.5, 5000, 0.02), (0.9, 20_000, 0.02)):
+    for rho, n, truth in ((0.0, 3000, 0.02), (0.5, 5000, 0.02), (0.9, 20_000, 0.02)):
         rng, hit = np.random.default_rng(2), Hits()
         for _ in range(simulations):
-            failed = simulate.failures(rng, n, share, rho)
+            failed = simulate.failures(rng, n, truth, rho)
             worth = stats.effective_sample_size(failed)
-            hit.add(stats.proportion_interval(int(failed.sum()), n, n_effective=worth), share)
+            hit.add(stats.proportion_interval(int(failed.sum()), n, n_effective=worth), truth)
         yield Row(f"coverage, error rate of 2 % in bursts, AR(1) {rho}, n = {n:,}", "93 to 97 %", str(hit), simulations)
     rng, hit = np.random.default_rng(3), Hits()
     for _ in range(simulations):
@@ -306,65 +298,6 @@ def leak(simulations: int) -> Iterator[Row]:
         yield Row(f"called a leak, 50 MB teeth every {period:g} s: 60 MB leaked / none / caches filling by 40 MB", "≥ 95 % / ≤ 1 % / ≤ 1 %", " / ".join(cells), simulations)  # fmt: skip
 
 
-def warmup(simulations: int) -> Iterator[Row]:
-    """Ends at 5 to 35 % of the requests, from 2 or 4 times the steady level or 0.4 of it; lognormal noise of 0.3.
-
-    The end is where the expected level comes within 5 % of the steady one. MSER-5 does not aim at 5 %: on gradual shapes the comparison
-    says that it answers another question. The bound (of up to 20,000 requests) is what the best estimator finds that is told all but the
-    end: where it misses the goal, the noise hides the end from every method.
-    """
-    simulations = max(1, simulations // 4)
-    for rho, n in ((0.0, 20_000), (0.5, 20_000), (0.9, 20_000), (0.9, 200_000)):
-        for shape in ("step", "ramp", "exponential", "logistic", "quadratic", "hyperbolic"):
-            rng, hits, block = np.random.default_rng(12), Counter[str](), n // BLOCKS
-            excesses = (-0.6, 1.0, 3.0)
-            bounds = {excess: EndBound(shape, n, excess, rho) for excess in excesses} if n <= 20_000 else {}
-            for _ in range(simulations):
-                share_of_run, excess = rng.uniform(0.05, 0.35), rng.choice(excesses)
-                drawn = simulate.warmup(rng, shape, n, share_of_run, excess, rho)
-                found = stats.warmup_end(drawn.values)
-                hits["interval"] += found.settled and found.low - block <= drawn.end <= found.high + block
-                ends = {"perflib": found.index if found.settled else math.inf, "MSER-5": mser5(drawn.values)}
-                ends |= {"bound": bounds[excess].end(drawn.values)} if bounds else {}
-                hits.update(by for by, end in ends.items() if abs(end - drawn.end) <= 0.1 * drawn.end)
-            ours, held, mser, bound = (
-                share(hits[by], simulations) for by in ("perflib", "interval", "MSER-5", "bound")
-            )
-            yield Row(f"warm-up cut within 10 % of its end, {shape}, AR(1) {rho}, n = {n:,} (MSER-5; bound); its interval holds it",
-                      "≥ 90 %; ≥ 93 %", f"{ours} ({mser}; {bound if bounds else '–'}); {held}", simulations)  # fmt: skip
-    n = 20_000
-    for rho in (0.0, 0.9):
-        rng = np.random.default_rng(13)
-        flat = [stats.warmup_end(simulate.ar1(rng, n, rho, 0.3)) for _ in range(simulations)]
-        rising = [stats.warmup_end(simulate.ar1(rng, n, rho, 0.3) * np.linspace(1, 2, n)) for _ in range(simulations)]  # fmt: skip
-        cells = [sum(end.index > 400 for end in flat), sum(not end.settled for end in flat), sum(not end.settled for end in rising)]  # fmt: skip
-        yield Row(f"no warm-up: more than 2 % cut / called unsettled; doubling throughout: called unsettled, AR(1) {rho}", "≤ 5 % / ≤ 5 %; ≥ 95 %", "{} / {}; {}".format(*(share(c, simulations) for c in cells)), simulations)  # fmt: skip
-
-
-class EndBound:
-    """The likeliest end for who knows shape, height, level and noise of a `simulate.warmup`, all but its end: least squares of the
-    innovations of log values over a grid of ends."""
-
-    def __init__(self, shape: str, n: int, excess: float, rho: float) -> None:
-        self.ends, self.rho = np.geomspace(0.03, 0.6, 160) * n, rho
-        self.expected = np.array([self._innovations(simulate.warmup_level(shape, n, end, excess)) for end in self.ends])
-
-    def end(self, values: Floats) -> float:
-        return float(self.ends[((self._innovations(values) - self.expected) ** 2).sum(axis=1).argmin()])
-
-    def _innovations(self, values: Floats) -> Floats:
-        logs = np.log(values)
-        return np.asarray(logs[1:] - self.rho * logs[:-1])
-
-
-def mser5(x: Floats) -> int:
-    """White's rule: batches of 5, the cut in the first half that minimises the squared standard error of the rest."""
-    batches = x[: len(x) // 5 * 5].reshape(-1, 5).mean(axis=1)
-    left = len(batches) - np.arange(len(batches))
-    sums, squares = (np.cumsum(v[::-1])[::-1] for v in (batches, batches**2))
-    return 5 * int(np.argmin(((squares - sums**2 / left) / left**2)[: len(batches) // 2]))
-
-
 SPECSDM91 = ((1, 18, 36, 72, 108, 144, 216), (64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2))
 RAYTRACER = ((1, 4, 8, 12, 16, 20, 24, 28, 32, 48, 64), (20, 78, 130, 170, 190, 200, 210, 230, 260, 280, 310))
 
@@ -386,34 +319,6 @@ def usl(simulations: int) -> Iterator[Row]:
         for name, (hit, truth) in hits.items():
             hit.add(getattr(fit, name), truth)
     yield Row("coverage of USL, 8 loads with 2 % noise: contention / coherency / throughput at 1", "93 to 97 %", joined(hit for hit, _ in hits.values()), simulations // 4)  # fmt: skip
-
-
-@dataclass
-class Hits:
-    """How often closed intervals held the truth; open ones are counted apart."""
-
-    closed: int = 0
-    held: int = 0
-    open: int = 0
-
-    def add(self, interval: Interval, truth: float) -> None:
-        if math.isfinite(interval.low) and math.isfinite(interval.high):
-            self.closed += 1
-            self.held += interval.low <= truth <= interval.high
-        else:
-            self.open += 1
-
-    def __str__(self) -> str:
-        still = f" ({share(self.open, self.open + self.closed)} open)" if self.open else ""
-        return f"{share(self.held, self.closed)}{still}"
-
-
-def joined(hits: Iterable[Hits]) -> str:
-    return " / ".join(map(str, hits))
-
-
-def share(count: int, of: int) -> str:
-    return f"{100 * count / of:.1f} %" if of else "none"
 
 
 TABLES = {f.__name__: f for f in (coverage, shifts, alarms, trials, power, changes, leak, warmup, usl)}

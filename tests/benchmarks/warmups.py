@@ -1,0 +1,88 @@
+"""How often the end of a simulated warm-up is found, and how often its interval holds it: part of `tests.benchmarks.calibration`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from perflib import stats
+from perflib.stats.warmup import BLOCKS
+from tests import simulate
+from tests.benchmarks.rows import Row, share
+from tests.simulate import Floats
+
+
+def warmup(simulations: int) -> Iterator[Row]:
+    """Ends at 5 to 35 % of the requests, from 2 or 4 times the steady level or 0.4 of it; lognormal noise of 0.3.
+
+    The end is where the expected level comes within 5 % of the steady one. MSER-5 does not aim at 5 %: on gradual shapes the comparison
+    says that it answers another question. The bound (of up to 20,000 requests) is what the best estimator finds that is told all but the
+    end: where it misses the goal, the noise hides the end from every method. Sharp: the interval lies within 20 % of the end that was
+    found, so the method itself says that it knows.
+    """
+    simulations = max(1, simulations // 4)
+    for rho, n in ((0.0, 20_000), (0.5, 20_000), (0.9, 20_000), (0.9, 200_000)):
+        of_all = Counter[str]()
+        for shape in ("step", "ramp", "exponential", "logistic", "quadratic", "hyperbolic"):
+            hits = warmup_hits(shape, rho, n, simulations)
+            of_all += hits
+            bound = share(hits["bound"], simulations) if n <= 20_000 else "–"
+            ours, held, mser = (share(hits[by], simulations) for by in ("perflib", "interval", "MSER-5"))
+            yield Row(f"warm-up cut within 10 % of its end, {shape}, AR(1) {rho}, n = {n:,} (MSER-5; bound); its interval holds it",
+                      "≥ 90 %; ≥ 93 %", f"{ours} ({mser}; {bound}); {held}", simulations)  # fmt: skip
+        total = 6 * simulations
+        yield Row(f"the same, all six shapes, AR(1) {rho}, n = {n:,}; of those with a sharp interval (how many have one)",
+                  "≥ 90 %; ≥ 90 %", f"{share(of_all['perflib'], total)}; {share(of_all['sharp right'], of_all['sharp'])} ({share(of_all['sharp'], total)})", total)  # fmt: skip
+    n = 20_000
+    for rho in (0.0, 0.9):
+        rng = np.random.default_rng(13)
+        flat = [stats.warmup_end(simulate.ar1(rng, n, rho, 0.3)) for _ in range(simulations)]
+        rising = [stats.warmup_end(simulate.ar1(rng, n, rho, 0.3) * np.linspace(1, 2, n)) for _ in range(simulations)]  # fmt: skip
+        cells = [sum(end.index > 400 for end in flat), sum(not end.settled for end in flat), sum(not end.settled for end in rising)]  # fmt: skip
+        yield Row(f"no warm-up: more than 2 % cut / called unsettled; doubling throughout: called unsettled, AR(1) {rho}", "≤ 5 % / ≤ 5 %; ≥ 95 %", "{} / {}; {}".format(*(share(c, simulations) for c in cells)), simulations)  # fmt: skip
+
+
+def warmup_hits(shape: str, rho: float, n: int, simulations: int) -> Counter[str]:
+    """How often each method found the end of a warm-up of this shape within 10 %, the interval held it, the interval was sharp."""
+    rng, hits, block, excesses = np.random.default_rng(12), Counter[str](), n // BLOCKS, (-0.6, 1.0, 3.0)
+    bounds = {excess: EndBound(shape, n, excess, rho) for excess in excesses} if n <= 20_000 else {}
+    for _ in range(simulations):
+        share_of_run, excess = rng.uniform(0.05, 0.35), rng.choice(excesses)
+        drawn = simulate.warmup(rng, shape, n, share_of_run, excess, rho)
+        found = stats.warmup_end(drawn.values)
+        hits["interval"] += found.settled and found.low - block <= drawn.end <= found.high + block
+        ends = {"perflib": found.index if found.settled else math.inf, "MSER-5": mser5(drawn.values)}
+        ends |= {"bound": bounds[excess].end(drawn.values)} if bounds else {}
+        right = [by for by, end in ends.items() if abs(end - drawn.end) <= 0.1 * drawn.end]
+        hits.update(right)
+        sharp = found.settled and found.low >= 0.8 * found.index and found.high <= 1.2 * found.index
+        hits["sharp"] += sharp
+        hits["sharp right"] += sharp and "perflib" in right
+    return hits
+
+
+class EndBound:
+    """The likeliest end for who knows shape, height, level and noise of a `simulate.warmup`, all but its end: least squares of the
+    innovations of log values over a grid of ends."""
+
+    def __init__(self, shape: str, n: int, excess: float, rho: float) -> None:
+        self.ends, self.rho = np.geomspace(0.03, 0.6, 160) * n, rho
+        self.expected = np.array([self._innovations(simulate.warmup_level(shape, n, end, excess)) for end in self.ends])
+
+    def end(self, values: Floats) -> float:
+        return float(self.ends[((self._innovations(values) - self.expected) ** 2).sum(axis=1).argmin()])
+
+    def _innovations(self, values: Floats) -> Floats:
+        logs = np.log(values)
+        return np.asarray(logs[1:] - self.rho * logs[:-1])
+
+
+def mser5(x: Floats) -> int:
+    """White's rule: batches of 5, the cut in the first half that minimises the squared standard error of the rest."""
+    batches = x[: len(x) // 5 * 5].reshape(-1, 5).mean(axis=1)
+    left = len(batches) - np.arange(len(batches))
+    sums, squares = (np.cumsum(v[::-1])[::-1] for v in (batches, batches**2))
+    return 5 * int(np.argmin(((squares - sums**2 / left) / left**2)[: len(batches) // 2]))
