@@ -28,7 +28,7 @@ def differences(base: Run, candidate: Run) -> tuple[list[str], list[str]]:
         doubts.append(f"different Python: {pythons[0]} and {pythons[1]}")
     if a["suite"]["name"] != b["suite"]["name"]:
         doubts.append(f"different suites: {a['suite']['name']} and {b['suite']['name']}")
-    doubts += [f"{run.id} has unreadable part files, left out: {', '.join(run.corrupt[:5])}" for run in (base, candidate) if run.corrupt]  # fmt: skip
+    doubts += [f"damaged rows in {run.id}: {damage}" for run in (base, candidate) for damage in run.damage]
     return doubts, _notes(a, b)
 
 

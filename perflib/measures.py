@@ -97,6 +97,7 @@ def keep(run: Run) -> None:
     counts.count(run)
     if run.keeps and "ab" not in run.manifest:
         with suppress(duckdb.Error):  # a damaged file: who asks is told
+            _ = run.damage
             for entry in run.scenarios:
                 measure(run, str(entry["name"]))
 

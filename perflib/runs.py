@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FINAL: Final = ("complete", "interrupted", "invalid")
 IN_MEMORY_ROWS: Final = 1_000_000
 KEPT_ROWS: Final = 50_000
+SLACK_NS: Final = 1_000_000_000
 SIDES: Final = ("a", "b")  # of an A/B
 
 
@@ -163,6 +164,33 @@ class Run:
     def corrupt(self) -> list[str]:
         """Part files that cannot be read; they are left out of every figure."""
         return [str(path.relative_to(self.path)) for path, rows in self.parts if rows is None]
+
+    @cached_property
+    def impossible(self) -> int:
+        """Rows whose times cannot be: they end before they begin, or lie outside the run. A clock was set while they were made."""
+        stopped_ns = self.manifest.get("stopped_ns")
+        last_ns = stopped_ns + SLACK_NS if stopped_ns else 2**63 - 1
+
+        def find() -> int:
+            least, first, last = self.query("select min(end_ns - start_ns), min(start_ns), max(end_ns) from rows").fetchone() or (0, 0, 0)  # fmt: skip
+            if min(least or 0, first or 0) >= 0 and (last or 0) <= last_ns:
+                return 0
+            wrong = "end_ns < start_ns or start_ns < 0 or end_ns > ?"
+            return int((self.query(f"select count(*) from rows where {wrong}", [last_ns]).fetchone() or (0,))[0])
+
+        of = stamp((), self.fingerprint, last_ns)
+        return int(kept(self.path, f"impossible-{self._named()}", of, find, lambda _: self.keeps))
+
+    @property
+    def damage(self) -> list[str]:
+        """What is wrong with its rows, in words: nothing passes where something is."""
+        said = []
+        if self.corrupt:
+            more = f" and {len(self.corrupt) - 3} more" if len(self.corrupt) > 3 else ""
+            said.append(f"what {', '.join(self.corrupt[:3])}{more} held is missing: it cannot be read")
+        if self.impossible:
+            said.append(f"{self.impossible:,} requests end before they begin, or lie outside the run: a clock was set")
+        return said
 
     @cached_property
     def parts(self) -> list[tuple[Path, int | None]]:

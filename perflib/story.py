@@ -249,11 +249,7 @@ def machine(run: Run) -> Html:
         if run.many
         else ""
     )
-    damaged = (
-        f"<p class='doubts'>Unreadable part files, left out: {escape(', '.join(run.corrupt))}</p>"
-        if run.corrupt
-        else ""
-    )
+    damaged = "".join(f"<p class='doubts'>Nothing passes: {escape(damage)}.</p>" for damage in run.damage)
     again = f'<h3>Repeat it</h3><pre tabindex="0">{escape(m["command"])}</pre>'
     about = f"{table(('', ''), rows, 'Machine and versions')}{again}"
     return Html(f"{damaged}{counted}{folded('machine', 'Machine, versions, how to repeat it', about)}")

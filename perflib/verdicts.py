@@ -89,16 +89,14 @@ def verdicts(run: Run) -> list[Verdict]:
             (text, False) for text in spec.get("figures", ())
         ]
         found += [judge(run, entry["name"], Objective.parse(text, judged=judged)) for text, judged in texts]
-    return _without_what_is_missing(found, run.corrupt)
+    return _withdrawn(found, run) if run.damage else found
 
 
-def _without_what_is_missing(found: list[Verdict], corrupt: list[str]) -> list[Verdict]:
-    """Where part files cannot be read nothing has passed: what broke the limit may have stood in them."""
-    if not corrupt:
-        return found
-    named = ", ".join(corrupt[:3]) + (f" and {len(corrupt) - 3} more" if len(corrupt) > 3 else "")
-    reason = f"what {named} held is missing: it cannot be read"
-    return [replace(v, verdict="inconclusive", reason=reason) if v.verdict == "pass" else v for v in found]
+def _withdrawn(found: list[Verdict], run: Run) -> list[Verdict]:
+    """Nothing passes where rows are missing, for what broke the limit may have stood in them; nothing fails by times that cannot be."""
+    doubtful = ("pass", "fail") if run.impossible else ("pass",)
+    reason = "; ".join(run.damage)
+    return [replace(v, verdict="inconclusive", reason=reason) if v.verdict in doubtful else v for v in found]
 
 
 def overall(run: Run) -> Literal["pass", "fail", "inconclusive", "invalid"]:

@@ -9,11 +9,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 import perflib
-from perflib import charts, contrast_report
+from perflib import charts, contrast_report, story
 from perflib.baselines import baselines, open_side, remove_baseline, set_baseline
 from perflib.changes import Change
 from perflib.cli import cli
@@ -233,7 +236,26 @@ def test_a_corrupt_part_is_named_and_leaves_the_verdict_open(home: Path, base: p
     (damaged.path / "rows" / "part-0000-000001.parquet").write_bytes(b"PAR1 and no more")
     compared = perflib.compare(base, perflib.open_run(damaged.path))
     assert compared.verdict == "inconclusive"
-    assert "unreadable part files, left out: rows/part-0000-000001.parquet" in compared.doubts[0]
+    assert "what rows/part-0000-000001.parquet held is missing: it cannot be read" in compared.doubts[0]
+
+
+@pytest.mark.parametrize("stepped_ns", [-60_000_000_000, 3_600_000_000_000])
+def test_a_clock_that_was_set_leaves_every_verdict_open(home: Path, base: perflib.Run, stepped_ns: int) -> None:
+    stepped = written(home, latencies(4000, 4), objectives=["p95 response < 1 ms", "p95 response < 100 ms"])
+    assert [v.verdict for v in stepped.verdicts()] == ["fail", "pass"]
+    part = sorted((stepped.path / "rows").iterdir())[-1]
+    rows = pq.read_table(part)
+    at = rows.schema.get_field_index("end_ns")
+    half = len(rows) // 2
+    steps = pa.array(np.repeat([0, stepped_ns], [half, len(rows) - half]))
+    pq.write_table(rows.set_column(at, rows.schema.field(at), pc.add(rows["end_ns"], steps)), part)
+    run = perflib.open_run(stepped.path)
+    said = f"{len(rows) - half:,} requests end before they begin, or lie outside the run: a clock was set"
+    assert [(v.verdict, v.reason) for v in run.verdicts()] == [("inconclusive", said)] * 2
+    assert said in story.machine(run)
+    compared = perflib.compare(base, run)
+    assert compared.verdict == "inconclusive"
+    assert compared.doubts == (f"damaged rows in {run.id}: {said}",)
 
 
 def test_a_part_that_is_damaged_inside_is_one_line(home: Path, base: perflib.Run) -> None:

@@ -94,6 +94,7 @@ def test_counts_are_kept_for_the_next_process_and_made_anew_for_other_rows(tmp_p
         "totals",
         "warmups",
         "figures",
+        "impossible",
     }
     assert Run(path).summary() == first
     assert sorted((path / "counts").iterdir()) == kept
@@ -139,6 +140,7 @@ def test_a_run_of_many_rows_is_counted_when_it_ends(tmp_path: Path, monkeypatch:
         "parts",
         "warmups",
         "measured",
+        "impossible",
     }
 
 

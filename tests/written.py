@@ -22,13 +22,13 @@ def written(
     data: Path, times_ms: Any, *, name: str = "tested", scenario: str = "one", operations: Sequence[str] = ("get",), rate_per_s: float = 500.0,
     failed: Any = (), status: str = "complete", reasons: Sequence[str] = (), host: dict[str, Any] | None = None, python: str = "3.11.7",
     memory_mb: float | None = None, cpu_ms: float = 1.0, model: str = "constant",
-    warmup_s: float | None = 0.0,
+    warmup_s: float | None = 0.0, objectives: Sequence[str] = (),
 ) -> Run:  # fmt: skip
     """A run of one scenario at a constant rate: request i takes times_ms[i], goes to operations[i % …], fails where `failed` says."""
     times_ns = np.asarray(np.asarray(times_ms, float) * 1e6, np.int64)
     stop_ns = START_NS + int(max(len(times_ns), 1) / rate_per_s * 1e9)
     segment = {"phase": "measure", "stage": None, "operation": None, "start_ns": START_NS, "stop_ns": stop_ns, "offered": len(times_ns)}  # fmt: skip
-    spec = {"name": scenario, "target": "api", "operations": [{"name": op} for op in operations], "warmup": None if warmup_s is None else {"duration_s": warmup_s},
+    spec = {"name": scenario, "target": "api", "operations": [{"name": op} for op in operations], "objectives": list(objectives), "warmup": None if warmup_s is None else {"duration_s": warmup_s},
             "load": {"model": model, "rate_per_s" if model == "constant" else "concurrency": rate_per_s, "duration_s": (stop_ns - START_NS) / 1e9}}  # fmt: skip
     made = RunDir(data, {
         "process": {}, "suite": {"name": name, "scenarios": [spec], "targets": {"api": {"kind": "http"}}}, "command": f"perflib run {name}",
