@@ -137,7 +137,7 @@ def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
     if objective.metric in ("error rate", "success"):
         more = stats.needed_trials(scaled(interval, 0.01), objective.limit / 100)
     else:
-        more = stats.needed_samples(interval, objective.limit)
+        more = stats.needed_samples(interval, objective.limit, objective.q or 0.5)
     reason = (
         f"the interval holds the limit; about {more:,} more requests would tell"
         if more

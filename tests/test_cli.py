@@ -61,7 +61,12 @@ WRONG = [
     (["run", "broken.toml"], "broken.toml: not valid TOML"),
     (["report", "nothing"], "no run 'nothing'"),
     (["check"], "there are no runs"),
-    (["rum"], "No such command 'rum'"),
+    (["rum"], "perflib: No such command 'rum'"),
+    (["rm", "some", "--yes"], "No such option '--yes'; see: perflib rm --help"),
+    (
+        ["compare", "latest", "latest", "--margin"],
+        "Option '--margin' requires an argument",
+    ),
     (["serve", "--stdio", "--http", "1"], "exclude each other"),
 ]
 
@@ -74,8 +79,7 @@ def test_bad_input_is_one_line_and_code_two(arguments: list[str], said: str) -> 
     assert ran.returncode == 2
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr
-    if ran.stderr.startswith("perflib:"):
-        assert ran.stderr.count("\n") == 1
+    assert ran.stderr.startswith("perflib: ") and ran.stderr.count("\n") == 1
     assert not Path("data/runs").exists()
 
 

@@ -91,6 +91,12 @@ def test_needed_samples_say_how_long_to_go_on() -> None:
     assert 250 <= more <= 450
     assert stats.needed_samples(first, first.high + 1) is None
     assert stats.needed_samples(first, first.estimate) is None
+    few = rng.lognormal(0, 0.5, 60)
+    p95 = stats.quantile_interval(few, 0.95)
+    assert p95.high == math.inf
+    more = stats.needed_samples(p95, p95.estimate * 2, 0.95)
+    assert more is not None
+    assert more + 60 == pytest.approx(200 * 60 / p95.n_effective, abs=1), "of 200 independent values 10 lie beyond"
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _die("interrupted", EXIT_INTERRUPTED)
     except KeyboardInterrupt:
         _die("interrupted", EXIT_INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
+    except click.exceptions.NoArgsIsHelpError as asked:
+        asked.show()
         sys.exit(EXIT_BAD_INPUT)
+    except click.ClickException as error:
+        context: click.Context | None = getattr(error, "ctx", None)
+        see = f"; see: {context.command_path} --help" if context else ""
+        _die(f"{' '.join(error.format_message().split()).rstrip('.')}{see}", EXIT_BAD_INPUT)
     except PerflibError as error:
         _die(str(error), error.exit_code)
     except BrokenPipeError:

@@ -219,18 +219,19 @@ def ratio_interval(numerator: Values, denominator: Values, confidence: float = 0
     return Interval(math.exp(logs.estimate), low, high, logs.n, logs.n_effective, confidence)
 
 
-def needed_samples(interval: Interval, limit: float) -> int | None:
+def needed_samples(interval: Interval, limit: float, q: float = 0.5) -> int | None:
     """About how many more values of the same kind it takes until the interval no longer holds the limit.
 
     The half-width shrinks with the square root of n. None where it already does not hold it, or where no number would tell:
-    the estimate is the limit itself. With an open bound it is what 10 effective values beyond the estimate would take.
+    the estimate is the limit itself. With an open bound, how many it takes to close it: 10 effective ones beyond the q-quantile.
     """
     if not interval.low <= limit <= interval.high or interval.n == 0:
         return None
     distance = abs(interval.estimate - limit)
     bound = interval.high if limit >= interval.estimate else interval.low
     if not math.isfinite(bound):
-        return interval.n * 3
+        closing = BEYOND / min(q, 1 - q) * interval.n / max(interval.n_effective, 1.0)
+        return max(1, math.ceil(closing - interval.n))
     if distance == 0:
         return None
     factor = (abs(bound - interval.estimate) / distance) ** 2
