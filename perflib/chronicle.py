@@ -31,13 +31,13 @@ def opening(series: Sequence[Series], title: str | None = None) -> Html:
 def changes(series: Sequence[Series]) -> Html:
     """Every change: where, by how much, between which commits."""
     rows = [
-        (f'<a href="#{_anchor(each)}">{escape(str(each))}</a>', _size(each, index), f"{number(each.points[c.index - 1].estimate)} → {number(each.points[c.index].estimate)} {escape(each.unit)}",
+        (f'<a href="#{_anchor(each)}">{escape(str(each))}</a>', _size(each, index), _levels(each, index),
          f"<code>{escape(each.points[c.index].run)}</code>", " … ".join(f"<code>{escape(commit[:12]) or '–'}</code>" for commit in each.commits(c)))
         for each in series for index, c in enumerate(each.changes)
     ]  # fmt: skip
     if not rows:
         return Html("<p>No series changed its level.</p>" if series else "")
-    head = ("Series", "Change [95 %]", "From run to run", "First run of the new level", "Commits between")
+    head = ("Series", "Change [95 %]", "Level", "First run of the new level", "Commits between")
     return Html(f"<h2>Changes</h2>{table(head, rows, 'Changes of level')}")
 
 
@@ -56,6 +56,11 @@ def _size(each: Series, index: int) -> str:
     size, low, high = each.percent(each.changes[index])
     worse = "worse" if (size > 0) == METRICS[each.metric].more_is_worse else "better"
     return escape(f"{signed(size)} % [{signed(low)} … {signed(high)}], {worse}")
+
+
+def _levels(each: Series, index: int) -> str:
+    (_, old), (_, new) = each.levels[index : index + 2]
+    return escape(f"{number(old)} → {number(new)} {each.unit}")
 
 
 def _anchor(each: Series) -> str:

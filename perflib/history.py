@@ -7,6 +7,7 @@ cannot harm each other, nothing is ever rewritten, and a history outlives its ru
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import tempfile
@@ -66,11 +67,16 @@ class Series:
         """The last commit of the old level and the first of the new."""
         return self.points[change.index - 1].commit, self.points[change.index].commit
 
+    @property
+    def levels(self) -> list[tuple[slice, float]]:
+        """The points between changes, and their median."""
+        edges = [0, *(c.index for c in self.changes), len(self.points)]
+        between = [slice(first, last) for first, last in itertools.pairwise(edges)]
+        return [(some, float(np.median([p.estimate for p in self.points[some]]))) for some in between]
+
     def percent(self, change: ChangePoint) -> tuple[float, float, float]:
         """The size of a change with its interval, % of the old level."""
-        starts = [0, *(c.index for c in self.changes)]
-        first = max(start for start in starts if start < change.index)
-        old = float(np.median([p.estimate for p in self.points[first : change.index]]))
+        old = next(level for some, level in self.levels if some.stop == change.index)
         sizes = (change.shift, change.low, change.high)
         return tuple(100 * size / old if old else math.nan for size in sizes)  # type: ignore[return-value]
 
@@ -80,12 +86,9 @@ def folder(data: str | Path | None = None) -> Path:
 
 
 def record(run: Run, data: str | Path | None = None) -> Path | None:
-    """Add a complete run; None for one that is there already, or did not end well."""
-    once = _digest(
-        [run.manifest.get(key) for key in ("started_at", "stopped_ns", "host")]
-    )  # ids of two machines may be alike
-    made = folder(data) / f"{run.id}.{once}.parquet"
-    if made.exists() or run.status != "complete":
+    """Add a complete run; None for one that is there already, did not end well or is damaged."""
+    made = _file(run, data)
+    if made.exists() or run.status != "complete" or run.damage:
         return None
     made.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist(_rows(run), schema=SCHEMA)
@@ -101,10 +104,19 @@ def record_all(data: str | Path | None = None) -> list[str]:
     return [name for name in run_ids(data) if record(open_run(name, data), data)]
 
 
-def damaged(data: str | Path | None = None) -> list[str]:
-    """Files of the history that cannot be read; their runs are left out."""
+def left_out(data: str | Path | None = None) -> list[str]:
+    """What should be in the history and is not, in words: files of it that cannot be read, complete runs whose rows are damaged."""
     files = sorted(folder(data).glob("*.parquet"))
-    return [path.name for path, rows in zip(files, row_counts(files), strict=True) if rows is None]
+    unreadable = [f"{path.name} cannot be read; its run is left out" for path, rows in zip(files, row_counts(files), strict=True) if rows is None]  # fmt: skip
+    runs = [open_run(name, data) for name in run_ids(data)]
+    unrecorded = [run for run in runs if run.status == "complete" and not _file(run, data).exists()]
+    return unreadable + [f"{run.id} is left out: {'; '.join(run.damage)}" for run in unrecorded if run.damage]
+
+
+def _file(run: Run, data: str | Path | None) -> Path:
+    """Named after when and where it ran as well: the ids of two machines may be alike."""
+    once = _digest([run.manifest.get(key) for key in ("started_at", "stopped_ns", "host")])
+    return folder(data) / f"{run.id}.{once}.parquet"
 
 
 def history(metric: str | None = None, data: str | Path | None = None) -> list[Series]:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from perflib import charts, chronicle
 from perflib.cli import cli
-from perflib.history import damaged, folder, history, record, record_all
+from perflib.history import folder, history, left_out, record, record_all
 from perflib.report import execute, html
 from perflib.runs import remove_run
 from tests.test_report import _Seen
@@ -80,10 +80,14 @@ def test_what_did_not_end_well_is_not_recorded_and_a_damaged_file_is_named(tmp_p
     good = written(tmp_path / "data", latencies(200, 1))
     assert record_all() == [good.id]
     (folder() / "broken.parquet").write_bytes(b"PAR1")
-    assert damaged() == ["broken.parquet"]
+    assert left_out() == ["broken.parquet cannot be read; its run is left out"]
     said = ran("history", "--metric", "p50", "--json")
     assert "broken.parquet cannot be read" in said.stderr
     assert [row["runs"] for row in json.loads(said.stdout)] == [1]
+    cut = written(tmp_path / "data", latencies(200, 2))
+    next((cut.path / "rows").iterdir()).write_bytes(b"PAR1")
+    assert record_all() == []
+    assert f"{cut.id} is left out: what rows/part-0000-000000.parquet held is missing" in ran("history").stderr
     assert "there is no metric 'p51'; known: p50" in ran("history", "--metric", "p51").exception.message
 
 

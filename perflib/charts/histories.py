@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -26,9 +24,8 @@ def history(series: Series) -> Figure:
     known = np.isfinite(low) & np.isfinite(high)
     axes.vlines(at[known], low[known], high[known], color=COLOURS[5], lw=1.4, label="95 % interval of the run")
     axes.plot(at, values, marker="o", ms=3.5, ls="", color=COLOURS[0], label="run")
-    edges = [0, *(c.index for c in series.changes), len(values)]
-    for first, last in itertools.pairwise(edges):
-        axes.hlines(np.median(values[first:last]), first + 0.6, last + 0.4, color=COLOURS[6], lw=1.4)
+    for some, level in series.levels:
+        axes.hlines(level, some.start + 0.6, some.stop + 0.4, color=COLOURS[6], lw=1.4)
     for change in series.changes:
         axes.axvline(change.index + 0.5, color=LIMIT, lw=1, ls="--")
         axes.text(change.index + 0.6, 0.99, plain(f"{signed(series.percent(change)[0])} %"), color=LIMIT, fontsize=7.5, va="top", transform=axes.get_xaxis_transform())  # fmt: skip

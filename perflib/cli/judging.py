@@ -176,8 +176,8 @@ def ab(
 @JSON
 def history(metric: str | None, out: str | None, data: str | None, as_json: bool) -> int:
     """Record the runs that are not in the history yet, and print each figure's series with its last change of level."""
-    from perflib.history import damaged, record_all
     from perflib.history import history as all_series
+    from perflib.history import left_out, record_all
     from perflib.measures import METRICS
     from perflib.report import execute, html, write
     from perflib.wording import number, signed
@@ -185,8 +185,8 @@ def history(metric: str | None, out: str | None, data: str | None, as_json: bool
     if metric is not None and metric not in METRICS:
         raise click.UsageError(f"there is no metric {metric!r}; known: {', '.join(METRICS)}")
     record_all(data)
-    for file in damaged(data):
-        click.echo(f"{file} cannot be read; its run is left out", err=True)
+    for said in left_out(data):
+        click.echo(said, err=True)
     rows = []
     for series in all_series(metric, data):
         last = series.changes[-1] if series.changes else None
