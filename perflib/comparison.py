@@ -11,6 +11,7 @@ figures judged (Holm, so that two runs of the same thing raise an alarm in at mo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -232,7 +233,19 @@ def _differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[list[s
     doubts, notes = (list(dict.fromkeys(text for found in each for text in found[i])) for i in (0, 1))
     names = [[str(e["name"]) for e in runs[0].scenarios] for runs in sides]
     alone = [name for name in {*names[0], *names[1]} if (name in names[0]) != (name in names[1])]
-    return doubts, notes + [f"only one side has the scenario {name}" for name in sorted(alone)]
+    return _twice((first, *others)) + doubts, notes + [
+        f"only one side has the scenario {name}" for name in sorted(alone)
+    ]
+
+
+def _twice(runs: Sequence[Run]) -> list[str]:
+    """Runs that are compared with themselves, or counted again."""
+    seen = Counter((run.id, run.manifest["started_at"], run.manifest["stopped_ns"]) for run in runs)
+    return [
+        f"{name} is named {count} times: a run says nothing about itself"
+        for (name, *_), count in seen.items()
+        if count > 1
+    ]
 
 
 def _counted(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:

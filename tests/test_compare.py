@@ -343,10 +343,10 @@ def test_exit_codes_follow_the_verdict(tmp_path: Path, monkeypatch: pytest.Monke
         ("slow", 1.4, "complete"),
         ("bad", 1.0, "invalid"),
     ):
-        names[name] = written(tmp_path / "data", latencies(4000, len(names)) * factor, status=status).id
+        names[name] = written(tmp_path / "data", latencies(4000, len(names) // 2) * factor, status=status).id
     names["short"] = written(tmp_path / "data", latencies(60, 9)).id
-    codes = {name: ran("compare", names["a"], names[name]).return_value for name in ("a", "slow", "short", "bad")}
-    assert codes == {"a": 0, "slow": 1, "short": 3, "bad": 4}
+    codes = {name: ran("compare", names["a"], names[name]).return_value for name in ("a", "b", "slow", "short", "bad")}
+    assert codes == {"a": 3, "b": 0, "slow": 1, "short": 3, "bad": 4}
     assert (
         ran(
             "compare", names["a"], names["slow"], *(f"--margin={m}=60" for m in ("p50", "p95", "p99", "mean"))
@@ -358,6 +358,16 @@ def test_exit_codes_follow_the_verdict(tmp_path: Path, monkeypatch: pytest.Monke
     said = ran("compare", names["a"], names["slow"]).output
     assert f"{names['slow']} against {names['a']}: FAIL. Worse than the base" in said
     assert "p50 response" in said
+
+
+def test_a_run_says_nothing_about_itself(home: Path, base: perflib.Run, slower: perflib.Run) -> None:
+    itself = perflib.compare(base, base)
+    assert (itself.verdict, itself.doubts) == (
+        "inconclusive",
+        (f"{base.id} is named 2 times: a run says nothing about itself",),
+    )
+    again = perflib.compare([base, base], [slower])
+    assert again.verdict == "inconclusive", "three runs of one make no spread"
 
 
 def test_a_baseline_outlives_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,9 +401,14 @@ def test_a_baseline_s_name_is_a_plain_one(tmp_path: Path, name: str) -> None:
     assert run.path.exists()
 
 
-def test_only_a_complete_run_becomes_a_baseline(tmp_path: Path) -> None:
+def test_only_a_complete_and_whole_run_becomes_a_baseline(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is invalid; choose a run that is complete"):
         set_baseline("main", written(tmp_path / "data", latencies(20, 1), status="invalid"))
+    damaged = written(tmp_path / "data", latencies(20, 1))
+    next((damaged.path / "rows").iterdir()).write_bytes(b"PAR1")
+    with pytest.raises(RunError, match=r"rows/part-0000-000000.parquet held is missing.*choose another run"):
+        set_baseline("main", perflib.open_run(damaged.path))
+    assert not list((tmp_path / "data").glob("baselines/*"))
 
 
 def test_every_chart_names_its_axes_and_units(base: perflib.Run, slower: perflib.Run) -> None:
