@@ -235,11 +235,24 @@ class Driver:
         self._timer = Timer(self.loop, self._dispatch)
         self._next_chunk()
         self._dispatch()
+        last_ns = start_ns + segment.warmup_ns + arrivals.length_ns(segment.load, self.folder)
+        grace_s = max(op.timeout_ns for op in self.ops) / 1e9
+        cutter = self.loop.call_later((last_ns - time.monotonic_ns()) / 1e9 + grace_s, self._cut_short, grace_s)
         try:
             await self._over
         finally:
+            cutter.cancel()
             self._timer.close()
             self._unsent()
+
+    def _cut_short(self, grace_s: float) -> None:
+        """The load has been over for as long as an answer may take: what still waits for a lane is not sent any more."""
+        with self.lock:
+            if self._exhausted:
+                self._unsent()
+            else:
+                self.stop(f"the load generator was overloaded: {grace_s:g} s after its last request was due it had not come to all of them; "
+                          "use more workers, a lower rate, or another machine")  # fmt: skip
 
     def _dispatch(self) -> None:
         """Hand out all that is due, and set the timer for what comes next."""

@@ -17,6 +17,8 @@ A figure is the same text without its limit: measured and shown with its interva
 
 from __future__ import annotations
 
+import math
+import operator
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -47,6 +49,8 @@ _METRICS: Final = (
     (r"median difference", "time"),
     (r"throughput ratio", "count"),
 )
+_HIGHEST: Final = {"response": math.inf, "service": math.inf, "error rate": 100.0, "success": 100.0, "throughput": math.inf,
+                   "throughput / offered": math.inf, "capacity": math.inf, "inflight": math.inf}  # fmt: skip
 _COMPARATORS: Final = r"<=|>=|<|>|≤|≥|not above"
 _LINE: Final = re.compile(
     rf"^(?:(?P<scope>[^:]+?)\s*:\s+)?(?P<metric>[^<>≤≥:]+?)\s*(?:(?P<op>{_COMPARATORS})\s*(?P<limit>-?\d+(?:\.\d+)?)\s*(?P<unit>\S*))?$"
@@ -119,6 +123,8 @@ class Objective:
         statistic = "quantile" if q is not None else groups.get("named") or ""
         name = groups.get("time") or ("success" if metric.startswith("success") else metric)
         comparator = {"≤": "<=", "≥": ">="}.get(match["op"], match["op"])
+        if limit is not None and name in _HIGHEST:
+            _check_open(name, comparator, limit, text)
         return cls(" ".join(text.split()), name, dimension, statistic, q, operation, stage, versus, comparator, limit)
 
 
@@ -134,7 +140,7 @@ class ErrorBurst:
     def parse(cls, text: str) -> ErrorBurst:
         """ErrorBurst.parse("error rate > 50 % for 5 s"). Raises SuiteError with the mend."""
         match = re.fullmatch(r"error rate > (\d+(?:\.\d+)?) % for (\d+(?:\.\d+)?) s", " ".join(text.split()))
-        if match is None or not float(match[2]) > 0:
+        if match is None or not float(match[2]) > 0 or float(match[1]) >= 100:
             raise SuiteError(f"cannot read abort_on {text!r}", mend='write it like "error rate > 50 % for 5 s"')
         return cls(match[0], float(match[1]) / 100, float(match[2]))
 
@@ -174,3 +180,13 @@ def _limit(value: float, unit: str, dimension: str, text: str) -> float:
         mend = f"use one of {', '.join(allowed)}" if dimension != "count" else "leave the unit out"
         raise SuiteError(f"bad unit {unit!r} in objective {text!r}", mend=mend)
     return value * UNITS[unit][1]
+
+
+def _check_open(metric: str, comparator: str, limit: float, text: str) -> None:
+    """A limit that every figure meets, or none, says nothing of the target."""
+    holds = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}.get(comparator)
+    ends = {holds(end, limit) for end in (0.0, _HIGHEST[metric])} if holds else {True, False}
+    if len(ends) == 1:
+        always = "met" if True in ends else "missed"
+        between = "0 and 100 %" if math.isfinite(_HIGHEST[metric]) else "0 and infinity"
+        raise SuiteError(f"objective {text!r} is always {always}", mend=f"choose a limit between {between}, or list it under `figures`")  # fmt: skip

@@ -183,7 +183,25 @@ def test_what_could_not_be_sent_is_a_row_as_well(tmp_path: Path) -> None:
         made = quiet(suite(target, load={"model": "constant", "rate_per_s": 20, "duration_s": 1}), tmp_path)
     rows = made.rows(phase=None)
     assert len(rows) == 20
-    assert (rows["error"].isin(["timeout", "unsent"])).all()
+    assert set(rows["error"]) == {"timeout", "unsent"}
+    ended_s = (rows["end_ns"].max() - rows["scheduled_ns"].max()) / 1e9
+    assert ended_s < 2.5, "two timeouts after the last was due, and not 20 requests in turns of 3"
+    assert rows.loc[rows["error"] == "unsent", "response_ns"].min() > 0.9e9, "as long as they waited"
+
+
+def test_a_rate_that_no_generator_can_make_ends_and_makes_the_run_invalid(tmp_path: Path) -> None:
+    target = {"kind": "callable", "function": "tests.test_engine:nap", "timeout_s": 0.5}
+    began = time.monotonic()
+    made = quiet(
+        suite(target, operations=[{"name": "nap"}], load={"model": "constant", "rate_per_s": 1e8, "duration_s": 1}),
+        tmp_path,
+    )
+    assert time.monotonic() - began < 20, "and not the hours that 100,000,000 requests would take"
+    assert made.status == "invalid"
+    assert (
+        "0.5 s after its last request was due it had not come to all of them; use more workers"
+        in made.manifest["reasons"][0]
+    )
 
 
 def test_prepared_data_is_used_once_each_and_sequences_pass_fields_on(make_service: Any, tmp_path: Path) -> None:
