@@ -83,6 +83,21 @@ def test_bad_input_is_one_line_and_code_two(arguments: list[str], said: str) -> 
     assert not Path("data/runs").exists()
 
 
+def test_what_cannot_be_written_is_one_line_and_code_four(small_run: perflib.Run) -> None:
+    Path("mine.toml").write_text(SUITE % "p50 response < 1 s")
+    nowhere = perflib_("run", "mine.toml", "--data", "mine.toml/data")
+    assert (nowhere.returncode, nowhere.stderr) == (
+        4,
+        "perflib: mine.toml/data/runs: Not a directory; choose another folder\n",
+    )
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); from perflib.cli import main; main(sys.argv[1:])"
+    for arguments in (["run", "mine.toml"], ["report", str(small_run.path), "--out", "there"]):
+        full = subprocess.run([sys.executable, "-c", limited, *arguments], capture_output=True, text=True, check=False)
+        assert full.returncode == 4, full.stderr
+        assert "File too large; free some space, or choose another " in full.stderr.splitlines()[-1]
+        assert "Traceback" not in full.stderr
+
+
 def test_runs_can_be_listed_shown_and_removed() -> None:
     Path("mine.toml").write_text(SUITE % "p50 response < 1 s")
     name = perflib_("run", "mine.toml", "--set", "scenarios.naps.load.requests=40", "--seed", "7").stdout.splitlines()[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -43,6 +44,7 @@ MARGIN = click.option(
     metavar="METRIC=PERCENT",
     help="How much worse still passes: p50, mean, throughput 5, p95, p99, memory, cpu 10 (%), errors 0.5 (points); `p99=off` judges it not.",
 )
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # which a write says without naming its file
 EXITS = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "invalid": EXIT_INVALID}
 
 
@@ -86,6 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None and error.errno not in FULL:
+            raise
+        where, room = f"{error.filename}: " if error.filename else "", "free some space, or " * (error.errno in FULL)
+        _die(f"{where}{error.strerror}; {room}choose another folder", EXIT_INVALID)
 
 
 def print_verdicts(run: Run) -> int:
