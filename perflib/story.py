@@ -275,7 +275,7 @@ def _objective_row(run: Run, v: Verdict) -> tuple[str, ...]:
         else f"{100 * v.margin + 0:+.0f} %"
         if abs(v.margin) < 10
         else f"{v.margin:,.0f} ×"
-    )
+    ).replace("-", "−")
     why = f'<br><span class="small">{escape(v.reason)}</span>' if v.reason else ""
     seen = f'<span class="number">{figure}</span><br><span class="small number">{bounds}</span>'
     return badge(v.verdict), f"{_link(run, v.scenario)}<br>{escape(v.objective.text)}{why}", seen, interval_bar(v), margin, f"{v.interval.n:,}"  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, ParamSpec
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from perflib.frames import FrameRun
 from perflib.incidents import incidents
@@ -25,6 +26,7 @@ STYLE: Final = str(Path(__file__).parents[1] / "templates" / "perflib.mplstyle")
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LIMIT, MUTED, SHADE = "#B00020", "#777777", "#999999"
 BINS: Final = 120
+FITTING, LONGEST = 60, 78  # letters of a title: at its usual size, and at the smallest that is read with ease
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -66,11 +68,28 @@ def canvas(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     name(figure, axes, title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(Numbers())
     return figure, axes
 
 
+class Numbers(ScalarFormatter):
+    """Every tick its whole number, as 20k and 1.5M where it is long: no power of ten at the axis' end, no offset."""
+
+    def __init__(self) -> None:
+        super().__init__(useOffset=False)
+        self.set_scientific(False)
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        of, letter = (1e6, "M") if abs(x) >= 1e6 else (1e3, "k")
+        return f"{x / of:g}{letter}".replace("-", "−") if abs(x) >= 10_000 else super().__call__(x, pos)
+
+
 def name(figure: Figure, axes: Axes, title: str) -> None:
-    axes.set_title(plain(title if len(title) <= 88 else title[:87] + "…"))
+    """The message above the chart, as large as its width allows, and as its alternative text."""
+    shown = title if len(title) <= LONGEST else title[: LONGEST - 1] + "…"
+    size = mpl.rcParams["axes.titlesize"] * min(1.0, FITTING / max(len(shown), 1))
+    axes.set_title(plain(shown), fontsize=size)
     figure.set_label(title)
 
 

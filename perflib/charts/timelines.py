@@ -202,6 +202,7 @@ def errors_over_time(run: Run, scenario: str) -> Figure:
             label=label,
         )
         bottom += heights
+    axes.set_ylim(0, 1.25 * float(bottom.max()))  # room for the legend
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right")
     total = int(np.sum(failed["n"]))
