@@ -120,7 +120,7 @@ def compare(
     margins = checked_margins(margin_percent or {})
     known = _known(sides, scenarios)
     doubts, notes = _differences(sides)
-    against = {name: load_differences(sides[0][0], sides[1][0], name) for name in scenarios}
+    against = {name: _load_differences(sides, name) for name in scenarios}
     changes = [change for part, (a, b) in known.items() for change in changes_of(part, a, b, margins)]
     found = judged_together(changes, lambda c: "" if force else (doubts or against[c.part.scenario] or [""])[0])
     doubts += [f"{name}: {text}" for name, texts in against.items() for text in texts]
@@ -231,11 +231,15 @@ def _differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[list[s
     first, *others = (*sides[0], *sides[1])
     each = [differences(first, other) for other in others]
     doubts, notes = (list(dict.fromkeys(text for found in each for text in found[i])) for i in (0, 1))
-    names = [[str(e["name"]) for e in runs[0].scenarios] for runs in sides]
-    alone = [name for name in {*names[0], *names[1]} if (name in names[0]) != (name in names[1])]
-    return _twice((first, *others)) + doubts, notes + [
-        f"only one side has the scenario {name}" for name in sorted(alone)
-    ]
+    counts = Counter(str(e["name"]) for run in (first, *others) for e in run.scenarios)
+    missing = sorted(name for name, count in counts.items() if count <= len(others))
+    return _twice((first, *others)) + doubts, notes + [f"not every run has the scenario {name}" for name in missing]
+
+
+def _load_differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenario: str) -> list[str]:
+    """Why a scenario's figures cannot be set side by side: every run against the first."""
+    first, *others = (*sides[0], *sides[1])
+    return list(dict.fromkeys(text for other in others for text in load_differences(first, other, scenario)))
 
 
 def _twice(runs: Sequence[Run]) -> list[str]:

@@ -191,6 +191,15 @@ def test_what_is_not_comparable_is_inconclusive_and_says_why(
         assert perflib.compare(base, candidate, force=True).verdict == "fail"
 
 
+def test_every_run_of_a_side_is_held_to_the_first(home: Path, base: perflib.Run, slower: perflib.Run) -> None:
+    stray = written(home, latencies(4000, 10), rate_per_s=1000.0, memory_mb=100)
+    compared = perflib.compare([base, stray], [slower])
+    assert compared.verdict == "inconclusive"
+    assert compared.doubts[0].startswith(
+        "one: different loads: constant, rate_per_s 500, duration_s 8 and constant, rate_per_s 1000"
+    )
+
+
 def test_a_longer_run_of_the_same_load_is_comparable(home: Path, base: perflib.Run) -> None:
     compared = perflib.compare(base, written(home, latencies(8000, 9), memory_mb=100))
     assert (compared.doubts, compared.verdict) == ((), "pass")
