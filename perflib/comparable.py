@@ -28,8 +28,12 @@ def differences(base: Run, candidate: Run) -> tuple[list[str], list[str]]:
         doubts.append(f"different Python: {pythons[0]} and {pythons[1]}")
     if a["suite"]["name"] != b["suite"]["name"]:
         doubts.append(f"different suites: {a['suite']['name']} and {b['suite']['name']}")
-    doubts += [f"damaged rows in {run.id}: {damage}" for run in (base, candidate) for damage in run.damage]
-    return doubts, _notes(a, b)
+    return doubts + damage(base, candidate), _notes(a, b)
+
+
+def damage(*runs: Run) -> list[str]:
+    """What is wrong with their rows."""
+    return [f"damaged rows in {run.id}: {said}" for run in runs for said in run.damage]
 
 
 def load_differences(base: Run, candidate: Run, scenario: str) -> list[str]:

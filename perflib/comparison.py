@@ -20,7 +20,7 @@ from typing import Any, Literal
 from perflib import paired
 from perflib.baselines import open_side
 from perflib.changes import ALARM, Change, changes_of, checked_margins, judged_together, shift
-from perflib.comparable import differences, load_differences
+from perflib.comparable import damage, differences, load_differences
 from perflib.errors import RunError
 from perflib.measures import Measured, Part, measure
 from perflib.runs import Run
@@ -136,15 +136,18 @@ def _of_trial(
     about = base[0].manifest["ab"]
     margins = checked_margins({**about["margin_percent"], **margin_percent})
     known = _known((base, candidate), scenarios)
+    doubts = damage(base[0], candidate[0])
     found: list[Change] = []
     for name in scenarios:
         shifts = paired.shifts(base[0], candidate[0], name)
         each = [change for part, (a, b) in known.items() if part.scenario == name for change in changes_of(part, a, b, margins)]  # fmt: skip
         each = [_paired(change, shifts) for change in each]
         alarm = 1 - paired.look_of(base[0], name).confidence(1 - ALARM / len(about["scenarios"]))
-        found += judged_together(each, lambda _: "", alarm)
+        found += judged_together(each, lambda _: "" if force else (doubts or [""])[0], alarm)
     notes = paired.notes(base[0], scenarios)
-    return Comparison(base, candidate, tuple(found), known, (), _invalid((base, candidate)), tuple(notes), force)
+    return Comparison(
+        base, candidate, tuple(found), known, tuple(doubts), _invalid((base, candidate)), tuple(notes), force
+    )
 
 
 def _paired(change: Change, shifts: Mapping[tuple[Part, str], paired.Shift]) -> Change:

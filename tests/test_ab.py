@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,14 @@ def test_the_run_gives_the_same_comparison_again(same: Comparison, tmp_path: Pat
 
 VARIANTS = pings("options", {"ping": 'model = "closed", concurrency = 2, duration_s = 5'})
 OFF = [word for name in (*TIMES, "throughput") for word in ("--margin", f"{name}=off")]
+
+
+def test_damaged_rows_leave_it_open(same: Comparison, tmp_path: Path) -> None:
+    shutil.copytree(same.base[0].path, copy := tmp_path / "data" / "runs" / "damaged")
+    min((copy / "rows").iterdir()).write_bytes(b"PAR1")
+    again = perflib.compare(f"{copy}@a", f"{copy}@b", margin_percent=TIMES)
+    assert again.verdict == "inconclusive"
+    assert again.doubts[0].startswith("damaged rows in") and "held is missing" in again.doubts[0]
 
 
 def test_the_command_line_compares_two_options_of_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
