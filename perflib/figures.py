@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from perflib import counts
 from perflib.counts import DUE, TIMED, Which
 from perflib.kept import code, once
+from perflib.stats.intervals import BEYOND
 from perflib.totals import Totals, totals
 
 if TYPE_CHECKING:
@@ -120,10 +121,11 @@ def timed_requests(run: Run, scenario: str, operation: str | None = None) -> int
 
 
 def time_figures(run: Run, time: str, scenario: str, operation: str | None = None) -> dict[str, float | None]:
-    """Percentiles, mean and maximum of a time, ms; None where there is no row."""
+    """Percentiles, mean and maximum of a time, ms; None where there is no row, or fewer than ten lie beyond a percentile."""
     at = percentiles(run, time, scenario, operation, list(QUANTILES.values()))
     if at is None:
         return dict.fromkeys((*QUANTILES, "max", "mean"))
+    n = timed_requests(run, scenario, operation)
     if run.many:
         found = counts.steps(run, time, Which(scenario, operation))
         highest, mean = float(found.most.max()), found.mean
@@ -132,7 +134,16 @@ def time_figures(run: Run, time: str, scenario: str, operation: str | None = Non
         highest, mean = run.query(
             f"select max({time}_ns), avg({time}_ns) from measured where {TIMED} and {where}", values
         ).fetchone() or (0, 0)
-    return {name: v / 1e6 for name, v in zip((*QUANTILES, "max", "mean"), (*at, highest, mean), strict=True)}
+    seen = [v if is_told(q, n) else None for q, v in zip(QUANTILES.values(), at, strict=True)]
+    return {
+        name: None if v is None else v / 1e6
+        for name, v in zip((*QUANTILES, "max", "mean"), (*seen, highest, mean), strict=True)
+    }
+
+
+def is_told(q: float, n: int) -> bool:
+    """Whether n values tell their q-quantile: ten or more lie beyond it."""
+    return n * min(q, 1 - q) >= BEYOND - 1e-9
 
 
 def load_figures(run: Run, scenario: str, seconds: float) -> dict[str, Any]:

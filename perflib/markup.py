@@ -113,7 +113,7 @@ def picture(draw: Callable[[], Figure]) -> str:
 def interval_bar(v: Verdict) -> str:
     """A verdict's interval as a bar against its limit, the good side shaded; an inline SVG, in words for those who do not see it."""
     limit, interval = v.objective.limit, v.interval
-    if limit is None or not math.isfinite(interval.estimate):
+    if limit is None or not any(map(math.isfinite, (interval.low, interval.estimate, interval.high))):
         return "–"
     figure, bounds = observed(v)
     said = f"{figure}, interval {bounds}, limit {number(limit)}: {v.verdict}"
@@ -137,15 +137,22 @@ def _bar(interval: Interval, limit: float, wants_less: bool, word: str, said: st
     left, right = min(known) - 0.14 * span, max(known) + 0.14 * span
     low, at, high, edge, zero = (
         round(_WIDTH * min(max((value - left) / (right - left), 0.0), 1.0), 1)
-        for value in (interval.low, interval.estimate, interval.high, limit, 0.0)
+        for value in (
+            interval.low,
+            limit if math.isnan(interval.estimate) else interval.estimate,
+            interval.high,
+            limit,
+            0.0,
+        )
     )
+    point = "" if math.isnan(interval.estimate) else f'<circle fill="currentColor" cx="{at}" cy="10" r="3.6"/>'
     good_from, good_to = (0.0, edge) if wants_less else (edge, float(_WIDTH))
     origin = f'<line class="zero" stroke="currentColor" x1="{zero}" x2="{zero}" y1="0" y2="20"/>' if from_zero else ""
     return (  # its colours are given here as well, for a notebook that has no style sheet of ours
         f'<svg class="bar {word}" role="img" aria-label="{escape(said, quote=True)}" viewBox="0 0 {_WIDTH} 20" preserveAspectRatio="none" width="{_WIDTH}" height="20">'
         f'<rect class="good" fill="#c6e5d3" x="{good_from}" y="3" width="{good_to - good_from:.1f}" height="14"/>{origin}'
         f'<line class="limit" stroke="currentColor" stroke-dasharray="3 2" x1="{edge}" x2="{edge}" y1="0" y2="20"/>'
-        f'<line class="interval" stroke="currentColor" stroke-width="4" x1="{low}" x2="{max(high, low + 2):.1f}" y1="10" y2="10"/><circle fill="currentColor" cx="{at}" cy="10" r="3.6"/></svg>'
+        f'<line class="interval" stroke="currentColor" stroke-width="4" x1="{low}" x2="{max(high, low + 2):.1f}" y1="10" y2="10"/>{point}</svg>'
     )
 
 

@@ -324,7 +324,13 @@ def _figures_table(figures: dict[str, Any]) -> str:
             rows.append(
                 (*lead, kind, *(number(times[key]) for key in ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")))
             )
-    return table(head, rows, f"Figures of {figures['name']}")
+    few = any(figures[time][name] is None for time in ("response_ms", "service_ms") for name in ("p50", "p99_9"))
+    note = (
+        "<p class='small'>–: fewer than ten requests lie beyond that percentile.</p>"
+        if few and figures["requests"]
+        else ""
+    )
+    return table(head, rows, f"Figures of {figures['name']}") + note
 
 
 def _errors(figures: dict[str, Any]) -> str:
@@ -342,12 +348,9 @@ def _errors(figures: dict[str, Any]) -> str:
 
 
 def _in_short(figures: dict[str, Any]) -> str:
-    p99 = figures["response_ms"]["p99"]
-    return (
-        f"{figures['requests']:,} requests, {figures['errors']:,} errors, p99 {ms(p99)} ms"
-        if p99 is not None
-        else f"{figures['requests']:,} requests"
-    )
+    times = figures["response_ms"]
+    highest = next((f", {name} {ms(times[name])} ms" for name in ("p99", "p95", "p90", "p50") if times[name] is not None), "")  # fmt: skip
+    return f"{figures['requests']:,} requests, {figures['errors']:,} errors{highest}"
 
 
 def _word(run: Run, name: str) -> str:

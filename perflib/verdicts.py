@@ -108,7 +108,14 @@ def overall(run: Run) -> Literal["pass", "fail", "inconclusive", "invalid"]:
 
 
 def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
-    """Measure and judge one objective."""
+    """Measure and judge one objective. A percentile that too few requests decide keeps its bounds, and no estimate (NaN)."""
+    found = _judged(run, scenario, objective)
+    if objective.q is None or math.isfinite(found.interval.low + found.interval.high):
+        return found
+    return replace(found, interval=replace(found.interval, estimate=math.nan))
+
+
+def _judged(run: Run, scenario: str, objective: Objective) -> Verdict:
     if is_limit(run, scenario, objective):
         return _shown_limit(run, scenario, objective)
     interval = measure(run, scenario, objective)

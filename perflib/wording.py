@@ -28,13 +28,18 @@ def ms(value: float) -> str:
 
 
 def observed(verdict: Verdict) -> tuple[str, str]:
-    """An objective's figure with its unit, and its interval."""
+    """An objective's figure with its unit, and its interval; of a percentile that too few requests decide only what bounds it."""
     interval, objective = verdict.interval, verdict.objective
     if interval.n == 0:
         return "–", "–"
     seen = objective.metric == "inflight" or objective.statistic == "max"  # a maximum of what was seen
     bounds = "exact" if seen else f"{number(interval.low)} … {number(interval.high)}"
-    return f"{number(interval.estimate)} {objective.unit}".strip(), bounds
+    figure = number(interval.estimate)
+    if math.isnan(interval.estimate) and math.isfinite(interval.low):
+        figure = f"≥ {number(interval.low)}"
+    elif math.isnan(interval.estimate) and math.isfinite(interval.high):
+        figure = f"≤ {number(interval.high)}"
+    return f"{figure} {objective.unit}".strip() if figure != "–" else figure, bounds
 
 
 def signed(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import perflib
+from perflib import charts, story
 from perflib import report as reports
 from perflib.errors import SuiteError
 from perflib.suitefile import from_table
+from perflib.wording import number, observed
 from tests.conftest import table
 from tests.servers import raw_server, says
 from tests.written import latencies, written
@@ -87,7 +90,8 @@ def test_summary_and_junit_say_the_same(folder: Path, small_run: perflib.Run) ->
     assert first["requests"] == len(rows)
     assert first["errors"] == (~rows["ok"]).sum() > 0
     good = rows[rows["ok"]]["response_ns"] / 1e6
-    assert first["response_ms"]["p99"] == pytest.approx(good.quantile(0.99))
+    assert first["response_ms"]["p50"] == pytest.approx(good.quantile(0.5))
+    assert len(good) < 1000 and first["response_ms"]["p99"] is None, "fewer than ten lie beyond it"
     assert first["response_ms"]["mean"] == pytest.approx(good.mean())
     cases = ElementTree.parse(folder / "junit.xml").getroot()
     assert (cases.get("tests"), cases.get("failures"), cases.get("errors")) == ("4", "1", "0")
@@ -140,6 +144,24 @@ def test_an_invalid_run_says_so_everywhere(tmp_path: Path) -> None:
     assert ElementTree.parse(out / "junit.xml").getroot().get("errors") == "1"
 
 
+def test_too_few_requests_for_a_percentile_are_no_number(tmp_path: Path) -> None:
+    run = written(
+        tmp_path, latencies(300, 3), objectives=["p99 response < 1 s", "p99 response < 1 ms", "p95 response < 1 s"]
+    )
+    few, slow, enough = run.verdicts()
+    assert few.verdict == "inconclusive" and few.needs_more is not None and few.needs_more >= 700
+    assert math.isnan(few.interval.estimate) and few.margin is None and few.as_dict()["estimate"] is None
+    assert observed(few)[0] == f"≥ {number(few.interval.low)} ms" and observed(few)[1].endswith("∞")
+    assert slow.verdict == "fail", "its lower bound is beyond the limit: no further request would change that"
+    assert enough.verdict == "pass" or enough.needs_more
+    page = story.scenarios(run)
+    assert "fewer than ten requests lie beyond that percentile" in page
+    assert run.summary()["scenarios"][0]["response_ms"]["p99"] is None
+    assert re.search(r"95 % within [\d.]+ ms \(300 requests\)", charts.latency_percentiles(run, "one").get_label())
+    one = written(tmp_path, latencies(5, 3))
+    assert charts.latency_percentiles(one, "one").get_label() == "5 requests: too few for a percentile"
+
+
 def test_an_inconclusive_objective_says_how_much_more_it_takes(tmp_path: Path) -> None:
     with raw_server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as url:
         made = table(objectives=["error rate < 1 %"], load={"model": "closed", "concurrency": 2, "requests": 100})
@@ -178,8 +200,6 @@ def test_a_damaged_part_is_named_and_left_out(small_run: perflib.Run, tmp_path: 
     run: Any = perflib.open_run(copy)
     assert run.corrupt == [f"rows/{part.name}"]
     assert 0 < len(run.rows(phase=None)) < len(small_run.rows(phase=None))
-    from perflib import story
-
     assert part.name in story.machine(run)
     judged = [verdict for verdict in run.verdicts() if verdict.judged]
     assert {verdict.verdict for verdict in judged} <= {"inconclusive", "fail"}, (

@@ -29,7 +29,7 @@ from perflib.charts.canvas import (
     styled,
 )
 from perflib.counts import TIMED
-from perflib.figures import BANDS, PARTS, percentiles, timed_requests
+from perflib.figures import BANDS, PARTS, is_told, percentiles, timed_requests
 from perflib.figures import breakdown as parts_by_band
 from perflib.measures import quantiles
 from perflib.objectives import Objective
@@ -220,6 +220,13 @@ def _limits(axes: Axes, run: Run, scenario: str, operation: str | None) -> None:
 
 
 def _finding(run: Run, scenario: str, operation: str | None) -> str:
-    at = percentiles(run, "response", scenario, operation, [0.5, 0.99]) or [0.0, 0.0]
     count = timed_requests(run, scenario, operation)
-    return f"Half within {ms(at[0] / 1e6)} ms, 99 % within {ms(at[1] / 1e6)} ms ({count:,} requests)"
+    told = [q for q in (0.5, 0.9, 0.95, 0.99) if is_told(q, count)]
+    shown = [0.5, told[-1]] if len(told) > 1 else told
+    at = percentiles(run, "response", scenario, operation, shown) if shown else None
+    words = [
+        f"{'half' if q == 0.5 else f'{100 * q:g} %'} within {ms(v / 1e6)} ms"
+        for q, v in zip(shown, at or (), strict=False)
+    ]
+    said = f"{', '.join(words)} ({count:,} requests)" if words else f"{count:,} requests: too few for a percentile"
+    return said[0].upper() + said[1:]
