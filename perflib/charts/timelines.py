@@ -35,16 +35,17 @@ from perflib.counts import DUE, TIMED, Which
 from perflib.figures import memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
+from perflib.stats.intervals import BEYOND
 from perflib.totals import totals
 from perflib.wording import ms, signed
 
 _TIME = "time since the scenario's start, s"
-LINE_REQUESTS = 50
+FINE, COARSE = 40, 8  # points of a line over time: as many as show a course, and the fewest
 
 
 @styled
 def response_over_time(run: Run, scenario: str, operation: str | None = None) -> Figure:
-    """How many requests took how long, when they were due: density, with the median and the 99th percentile."""
+    """How many requests took how long, when they were due: density, with the median and the highest percentile that each moment tells."""
     at = window(run, scenario)
     x, y, n = _density(run, scenario, operation, at) if at else (np.zeros(0, int),) * 3
     if at is None or not len(x):
@@ -55,23 +56,33 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     columns = np.arange(x.max() + 2) * at.bin_s
     levels = 10 ** (np.arange(y.min(), y.max() + 2) / 16)
     axes.pcolormesh(columns, levels, np.where(grid, grid, np.nan), cmap="Blues", norm=LogNorm(0.5, max(2, int(grid.max()))), rasterized=True)  # fmt: skip
-    width = max(2, round(2 * BINS * LINE_REQUESTS / max(n.sum(), 1)))  # a p99 of few requests is noise
-    width = min(width, BINS // 4)
-    moments, (p50, p99) = _lines(run, scenario, operation, at, width)
+    q = _told(int(n.sum()))
+    width = min(max(2, math.ceil(BINS * BEYOND / (1 - q) / n.sum())), BINS // 4)
+    moments, (p50, high) = _lines(run, scenario, operation, at, width, (0.5, q))
     middle = (moments + 0.5) * width * at.bin_s
-    axes.plot(middle, p99 / 1e6, color=COLOURS[1], lw=1.1, label="p99")
-    axes.plot(middle, p50 / 1e6, color=COLOURS[6], lw=1.1, label="median")
+    if q > 0.5:
+        axes.plot(middle, high / 1e6, color=COLOURS[1], lw=1.1, label=_named(q))
+    axes.plot(middle, p50 / 1e6, color=COLOURS[6], lw=1.1, label=_named(0.5))
     for objective in limits_of(run, scenario, "response", "service"):
         if operation in (None, objective.operation):
             draw_limit(axes, float(objective.limit or 0), f"{objective.name} limit")
     log_scale(axes)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (high / low) ** 0.16)
     share_time_axis(axes, run, scenario)
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right", ncols=2)
-    name(figure, axes, _slowest_moment(p99 / 1e6, middle))
+    name(figure, axes, _slowest_moment(_named(q), high / 1e6, middle))
     return figure
+
+
+def _told(requests: int) -> float:
+    """The highest of three percentiles that so many requests tell moment by moment; else the 90th over few moments, else the median."""
+    moments = {q: requests * (1 - q) / BEYOND for q in (0.99, 0.95, 0.9)}
+    fine = [q for q, count in moments.items() if count >= FINE]
+    return fine[0] if fine else 0.9 if moments[0.9] >= COARSE else 0.5
+
+
+def _named(q: float) -> str:
+    return "median" if q == 0.5 else f"p{100 * q:g}"
 
 
 def _density(run: Run, scenario: str, operation: str | None, at: Window) -> tuple[NDArray[Any], ...]:
@@ -85,14 +96,15 @@ def _density(run: Run, scenario: str, operation: str | None, at: Window) -> tupl
     return tuple(np.asarray(counted[key]).astype(int) for key in ("x", "y", "n"))
 
 
-def _lines(run: Run, scenario: str, operation: str | None, at: Window, width: int) -> tuple[NDArray[Any], list[NDArray[Any]]]:  # fmt: skip
-    """(moments of so many bins, their [median, 99th percentile], ns); of many rows off counts in steps of 2 %, less than a line's width."""
+def _lines(run: Run, scenario: str, operation: str | None, at: Window, width: int, qs: tuple[float, ...]) -> tuple[NDArray[Any], list[NDArray[Any]]]:  # fmt: skip
+    """(moments of so many bins, each quantile in them, ns); of many rows off counts in steps of 2 %, less than a line's width."""
     if run.many:
-        return _timed_cells(run, scenario, operation, at).quantiles(width, (0.5, 0.99))
+        return _timed_cells(run, scenario, operation, at).quantiles(width, qs)
     where, values = Which(scenario, operation).sql
-    found = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, quantile_cont(response_ns, 0.5) as p50, quantile_cont(response_ns, 0.99) as p99 "
-                         f"from rows where {where} and {TIMED} group by x order by x", [at.start_ns, width * at.bin_ns, *values])  # fmt: skip
-    return np.asarray(found["x"]), [np.asarray(found[name]) for name in ("p50", "p99")]
+    each = ", ".join(f"quantile_cont(response_ns, {q}) as q{i}" for i, q in enumerate(qs))
+    found = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, {each} from rows where {where} and {TIMED} group by x order by x",
+                         [at.start_ns, width * at.bin_ns, *values])  # fmt: skip
+    return np.asarray(found["x"]), [np.asarray(found[f"q{i}"]) for i in range(len(qs))]
 
 
 def _timed_cells(run: Run, scenario: str, operation: str | None, at: Window) -> Cells:
@@ -100,11 +112,12 @@ def _timed_cells(run: Run, scenario: str, operation: str | None, at: Window) -> 
     return found.chosen(found.timed & (True if operation is None else found.operation == operation))
 
 
-def _slowest_moment(p99_ms: NDArray[Any], t_s: NDArray[Any]) -> str:
-    worst, usual = int(np.argmax(p99_ms)), float(np.median(p99_ms))
-    if len(p99_ms) > 4 and p99_ms[worst] > 4 * usual:
-        return f"p99 usually {ms(usual)} ms; slowest around {t_s[worst]:.1f} s, at {ms(float(p99_ms[worst]))} ms"
-    return f"p99 between {ms(float(p99_ms.min()))} and {ms(float(p99_ms[worst]))} ms all the time"
+def _slowest_moment(what: str, line_ms: NDArray[Any], t_s: NDArray[Any]) -> str:
+    worst, usual = int(np.argmax(line_ms)), float(np.median(line_ms))
+    if len(line_ms) > 4 and line_ms[worst] > 4 * usual:
+        return f"{what} usually {ms(usual)} ms; slowest around {t_s[worst]:.1f} s, at {ms(float(line_ms[worst]))} ms"
+    said = f"{what} between {ms(float(line_ms.min()))} and {ms(float(line_ms[worst]))} ms all the time"
+    return said[0].upper() + said[1:] if what == "median" else said
 
 
 @styled
