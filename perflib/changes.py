@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from perflib import stats
 from perflib.errors import SuiteError
-from perflib.measures import METRICS, Measured, Metric, Part
+from perflib.measures import METRICS, QUANTILES, Measured, Metric, Part
 from perflib.stats import Interval
 from perflib.verdicts import Word, scaled
 
@@ -46,6 +46,12 @@ class Change:
     def shown(self) -> Interval:
         """The change as it is judged: in % of the base, or in percentage points."""
         return self.difference if self.metric.in_points else self.relative
+
+    @property
+    def told(self) -> bool:
+        """Whether the change has a size: that of a percentile which too few requests decide on a side has only a bound, or none."""
+        closed = math.isfinite(self.shown.high) and self.shown.low > -100  # nothing falls by more than all there is
+        return math.isfinite(self.shown.estimate) and (closed or self.metric.key not in QUANTILES)
 
     @property
     def question(self) -> str:
@@ -82,7 +88,7 @@ def changes_of(part: Part, base: Sequence[Measured], candidate: Sequence[Measure
         sides = [[m.figures[key] for m in side if key in m.figures] for side in (base, candidate)]
         if not any(sides) and not any(key in m.asked for m in (*base, *candidate)):
             continue
-        old, new = (sum(i.estimate for i in side) / len(side) if side else math.nan for side in sides)
+        old, new = (_figure(key, side) for side in sides)
         given = any(key in m.given for m in (*base, *candidate))
         plain = Change(
             part,
@@ -104,6 +110,12 @@ def changes_of(part: Part, base: Sequence[Measured], candidate: Sequence[Measure
         relative, _ = shift(*sides, relative=True)
         found.append(replace(plain, difference=difference, relative=relative, freedom=freedom))
     return found
+
+
+def _figure(key: str, side: Sequence[Interval]) -> float:
+    """What a side shows: the mean of its runs. None (NaN) of no run, or of a percentile that too few requests decide."""
+    few = key in QUANTILES and not all(math.isfinite(i.low + i.high) for i in side)
+    return math.nan if few or not side else sum(i.estimate for i in side) / len(side)
 
 
 def shift(base: Sequence[Interval], candidate: Sequence[Interval], *, relative: bool = False) -> tuple[Interval, float]:

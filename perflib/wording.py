@@ -52,8 +52,7 @@ def signed(value: float) -> str:
 
 def percent(change: Change) -> str:
     """A change as it is judged: "+4.2 %", "+0.30 points"."""
-    shown = change.shown
-    return "" if math.isnan(shown.estimate) else f"{signed(shown.estimate)} {change.metric.margin_unit}"
+    return f"{signed(change.shown.estimate)} {change.metric.margin_unit}" if change.told else ""
 
 
 def moved(change: Change) -> tuple[str, str, str, str]:

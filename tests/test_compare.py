@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from perflib.cli import cli
 from perflib.comparison import Comparison
 from perflib.errors import PerflibError, RunError, SuiteError
 from perflib.measures import GRID, Part, measure
+from perflib.wording import moved
 from tests.test_report import _Seen
 from tests.written import latencies, written
 
@@ -367,6 +369,15 @@ def test_exit_codes_follow_the_verdict(tmp_path: Path, monkeypatch: pytest.Monke
     said = ran("compare", names["a"], names["slow"]).output
     assert f"{names['slow']} against {names['a']}: FAIL. Worse than the base" in said
     assert "p50 response" in said
+
+
+def test_a_percentile_that_too_few_requests_decide_has_no_change(home: Path, base: perflib.Run) -> None:
+    compared = perflib.compare(base, written(home, latencies(400, 11), memory_mb=100))
+    p50, p99 = (by_metric(compared)[key] for key in ("p50", "p99"))
+    assert p50.told and not p99.told
+    assert (p99.verdict, p99.reason, math.isnan(p99.candidate)) == ("inconclusive", "too few requests to tell", True)
+    assert moved(p99)[1:3] == ("–", "–") and moved(p99)[3].endswith("open")
+    assert "p99" not in charts.forest(compared, Part("one")).get_label()
 
 
 def test_a_run_says_nothing_about_itself(home: Path, base: perflib.Run, slower: perflib.Run) -> None:
