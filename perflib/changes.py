@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from perflib import stats
 from perflib.errors import SuiteError
+from perflib.figures import is_told
 from perflib.measures import METRICS, QUANTILES, Measured, Metric, Part
 from perflib.stats import Interval
 from perflib.verdicts import Word, scaled
@@ -50,8 +51,7 @@ class Change:
     @property
     def told(self) -> bool:
         """Whether the change has a size: that of a percentile which too few requests decide on a side has only a bound, or none."""
-        closed = math.isfinite(self.shown.high) and self.shown.low > -100  # nothing falls by more than all there is
-        return math.isfinite(self.shown.estimate) and (closed or self.metric.key not in QUANTILES)
+        return math.isfinite(self.shown.estimate) and (is_closed(self.shown) or self.metric.key not in QUANTILES)
 
     @property
     def question(self) -> str:
@@ -113,9 +113,14 @@ def changes_of(part: Part, base: Sequence[Measured], candidate: Sequence[Measure
 
 
 def _figure(key: str, side: Sequence[Interval]) -> float:
-    """What a side shows: the mean of its runs. None (NaN) of no run, or of a percentile that too few requests decide."""
-    few = key in QUANTILES and not all(math.isfinite(i.low + i.high) for i in side)
+    """What a side shows: the mean of its runs. None (NaN) of no run, or of a percentile with fewer than ten requests beyond it."""
+    few = key in QUANTILES and not all(is_told(QUANTILES[key], i.n) for i in side)
     return math.nan if few or not side else sum(i.estimate for i in side) / len(side)
+
+
+def is_closed(percent: Interval) -> bool:
+    """Whether a relative change is bounded on both sides: nothing falls by more than all there is."""
+    return math.isfinite(percent.high) and percent.low > -100
 
 
 def shift(base: Sequence[Interval], candidate: Sequence[Interval], *, relative: bool = False) -> tuple[Interval, float]:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from perflib.changes import Change
+from perflib.changes import Change, is_closed
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, styled
 from perflib.comparison import Comparison, curve
 from perflib.measures import BINS_PER_DECADE, GRID, Measured, Part
@@ -28,7 +28,7 @@ _WORDS: Final = {
 def shift_function(compared: Comparison, part: Part) -> Figure:
     """How much the candidate's response time is above the base's at each quantile, with its interval and the zero line."""
     points = curve(compared, part)
-    known = [(q, i) for q, i in zip(GRID, points, strict=False) if math.isfinite(i.low) and math.isfinite(i.high)]
+    known = [(q, i) for q, i in zip(GRID, points, strict=False) if is_closed(i)]
     if not known:
         return nothing("Shift of every quantile", "too few requests were answered to tell")
     at = _stretch(np.array([q for q, _ in known]))
