@@ -36,7 +36,7 @@ def set_baseline(name: str, run: Run, data: str | Path | None = None) -> Run:
             f"{run.id} is {run.status}", where=f"baseline {name}", mend="choose a run that is complete: perflib runs"
         )
     if run.damage:
-        raise RunError(f"{run.damage[0]}", where=run.id, mend="choose another run: perflib runs")
+        raise RunError("; ".join(run.damage), where=run.id, mend="choose another run: perflib runs")
     parent = folder(data)
     parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=parent))

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 
 from perflib import stats
 from perflib.errors import SuiteError
-from perflib.figures import is_told
 from perflib.measures import METRICS, QUANTILES, Measured, Metric, Part
 from perflib.stats import Interval
+from perflib.stats.intervals import fewest_values
 from perflib.verdicts import Word, scaled
 
 # To raise at most 1 % also where requests depend on each other so much that what they are worth is uncertain.
@@ -114,7 +114,7 @@ def changes_of(part: Part, base: Sequence[Measured], candidate: Sequence[Measure
 
 def _figure(key: str, side: Sequence[Interval]) -> float:
     """What a side shows: the mean of its runs. None (NaN) of no run, or of a percentile with fewer than ten requests beyond it."""
-    few = key in QUANTILES and not all(is_told(QUANTILES[key], i.n) for i in side)
+    few = key in QUANTILES and any(i.n < fewest_values(QUANTILES[key]) for i in side)
     return math.nan if few or not side else sum(i.estimate for i in side) / len(side)
 
 

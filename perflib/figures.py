@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from perflib import counts
 from perflib.counts import DUE, TIMED, Which
 from perflib.kept import code, once
-from perflib.stats.intervals import BEYOND
+from perflib.stats.intervals import fewest_values
 from perflib.totals import Totals, totals
 
 if TYPE_CHECKING:
@@ -125,25 +125,19 @@ def time_figures(run: Run, time: str, scenario: str, operation: str | None = Non
     at = percentiles(run, time, scenario, operation, list(QUANTILES.values()))
     if at is None:
         return dict.fromkeys((*QUANTILES, "max", "mean"))
-    n = timed_requests(run, scenario, operation)
     if run.many:
         found = counts.steps(run, time, Which(scenario, operation))
-        highest, mean = float(found.most.max()), found.mean
+        highest, mean, n = float(found.most.max()), found.mean, found.n
     else:
         where, values = Which(scenario, operation).sql
-        highest, mean = run.query(
-            f"select max({time}_ns), avg({time}_ns) from measured where {TIMED} and {where}", values
-        ).fetchone() or (0, 0)
-    seen = [v if is_told(q, n) else None for q, v in zip(QUANTILES.values(), at, strict=True)]
+        highest, mean, n = run.query(
+            f"select max({time}_ns), avg({time}_ns), count(*) from measured where {TIMED} and {where}", values
+        ).fetchone() or (0, 0, 0)
+    seen = [v if n >= fewest_values(q) else None for q, v in zip(QUANTILES.values(), at, strict=True)]
     return {
         name: None if v is None else v / 1e6
         for name, v in zip((*QUANTILES, "max", "mean"), (*seen, highest, mean), strict=True)
     }
-
-
-def is_told(q: float, n: int) -> bool:
-    """Whether n values tell their q-quantile: ten or more lie beyond it."""
-    return n * min(q, 1 - q) >= BEYOND - 1e-9
 
 
 def load_figures(run: Run, scenario: str, seconds: float) -> dict[str, Any]:

@@ -135,17 +135,13 @@ def _bar(interval: Interval, limit: float, wants_less: bool, word: str, said: st
     known += [0.0] if from_zero else []
     span = max(known) - min(known) or abs(limit) * 0.2 or 1.0
     left, right = min(known) - 0.14 * span, max(known) + 0.14 * span
-    low, at, high, edge, zero = (
-        round(_WIDTH * min(max((value - left) / (right - left), 0.0), 1.0), 1)
-        for value in (
-            interval.low,
-            limit if math.isnan(interval.estimate) else interval.estimate,
-            interval.high,
-            limit,
-            0.0,
-        )
-    )
-    point = "" if math.isnan(interval.estimate) else f'<circle fill="currentColor" cx="{at}" cy="10" r="3.6"/>'
+
+    def place(value: float) -> float:
+        return round(_WIDTH * min(max((value - left) / (right - left), 0.0), 1.0), 1)
+
+    low, high, edge, zero = map(place, (interval.low, interval.high, limit, 0.0))
+    told = not math.isnan(interval.estimate)
+    point = f'<circle fill="currentColor" cx="{place(interval.estimate)}" cy="10" r="3.6"/>' if told else ""
     good_from, good_to = (0.0, edge) if wants_less else (edge, float(_WIDTH))
     origin = f'<line class="zero" stroke="currentColor" x1="{zero}" x2="{zero}" y1="0" y2="20"/>' if from_zero else ""
     return (  # its colours are given here as well, for a notebook that has no style sheet of ours

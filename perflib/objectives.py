@@ -51,6 +51,7 @@ _METRICS: Final = (
 )
 _HIGHEST: Final = {"response": math.inf, "service": math.inf, "error rate": 100.0, "success": 100.0, "throughput": math.inf,
                    "throughput / offered": math.inf, "capacity": math.inf, "inflight": math.inf}  # fmt: skip
+_HOLDS: Final = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _COMPARATORS: Final = r"<=|>=|<|>|≤|≥|not above"
 _LINE: Final = re.compile(
     rf"^(?:(?P<scope>[^:]+?)\s*:\s+)?(?P<metric>[^<>≤≥:]+?)\s*(?:(?P<op>{_COMPARATORS})\s*(?P<limit>-?\d+(?:\.\d+)?)\s*(?P<unit>\S*))?$"
@@ -123,8 +124,8 @@ class Objective:
         statistic = "quantile" if q is not None else groups.get("named") or ""
         name = groups.get("time") or ("success" if metric.startswith("success") else metric)
         comparator = {"≤": "<=", "≥": ">="}.get(match["op"], match["op"])
-        if limit is not None and name in _HIGHEST:
-            _check_open(name, comparator, limit, text)
+        if limit is not None:
+            _check_limit(name, comparator, limit, text)
         return cls(" ".join(text.split()), name, dimension, statistic, q, operation, stage, versus, comparator, limit)
 
 
@@ -182,11 +183,11 @@ def _limit(value: float, unit: str, dimension: str, text: str) -> float:
     return value * UNITS[unit][1]
 
 
-def _check_open(metric: str, comparator: str, limit: float, text: str) -> None:
-    """A limit that every figure meets, or none, says nothing of the target."""
-    holds = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}.get(comparator)
-    ends = {holds(end, limit) for end in (0.0, _HIGHEST[metric])} if holds else {True, False}
-    if len(ends) == 1:
-        always = "met" if True in ends else "missed"
-        between = "0 and 100 %" if math.isfinite(_HIGHEST[metric]) else "0 and infinity"
-        raise SuiteError(f"objective {text!r} is always {always}", mend=f"choose a limit between {between}, or list it under `figures`")  # fmt: skip
+def _check_limit(metric: str, comparator: str, limit: float, text: str) -> None:
+    """A limit that every figure meets, or none, says nothing of the target. Raises SuiteError."""
+    holds, highest = _HOLDS.get(comparator), _HIGHEST.get(metric)
+    if holds is None or highest is None or holds(0.0, limit) != holds(highest, limit):
+        return
+    always = "met" if holds(0.0, limit) else "missed"
+    between = "0 and 100 %" if math.isfinite(highest) else "0 and infinity"
+    raise SuiteError(f"objective {text!r} is always {always}", mend=f"choose a limit between {between}, or list it under `figures`")  # fmt: skip

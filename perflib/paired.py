@@ -21,7 +21,7 @@ from perflib.figures import measured_windows, sampled_names
 from perflib.measures import QUANTILES, Columns, Part, chosen, measured_rows, parts
 from perflib.runs import SIDES, Run, Variant
 from perflib.stats import Interval
-from perflib.stats.intervals import BEYOND, unknown
+from perflib.stats.intervals import BEYOND, fewest_values, unknown
 from perflib.verdicts import scaled
 
 FEWEST: Final = 3  # groups
@@ -171,7 +171,7 @@ def time_shifts(sides: Sequence[Sequence[NDArray[Any]]], confidence: float) -> d
     counts = np.array([[len(times) for times in side] for side in sides])
     found = {}
     for key, q in (*QUANTILES.items(), ("mean", None)):
-        needed = BEYOND if q is None else math.ceil(BEYOND / min(q, 1 - q))
+        needed = BEYOND if q is None else fewest_values(q)
         figure = np.mean if q is None else functools.partial(np.quantile, q=q)
         groups = _groups(counts, needed)
         a, b = ([float(figure(np.concatenate(side[group]))) for group in groups] for side in sides)

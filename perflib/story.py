@@ -324,7 +324,7 @@ def _figures_table(figures: dict[str, Any]) -> str:
             rows.append(
                 (*lead, kind, *(number(times[key]) for key in ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")))
             )
-    few = any(figures[time][name] is None for time in ("response_ms", "service_ms") for name in ("p50", "p99_9"))
+    few = any("–" in row for row in rows)
     note = (
         "<p class='small'>–: fewer than ten requests lie beyond that percentile.</p>"
         if few and figures["requests"]

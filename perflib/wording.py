@@ -34,12 +34,15 @@ def observed(verdict: Verdict) -> tuple[str, str]:
         return "–", "–"
     seen = objective.metric == "inflight" or objective.statistic == "max"  # a maximum of what was seen
     bounds = "exact" if seen else f"{number(interval.low)} … {number(interval.high)}"
-    figure = number(interval.estimate)
-    if math.isnan(interval.estimate) and math.isfinite(interval.low):
+    if not math.isnan(interval.estimate):
+        figure = number(interval.estimate)
+    elif math.isfinite(interval.low):
         figure = f"≥ {number(interval.low)}"
-    elif math.isnan(interval.estimate) and math.isfinite(interval.high):
+    elif math.isfinite(interval.high):
         figure = f"≤ {number(interval.high)}"
-    return f"{figure} {objective.unit}".strip() if figure != "–" else figure, bounds
+    else:
+        return "–", bounds
+    return f"{figure} {objective.unit}".strip(), bounds
 
 
 def signed(value: float) -> str:

@@ -212,7 +212,7 @@ def share_time_axis(axes: Axes, run: Run, scenario: str) -> None:
     if of.least_response_ns is not None and of.most_response_ns is not None:
         low, high = of.least_response_ns / 1e6, of.most_response_ns / 1e6
         limits = [float(each.limit or high) for each in limits_of(run, scenario, "response", "service")]
-        bottom, top = max(min(low, *limits, high), 1e-4) / 1.2, max(high, *limits, 2e-4)
+        bottom, top = max(min([low, *limits]), 1e-4) / 1.2, max(high, *limits, 2e-4)
         axes.set_ylim(bottom, top * (top / bottom) ** 0.22)  # room for the legend
 
 

@@ -29,11 +29,12 @@ from perflib.charts.canvas import (
     styled,
 )
 from perflib.counts import TIMED
-from perflib.figures import BANDS, PARTS, is_told, percentiles, timed_requests
+from perflib.figures import BANDS, PARTS, percentiles, timed_requests
 from perflib.figures import breakdown as parts_by_band
 from perflib.measures import quantiles
 from perflib.objectives import Objective
 from perflib.runs import Run
+from perflib.stats.intervals import fewest_values
 from perflib.wording import ms
 
 _TICKS: Final = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
@@ -221,7 +222,7 @@ def _limits(axes: Axes, run: Run, scenario: str, operation: str | None) -> None:
 
 def _finding(run: Run, scenario: str, operation: str | None) -> str:
     count = timed_requests(run, scenario, operation)
-    told = [q for q in (0.5, 0.9, 0.95, 0.99) if is_told(q, count)]
+    told = [q for q in (0.5, 0.9, 0.95, 0.99) if count >= fewest_values(q)]
     shown = [0.5, told[-1]] if len(told) > 1 else told
     at = percentiles(run, "response", scenario, operation, shown) if shown else None
     words = [

@@ -35,7 +35,7 @@ from perflib.counts import DUE, TIMED, Which
 from perflib.figures import memory_series, sampled_names, span
 from perflib.objectives import Objective
 from perflib.runs import Run
-from perflib.stats.intervals import BEYOND
+from perflib.stats.intervals import fewest_values
 from perflib.totals import totals
 from perflib.wording import ms, signed
 
@@ -57,7 +57,7 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     levels = 10 ** (np.arange(y.min(), y.max() + 2) / 16)
     axes.pcolormesh(columns, levels, np.where(grid, grid, np.nan), cmap="Blues", norm=LogNorm(0.5, max(2, int(grid.max()))), rasterized=True)  # fmt: skip
     q = _told(int(n.sum()))
-    width = min(max(2, math.ceil(BINS * BEYOND / (1 - q) / n.sum())), BINS // 4)
+    width = min(max(2, math.ceil(BINS * fewest_values(q) / n.sum())), BINS // 4)
     moments, (p50, high) = _lines(run, scenario, operation, at, width, (0.5, q))
     middle = (moments + 0.5) * width * at.bin_s
     if q > 0.5:
@@ -76,7 +76,7 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
 
 def _told(requests: int) -> float:
     """The highest of three percentiles that so many requests tell moment by moment; else the 90th over few moments, else the median."""
-    moments = {q: requests * (1 - q) / BEYOND for q in (0.99, 0.95, 0.9)}
+    moments = {q: requests / fewest_values(q) for q in (0.99, 0.95, 0.9)}
     fine = [q for q, count in moments.items() if count >= FINE]
     return fine[0] if fine else 0.9 if moments[0.9] >= COARSE else 0.5
 

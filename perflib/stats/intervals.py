@@ -129,6 +129,11 @@ def quantile_intervals(
     )
 
 
+def fewest_values(q: float) -> int:
+    """How many values it takes until BEYOND of them lie beyond their q-quantile; fewer do not tell it."""
+    return math.ceil(BEYOND / min(q, 1 - q) - 1e-6)
+
+
 def bounding_ranks(n: int, worth: float, q: float, confidence: float) -> tuple[int | None, int | None]:
     """Which order statistics bound the q-quantile; None for a bound that too few values decide."""
     low_share, high_share = _clopper_pearson(q * worth, worth, confidence)
@@ -230,7 +235,7 @@ def needed_samples(interval: Interval, limit: float, q: float = 0.5) -> int | No
     distance = abs(interval.estimate - limit)
     bound = interval.high if limit >= interval.estimate else interval.low
     if not math.isfinite(bound):
-        closing = BEYOND / min(q, 1 - q) * interval.n / max(interval.n_effective, 1.0)
+        closing = fewest_values(q) * interval.n / max(interval.n_effective, 1.0)
         return max(1, math.ceil(closing - interval.n))
     if distance == 0:
         return None
