@@ -49,6 +49,7 @@ _METRICS: Final = (
     (r"median difference", "time"),
     (r"throughput ratio", "count"),
 )
+TRENDS: Final = ("memory slope", "response drift")
 _HIGHEST: Final = {"response": math.inf, "service": math.inf, "error rate": 100.0, "success": 100.0, "throughput": math.inf,
                    "throughput / offered": math.inf, "capacity": math.inf, "inflight": math.inf}  # fmt: skip
 _HOLDS: Final = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -184,7 +185,9 @@ def _limit(value: float, unit: str, dimension: str, text: str) -> float:
 
 
 def _check_limit(metric: str, comparator: str, limit: float, text: str) -> None:
-    """A limit that every figure meets, or none, says nothing of the target. Raises SuiteError."""
+    """A limit that every figure meets, or none, says nothing of the target, nor can any but a trend be "not above". Raises SuiteError."""
+    if comparator == "not above" and metric not in TRENDS:
+        raise SuiteError(f"objective {text!r}: only a trend is not above something ({', '.join(TRENDS)})", mend="write < instead")  # fmt: skip
     holds, highest = _HOLDS.get(comparator), _HIGHEST.get(metric)
     if holds is None or highest is None or holds(0.0, limit) != holds(highest, limit):
         return

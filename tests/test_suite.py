@@ -37,6 +37,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"objectives": ["error rate < 150 %"]}, "is always met; choose a limit between 0 and 100 %"),
     ({"objectives": ["success > 100 %"]}, "is always missed"),
     ({"objectives": ["throughput >= 0 /s"]}, "is always met"),
+    (
+        {"objectives": ["p95 response not above 5 ms"]},
+        "only a trend is not above something (memory slope, response drift); write < instead",
+    ),
     ({"objectives": ["throughput"]}, "has no limit"),
     ({"figures": ["throughput > 5 /s"]}, "has a limit"),
     ({"objectives": ["buy: throughput > 5 /s"]}, "unknown operation 'buy'"),
