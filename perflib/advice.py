@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from perflib.figures import scenario_figures
+from perflib.processes import growth
 from perflib.runs import Run
 from perflib.verdicts import Verdict
-from perflib.wording import number, observed
+from perflib.wording import grew, number, observed
 
 STATUS: Final = {
     "incomplete": "The run's process ended before the run did; its rows up to the last two seconds are here. Run it again.",
@@ -30,7 +31,7 @@ class Step:
 
 
 def next_steps(run: Run) -> list[Step]:
-    """At most three, the most urgent first."""
+    """A few, the most urgent first."""
     if run.status != "complete":
         return [Step(STATUS[run.status])]
     judged = [v for v in run.verdicts() if v.judged]
@@ -38,7 +39,7 @@ def next_steps(run: Run) -> list[Step]:
     steps = [_look_into(run, failed)] if failed else []
     steps += [_decide(run, unclear)] if unclear else []
     steps += [_when_met(run, judged)] if not steps else []
-    return [*steps, *_mend_generator(run)]
+    return [*steps, *_leaks(run), *_mend_generator(run)]
 
 
 def cautions(run: Run) -> list[tuple[str, str]]:
@@ -115,6 +116,14 @@ def _bounded(v: Verdict) -> float:
     room = limit - interval.high if v.objective.wants_less else interval.low - limit
     whole = 100.0 - limit if v.objective.metric == "success" else abs(limit)
     return room / whole if whole and math.isfinite(room) else math.inf
+
+
+def _leaks(run: Run) -> list[Step]:
+    """The first scenario whose target leaks memory where no objective has said so."""
+    said = {v.scenario for v in run.verdicts() if v.verdict == "fail" and v.objective.metric.startswith("memory")}
+    found = {entry["name"]: growth(run, entry["name"]) for entry in run.scenarios if entry["name"] not in said}
+    leaking = {name: grew(each) for name, each in found.items() if each.verdict == "leak"}
+    return [Step(f"{name}: the target leaks memory, and no objective is missed by it: {who}.", name) for name, who in leaking.items()][:1]  # fmt: skip
 
 
 def _mend_generator(run: Run) -> list[Step]:

@@ -15,8 +15,8 @@ from perflib import stats
 from perflib.errors import SuiteError
 from perflib.measures import METRICS, QUANTILES, Measured, Metric, Part
 from perflib.stats import Interval
-from perflib.stats.intervals import fewest_values
-from perflib.verdicts import Word, scaled
+from perflib.stats.intervals import fewest_values, scaled
+from perflib.verdicts import Word
 
 # To raise at most 1 % also where requests depend on each other so much that what they are worth is uncertain.
 ALARM: Final = 0.008

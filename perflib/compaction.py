@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perflib import counts
 from perflib.database import connected, listed
+from perflib.database import parts as parts_of
 from perflib.errors import RunError
 from perflib.rows import TABLES, write_file
 from perflib.rundir import save_manifest
@@ -105,7 +106,7 @@ def _write(database: duckdb.DuckDBPyConnection, kind: str, parts: Sequence[Path]
     for low, high in _stretches([(last, rows) for _, _, last, rows in spans]):
         files = [Path(file) for file, first, last, _ in spans if first < high and last >= low]
         table = database.sql(
-            f"select * from read_parquet({listed(files)}) where {by} >= {low} and {by} < {high} order by {_ORDER[kind]}"
+            f"select * from {parts_of(files, TABLES[kind])} where {by} >= {low} and {by} < {high} order by {_ORDER[kind]}"
         ).to_arrow_table()
         if table.num_rows:
             path = folder / f"part-c{generation}-{len(written):06d}.parquet"
@@ -143,7 +144,7 @@ def _verify(database: duckdb.DuckDBPyConnection, kind: str, old: Sequence[Path],
     columns = ", ".join(field.name for field in TABLES[kind])
     sums = [
         database.execute(
-            f"select count(*), sum(hash({columns})::hugeint) from read_parquet({listed(files)})"
+            f"select count(*), sum(hash({columns})::hugeint) from {parts_of(files, TABLES[kind])}"
         ).fetchone()
         for files in (old, new)
     ]

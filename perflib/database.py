@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -34,6 +34,11 @@ def empty(columns: pa.Schema) -> str:
     """A table of these columns and no rows, in SQL."""
     typed = (f"null::{_SQL.get(str(column.type), 'varchar')} as {column.name}" for column in columns)
     return f"(select {', '.join(typed)} where false)"
+
+
+def parts(files: Sequence[Path], columns: pa.Schema) -> str:
+    """Part files as a table of these columns, in SQL; a column that they had not when they were written is null."""
+    return f"(from {empty(columns)} union all by name from read_parquet({listed(files)}))" if files else empty(columns)
 
 
 def listed(files: Iterable[Path]) -> str:

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, Chart, log_scale, name, plain, styled
 from perflib.counts import DUE, TIMED
 from perflib.errors import RunError
-from perflib.figures import memory_series, span
 from perflib.panel import somebody_looks
+from perflib.processes import memory
 from perflib.runs import Run, open_run, run_ids
+from perflib.windows import span
 from perflib.wording import ms
 
 if TYPE_CHECKING:
@@ -307,8 +308,11 @@ class Explorer:
     def _memory(self, scenario: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         kept = self.__dict__.setdefault("_memories", {})
         if (self.run.id, scenario) not in kept:
-            t_s, rss = memory_series(self.run, scenario)
-            kept[self.run.id, scenario] = t_s + (span(self.run, scenario)[0] - self._spans[scenario][0]) / 1e9, rss
+            seen = memory(self.run, scenario)
+            kept[self.run.id, scenario] = (
+                seen.t_s + (span(self.run, scenario)[0] - self._spans[scenario][0]) / 1e9,
+                seen.rss_bytes,
+            )
         found: tuple[NDArray[np.float64], NDArray[np.float64]] = kept[self.run.id, scenario]
         return found
 

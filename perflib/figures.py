@@ -7,23 +7,23 @@ interpolate between order statistics (Hyndman & Fan type 7), exactly, and within
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from perflib import counts
-from perflib.counts import DUE, TIMED, Which
+from perflib.counts import TIMED, Which
 from perflib.kept import code, once
+from perflib.processes import Grown, cpu_cores, growth, memory
+from perflib.stats import Interval, MemoryGrowth
 from perflib.stats.intervals import fewest_values
 from perflib.totals import Totals, totals
+from perflib.windows import measured_seconds
 
 if TYPE_CHECKING:
     from perflib.runs import Run
 
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
-BUCKET_NS: Final = 250_000_000
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -68,6 +68,7 @@ def _scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
         "load": load_figures(run, scenario, seconds),
         "timed_parts": totals(run, scenario).with_first_byte > 0,
         "memory_mb": memory_figures(run, scenario),
+        "memory_growth": growth_figures(run, scenario),
         "cpu_cores": {"mean": cpu_cores(run, scenario, "target")},
         "generator": generator_figures(run, scenario),
     }
@@ -205,63 +206,41 @@ def _offered_rate(of: Totals) -> float | None:
     return (of.scheduled - 1) * 1e9 / (last - first) if first is not None and last is not None and last > first else None  # fmt: skip
 
 
-def measured_windows(
-    run: Run, scenario: str, stage: int | None = None, operation: str | None = None
-) -> list[tuple[int, int]]:
-    """Stretches of measured load as (start_ns, stop_ns), the default warm-up cut away; of a killed run, what its rows show."""
-    cut_ns = dict(run.cuts).get(scenario, 0)
-    segments = [
-        s for s in run.scenario(scenario)["segments"]
-        if s["phase"] == "measure" and stage in (None, s["stage"]) and (operation is None or s["operation"] in (None, operation))
-    ]  # fmt: skip
-    if not segments and stage is None:
-        first, last = run.query(
-            f"select min({DUE}), max(end_ns) from measured where scenario = ?", [scenario]
-        ).fetchone() or (None, None)
-        return [(first, last)] if first is not None else []
-    windows = [(max(s["start_ns"], cut_ns), s["stop_ns"]) for s in segments]
-    return [(start, stop) for start, stop in windows if stop > start]
-
-
-def measured_seconds(run: Run, scenario: str, stage: int | None = None) -> float:
-    """How long was measured, s."""
-    return sum(stop - start for start, stop in measured_windows(run, scenario, stage)) / 1e9
-
-
-def memory_series(run: Run, scenario: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Memory of the target's processes together while a scenario ran: seconds since its start, RSS in bytes, every 0.25 s."""
-    rows = run.query(
-        "with each as (select t_ns // ? as bucket, pid, avg(rss_bytes) as rss from resources where role = 'target' and name in "
-        "(select unnest(?)) and t_ns between ? and ? group by all) select bucket, sum(rss), count(*) from each group by bucket order by bucket",
-        [BUCKET_NS, sampled_names(run, scenario), *span(run, scenario)],
-    ).fetchnumpy()  # fmt: skip
-    bucket, rss, processes = (np.asarray(column) for column in rows.values())
-    whole = processes == np.max(processes, initial=0) if len(processes) else np.zeros(0, bool)
-    # A bucket in which some process was not sampled (the first and last ones) would look like a drop.
-    kept = whole if whole.sum() >= len(whole) / 2 else np.ones(len(bucket), bool)
-    return (bucket[kept] * BUCKET_NS - span(run, scenario)[0]) / 1e9, rss[kept].astype(float)
-
-
 def memory_figures(run: Run, scenario: str) -> dict[str, float] | None:
     """Start, end and peak of the target's memory, MB; None where it was not sampled."""
-    _, rss = memory_series(run, scenario)
+    rss = memory(run, scenario).rss_bytes
     return {"start": rss[0] / 1e6, "end": rss[-1] / 1e6, "peak": rss.max() / 1e6} if len(rss) else None
 
 
-def cpu_cores(run: Run, scenario: str, role: str) -> float | None:
-    """CPU that the processes of a role used while the scenario ran, in cores; None where it was not sampled."""
-    names = (
-        sampled_names(run, scenario)
-        if role == "target"
-        else [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
-    )
-    row = run.query(
-        "with each as (select pid, max(cpu_ns) - min(cpu_ns) as cpu, max(t_ns) - min(t_ns) as t from resources "
-        "where role = ? and name in (select unnest(?)) and t_ns between ? and ? group by pid) select sum(cpu), max(t) from each",
-        [role, names, *span(run, scenario)],
-    ).fetchone()
-    cpu, t = row or (None, None)
-    return float(cpu) / float(t) if cpu is not None and t else None
+def growth_figures(run: Run, scenario: str) -> dict[str, Any] | None:
+    """Whether the target's memory grows, by how much, MB, and that of each of its processes; None where it was not sampled."""
+    found = growth(run, scenario)
+    return {**_growth(found.whole), "processes": [_process(one) for one in found.each]} if found.each else None
+
+
+def _growth(of: MemoryGrowth) -> dict[str, Any]:
+    return {
+        "verdict": of.verdict,
+        "growth_mb": _bounds(of.growth_bytes, 1e-6),
+        "per_hour_mb": _bounds(of.slope_bytes_per_s, 3600e-6),
+        "per_1000_requests_mb": _bounds(of.slope_bytes_per_request, 1000e-6),
+    }
+
+
+def _process(one: Grown) -> dict[str, Any]:
+    held = {"start": None if one.came else one.start_bytes, "end": None if one.left else one.end_bytes, "peak": one.peak_bytes}  # fmt: skip
+    return {
+        "target": one.process.target,
+        "pid": one.process.pid,
+        "process": one.process.what,
+        **{f"{key}_mb": None if value is None else value / 1e6 for key, value in held.items()},
+        **_growth(one.growth),
+    }
+
+
+def _bounds(interval: Interval | None, factor: float) -> dict[str, float | None]:
+    each = {name: getattr(interval, name, math.nan) * factor for name in ("estimate", "low", "high")}
+    return {name: value if math.isfinite(value) else None for name, value in each.items()}
 
 
 def generator_figures(run: Run, scenario: str) -> dict[str, Any]:
@@ -278,17 +257,3 @@ def generator_figures(run: Run, scenario: str) -> dict[str, Any]:
         "gc_count": sum(w["gc_count"] for w in workers),
         "gc_ms": sum(w["gc_ms"] for w in workers),
     }
-
-
-def span(run: Run, scenario: str) -> tuple[int, int]:
-    entry = run.scenario(scenario)
-    windows = measured_windows(run, scenario)
-    start = windows[0][0] if windows else entry["start_ns"] or 0
-    return start, max((stop for _, stop in windows), default=entry["stop_ns"] or 2**62)
-
-
-def sampled_names(run: Run, scenario: str) -> list[str]:
-    """Names under which the scenario's targets are sampled: their own, and those of the targets they are reached by."""
-    spec = run.spec(scenario)
-    names = {str(op.get("target") or spec.get("target")) for op in spec["operations"]}
-    return sorted(names | {via for name in names for via in run.manifest["targets"].get(name, {}).get("via", ())})

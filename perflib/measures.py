@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from perflib import counts, stats
 from perflib.counts import TIMED, Which
-from perflib.figures import measured_windows, memory_series, sampled_names, span
 from perflib.kept import code, once
+from perflib.processes import cpu_time, memory, sampled_names
 from perflib.stats import Interval
-from perflib.stats.intervals import BEYOND, unknown
-from perflib.verdicts import scaled
+from perflib.stats.intervals import BEYOND, scaled, unknown
+from perflib.windows import measured_windows, span
 
 if TYPE_CHECKING:
     from perflib.runs import Run
@@ -302,14 +302,14 @@ def _histogram(times: NDArray[Any], weights: NDArray[Any] | None = None) -> NDAr
 def _resources(run: Run, scenario: str, ended: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Interval]:
     """Memory and CPU of the target's processes, where they were sampled."""
     found = {}
-    t_s, rss = memory_series(run, scenario)
-    if len(rss):
-        found["memory"] = scaled(_level(t_s, rss), 1e-6)
-    edges_s, cpu_s = _cpu_steps(run, scenario)
+    seen = memory(run, scenario)
+    if seen.each:
+        found["memory"] = scaled(_level(seen.t_s, seen.rss_bytes), 1e-6)
+    edges_s, used_s = _cpu_steps(run, scenario)
     requests = np.diff(ended(edges_s * 1e9))
-    if len(cpu_s) and requests.sum():
-        each = float(cpu_s.sum() / requests.sum())
-        spread = stats.mean_interval(cpu_s - each * requests)  # a ratio's deviation (Cochran 1977, ch. 6)
+    if len(used_s) and requests.sum():
+        each = float(used_s.sum() / requests.sum())
+        spread = stats.mean_interval(used_s - each * requests)  # a ratio's deviation (Cochran 1977, ch. 6)
         half = (spread.high - spread.estimate) / float(requests.mean())
         found["cpu"] = scaled(Interval(each, each - half, each + half, int(requests.sum()), spread.n_effective), 1e3)
     return found
@@ -325,13 +325,9 @@ def _level(t_s: NDArray[np.float64], values: NDArray[np.float64]) -> Interval:
 
 def _cpu_steps(run: Run, scenario: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Edges of equal steps of the measured time, s, and the CPU time, s, that the target's processes together used in each."""
-    cells = run.query(
-        "select pid, t_ns, cpu_ns from resources where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? order by t_ns",
-        [sampled_names(run, scenario), *span(run, scenario)],
-    ).fetchnumpy()  # fmt: skip
-    pid, t_s, cpu_s = np.asarray(cells["pid"]), np.asarray(cells["t_ns"]) / 1e9, np.asarray(cells["cpu_ns"]) / 1e9
-    if len(t_s) < 2 or t_s[-1] - t_s[0] < 2 * CPU_STEP_S:
+    found = cpu_time(run, "target", sampled_names(run, scenario), *span(run, scenario))
+    first_s, last_s = (edge / 1e9 for edge in found.span_ns)
+    if last_s - first_s < 2 * CPU_STEP_S:
         return np.zeros(1), np.zeros(0)
-    edges = np.arange(t_s[0], t_s[-1] + 1e-9, CPU_STEP_S)
-    each = [np.diff(np.interp(edges, t_s[pid == p], cpu_s[pid == p])) for p in np.unique(pid)]
-    return edges, np.sum(each, axis=0)
+    edges = np.arange(first_s, last_s + 1e-9, CPU_STEP_S)
+    return edges, np.diff(found.used_s(edges * 1e9))

@@ -6,7 +6,8 @@
     "error rate < 1 %"    "success >= 99 %"    "inflight >= 100"
     "throughput / offered >= 95 %"             good answers, of what an open load asked for
     "capacity >= 400 /s"                       of a steps load: the highest rate at which its other objectives hold
-    "memory growth < 50 MB"                    of the target's process tree
+    "memory growth < 50 MB"                    of the target's process tree, over the scenario
+    "memory growth per hour < 100 MB"          the same as a rate; also "memory growth per 1000 requests < 1 MB"
     "memory slope not above 0 MB/min"          a trend: fails when its interval lies wholly above
     "response drift not above 0 %"             change of the median from the scenario's start to its end
     "mcp vs direct: median difference < 5 ms"  paired differences, interleaved operations
@@ -43,7 +44,7 @@ _METRICS: Final = (
     (r"throughput / offered", "ratio"),
     (r"capacity", "rate"),
     (r"inflight", "count"),
-    (r"memory growth", "bytes"),
+    (r"memory growth(?: per (?:hour|1,?000 requests))?", "bytes"),
     (r"memory slope", "bytes/time"),
     (r"response drift", "ratio"),
     (r"median difference", "time"),
@@ -65,7 +66,7 @@ class Objective:
     """What is judged. `limit` and every figure made for it are in `unit`: ms, %, /s, MB, MB/min or none.
 
     metric      "response", "service", "error rate", "success", "throughput", "throughput / offered", "capacity", "inflight",
-                "memory growth", "memory slope", "response drift", "median difference" or "throughput ratio"
+                "memory growth", "memory growth per hour", "memory growth per 1000 requests", "memory slope", "response drift", "median difference" or "throughput ratio"
     statistic   for response and service: "mean", "max" or "quantile" (then `q` in 0…1)
     operation   rows of one operation only; None: all of the scenario
     stage       rows of one stage only, counted from 1; None: all
@@ -151,11 +152,9 @@ def _metric(words: str, text: str) -> tuple[str, str, dict[str, str | None]]:
     for pattern, dimension in _METRICS:
         match = re.fullmatch(pattern, words)
         if match:
-            return words, dimension, match.groupdict()
+            return words.replace("1,000", "1000"), dimension, match.groupdict()
     known = "p50…p99.9, median, mean or max with response or service; error rate, success, throughput, throughput / offered, "
-    known += (
-        "capacity, inflight, memory growth, memory slope, response drift; A vs B: median difference or throughput ratio"
-    )
+    known += "capacity, inflight, memory growth (per hour, per 1000 requests), memory slope, response drift; A vs B: median difference or throughput ratio"
     raise SuiteError(f"unknown metric {words!r} in objective {text!r}", mend="known: " + known)
 
 
@@ -163,6 +162,8 @@ def _scope(scope: str | None, metric: str, text: str) -> tuple[str | None, int |
     compares = metric in ("median difference", "throughput ratio")
     if scope is not None and metric == "capacity":
         raise SuiteError(f"objective {text!r}: a capacity is that of the whole load", mend='write "capacity >= 400 /s"')
+    if scope is not None and metric.startswith("memory"):
+        raise SuiteError(f"objective {text!r}: memory is that of the whole scenario", mend=f'write "{metric} …"')
     if scope is None:
         if compares:
             raise SuiteError(f"objective {text!r} names no operations", mend=f'write "A vs B: {metric} …"')

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib import stats
-from perflib.figures import measured_windows, sampled_names
 from perflib.measures import QUANTILES, Columns, Part, chosen, measured_rows, parts
+from perflib.processes import cpu_time, sampled_names
 from perflib.runs import SIDES, Run, Variant
 from perflib.stats import Interval
-from perflib.stats.intervals import BEYOND, fewest_values, unknown
-from perflib.verdicts import scaled
+from perflib.stats.intervals import BEYOND, fewest_values, scaled, unknown
+from perflib.windows import measured_windows
 
 FEWEST: Final = 3  # groups
 
@@ -132,16 +132,10 @@ class Side:
         )  # fmt: skip
 
     def _cpu_s(self) -> NDArray[np.float64]:
-        cells = self._run.query(
-            "select pid, t_ns, cpu_ns from resources where role = 'target' and name in (select unnest(?)) order by t_ns",
-            [sampled_names(self._run, self._scenario)],
-        ).fetchnumpy()  # fmt: skip
-        pid, t_ns, cpu_ns = (np.asarray(cells[name]) for name in ("pid", "t_ns", "cpu_ns"))
-        used = [np.interp(self.windows, t_ns[pid == p], cpu_ns[pid == p] / 1e9) for p in np.unique(pid)]
-        if not used:
-            return np.full(len(self.windows), math.nan)
-        covered = (self.windows[:, 0] >= t_ns[0]) & (self.windows[:, 1] <= t_ns[-1])
-        total = np.sum(used, axis=0)
+        found = cpu_time(self._run, "target", sampled_names(self._run, self._scenario))
+        first_ns, last_ns = found.span_ns
+        covered = (self.windows[:, 0] >= first_ns) & (self.windows[:, 1] <= last_ns)
+        total = found.used_s(self.windows)
         return np.where(covered, total[:, 1] - total[:, 0], math.nan)
 
     def _block(self, rows: Columns) -> NDArray[np.int64]:

@@ -45,7 +45,7 @@ ROWS: Final = pa.schema([
 ])  # fmt: skip
 RESOURCES: Final = pa.schema([
     ("t_ns", pa.int64()), ("role", _text), ("pid", pa.int32()), ("name", _text), ("rss_bytes", pa.int64()),
-    ("uss_bytes", pa.int64()), ("cpu_ns", pa.int64()), ("threads", pa.int32()), ("fds", pa.int32()),
+    ("uss_bytes", pa.int64()), ("cpu_ns", pa.int64()), ("threads", pa.int32()), ("fds", pa.int32()), ("process", _text),
 ])  # fmt: skip
 SPANS: Final = pa.schema([
     ("worker", pa.int16()), ("seq", pa.int64()), ("span", _text), ("start_ns", pa.int64()), ("duration_ns", pa.int64()),

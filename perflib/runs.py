@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib import store
-from perflib.database import connected, empty, listed, quoted, row_counts
+from perflib.database import connected, parts, quoted, row_counts
 from perflib.errors import RunError
 from perflib.kept import kept, stamp
 
@@ -292,7 +292,7 @@ class Run:
             files = [path for path, _ in found]
             # Few rows in many small parts are read once; many rows stay on disk.
             made = "table" if sum(rows for _, rows in found) <= IN_MEMORY_ROWS else "view"
-            source = f"read_parquet({listed(files)})" if files else empty(columns)
+            source = parts(files, columns)
             extra = (
                 ", end_ns - start_ns as service_ns, end_ns - coalesce(scheduled_ns, start_ns) as response_ns"
                 if kind == "rows"

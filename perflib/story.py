@@ -17,6 +17,7 @@ from perflib.figures import scenario_figures
 from perflib.incidents import incidents
 from perflib.markup import Html, anchor, badge, folded, interval_bar, picture, sign, table
 from perflib.runs import Run
+from perflib.tables import errors_table, figures_table, memory_table
 from perflib.verdicts import Verdict, overall
 from perflib.wording import ms, number, observed
 
@@ -127,7 +128,7 @@ def scenario(run: Run, name: str, *, charts_shown: int | None = None) -> Html:
     marks = f'<ul class="happened">{happened}</ul>' if happened else ""
     pictures = "".join(picture(draw) for draw in _draws(run, name)[:charts_shown])
     summary = f'{sign(word)} {escape(name)}<span class="unseen">: {word}.</span> <span class="small">{_in_short(figures)}</span>'
-    body = f'{described}{marks}<div class="charts">{pictures}</div>{_figures_table(figures)}{_errors(figures)}'
+    body = f'{described}{marks}<div class="charts">{pictures}</div>{figures_table(figures)}{errors_table(figures)}{memory_table(run, name)}'
     opened = word in ("fail", "inconclusive", "invalid")
     return Html(folded(anchor(name), summary, body, opened=opened, level=3, kind="scenario"))
 
@@ -294,57 +295,6 @@ def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
     if any("median difference" in text for text in run.spec(name).get("objectives", ())):
         draws.insert(0, lambda: charts.paired_differences(run, name))
     return draws
-
-
-def _figures_table(figures: dict[str, Any]) -> str:
-    head = (
-        "Operation",
-        "Requests",
-        "Errors",
-        "Good answers /s",
-        "",
-        "mean",
-        "p50",
-        "p90",
-        "p95",
-        "p99",
-        "p99.9",
-        "max",
-    )
-    rows = []
-    operations = figures["operations"] if len(figures["operations"]) > 1 else []
-    for each, label in ((figures, "all"), *((op, op["name"]) for op in operations)):
-        first = (escape(label), f"{each['requests']:,}", f"{each['errors']:,}", number(each["throughput_per_s"]))
-        for kind, times, lead in (
-            ("response,\u00a0ms", each["response_ms"], first),
-            ("service,\u00a0ms", each["service_ms"], ("", "", "", "")),
-        ):
-            if kind.startswith("service") and times == each["response_ms"]:
-                continue  # nothing was scheduled: they are the same
-            rows.append(
-                (*lead, kind, *(number(times[key]) for key in ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")))
-            )
-    few = any("–" in row for row in rows)
-    note = (
-        "<p class='small'>–: fewer than ten requests lie beyond that percentile.</p>"
-        if few and figures["requests"]
-        else ""
-    )
-    return table(head, rows, f"Figures of {figures['name']}") + note
-
-
-def _errors(figures: dict[str, Any]) -> str:
-    if not figures["errors"]:
-        return (
-            f"<p>No errors in {figures['requests']:,} requests.</p>"
-            if figures["requests"]
-            else "<p>Nothing was measured.</p>"
-        )
-    rows = [
-        (escape(str(error)), f"{count:,}", f"{100 * count / figures['requests']:.2f} %")
-        for error, count in list(figures["errors_by_class"].items())[:20]
-    ]
-    return table(("Error", "Requests", "Share"), rows, f"Errors of {figures['name']} by class")
 
 
 def _in_short(figures: dict[str, Any]) -> str:

@@ -118,7 +118,7 @@ class Tail:
         if table is None:
             return
         for t_ns, role, pid, rss in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
-            if role == "target":
+            if role == "target" and rss is not None:
                 self._rss[pid] = (t_ns, rss)
                 here = sum(bytes_ for at_ns, bytes_ in self._rss.values() if t_ns - at_ns < _GONE_NS)
                 self._second(t_ns // 1_000_000_000).memory = here / 1e6

@@ -119,13 +119,23 @@ def saw_tooth(
     samples_per_s: float = 2.0,
     period_s: float = 8.0,
     filling_mb: float = 0.0,
+    requests: Floats | None = None,
 ) -> tuple[Floats, Floats]:
-    """t (s) and memory (bytes): 200 MB, linear growth, a garbage collector's teeth of varying length, caches that fill, noise."""
+    """t (s) and memory (bytes): 200 MB, growth in time or by requests, a collector's teeth of varying length, caches that fill, noise."""
     t = np.arange(0, seconds, 1 / samples_per_s)
     lengths = rng.gamma(16, period_s / 16, int(seconds / period_s * 2) + 20)
     collected = np.cumsum(lengths) - rng.uniform(0, period_s)
     behind = t - np.concatenate(([collected[0] - period_s], collected))[np.searchsorted(collected, t)]
     memory = (
-        200 + growth_mb * t / seconds + tooth_mb * behind / period_s + filling_mb * (1 - np.exp(-t / (seconds / 6)))
+        200
+        + growth_mb * (t / seconds if requests is None else requests / requests[-1])
+        + tooth_mb * behind / period_s
+        + filling_mb * (1 - np.exp(-t / (seconds / 6)))
     )
     return t, (memory + 0.5 * ar1_normal(rng, len(t), 0.9)) * 1e6
+
+
+def bursts(rng: Rng, rate_per_s: float = 100.0, seconds: float = 600.0, samples_per_s: float = 2.0) -> Floats:
+    """How many requests were answered by each moment, at a rate that changes every half a minute, from none to twice the usual."""
+    rates = rate_per_s * rng.uniform(0, 2, int(seconds / 30) + 1).repeat(int(30 * samples_per_s))
+    return np.cumsum(rng.poisson(rates[: int(seconds * samples_per_s)] / samples_per_s)).astype(float)

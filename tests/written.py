@@ -69,6 +69,7 @@ def _resources(path: Path, stop_ns: int, memory_mb: float, cores: float) -> None
         "t_ns": t, "role": ["target"] * len(t), "pid": np.full(len(t), 7, np.int32), "name": ["api"] * len(t),
         "rss_bytes": ((memory_mb + noise) * 1e6).astype(np.int64), "uss_bytes": pa.nulls(len(t), pa.int64()),
         "cpu_ns": ((t - START_NS) * cores).astype(np.int64), "threads": np.ones(len(t), np.int32), "fds": np.ones(len(t), np.int32),
+        "process": ["server"] * len(t),
     }  # fmt: skip
     table = pa.table([pa.array(columns[f.name]).cast(f.type) if not isinstance(columns[f.name], pa.Array) else columns[f.name] for f in RESOURCES], schema=RESOURCES)  # fmt: skip
     write_part([table], RESOURCES, path / "resources", "part-0000-000000")

@@ -12,7 +12,8 @@ from perflib.charts.comparisons import ecdf, forest, shift_function, two_distrib
 from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences, response_by_inflight
 from perflib.charts.histories import history
 from perflib.charts.ladders import ladder, ladder_parts
-from perflib.charts.timelines import cpu, errors_over_time, gauges, inflight, memory, response_over_time, throughput
+from perflib.charts.resources import cpu, gauges, memory
+from perflib.charts.timelines import errors_over_time, inflight, response_over_time, throughput
 
 __all__ = [
     "breakdown",

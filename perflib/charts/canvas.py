@@ -26,6 +26,7 @@ STYLE: Final = str(Path(__file__).parents[1] / "templates" / "perflib.mplstyle")
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LIMIT, MUTED, SHADE = "#B00020", "#777777", "#999999"
 BINS: Final = 120
+TIME: Final = "time since the scenario's start, s"
 FITTING, LONGEST = 60, 78  # letters of a title: at its usual size, and at the smallest that is read with ease
 
 

@@ -148,7 +148,8 @@ def breakdown(run: Run, scenario: str) -> Figure:
 @styled
 def paired_differences(run: Run, scenario: str, objective: str | None = None) -> Figure:
     """Differences of pairs of an interleaved scenario, with their median, its interval, and the limit."""
-    from perflib.verdicts import judge, paired
+    from perflib.estimates import paired
+    from perflib.verdicts import judge
 
     spec = run.spec(scenario)
     texts = [objective] if objective else [text for text in spec.get("objectives", ()) if "median difference" in text]

@@ -1,4 +1,4 @@
-"""What happened when: response time, throughput, requests in flight, errors, memory and CPU over a scenario's time."""
+"""What happened when: response time, throughput, requests in flight, errors over a scenario's time."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import math
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from perflib import stats
 from perflib.charts.canvas import (
     BINS,
     COLOURS,
-    LIMIT,
+    TIME,
     Window,
     canvas,
     draw_limit,
@@ -32,14 +30,11 @@ from perflib.charts.canvas import (
 )
 from perflib.charts.cells import Cells, cells
 from perflib.counts import DUE, TIMED, Which
-from perflib.figures import memory_series, sampled_names, span
-from perflib.objectives import Objective
 from perflib.runs import Run
 from perflib.stats.intervals import fewest_values
 from perflib.totals import totals
-from perflib.wording import ms, signed
+from perflib.wording import ms
 
-_TIME = "time since the scenario's start, s"
 FINE, COARSE = 40, 8  # points of a line over time: as many as show a course, and the fewest
 
 
@@ -50,7 +45,7 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     x, y, n = _density(run, scenario, operation, at) if at else (np.zeros(0, int),) * 3
     if at is None or not len(x):
         return nothing("Response time over time", "no request was answered")
-    figure, axes = canvas("", _TIME, "response time, ms (log)")
+    figure, axes = canvas("", TIME, "response time, ms (log)")
     grid = np.zeros((y.max() - y.min() + 1, x.max() + 1))
     np.add.at(grid, (y - y.min(), x), n)
     columns = np.arange(x.max() + 2) * at.bin_s
@@ -133,7 +128,7 @@ def throughput(run: Run, scenario: str) -> Figure:
     done, due = _done_and_due(run, scenario, at, bin_ns)
     achieved, offered = (_spread(cells, count) / (bin_ns / 1e9) for cells in (done, due))
     t_s = (np.arange(count) + 0.5) * bin_ns / 1e9
-    figure, axes = canvas("", _TIME, "requests per second")
+    figure, axes = canvas("", TIME, "requests per second")
     axes.step(t_s, achieved, where="mid", color=COLOURS[0], label="achieved (good answers)")
     median = float(np.median(achieved))
     if offered.any():
@@ -171,7 +166,7 @@ def inflight(run: Run, scenario: str) -> Figure:
         return nothing("Requests in flight", "no request was made")
     cells = rows_as_dict(run, "select greatest((start_ns - ?) // ?, 0) as x, max(inflight) as most, avg(inflight) as mean from rows where scenario = ? group by x order by x",
                          [at.start_ns, at.bin_ns, scenario])  # fmt: skip
-    figure, axes = canvas("", _TIME, "requests in flight")
+    figure, axes = canvas("", TIME, "requests in flight")
     t_s = (np.asarray(cells["x"]) + 0.5) * at.bin_s
     axes.fill_between(t_s, 0, np.asarray(cells["most"]), step="mid", color=COLOURS[5], alpha=0.35, label="most", lw=0)
     axes.step(t_s, np.asarray(cells["mean"]), where="mid", color=COLOURS[0], label="mean")
@@ -197,7 +192,7 @@ def errors_over_time(run: Run, scenario: str) -> Figure:
     failed = _failed(run, scenario, at) if at else {"x": np.zeros(0)}
     if at is None or not len(failed["x"]):
         return nothing("Errors", f"no errors in {totals(run, scenario).rows:,} requests")
-    figure, axes = canvas("", _TIME, "errors per second")
+    figure, axes = canvas("", TIME, "errors per second")
     bins = int(np.max(failed["x"])) + 1
     bottom, width = np.zeros(bins), at.bin_s * 2
     classes = sorted(set(failed["error"]), key=lambda c: -int(np.sum(failed["n"][failed["error"] == c])))
@@ -231,151 +226,6 @@ def _failed(run: Run, scenario: str, at: Window) -> dict[str, NDArray[Any]]:
         return {"error": found.error, "x": found.ended // 2, "n": found.n}
     return rows_as_dict(run, "select error, greatest((end_ns - ?) // ?, 0) as x, count(*) as n from rows where scenario = ? and not ok group by all",
                         [at.start_ns, at.bin_ns * 2, scenario])  # fmt: skip
-
-
-@styled
-def memory(run: Run, scenario: str) -> Figure:
-    """Memory of the target's processes together: resident set, unique set where it was sampled, the line through the troughs."""
-    t_s, rss = memory_series(run, scenario)
-    if len(t_s) < 2:
-        return nothing("Memory of the target", "the target's processes were not sampled (no `start`, no `pids`)")
-    at, (start, stop) = window(run, scenario), span(run, scenario)
-    offset_s = _offset_s(at, start)
-    uss = rows_as_dict(run, "select t_ns // 1000000000 as x, sum(uss_bytes) as uss from resources where role = 'target' and uss_bytes is not null "
-                       "and name in (select unnest(?)) and t_ns between ? and ? group by x order by x", [sampled_names(run, scenario), start, stop])  # fmt: skip
-    figure, axes = canvas("", _TIME, "memory, MB")
-    axes.plot(t_s + offset_s, rss / 1e6, color=COLOURS[0], label="resident set (RSS)")
-    if len(uss["x"]):
-        axes.plot(
-            np.asarray(uss["x"]) - start / 1e9 + offset_s,
-            np.asarray(uss["uss"]) / 1e6,
-            color=COLOURS[1],
-            marker=".",
-            ls="",
-            ms=4,
-            label="unique set (USS)",
-        )
-    _trough_line(axes, t_s, rss)
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(0, low - 0.1 * high), high * 1.15)
-    _same_time(axes, run, scenario, at)
-    axes.legend(loc="upper right", ncols=2)
-    name(
-        figure,
-        axes,
-        f"{rss[0] / 1e6:,.0f} MB at the start, {rss[-1] / 1e6:,.0f} MB at the end, {rss.max() / 1e6:,.0f} MB at most",
-    )
-    for text in run.spec(scenario).get("objectives", ()):
-        objective = Objective.parse(text)
-        if objective.metric == "memory growth" and objective.limit and rss[0] / 1e6 + objective.limit < high * 1.6:
-            axes.axhline(rss[0] / 1e6 + objective.limit, color=LIMIT, ls="--", lw=1)
-            axes.set_ylim(top=max(axes.get_ylim()[1], (rss[0] / 1e6 + objective.limit) * 1.12))
-            axes.text(0.99, rss[0] / 1e6 + objective.limit, f"start + {objective.limit:g} MB ", color=LIMIT, fontsize=7, ha="right", va="bottom",
-                      transform=axes.get_yaxis_transform())  # fmt: skip
-    return figure
-
-
-def _trough_line(axes: Axes, t_s: NDArray[Any], rss: NDArray[Any]) -> None:
-    """The points that tell a leak from a saw-tooth, and their line with its slope."""
-    at, lowest = stats.memory_troughs(t_s, rss)
-    slope = stats.memory_growth(t_s, rss).slope_bytes_per_s
-    if not math.isfinite(slope.low) or not math.isfinite(slope.high):
-        return
-    label = (
-        f"troughs: {signed(slope.estimate * 60e-6)} MB/min [{signed(slope.low * 60e-6)}, {signed(slope.high * 60e-6)}]"
-    )
-    ends = np.array([t_s[0], t_s[-1]])
-    line = float(np.median(lowest - slope.estimate * at)) + slope.estimate * ends
-    axes.plot(at, lowest / 1e6, color=COLOURS[6], marker="v", ms=3, ls="")
-    axes.plot(ends, line / 1e6, color=COLOURS[6], marker="v", ms=3, lw=1, ls="--", label=label)
-
-
-@styled
-def gauges(run: Run, scenario: str) -> Figure:
-    """What the target holds: its own gauges, its open descriptors and threads, over time."""
-    at, (start, stop) = window(run, scenario), span(run, scenario)
-    names = sampled_names(run, scenario)
-    held = rows_as_dict(run, "select t_ns, gauge, value from gauges where target in (select unnest(?)) and t_ns between ? and ? "
-                        "union all select t_ns // 1000000000 * 1000000000, unnest(['descriptors', 'threads']), unnest([max(fds), max(threads)])::double from resources "
-                        "where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? group by t_ns // 1000000000 order by t_ns",
-                        [names, start, stop, names, start, stop])  # fmt: skip
-    series = {str(name): held["gauge"] == name for name in dict.fromkeys(held["gauge"])}
-    if not series:
-        return nothing("What the target holds", "it was not sampled, and has no `gauges`")
-    figure, axes = canvas("", _TIME, "count")
-    changes = {}
-    for shade, (each, chosen) in zip(COLOURS * 10, series.items(), strict=False):
-        t_s, values = (np.asarray(held["t_ns"])[chosen] - start) / 1e9, np.asarray(held["value"])[chosen]
-        changes[each] = (values[0], values[-1])
-        axes.plot(
-            t_s + _offset_s(at, start), values, color=shade, label=plain(f"{each}: {values[0]:g} → {values[-1]:g}")
-        )
-    _same_time(axes, run, scenario, at)
-    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.25)
-    axes.legend(loc="upper right", ncols=2)
-    most = max(changes, key=lambda each: changes[each][1] - changes[each][0])
-    grown = changes[most][1] - changes[most][0]
-    name(figure, axes, f"Most grown: {most}, by {grown:g}" if grown > 0 else "Nothing that it holds has grown")
-    return figure
-
-
-@styled
-def cpu(run: Run, scenario: str) -> Figure:
-    """CPU of the target and of the load generator, in cores: the growth of their CPU time from step to step."""
-    at, (start, stop) = window(run, scenario), span(run, scenario)
-    workers = [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
-    figure, axes = canvas("", _TIME, "CPU, cores")
-    means, highest = {}, 0.0
-    for role, names, shade in (
-        ("target", sampled_names(run, scenario), COLOURS[0]),
-        ("generator", workers, COLOURS[1]),
-    ):
-        t_s, used_s = _cpu_time(run, role, names, start, stop)
-        if len(t_s) < 3:
-            continue
-        cores = np.diff(used_s) / np.diff(t_s)
-        axes.stairs(cores, t_s + _offset_s(at, start), baseline=None, color=shade, label=role, lw=1.5)
-        means[role] = float((used_s[-1] - used_s[0]) / (t_s[-1] - t_s[0]))
-        highest = max(highest, float(cores.max()))
-    if not means:
-        return nothing("CPU", "too short to be sampled")
-    axes.set_ylim(0, highest * 1.25 or 1)
-    _same_time(axes, run, scenario, at)
-    axes.legend(loc="upper right", ncols=2)
-    said = " and ".join(f"the {role} {mean:.2f}" for role, mean in means.items())
-    name(figure, axes, f"{said[0].upper()}{said[1:]} cores on average")
-    return figure
-
-
-def _offset_s(at: Window | None, start_ns: int) -> float:
-    """From the scenario's start, where the charts begin, to that of its measured part, where its samples do."""
-    return (start_ns - at.start_ns) / 1e9 if at else 0.0
-
-
-def _same_time(axes: Axes, run: Run, scenario: str, at: Window | None) -> None:
-    """The time axis, and the marks on it, of the scenario's other charts."""
-    if at:
-        shade_warmup(axes, run, scenario, at)
-
-
-def _cpu_time(run: Run, role: str, names: list[str], start_ns: int, stop_ns: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """CPU time of a role's processes together at equal steps: seconds since the start, seconds of CPU."""
-    cells = rows_as_dict(
-        run,
-        "select pid, t_ns, cpu_ns from resources where role = ? and name in (select unnest(?)) and t_ns between ? and ? order by t_ns",
-        [role, names, start_ns, stop_ns],
-    )
-    pid, t_s, cpu_s = (
-        np.asarray(cells["pid"]),
-        (np.asarray(cells["t_ns"]) - start_ns) / 1e9,
-        np.asarray(cells["cpu_ns"]) / 1e9,
-    )
-    if len(t_s) < 2:
-        return t_s, cpu_s
-    step_s = 1.0 if t_s[-1] - t_s[0] >= 8 else 0.25
-    at_s = np.arange(t_s[0], t_s[-1] + 1e-9, step_s)
-    each = [np.interp(at_s, t_s[pid == p], cpu_s[pid == p]) for p in np.unique(pid)]
-    return at_s, np.sum(each, axis=0)
 
 
 def _spread(cells: dict[str, NDArray[Any]], count: int) -> NDArray[Any]:

@@ -44,6 +44,18 @@ def unknown(estimate: float, n: int, confidence: float) -> Interval:
     return Interval(estimate, -math.inf, math.inf, n, float(n), confidence)
 
 
+def scaled(interval: Interval, factor: float) -> Interval:
+    """The same interval in another unit."""
+    return Interval(
+        interval.estimate * factor,
+        interval.low * factor,
+        interval.high * factor,
+        interval.n,
+        interval.n_effective,
+        interval.confidence,
+    )
+
+
 def effective_sample_size(values: Values) -> float:
     """How many independent values a series in order of time is worth, 1…n.
 

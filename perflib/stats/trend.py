@@ -14,6 +14,7 @@ from perflib.stats.intervals import Interval, Values, effective_sample_size, unk
 WINDOWS: Final = 40
 FEWEST: Final = 12
 FEWEST_TROUGHS: Final = 6
+FEWEST_SAMPLES: Final = 20
 SWING: Final = 0.4
 TOLERANCE_BYTES: Final = 16e6
 
@@ -30,11 +31,12 @@ class Trend:
 
 @dataclass(frozen=True)
 class MemoryGrowth:
-    """Growth over the series, its slope, and whether that is a leak."""
+    """Growth over the series, its slope, and whether that is a leak; the slope per request where requests were given."""
 
     growth_bytes: Interval
     slope_bytes_per_s: Interval
     verdict: Literal["leak", "no leak", "inconclusive"]
+    slope_bytes_per_request: Interval | None = None
 
 
 def trend(t_s: Values, values: Values, confidence: float = 0.95) -> Trend:
@@ -51,11 +53,16 @@ def trend(t_s: Values, values: Values, confidence: float = 0.95) -> Trend:
 
 
 def memory_growth(
-    t_s: Values, memory_bytes: Values, confidence: float = 0.95, tolerance_bytes: float = TOLERANCE_BYTES
+    t_s: Values,
+    memory_bytes: Values,
+    confidence: float = 0.95,
+    tolerance_bytes: float = TOLERANCE_BYTES,
+    requests: Values | None = None,
 ) -> MemoryGrowth:
     """Growth of a process's memory, read off the troughs of its saw-tooth.
 
-    t_s, memory_bytes: shape (samples,), in any order. A garbage-collected target grows between collections and falls back; only
+    t_s, memory_bytes: shape (samples,), in any order. requests: shape (samples,), how many requests were answered by then; the
+    slope per request is that of the same troughs over these, so it is not blurred by a rate that varies. A garbage-collected target grows between collections and falls back; only
     the troughs tell. With 6 to 80 collections the troughs themselves are the points, else the lowest value of each of up to
     40 windows. Leak: the slope's interval lies above zero, and the growth's estimate above `tolerance_bytes`, that of the later
     half by itself as well (caches that fill are no leak). No leak: the growth's interval lies below it. Else, and with fewer
@@ -65,17 +72,22 @@ def memory_growth(
     t, x = _clean(t_s, memory_bytes)
     seconds = float(t[-1] - t[0]) if len(t) else 0.0
     points, fewest = _lowest(t, x)
+    fewest = fewest if len(x) >= FEWEST_SAMPLES else len(x) + 1
     found = _line(*points, n=len(x), seconds=seconds, confidence=confidence, fewest=fewest)
     growth, slope = found.change, found.slope_per_s
-    if len(x) < 20:
-        growth, slope = (unknown(i.estimate, i.n, confidence) for i in (growth, slope))
     half = len(points[0]) // 2
     later = _line(points[0][half:], points[1][half:], n=len(x), seconds=seconds, confidence=confidence).change.estimate
     leaks = slope.low > 0 and growth.estimate > tolerance_bytes and later > tolerance_bytes
     verdict: Literal["leak", "no leak", "inconclusive"] = (
         "leak" if leaks else "no leak" if growth.high < tolerance_bytes else "inconclusive"
     )
-    return MemoryGrowth(growth, slope, verdict)
+    per_request = None
+    if requests is not None:
+        done, first = np.unique(np.interp(points[0], *_clean(t_s, requests)) if len(x) else x, return_index=True)
+        per_request = _line(
+            done, points[1][first], n=len(x), seconds=1.0, confidence=confidence, fewest=fewest
+        ).slope_per_s
+    return MemoryGrowth(growth, slope, verdict, per_request)
 
 
 def memory_troughs(t_s: Values, memory_bytes: Values) -> tuple[Floats, Floats]:

@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.calibration [NAME…] [--simulations N]`: how often the statistics are right, by simulation.
 
-Prints one Markdown table: coverage, shifts, alarms, trials, power, changes, leak, warmup, usl. Every truth is known, every seed fixed;
+Prints one Markdown table: coverage, shifts, alarms, trials, power, changes, leak, leak_rates, warmup, usl. Every truth is known, every seed fixed;
 on one core the whole takes a few minutes. Where apache-otava can be imported, the change points are compared with its own.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from perflib import paired, stats
 from perflib.changes import ALARM
+from perflib.processes import Memory, Process, growth_of
 from perflib.stats import Interval
 from tests import simulate
 from tests.benchmarks.rows import Hits, Row, joined, share
@@ -298,6 +299,34 @@ def leak(simulations: int) -> Iterator[Row]:
         yield Row(f"called a leak, 50 MB teeth every {period:g} s: 60 MB leaked / none / caches filling by 40 MB", "≥ 95 % / ≤ 1 % / ≤ 1 %", " / ".join(cells), simulations)  # fmt: skip
 
 
+def leak_rates(simulations: int) -> Iterator[Row]:
+    """1 MB per 1,000 requests under 50 MB teeth, in bursts: the slope per request, and which of four processes it is."""
+    for period in (2.0, 8.0, 25.0, 60.0):
+        rng, by_requests, by_time = np.random.default_rng(12), Hits(), Hits()
+        named: Counter[str] = Counter()
+        for _ in range(simulations // 4):
+            requests = simulate.bursts(rng)
+            total_mb = requests[-1] / 1000
+            grown = simulate.saw_tooth(rng, total_mb, period_s=period, requests=requests)
+            found = stats.memory_growth(*grown, requests=requests)
+            assert found.slope_bytes_per_request
+            by_requests.add(found.slope_bytes_per_request, 1000.0)
+            by_time.add(stats.memory_growth(*simulate.saw_tooth(rng, 60.0, period_s=period)).slope_bytes_per_s, 1e5)
+            each = [grown[1], *(simulate.saw_tooth(rng, 0.0, period_s=period)[1] for _ in range(3))]
+            seen = Memory(grown[0], requests, {Process("api", pid): rss for pid, rss in enumerate(each)})
+            grew = growth_of(seen).grew
+            named["none" if grew is None else "right" if grew.process.pid == 0 else "wrong"] += 1
+        count = simulations // 4
+        yield Row(
+            f"coverage of the slope under 50 MB teeth every {period:g} s: per request, in bursts / in time",
+            "93 to 97 %",
+            joined((by_requests, by_time)),
+            count,
+        )
+        found_right, found_wrong = share(named["right"], count), share(named["wrong"], count)
+        yield Row("of four processes with such teeth, one that leaks: named / another named", "≥ 95 % / ≤ 1 %", f"{found_right} / {found_wrong}", count)  # fmt: skip
+
+
 SPECSDM91 = ((1, 18, 36, 72, 108, 144, 216), (64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2))
 RAYTRACER = ((1, 4, 8, 12, 16, 20, 24, 28, 32, 48, 64), (20, 78, 130, 170, 190, 200, 210, 230, 260, 280, 310))
 
@@ -321,7 +350,7 @@ def usl(simulations: int) -> Iterator[Row]:
     yield Row("coverage of USL, 8 loads with 2 % noise: contention / coherency / throughput at 1", "93 to 97 %", joined(hit for hit, _ in hits.values()), simulations // 4)  # fmt: skip
 
 
-TABLES = {f.__name__: f for f in (coverage, shifts, alarms, trials, power, changes, leak, warmup, usl)}
+TABLES = {f.__name__: f for f in (coverage, shifts, alarms, trials, power, changes, leak, leak_rates, warmup, usl)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

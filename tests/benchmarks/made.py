@@ -95,7 +95,7 @@ def _write_resources(path: Path, entries: list[dict[str, Any]]) -> None:
     columns: dict[str, Any] = {
         "t_ns": t, "role": _texts(np.zeros(n, np.int32), ["target"]), "pid": np.full(n, 7, np.int32), "name": _texts(np.zeros(n, np.int32), ["api"]),
         "rss_bytes": ((200 + noise) * 1e6).astype(np.int64), "uss_bytes": pa.nulls(n, pa.int64()), "cpu_ns": ((t - t[0]) * 0.6).astype(np.int64),
-        "threads": np.ones(n, np.int32), "fds": np.ones(n, np.int32),
+        "threads": np.ones(n, np.int32), "fds": np.ones(n, np.int32), "process": _texts(np.zeros(n, np.int32), ["server"]),
     }  # fmt: skip
     table = pa.table([pa.array(columns[f.name]) if isinstance(columns[f.name], np.ndarray) else columns[f.name] for f in RESOURCES], schema=RESOURCES)  # fmt: skip
     write_part(_sliced(table), RESOURCES, path / "resources", "part-0000-000000")

@@ -1,0 +1,191 @@
+"""What the target holds and uses over a scenario's time: memory, gauges, descriptors, CPU."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from perflib import stats
+from perflib.charts.canvas import (  # fmt: skip
+    COLOURS,
+    LIMIT,
+    MUTED,
+    TIME,
+    Window,
+    canvas,
+    name,
+    nothing,
+    plain,
+    rows_as_dict,
+    shade_warmup,
+    styled,
+    window,
+)
+from perflib.objectives import Objective
+from perflib.processes import Growth, Memory, cpu_time, growth, sampled_names
+from perflib.processes import memory as memory_of
+from perflib.runs import Run
+from perflib.windows import span
+from perflib.wording import number, signed
+
+PROCESSES: Final = 4  # with a line of their own
+
+
+@styled
+def memory(run: Run, scenario: str) -> Figure:
+    """Memory of the target's processes: resident set of all and of each, unique set where it was sampled, the line through the troughs."""
+    seen = memory_of(run, scenario)
+    if len(seen.t_s) < 2:
+        return nothing("Memory of the target", "the target's processes were not sampled (no `start`, no `pids`)")
+    at, (start_ns, _) = window(run, scenario), span(run, scenario)
+    offset_s, found = _offset_s(at, start_ns), growth(run, scenario)
+    figure, axes = canvas("", TIME, "memory, MB")
+    axes.plot(seen.t_s + offset_s, seen.rss_bytes / 1e6, color=COLOURS[0], label="resident set (RSS)")
+    _each(axes, seen, found, offset_s)
+    _unique_set(axes, run, scenario, offset_s)
+    _trough_line(axes, seen, found, offset_s)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(0, low - 0.1 * high), high * 1.15)
+    _same_time(axes, run, scenario, at)
+    axes.legend(loc="upper right", ncols=2)
+    name(figure, axes, _what_it_did(seen.rss_bytes / 1e6, found))
+    _growth_limit(axes, run, scenario, float(seen.rss_bytes[0]) / 1e6, high)
+    return figure
+
+
+def _what_it_did(rss_mb: NDArray[Any], found: Growth) -> str:
+    """A leak with its rate and where it is; else from where to where it went."""
+    whole, one = found.whole, found.grew
+    if whole.verdict != "leak" or one is None:
+        return f"{rss_mb[0]:,.0f} MB at the start, {rss_mb[-1]:,.0f} MB at the end, {rss_mb.max():,.0f} MB at most"
+    each = whole.slope_bytes_per_request
+    requests = f", {number(each.estimate * 1000e-6)} MB per 1,000 requests" if each and math.isfinite(each.low) else ""
+    return f"Leak in pid {one.process.pid}: {number(whole.slope_bytes_per_s.estimate * 3600e-6)} MB per hour{requests}"
+
+
+def _each(axes: Axes, seen: Memory, found: Growth, offset_s: float) -> None:
+    """The processes that gained or hold most, where there are several."""
+    if len(seen.each) < 2:
+        return
+    held = sorted(found.each, key=lambda one: (-one.gained_bytes, -one.peak_bytes))[:PROCESSES]
+    for shade, one in zip((COLOURS[2], COLOURS[3], COLOURS[4], MUTED), held, strict=False):
+        axes.plot(seen.t_s + offset_s, seen.each[one.process] / 1e6, color=shade, lw=0.9, label=plain(str(one.process)))
+
+
+def _unique_set(axes: Axes, run: Run, scenario: str, offset_s: float) -> None:
+    start_ns, stop_ns = span(run, scenario)
+    uss = rows_as_dict(run, "select t_ns // 1000000000 as x, sum(uss_bytes) as uss from resources where role = 'target' and uss_bytes is not null "
+                       "and name in (select unnest(?)) and t_ns between ? and ? group by x order by x", [sampled_names(run, scenario), start_ns, stop_ns])  # fmt: skip
+    if len(uss["x"]):
+        t_s = np.asarray(uss["x"]) - start_ns / 1e9 + offset_s
+        axes.plot(
+            t_s, np.asarray(uss["uss"]) / 1e6, color=COLOURS[1], marker=".", ls="", ms=4, label="unique set (USS)"
+        )
+
+
+def _trough_line(axes: Axes, seen: Memory, found: Growth, offset_s: float) -> None:
+    """The points that tell a leak from a saw-tooth, and their line with its slope."""
+    at, lowest = stats.memory_troughs(seen.t_s, seen.rss_bytes)
+    slope = found.whole.slope_bytes_per_s
+    if not math.isfinite(slope.low) or not math.isfinite(slope.high):
+        return
+    label = (
+        f"troughs: {signed(slope.estimate * 60e-6)} MB/min [{signed(slope.low * 60e-6)}, {signed(slope.high * 60e-6)}]"
+    )
+    ends = np.array([seen.t_s[0], seen.t_s[-1]])
+    line = float(np.median(lowest - slope.estimate * at)) + slope.estimate * ends
+    axes.plot(at + offset_s, lowest / 1e6, color=COLOURS[6], marker="v", ms=3, ls="")
+    axes.plot(ends + offset_s, line / 1e6, color=COLOURS[6], marker="v", ms=3, lw=1, ls="--", label=label)
+
+
+def _growth_limit(axes: Axes, run: Run, scenario: str, start_mb: float, high: float) -> None:
+    """Where the memory would be if it had grown by as much as it may, if that is in sight."""
+    for text in run.spec(scenario).get("objectives", ()):
+        objective = Objective.parse(text)
+        if objective.metric == "memory growth" and objective.limit and start_mb + objective.limit < high * 1.6:
+            at = start_mb + objective.limit
+            axes.axhline(at, color=LIMIT, ls="--", lw=1)
+            axes.set_ylim(top=max(axes.get_ylim()[1], at * 1.12))
+            axes.text(0.99, at, f"start + {objective.limit:g} MB ", color=LIMIT, fontsize=7, ha="right", va="bottom",
+                      transform=axes.get_yaxis_transform())  # fmt: skip
+
+
+@styled
+def gauges(run: Run, scenario: str) -> Figure:
+    """What the target holds: its own gauges, its open descriptors and threads, over time."""
+    at, (start, stop) = window(run, scenario), span(run, scenario)
+    names = sampled_names(run, scenario)
+    held = rows_as_dict(run, "select t_ns, gauge, value from gauges where target in (select unnest(?)) and t_ns between ? and ? "
+                        "union all select t_ns // 1000000000 * 1000000000, unnest(['descriptors', 'threads']), unnest([max(fds), max(threads)])::double from resources "
+                        "where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? group by t_ns // 1000000000 order by t_ns",
+                        [names, start, stop, names, start, stop])  # fmt: skip
+    series = {str(name): held["gauge"] == name for name in dict.fromkeys(held["gauge"])}
+    if not series:
+        return nothing("What the target holds", "it was not sampled, and has no `gauges`")
+    figure, axes = canvas("", TIME, "count")
+    changes = {}
+    for shade, (each, chosen) in zip(COLOURS * 10, series.items(), strict=False):
+        t_s, values = (np.asarray(held["t_ns"])[chosen] - start) / 1e9, np.asarray(held["value"])[chosen]
+        changes[each] = (values[0], values[-1])
+        axes.plot(
+            t_s + _offset_s(at, start), values, color=shade, label=plain(f"{each}: {values[0]:g} → {values[-1]:g}")
+        )
+    _same_time(axes, run, scenario, at)
+    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.25)
+    axes.legend(loc="upper right", ncols=2)
+    most = max(changes, key=lambda each: changes[each][1] - changes[each][0])
+    grown = changes[most][1] - changes[most][0]
+    name(figure, axes, f"Most grown: {most}, by {grown:g}" if grown > 0 else "Nothing that it holds has grown")
+    return figure
+
+
+@styled
+def cpu(run: Run, scenario: str) -> Figure:
+    """CPU of the target and of the load generator, in cores: the growth of their CPU time from step to step."""
+    at, (start, stop) = window(run, scenario), span(run, scenario)
+    workers = [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
+    figure, axes = canvas("", TIME, "CPU, cores")
+    means, highest = {}, 0.0
+    for role, names, shade in (
+        ("target", sampled_names(run, scenario), COLOURS[0]),
+        ("generator", workers, COLOURS[1]),
+    ):
+        t_s, used_s = _cpu_time(run, role, names, start, stop)
+        if len(t_s) < 3:
+            continue
+        cores = np.diff(used_s) / np.diff(t_s)
+        axes.stairs(cores, t_s + _offset_s(at, start), baseline=None, color=shade, label=role, lw=1.5)
+        means[role] = float((used_s[-1] - used_s[0]) / (t_s[-1] - t_s[0]))
+        highest = max(highest, float(cores.max()))
+    if not means:
+        return nothing("CPU", "too short to be sampled")
+    axes.set_ylim(0, highest * 1.25 or 1)
+    _same_time(axes, run, scenario, at)
+    axes.legend(loc="upper right", ncols=2)
+    said = " and ".join(f"the {role} {mean:.2f}" for role, mean in means.items())
+    name(figure, axes, f"{said[0].upper()}{said[1:]} cores on average")
+    return figure
+
+
+def _offset_s(at: Window | None, start_ns: int) -> float:
+    """From the scenario's start, where the charts begin, to that of its measured part, where its samples do."""
+    return (start_ns - at.start_ns) / 1e9 if at else 0.0
+
+
+def _same_time(axes: Axes, run: Run, scenario: str, at: Window | None) -> None:
+    """The time axis, and the marks on it, of the scenario's other charts."""
+    if at:
+        shade_warmup(axes, run, scenario, at)
+
+
+def _cpu_time(run: Run, role: str, names: list[str], start_ns: int, stop_ns: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """CPU time of a role's processes together at equal steps: seconds since the start, seconds of CPU."""
+    found = cpu_time(run, role, names, start_ns, stop_ns)
+    first_ns, last_ns = found.span_ns
+    at_ns = np.arange(first_ns, last_ns + 1, 1e9 if last_ns - first_ns >= 8e9 else 0.25e9)
+    return (at_ns - start_ns) / 1e9, found.used_s(at_ns)
