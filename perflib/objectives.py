@@ -7,7 +7,7 @@
     "throughput / offered >= 95 %"             good answers, of what an open load asked for
     "capacity >= 400 /s"                       of a steps load: the highest rate at which its other objectives hold
     "memory growth < 50 MB"                    of the target's process tree, over the scenario
-    "memory growth per hour < 100 MB"          the same as a rate; also "memory growth per 1000 requests < 1 MB"
+    "memory growth per hour < 100 MB"          "memory growth per 1000 requests < 1 MB" the same as a rate
     "memory slope not above 0 MB/min"          a trend: fails when its interval lies wholly above
     "response drift not above 0 %"             change of the median from the scenario's start to its end
     "mcp vs direct: median difference < 5 ms"  paired differences, interleaved operations

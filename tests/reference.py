@@ -92,7 +92,10 @@ def _objectives() -> str:
     for first, *rest in lines:
         said = rest[0] if rest else ""
         rows.append(
-            (", ".join(f"`{text}`" for text in re.findall(r'"([^"]+)"', f"{first} {said}")), re.sub(r'".*"', "", said))
+            (
+                ", ".join(f"`{text}`" for text in re.findall(r'"([^"]+)"', f"{first} {said}")),
+                re.sub(r'".*"', "", said).strip(),
+            )
         )
     return _table(("objective", "of"), rows)
 

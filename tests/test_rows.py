@@ -64,7 +64,18 @@ def test_schemas_are_those_of_the_contract() -> None:
     assert ROWS.field("worker").type == pa.int16()
     assert ROWS.field("status").type == ROWS.field("inflight").type == pa.int32()
     assert ROWS.field("phase").type == ROWS.field("error").type == text
-    assert RESOURCES.names == ["t_ns", "role", "pid", "name", "rss_bytes", "uss_bytes", "cpu_ns", "threads", "fds"]
+    assert RESOURCES.names == [
+        "t_ns",
+        "role",
+        "pid",
+        "name",
+        "rss_bytes",
+        "uss_bytes",
+        "cpu_ns",
+        "threads",
+        "fds",
+        "process",
+    ]
     assert SPANS.names == ["worker", "seq", "span", "start_ns", "duration_ns"]
 
 
