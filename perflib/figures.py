@@ -23,6 +23,7 @@ from perflib.windows import measured_seconds
 if TYPE_CHECKING:
     from perflib.runs import Run
 
+PROCESSES: Final = 50  # listed of each scenario, those that gained most first
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 
 
@@ -215,7 +216,10 @@ def memory_figures(run: Run, scenario: str) -> dict[str, float] | None:
 def growth_figures(run: Run, scenario: str) -> dict[str, Any] | None:
     """Whether the target's memory grows, by how much, MB, and that of each of its processes; None where it was not sampled."""
     found = growth(run, scenario)
-    return {**_growth(found.whole), "processes": [_process(one) for one in found.each]} if found.each else None
+    if not found.each:
+        return None
+    listed = [_process(one) for one in found.each[:PROCESSES]]
+    return {**_growth(found.whole), "processes": listed, "more_processes": len(found.each) - len(listed)}
 
 
 def _growth(of: MemoryGrowth) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def memory(run: Run, scenario: str) -> Memory:
     """Memory of the target's processes while a scenario was measured; of none where nothing was sampled."""
     start_ns, stop_ns = span(run, scenario)
     cells = run.query(
-        "select t_ns // ? as bucket, name, pid, max(process) as process, avg(rss_bytes) as rss from resources where role = 'target' and name in "
+        "select t_ns // ? as bucket, name, pid, arg_max(process, t_ns) as process, avg(rss_bytes) as rss from resources where role = 'target' and name in "
         "(select unnest(?)) and t_ns between ? and ? and rss_bytes is not null group by bucket, name, pid order by bucket",
         [BUCKET_NS, sampled_names(run, scenario), start_ns, stop_ns],
     ).fetchall()  # fmt: skip

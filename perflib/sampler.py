@@ -23,6 +23,7 @@ PERIOD_S: Final = 0.1
 USS_PERIOD_S: Final = 2.0
 TREE_PERIOD_S: Final = 1.0
 PART_S: Final = 1.0
+YOUNG_S: Final = 5.0
 _INTERPRETER: Final = re.compile(r"(python|pypy|node|deno|bun|ruby|perl|php|java|bash|sh)[\d.]*$")
 _SCRIPTS: Final = {".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".pl", ".php", ".jar", ".sh"}
 _Read = TypeVar("_Read")
@@ -104,9 +105,9 @@ class Sampler:
                     root = psutil.Process(pid)
                     for process in (root, *(root.children(recursive=True) if role == "target" else ())):
                         known = self._tree.get(process.pid)
-                        if known is None or known.process != process:
-                            known = _Watched(role, name, process, described(process))
-                        found[process.pid] = known._replace(role=role, name=name)
+                        same = known if known and known.process == process and not _is_young(process) else None
+                        what = same.what if same else described(process)
+                        found[process.pid] = _Watched(role, name, process, what)
                 except psutil.Error:
                     continue
         self._tree = found
@@ -137,6 +138,11 @@ class Sampler:
             [table_of(rows, RESOURCES)], RESOURCES, self._run_dir / "resources", f"part-{self._label}{self._parts:06d}"
         )
         self._parts += 1
+
+
+def _is_young(process: psutil.Process) -> bool:
+    """Whether it may still be about to become another program: between its fork and its exec."""
+    return time.time() - process.create_time() < YOUNG_S
 
 
 def _allowed(read: Callable[[], _Read]) -> _Read | None:

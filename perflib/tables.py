@@ -6,13 +6,14 @@ import math
 from html import escape
 from typing import Any, Final
 
+from perflib.figures import PROCESSES as LISTED
 from perflib.markup import table
 from perflib.processes import Grown, growth, unread
 from perflib.runs import Run
 from perflib.stats import Interval, MemoryGrowth
 from perflib.wording import grew, number
 
-PROCESSES: Final = 8  # shown; all are in summary.json
+PROCESSES: Final = 8  # shown, those that gained most first
 _SAID: Final = {"leak": "The target leaks memory", "no leak": "No leak of memory", "inconclusive": "Whether memory leaks could not be told"}  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def memory_table(run: Run, scenario: str) -> str:
     if len(found.each) > 1:
         rows.insert(0, ("all", "", "", "", *_grown(found.whole)))
     more = len(found.each) - PROCESSES
-    rest = f"<p>{more:,} more processes are in summary.json.</p>" if more > 0 else ""
+    rest = f"<p>{more:,} more processes gained less; summary.json has the first {LISTED}.</p>" if more > 0 else ""
     head = ("Process", "At the start, MB", "At the end", "At most", "Grew by, MB", "Per hour, MB", "Per 1,000 requests, MB", "")  # fmt: skip
     return f"<p>{escape(told)}.</p>{table(head, rows, f'Memory of the target of {scenario}')}{rest}"
 

@@ -176,7 +176,9 @@ load = {{ model = "closed", concurrency = 200, requests = 400 }}
     openly = text.replace(
         'model = "closed", concurrency = 200, requests = 400', 'model = "constant", rate_per_s = 200, duration_s = 1'
     )
-    assert limited(tmp_path, openly, resource.RLIMIT_NOFILE, 128).returncode == 0
+    ran = limited(tmp_path, openly, resource.RLIMIT_NOFILE, 128)
+    assert "file descriptors" not in ran.stderr
+    assert "many: 200 requests" in ran.stdout + ran.stderr
 
 
 def test_a_freeze_of_two_seconds_is_told_as_it_was(tmp_path: Path) -> None:

@@ -304,7 +304,7 @@ def leak_rates(simulations: int) -> Iterator[Row]:
     for period in (2.0, 8.0, 25.0, 60.0):
         rng, by_requests, by_time = np.random.default_rng(12), Hits(), Hits()
         named: Counter[str] = Counter()
-        for _ in range(simulations // 4):
+        for _ in range(simulations):
             requests = simulate.bursts(rng)
             total_mb = requests[-1] / 1000
             grown = simulate.saw_tooth(rng, total_mb, period_s=period, requests=requests)
@@ -316,15 +316,14 @@ def leak_rates(simulations: int) -> Iterator[Row]:
             seen = Memory(grown[0], requests, {Process("api", pid): rss for pid, rss in enumerate(each)})
             grew = growth_of(seen).grew
             named["none" if grew is None else "right" if grew.process.pid == 0 else "wrong"] += 1
-        count = simulations // 4
         yield Row(
             f"coverage of the slope under 50 MB teeth every {period:g} s: per request, in bursts / in time",
             "93 to 97 %",
             joined((by_requests, by_time)),
-            count,
+            simulations,
         )
-        found_right, found_wrong = share(named["right"], count), share(named["wrong"], count)
-        yield Row("of four processes with such teeth, one that leaks: named / another named", "≥ 95 % / ≤ 1 %", f"{found_right} / {found_wrong}", count)  # fmt: skip
+        found_right, found_wrong = share(named["right"], simulations), share(named["wrong"], simulations)
+        yield Row("of four processes with such teeth, one that leaks: named / another named", "≥ 95 % / ≤ 1 %", f"{found_right} / {found_wrong}", simulations)  # fmt: skip
 
 
 SPECSDM91 = ((1, 18, 36, 72, 108, 144, 216), (64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2))
