@@ -111,6 +111,31 @@ def history(rng: Rng, n: int = 200, changes: int | None = None) -> History:
     return History(100 + sigma * (level + noise), tuple(int(i) for i in at))
 
 
+def other_history(rng: Rng, changes: int | None = None) -> History:
+    """As different from `history` as histories are, to see what the method does where it was not developed: 60 to 400 points, up to 6
+    steps of 0.5 to 4 σ at least 8 points apart, Student's t noise (4 degrees), slightly dependent or of a spread that changes, and pairs
+    of outliers side by side."""
+    n = int(rng.integers(60, 401))
+    count = int(rng.integers(0, 2 + n // 80)) if changes is None else changes
+    while True:
+        at = np.sort(rng.choice(np.arange(8, n - 8), count, replace=False))
+        if (np.diff(at) >= 8).all():
+            break
+    level = np.zeros(n)
+    for place in at:
+        level[place:] += rng.choice((-1, 1)) * rng.uniform(0.5, 4)
+    noise = rng.standard_t(4, n) / math.sqrt(2)
+    kind = rng.integers(3)
+    if kind == 0:
+        for i in range(1, n):
+            noise[i] = 0.2 * noise[i - 1] + math.sqrt(0.96) * noise[i]
+    elif kind == 1:
+        noise *= np.where(np.arange(n) < n * rng.uniform(0.2, 0.8), 1.0, rng.uniform(0.5, 1.0))
+    for place in rng.choice(n - 1, rng.integers(0, 3), replace=False):
+        noise[place : place + 2] += rng.choice((-1, 1)) * rng.uniform(4, 8)
+    return History(100 + 2 * (level + noise), tuple(int(i) for i in at))
+
+
 def saw_tooth(
     rng: Rng,
     growth_mb: float,

@@ -261,16 +261,22 @@ def changes(simulations: int) -> Iterator[Row]:
     series = np.loadtxt(Path(__file__).parents[1] / "fixtures" / "tigerbeetle.csv")
     listed = "; ".join(f"{name}: {', '.join(map(str, map(int, find(series))))}" for name, find in finders.items())
     yield Row("change points of Otava's TigerBeetle series (an outlier at 10)", "Otava's own", listed, 1)
-    for label, count in (("0 to 3 steps of 0.5 to 3 σ, outliers, drifts", None), ("no change, outliers, drifts", 0)):
+    for label, draw in (
+        ("0 to 3 steps of 0.5 to 3 σ, outliers, drifts", lambda rng: simulate.history(rng, 200)),
+        ("no change, outliers, drifts", lambda rng: simulate.history(rng, 200, 0)),
+        ("histories of another kind, on which nothing was developed", simulate.other_history),
+        ("of that kind, no change", lambda rng: simulate.other_history(rng, 0)),
+    ):
         results = []
         for name, find in finders.items():
-            rng, totals = np.random.default_rng(10), np.zeros(3)
+            rng, totals, points = np.random.default_rng(10), np.zeros(3), 0
             for _ in range(simulations):
-                history = simulate.history(rng, 200, count)
+                history = draw(rng)
                 totals += matched(find(history.values), history.changes)
+                points += len(history.values)
             right, wrong, missed = totals
-            f1 = f"F1 {2 * right / (2 * right + wrong + missed):.3f}, " if count is None else ""
-            results.append(f"{name}: {f1}{wrong / simulations * 5:.2f} false alarms per 1,000 points")
+            f1 = f"F1 {2 * right / (2 * right + wrong + missed):.3f}, " if right + missed else ""
+            results.append(f"{name}: {f1}{wrong / points * 1000:.2f} false alarms per 1,000 points")
         yield Row(f"change points, {label}", "better than Otava", "; ".join(results), simulations)
 
 
