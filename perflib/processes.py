@@ -178,9 +178,11 @@ def unread(run: Run, scenario: str) -> str:
     """What of the target's memory was not read, in words: "" where all was. What was not read may have grown."""
     seen, (start_ns, stop_ns) = memory(run, scenario), span(run, scenario)
     sampled = {process.target for process in seen.each}
-    missing = sorted(name for name, names in _reached(run, scenario).items() if not names & sampled)
-    if missing:
-        return f"the memory of {', '.join(missing)} was not read: give the target `start` or `pids`"
+    for name, names in sorted(_reached(run, scenario).items()):
+        if not names & sampled:
+            inside = run.manifest["targets"].get(name, {}).get("kind") == "callable"
+            why = "it runs inside the load generator" if inside else "give the target `start` or `pids`"
+            return f"the memory of {name} was not read: {why}"
     denied = run.query(
         "select distinct coalesce(process, name), pid from resources where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? "
         "and rss_bytes is null order by pid", [sampled_names(run, scenario), start_ns, stop_ns],

@@ -116,8 +116,8 @@ def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
 def _of_memory(run: Run, found: Verdict) -> Verdict:
     """With the process that grew; nothing passes where some of the memory was not read."""
     missing = unread(run, found.scenario)
-    if missing and (found.verdict == "pass" or found.interval.n == 0):
-        return replace(found, verdict="inconclusive" if found.judged else "shown", reason=missing)
+    if missing and (found.verdict == "pass" or not found.interval.n):
+        found = replace(found, verdict="inconclusive" if found.judged else "shown", reason=missing)
     if found.verdict == "pass":
         return found
     who = grew(growth(run, found.scenario), speeds=found.objective.metric == "memory growth")
