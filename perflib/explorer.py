@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, Chart, log_scale, name, plain, styled
+from perflib.charts.timelines import named, together, told
 from perflib.counts import DUE, TIMED
 from perflib.errors import RunError
 from perflib.panel import somebody_looks
@@ -225,7 +226,8 @@ class Explorer:
         """The cells of what is chosen, with the second in which each begins."""
         cells = self._cells[self.scenario]
         at_s = cells["bin"] * float(cells["bin_ns"]) / 1e9
-        here = (at_s >= self.window_s[0] - 1e-9) & (at_s <= self.window_s[1])
+        low, high = self.window_s
+        here = (at_s >= low - 1e-9) & ((at_s < high - 1e-9) | (high >= self.seconds))
         if self.operation is not None:
             here &= cells["operation"] == self.operation
         return {"at_s": at_s[here], **{key: cells[key][here] for key in ("bucket", "n", "failed")}}
@@ -236,9 +238,12 @@ class Explorer:
         return np.bincount(cells["bucket"][timed].astype(int), cells["n"][timed]).astype(np.int64)
 
     def _columns(self, cells: dict[str, NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The drawn column of each cell, and the columns' edges in seconds."""
-        edges = np.linspace(*self.window_s, min(_COLUMNS, _BINS) + 1)
-        return np.clip(np.searchsorted(edges, cells["at_s"], side="right") - 1, 0, len(edges) - 2), edges
+        """The drawn column of each cell, and the columns' edges in seconds: each of a whole number of cells, so that none looks empty."""
+        bin_s = float(self._cells[self.scenario]["bin_ns"]) / 1e9
+        first, last = (math.ceil(edge / bin_s - 1e-6) for edge in self.window_s)
+        width = max(1, math.ceil((last - first) / _COLUMNS))
+        edges = np.append(np.arange(first, max(last, first + 1), width), max(last, first + 1)) * bin_s
+        return np.clip(np.floor((cells["at_s"] / bin_s - first + 1e-6) / width).astype(int), 0, len(edges) - 2), edges
 
     def _spans_of(self, found: pd.DataFrame) -> list[tuple[str, int, int, float]]:
         pairs = [f"({int(w)}, {int(s)})" for w, s in zip(found["worker"], found["seq"], strict=True)]
@@ -252,7 +257,7 @@ class Explorer:
         cells = self._window()
         column, edges = self._columns(cells)
         timed = cells["bucket"] >= 0
-        name(axes.figure, axes, "Response time, ms: median, p99, and the densest times")  # type: ignore[arg-type]
+        name(axes.figure, axes, "Response time, ms")  # type: ignore[arg-type]
         if not timed.any():
             return
         low = int(cells["bucket"][timed].min())
@@ -260,13 +265,18 @@ class Explorer:
         np.add.at(grid, (cells["bucket"][timed].astype(int) - low, column[timed]), cells["n"][timed])
         levels = np.exp((np.arange(len(grid) + 1) + low - 0.5) * _WIDTH) / 1e6
         axes.pcolormesh(edges, levels, np.ma.masked_equal(np.log1p(grid), 0), cmap="Blues", rasterized=True)
-        middle = (edges[1:] + edges[:-1]) / 2
-        for share, colour in ((0.5, COLOURS[6]), (0.99, COLOURS[1])):
+        q = told(int(grid.sum()))
+        width = together(len(edges) - 1, int(grid.sum()), q)
+        first = np.arange(0, len(edges) - 1, width)
+        middle = (edges[first] + edges[np.minimum(first + width, len(edges) - 1)]) / 2
+        for share, colour in {0.5: COLOURS[6], q: COLOURS[1] if q > 0.5 else COLOURS[6]}.items():
             line = [
                 math.exp(low * _WIDTH + _quantile(each, share) * _WIDTH) / 1e6 if each.any() else math.nan
-                for each in grid.T
+                for each in np.add.reduceat(grid, first, axis=1).T
             ]
-            axes.plot(middle, line, color=colour, lw=1.2, label=f"p{share * 100:g}")
+            axes.plot(middle, line, color=colour, lw=1.2, label=named(share))
+        lines = ", ".join(dict.fromkeys(("median", named(q))))
+        name(axes.figure, axes, f"Response time, ms: {lines}, and the densest times")  # type: ignore[arg-type]
         log_scale(axes)
         axes.legend(loc="upper right")
 
@@ -287,10 +297,9 @@ class Explorer:
     def _draw_rate(self, axes: Axes) -> None:
         cells = self._window()
         column, edges = self._columns(cells)
-        width = edges[1] - edges[0]
         for key, colour, label in (("n", COLOURS[0], "requests/s"), ("failed", LIMIT, "failed/s")):
             counts = np.bincount(column, cells[key], minlength=len(edges) - 1)
-            axes.stairs(counts / width, edges, color=colour, label=label, baseline=None)
+            axes.stairs(counts / np.diff(edges), edges, color=colour, label=label, baseline=None)
         name(axes.figure, axes, "Requests per second, by when they were due")  # type: ignore[arg-type]
         axes.set_ylim(bottom=0)
         axes.legend(loc="lower right")

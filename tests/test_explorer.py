@@ -57,3 +57,20 @@ def test_what_is_not_there_is_one_line(made: perflib.Run, wrong: dict[str, objec
     with pytest.raises(perflib.RunError) as caught:
         perflib.explore(made, **wrong)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("window_s", [(0.0, None), (1.0, 3.0), (2.03, 2.71), (0.5, 7.9)])
+def test_a_steady_rate_is_drawn_steady_in_every_window(made: perflib.Run, window_s: tuple[float, float | None]) -> None:
+    explored = perflib.explore(made, from_s=window_s[0], to_s=window_s[1])
+    rate = explored.figure().axes[2].patches[0]
+    assert rate.get_data().values == pytest.approx(
+        500, rel=0.26
+    )  # a column of 8 ms holds four requests, or one more or less
+
+
+def test_the_line_beside_the_median_is_a_percentile_that_its_moments_tell(made: perflib.Run) -> None:
+    explored = perflib.explore(made)
+    times = explored.figure().axes[0]
+    assert [line.get_label() for line in times.lines] == ["median", "p90"], "4,000 requests tell no p99 of moments"
+    explored.choose(window_s=(2.0, 2.2))
+    assert [line.get_label() for line in explored.figure().axes[0].lines] == ["median"]

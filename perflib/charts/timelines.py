@@ -51,13 +51,13 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     columns = np.arange(x.max() + 2) * at.bin_s
     levels = 10 ** (np.arange(y.min(), y.max() + 2) / 16)
     axes.pcolormesh(columns, levels, np.where(grid, grid, np.nan), cmap="Blues", norm=LogNorm(0.5, max(2, int(grid.max()))), rasterized=True)  # fmt: skip
-    q = _told(int(n.sum()))
-    width = min(max(2, math.ceil(BINS * fewest_values(q) / n.sum())), BINS // 4)
+    q = told(int(n.sum()))
+    width = together(BINS, int(n.sum()), q)
     moments, (p50, high) = _lines(run, scenario, operation, at, width, (0.5, q))
     middle = (moments + 0.5) * width * at.bin_s
     if q > 0.5:
-        axes.plot(middle, high / 1e6, color=COLOURS[1], lw=1.1, label=_named(q))
-    axes.plot(middle, p50 / 1e6, color=COLOURS[6], lw=1.1, label=_named(0.5))
+        axes.plot(middle, high / 1e6, color=COLOURS[1], lw=1.1, label=named(q))
+    axes.plot(middle, p50 / 1e6, color=COLOURS[6], lw=1.1, label=named(0.5))
     for objective in limits_of(run, scenario, "response", "service"):
         if operation in (None, objective.operation):
             draw_limit(axes, float(objective.limit or 0), f"{objective.name} limit")
@@ -65,18 +65,23 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     share_time_axis(axes, run, scenario)
     shade_warmup(axes, run, scenario, at)
     axes.legend(loc="upper right", ncols=2)
-    name(figure, axes, _slowest_moment(_named(q), high / 1e6, middle))
+    name(figure, axes, _slowest_moment(named(q), high / 1e6, middle))
     return figure
 
 
-def _told(requests: int) -> float:
+def told(requests: int) -> float:
     """The highest of three percentiles that so many requests tell moment by moment; else the 90th over few moments, else the median."""
     moments = {q: requests / fewest_values(q) for q in (0.99, 0.95, 0.9)}
     fine = [q for q, count in moments.items() if count >= FINE]
     return fine[0] if fine else 0.9 if moments[0.9] >= COARSE else 0.5
 
 
-def _named(q: float) -> str:
+def together(moments: int, requests: int, q: float) -> int:
+    """How many moments one point of that percentile's line takes, so that enough requests lie beyond it."""
+    return min(max(2, math.ceil(moments * fewest_values(q) / requests)), moments // 4)
+
+
+def named(q: float) -> str:
     return "median" if q == 0.5 else f"p{100 * q:g}"
 
 
