@@ -10,7 +10,7 @@ from perflib.figures import scenario_figures
 from perflib.processes import growth
 from perflib.runs import Run
 from perflib.verdicts import Verdict
-from perflib.wording import grew, number, observed
+from perflib.wording import a_while, grew, number, observed
 
 STATUS: Final = {
     "incomplete": "The run's process ended before the run did; its rows up to the last two seconds are here. Run it again.",
@@ -87,7 +87,7 @@ def _decide(run: Run, unclear: list[Verdict]) -> Step:
         return Step(f"{where} is too near its limit to be decided by more requests: move the limit, or the target.{rest}", most.scenario)  # fmt: skip
     load = scenario_figures(run, most.scenario)
     longer = (
-        f", at its rate some {_told(most.needs_more * load['seconds'] / load['requests'])} more of load"
+        f", at its rate some {a_while(most.needs_more * load['seconds'] / load['requests'])} more of load"
         if load["requests"]
         else ""
     )
@@ -132,7 +132,3 @@ def _mend_generator(run: Run) -> list[Step]:
         return []
     names = {name for name, _ in said}
     return [Step(f"{len(names)} of {len(run.scenarios)} scenarios with a caution, first {said[0][0]}: {said[0][1]}.", None)]  # fmt: skip
-
-
-def _told(seconds: float) -> str:
-    return f"{math.ceil(seconds)} s" if seconds < 120 else f"{math.ceil(seconds / 60):,} min"

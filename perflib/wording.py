@@ -28,6 +28,11 @@ def ms(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def a_while(seconds: float) -> str:
+    """How long something takes, rounded up: 25 s, 6 min, 1,200 h."""
+    return f"{math.ceil(seconds)} s" if seconds < 120 else f"{math.ceil(seconds / 60):,} min" if seconds < 7200 else f"{math.ceil(seconds / 3600):,} h"  # fmt: skip
+
+
 def observed(verdict: Verdict) -> tuple[str, str]:
     """An objective's figure with its unit, and its interval; of a percentile that too few requests decide only what bounds it."""
     interval, objective = verdict.interval, verdict.objective

@@ -125,6 +125,38 @@ def compare(
 
 
 @cli.command()
+@click.argument("run", default="latest")
+@MARGIN
+@DATA
+@JSON
+def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> int:
+    """How long must runs like RUN be for a comparison to find a change as large as its margin? RUN is a pilot: an id, a path, a
+    baseline's name, or `latest`.
+
+    At that length a change as large as the margin is seen in 95 of 100 comparisons, and nothing that has not changed is in doubt.
+    """
+    from perflib.baselines import open_side
+    from perflib.power import lengths
+    from perflib.wording import a_while
+
+    found = lengths(open_side(run, data), _margins(margin))
+    if as_json:
+        click.echo(json.dumps([each.as_dict() for each in found], indent=1))
+        return EXIT_PASS
+    rows = [{"scenario": str(each.part), "figure": each.metric.name, "to find": f"{each.margin:g} {each.metric.margin_unit}", "requests in this run": f"{each.pilot_requests:,}",
+             "needed": "–" if each.requests is None else f"{each.requests:,}", "at its rate": "–" if each.seconds is None else a_while(each.seconds), "": each.reason} for each in found]  # fmt: skip
+    print_table(rows, False)
+    for name in dict.fromkeys(each.part.scenario for each in found):
+        longest = max((each for each in found if each.part.scenario == name), key=lambda each: each.seconds or 0.0)
+        if longest.seconds:
+            click.echo(
+                f"{name}: {a_while(longest.seconds)} of load a run; {longest.part}, {longest.metric.name} decides"
+            )
+    click.echo("What two runs of the same thing differ by comes on top: compare several runs a side.", err=True)
+    return EXIT_PASS
+
+
+@cli.command()
 @click.argument("suite", default="acceptance")
 @click.option("--a", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite for side a; may be repeated.")
 @click.option("--b", multiple=True, metavar="KEY=VALUE", help="The same for side b.")
@@ -220,6 +252,7 @@ def baseline_set(name: str, run: str, data: str | None) -> int:
     from perflib.runs import open_run
 
     click.echo(f"{name}: {set_baseline(name, open_run(run, data), data).id}")
+    click.echo(f"how long must the runs be that are compared with it? perflib plan {name}", err=True)
     return EXIT_PASS
 
 

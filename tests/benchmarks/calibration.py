@@ -18,8 +18,11 @@ import numpy as np
 
 from perflib import paired, stats
 from perflib.changes import ALARM
+from perflib.measures import METRICS
+from perflib.power import needed
 from perflib.processes import Memory, Process, growth_of
 from perflib.stats import Interval
+from perflib.stats.intervals import scaled
 from tests import simulate
 from tests.benchmarks.rows import Hits, Row, joined, share
 from tests.benchmarks.warmups import warmup
@@ -215,7 +218,7 @@ def p_values(sides: list[list[Floats]], look: int) -> list[float]:
 
 
 def power(simulations: int) -> Iterator[Row]:
-    """At the run length that `needed_for_shift` names from a pilot of 5,000 requests, for 8 figures and 1 % alarms."""
+    """At the run length that `perflib plan` names from a pilot of 5,000 requests, for 8 figures and 1 % alarms."""
     simulations = max(1, simulations // 4)
     for label, name, change in (
         ("the median 5 % slower", "p50", {"scale": 1.05}),
@@ -223,27 +226,35 @@ def power(simulations: int) -> Iterator[Row]:
         ("0.5 % more errors (1 to 1.5 %)", "error rate", {"errors": 0.015}),
     ):
         for rho in (0.0, 0.5):
-            rng, found, lengths = np.random.default_rng(9), 0, []
+            rng, found, passed, lengths = np.random.default_rng(9), 0, 0, []
             for _ in range(simulations):
                 n = named_length(rng, name, rho)
                 lengths.append(n)
-                found += compared(side(rng, n, rho), side(rng, n, rho, **change))[name] <= ALARM
-            yield Row(f"found: {label}, AR(1) {rho}, at the length named beforehand (median {np.median(lengths):,.0f})",
-                      "≥ 95 %", share(found, simulations), simulations)  # fmt: skip
+                base = side(rng, n, rho)
+                found += compared(base, side(rng, n, rho, **change))[name] <= ALARM
+                passed += unchanged(base, side(rng, n, rho), name) == "pass"
+            both = f"{share(found, simulations)} / {share(passed, simulations)}"
+            yield Row(f"{label}, AR(1) {rho}, at the length named beforehand (median {np.median(lengths):,.0f}): found / where nothing changed, passed", "≥ 95 %", both, simulations)  # fmt: skip
+
+
+def unchanged(base: Side, candidate: Side, name: str) -> str:
+    """The verdict on a figure that has not changed."""
+    if name == "error rate":
+        return stats.equivalent(rate_shift(base.failed, candidate.failed), 0.005)
+    shift = stats.quantile_shift(base.latency, candidate.latency, float(f"0.{name[1:]}"))
+    return stats.equivalent(shift, METRICS[name].margin / 100 * float(np.quantile(base.latency, float(f"0.{name[1:]}"))))  # fmt: skip
 
 
 def named_length(rng: Rng, name: str, rho: float, pilot_n: int = 5000) -> int:
-    """Requests a side, from a pilot run of the base."""
+    """Requests a side that `perflib plan` names, from a pilot run of the base."""
     pilot = side(rng, pilot_n, rho)
     if name == "error rate":
         worth = stats.effective_sample_size(pilot.failed)
         interval = stats.proportion_interval(int(pilot.failed.sum()), pilot_n, n_effective=worth)
-        change = 0.005
+        length = needed(scaled(interval, 100.0), METRICS["errors"], 0.5, comparisons=8)
     else:
-        q = float(f"0.{name[1:]}")
-        interval = stats.quantile_interval(pilot.latency, q)
-        change = interval.estimate * (0.05 if name == "p50" else 0.10)
-    length = stats.needed_for_shift(interval, change, confidence=1 - ALARM, power=0.95, comparisons=8)
+        interval = stats.quantile_interval(pilot.latency, float(f"0.{name[1:]}"))
+        length = needed(interval, METRICS[name], METRICS[name].margin, comparisons=8)
     return min(200_000, length or 200_000)
 
 
