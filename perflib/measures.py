@@ -127,7 +127,7 @@ def _measure(run: Run, scenario: str) -> dict[Part, Measured]:
     if run.many:
         return {part: _measured(run, part, _Counts(run, part)) for part in parts(run, scenario)}
     rows = measured_rows(run, scenario)
-    return {part: _measured(run, part, _Rows(chosen(run, part, rows))) for part in parts(run, scenario)}
+    return {part: _measured(run, part, Rows(chosen(run, part, rows))) for part in parts(run, scenario)}
 
 
 def parts(run: Run, scenario: str) -> list[Part]:
@@ -184,7 +184,7 @@ def chosen(run: Run, part: Part, rows: Columns) -> Columns:
     return rows if keep.all() else {name: column[keep] for name, column in rows.items()}
 
 
-class _Rows:
+class Rows:
     """What is asked of the rows of a part: computed row by row. `ends` are in order."""
 
     def __init__(self, rows: Columns) -> None:
@@ -240,7 +240,7 @@ class _Counts:
         return _histogram(self._steps.sums / self._steps.counts, self._steps.counts)
 
 
-def _measured(run: Run, part: Part, found: _Rows | _Counts) -> Measured:
+def _measured(run: Run, part: Part, found: Rows | _Counts) -> Measured:
     """Mixtures of stages have no rate of their own, and mixtures of operations no response time."""
     windows = measured_windows(run, part.scenario, part.stage, part.operation)
     seconds = sum(stop - start for start, stop in windows) / 1e9
@@ -254,9 +254,7 @@ def _measured(run: Run, part: Part, found: _Rows | _Counts) -> Measured:
         ("throughput",) if _is_open(run.spec(part.scenario)["load"]) else ()
     )  # but for the error rate, which is judged
     if count and level:
-        worth = found.error_worth() if 0 < errors < count else None
-        figures["errors"] = scaled(stats.proportion_interval(errors, count, n_effective=worth), 100.0)
-        figures["throughput"] = found.throughput(windows, seconds)
+        figures |= {"errors": error_rate(found), "throughput": found.throughput(windows, seconds)}
     alone = level and (part.operation is not None or len(_operations(run, part.scenario)) == 1)
     if alone:
         asked = (*QUANTILES, "mean", *asked)
@@ -265,6 +263,12 @@ def _measured(run: Run, part: Part, found: _Rows | _Counts) -> Measured:
     each = [scaled(i, 1e-6) for i in found.quantiles((*QUANTILES.values(), *GRID))]
     figures |= {**dict(zip(QUANTILES, each, strict=False)), "mean": scaled(found.mean(), 1e-6)}
     return Measured(count, errors, seconds, asked, given, figures, tuple(each[len(QUANTILES) :]), found.histogram())
+
+
+def error_rate(found: Rows | _Counts) -> Interval:
+    """Failures, % of all that ended; a burst of a hundred is not worth a hundred."""
+    worth = found.error_worth() if 0 < found.errors < found.count else None
+    return scaled(stats.proportion_interval(found.errors, found.count, n_effective=worth), 100.0)
 
 
 def quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from perflib.changes import Change
     from perflib.processes import Growth
+    from perflib.stats import MemoryGrowth
     from perflib.verdicts import Verdict
 
 SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
@@ -52,22 +53,24 @@ def observed(verdict: Verdict) -> tuple[str, str]:
 
 
 def grew(growth: Growth, *, speeds: bool = True) -> str:
-    """Which process's memory grew, by how much, and how fast all together; "" where none did."""
+    """Which process's memory grew and by how much, and that of all together with how fast it grew; "" where none did."""
     one, whole = growth.grew, growth.whole
     rises = whole.slope_bytes_per_s.low > 0
+    fast = f": {per_time(whole)}" if speeds else ""
     total = f"{number(whole.growth_bytes.estimate * 1e-6)} MB"
-    if one is not None:
-        of = f" of {total} in all" if len(growth.each) > 1 and rises else ""
-        said = f"{one.process} {'came meanwhile and holds' if one.came else 'grew by'} {number(one.gained_bytes * 1e-6)} MB{of}"
-    elif rises:
-        said = f"its processes together grew by {total}, and none by itself"
-    else:
-        return ""
-    if not speeds or not rises:
+    if one is None:
+        return f"its processes together grew by {total}, and none by itself{fast}" if rises else ""
+    said = f"{one.process} {'came meanwhile and holds' if one.came else 'grew by'} {number(one.gained_bytes * 1e-6)} MB"
+    if not rises:
         return said
-    each = whole.slope_bytes_per_request
+    return f"{said}{fast}" if len(growth.each) == 1 else f"{said}; all together by {total}{fast}"
+
+
+def per_time(of: MemoryGrowth) -> str:
+    """How fast memory grows: per hour, and per 1,000 requests where that is known."""
+    each = of.slope_bytes_per_request
     requests = f", {number(each.estimate * 1000e-6)} MB per 1,000 requests" if each and math.isfinite(each.low) else ""
-    return f"{said}: {number(whole.slope_bytes_per_s.estimate * 3600e-6)} MB per hour{requests}"
+    return f"{number(of.slope_bytes_per_s.estimate * 3600e-6)} MB per hour{requests}"
 
 
 def signed(value: float) -> str:

@@ -131,7 +131,8 @@ def test_the_report_and_the_chart_say_which_process_leaks(leaking: perflib.Run) 
     assert "The target leaks memory; python worker.py (pid 8) grew by" in page
     assert page.count("api: python") == 3
     figure = charts.memory(leaking, "one")
-    assert figure.get_label().startswith("Leak in pid 8: 14,")
+    assert figure.get_label().startswith("Leak: 14,")
+    assert figure.get_label().endswith("most in pid 8")
     assert "python worker.py (pid 8)" in {line.get_label() for line in figure.axes[0].lines}
 
 

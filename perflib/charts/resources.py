@@ -31,7 +31,7 @@ from perflib.processes import Growth, Memory, cpu_time, growth, sampled_names
 from perflib.processes import memory as memory_of
 from perflib.runs import Run
 from perflib.windows import span
-from perflib.wording import number, signed
+from perflib.wording import per_time, signed
 
 PROCESSES: Final = 4  # with a line of their own
 
@@ -50,7 +50,7 @@ def memory(run: Run, scenario: str) -> Figure:
     _unique_set(axes, run, scenario, offset_s)
     _trough_line(axes, seen, found, offset_s)
     low, high = axes.get_ylim()
-    axes.set_ylim(max(0, low - 0.1 * high), high * 1.15)
+    axes.set_ylim(max(0, low - 0.1 * high), high * (1.15 if len(seen.each) == 1 else 1.4))  # room for the legend
     _same_time(axes, run, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     name(figure, axes, _what_it_did(seen.rss_bytes / 1e6, found))
@@ -63,9 +63,8 @@ def _what_it_did(rss_mb: NDArray[Any], found: Growth) -> str:
     whole, one = found.whole, found.grew
     if whole.verdict != "leak" or one is None:
         return f"{rss_mb[0]:,.0f} MB at the start, {rss_mb[-1]:,.0f} MB at the end, {rss_mb.max():,.0f} MB at most"
-    each = whole.slope_bytes_per_request
-    requests = f", {number(each.estimate * 1000e-6)} MB per 1,000 requests" if each and math.isfinite(each.low) else ""
-    return f"Leak in pid {one.process.pid}: {number(whole.slope_bytes_per_s.estimate * 3600e-6)} MB per hour{requests}"
+    where = "in" if len(found.each) == 1 else "most in"
+    return f"Leak: {per_time(whole)}, {where} pid {one.process.pid}"
 
 
 def _each(axes: Axes, seen: Memory, found: Growth, offset_s: float) -> None:

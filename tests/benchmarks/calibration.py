@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from perflib import paired, stats
-from perflib.changes import ALARM
-from perflib.measures import METRICS
+from perflib.changes import ALARM, Change, changes_of, checked_margins, judged_together
+from perflib.measures import METRICS, QUANTILES, Measured, Part, Rows, error_rate, quantiles
 from perflib.power import needed
 from perflib.processes import Memory, Process, growth_of
 from perflib.stats import Interval
-from perflib.stats.intervals import scaled
 from tests import simulate
 from tests.benchmarks.rows import Hits, Row, joined, share
 from tests.benchmarks.warmups import warmup
@@ -75,28 +74,28 @@ def coverage(simulations: int) -> Iterator[Row]:
 
 
 def shifts(simulations: int) -> Iterator[Row]:
-    """The intervals of differences between two runs, the second 5 % slower."""
+    """The intervals of relative changes between two runs, the second 5 % slower, as a comparison has them."""
     for series in SERIES:
         hits = {name: Hits() for name in ("p50", "p95", "p99", "mean")}
         rng = np.random.default_rng(4)
         for _ in range(simulations):
             base, candidate = series.draw(rng), 1.05 * series.draw(rng)
-            for name, q, interval in zip(hits, QS, stats.quantile_shifts(base, candidate, QS), strict=False):
-                hits[name].add(interval, 0.05 * series.quantile(q))
-            hits["mean"].add(stats.mean_shift(base, candidate), 0.05 * series.mean)
+            sides = [(*quantiles(each, QS), stats.mean_interval(each)) for each in (base, candidate)]
+            for name, old, new in zip(hits, *sides, strict=True):
+                hits[name].add(stats.ratio_shift(old, new), 0.05)
         yield Row(
-            f"coverage of shifts, {series.name}: p50 / p95 / p99 / mean",
+            f"coverage of relative shifts, {series.name}: p50 / p95 / p99 / mean",
             "93 to 97 %",
             joined(hits.values()),
             simulations,
         )
     for rho, n in ((0.0, 3000), (0.9, 20_000)):
-        rng, hit = np.random.default_rng(5), Hits()
+        rng, exact, score = np.random.default_rng(5), Hits(), Hits()
         for _ in range(simulations):
-            hit.add(rate_shift(simulate.failures(rng, n, 0.01, rho), simulate.failures(rng, n, 0.02, rho)), 0.01)
-        yield Row(
-            f"coverage of shifts, error rate 1 % to 2 %, AR(1) {rho}, n = {n:,}", "93 to 97 %", str(hit), simulations
-        )
+            sides = [simulate.failures(rng, n, errors, rho) for errors in (0.01, 0.02)]
+            score.add(rate_shift(*sides), 0.01)
+            exact.add(stats.difference(*(error_rate(Rows(_failed(each))) for each in sides)), 1.0)
+        yield Row(f"coverage of shifts, error rate 1 % to 2 %, AR(1) {rho}, n = {n:,}: as compared / rate_shift", "93 to 97 %", joined((exact, score)), simulations)  # fmt: skip
     rng = np.random.default_rng(6)
     several, naive = Hits(), Hits()
     for _ in range(simulations):
@@ -112,53 +111,47 @@ def run(rng: Rng) -> Interval:
     return stats.mean_interval((1 + 0.02 * rng.normal()) * simulate.ar1(rng, 2000, 0.5, 0.3))
 
 
+def _failed(failed: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of which only this is known."""
+    return {"end": np.arange(len(failed)), "response": np.ones(len(failed)), "ok": ~failed, "timed": np.ones(len(failed), bool)}  # fmt: skip
+
+
 def rate_shift(base: np.ndarray, candidate: np.ndarray, confidence: float = 0.95) -> Interval:
     worths = [stats.effective_sample_size(side) for side in (base, candidate)]
     counts = (int(base.sum()), len(base), int(candidate.sum()), len(candidate))
     return stats.rate_shift(*counts, confidence, base_effective=worths[0], candidate_effective=worths[1])
 
 
-@dataclass(frozen=True)
-class Side:
-    """What one run gives a comparison: latencies, failures, throughput, memory, CPU per request."""
-
-    latency: Floats
-    failed: np.ndarray
-    throughput: Interval
-    memory: Interval
-    cpu: Interval
-
-
-def side(rng: Rng, n: int, rho: float, errors: float = 0.01, scale: float = 1.0, tail: float = 1.0) -> Side:
-    """scale: of every latency; tail: of those beyond the 95th percentile only."""
+def side(rng: Rng, n: int, rho: float, errors: float = 0.01, scale: float = 1.0, tail: float = 1.0) -> Measured:
+    """What a comparison sees of one run. scale: of every latency; tail: of those beyond the 95th percentile only."""
     latency = scale * simulate.ar1(rng, n, rho, 0.4)
     if tail != 1.0:
         latency = np.where(latency > simulate.ar1_quantile(0.95, 0.4) * scale, latency * tail, latency)
     done = np.cumsum(rng.exponential(1e9 / 500, n)).astype(np.int64)
-    return Side(
-        latency,
-        simulate.failures(rng, n, errors, rho),
-        stats.throughput_interval(done, 0, int(done[-1])),
-        stats.mean_interval(200e6 + 1e6 * simulate.ar1_normal(rng, 300, 0.5)),
-        stats.mean_interval(simulate.ar1(rng, 100, 0.3, 0.05)),
-    )
+    every = np.ones(n, bool)
+    found = Rows({"end": done, "response": latency, "ok": ~simulate.failures(rng, n, errors, rho), "timed": every})
+    figures = {
+        **dict(zip(QUANTILES, found.quantiles(list(QUANTILES.values())), strict=True)), "mean": found.mean(), "errors": error_rate(found),
+        "throughput": Rows({"end": done, "response": latency, "ok": every, "timed": every}).throughput([(0, int(done[-1]))], float(done[-1]) / 1e9),
+        "memory": stats.mean_interval(200 + simulate.ar1_normal(rng, 300, 0.5)), "cpu": stats.mean_interval(simulate.ar1(rng, 100, 0.3, 0.05)),
+    }  # fmt: skip
+    return Measured(n, found.errors, float(done[-1]) / 1e9, figures=figures)
 
 
-def compared(base: Side, candidate: Side) -> dict[str, float]:
-    """Holm's p-values of every figure of a comparison."""
-    found = dict(zip(("p50", "p95", "p99"), stats.quantile_shifts(base.latency, candidate.latency, QS), strict=True))
-    found["mean"] = stats.mean_shift(base.latency, candidate.latency)
-    found["error rate"] = rate_shift(base.failed, candidate.failed)
-    for name in ("throughput", "memory", "cpu"):
-        found[name] = stats.difference(getattr(base, name), getattr(candidate, name))
-    return dict(zip(found, stats.holm([stats.p_value(shift) for shift in found.values()]), strict=True))
+def compared(base: Measured, candidate: Measured) -> dict[str, Change]:
+    """Every figure's change as `perflib compare` judges it."""
+    changes = changes_of(Part("one"), [base], [candidate], checked_margins({}))
+    return {change.metric.key: change for change in judged_together(changes, lambda _: "")}
 
 
 def alarms(simulations: int) -> Iterator[Row]:
-    """A/A: a comparison of two runs of the same thing raises an alarm where any figure's Holm p-value is at most `changes.ALARM`."""
+    """A/A: a comparison of two runs of the same thing raises an alarm where any figure is seen to be worse or better."""
     for rho, n in ((0.0, 5000), (0.5, 10_000), (0.9, 20_000)):
         rng = np.random.default_rng(7)
-        count = sum(min(compared(side(rng, n, rho), side(rng, n, rho)).values()) <= ALARM for _ in range(simulations))
+        count = sum(
+            any(change.seen for change in compared(side(rng, n, rho), side(rng, n, rho)).values())
+            for _ in range(simulations)
+        )
         yield Row(f"A/A alarms of a comparison of 8 figures, AR(1) {rho}, n = {n:,}", "≤ 1 %", share(count, simulations), simulations)  # fmt: skip
     rng, count = np.random.default_rng(8), 0
     looks = [stats.spending_confidence(look, 5) for look in range(1, 6)]
@@ -218,44 +211,24 @@ def p_values(sides: list[list[Floats]], look: int) -> list[float]:
 
 
 def power(simulations: int) -> Iterator[Row]:
-    """At the run length that `perflib plan` names from a pilot of 5,000 requests, for 8 figures and 1 % alarms."""
+    """At the run length that `perflib plan` names from a pilot of 5,000 requests, for 8 figures."""
     simulations = max(1, simulations // 4)
-    for label, name, change in (
+    for label, key, change in (
         ("the median 5 % slower", "p50", {"scale": 1.05}),
         ("the p99 10 % slower", "p99", {"tail": 1.10}),
-        ("0.5 % more errors (1 to 1.5 %)", "error rate", {"errors": 0.015}),
+        ("0.5 % more errors (1 to 1.5 %)", "errors", {"errors": 0.015}),
     ):
         for rho in (0.0, 0.5):
             rng, found, passed, lengths = np.random.default_rng(9), 0, 0, []
             for _ in range(simulations):
-                n = named_length(rng, name, rho)
+                pilot = side(rng, 5000, rho).figures[key]
+                n = min(200_000, needed(pilot, METRICS[key], METRICS[key].margin, comparisons=8) or 200_000)
                 lengths.append(n)
                 base = side(rng, n, rho)
-                found += compared(base, side(rng, n, rho, **change))[name] <= ALARM
-                passed += unchanged(base, side(rng, n, rho), name) == "pass"
+                found += compared(base, side(rng, n, rho, **change))[key].seen == "worse"
+                passed += compared(base, side(rng, n, rho))[key].verdict == "pass"
             both = f"{share(found, simulations)} / {share(passed, simulations)}"
             yield Row(f"{label}, AR(1) {rho}, at the length named beforehand (median {np.median(lengths):,.0f}): found / where nothing changed, passed", "≥ 95 %", both, simulations)  # fmt: skip
-
-
-def unchanged(base: Side, candidate: Side, name: str) -> str:
-    """The verdict on a figure that has not changed."""
-    if name == "error rate":
-        return stats.equivalent(rate_shift(base.failed, candidate.failed), 0.005)
-    shift = stats.quantile_shift(base.latency, candidate.latency, float(f"0.{name[1:]}"))
-    return stats.equivalent(shift, METRICS[name].margin / 100 * float(np.quantile(base.latency, float(f"0.{name[1:]}"))))  # fmt: skip
-
-
-def named_length(rng: Rng, name: str, rho: float, pilot_n: int = 5000) -> int:
-    """Requests a side that `perflib plan` names, from a pilot run of the base."""
-    pilot = side(rng, pilot_n, rho)
-    if name == "error rate":
-        worth = stats.effective_sample_size(pilot.failed)
-        interval = stats.proportion_interval(int(pilot.failed.sum()), pilot_n, n_effective=worth)
-        length = needed(scaled(interval, 100.0), METRICS["errors"], 0.5, comparisons=8)
-    else:
-        interval = stats.quantile_interval(pilot.latency, float(f"0.{name[1:]}"))
-        length = needed(interval, METRICS[name], METRICS[name].margin, comparisons=8)
-    return min(200_000, length or 200_000)
 
 
 def changes(simulations: int) -> Iterator[Row]:
