@@ -393,7 +393,7 @@ def test_a_run_says_nothing_about_itself(home: Path, base: perflib.Run, slower: 
 def test_a_baseline_outlives_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contrast_report, "report", lambda compared, **_: Path("reports"))
     first = written(tmp_path / "data", latencies(3000, 1))
-    assert ran("baseline", "set", "main").output == f"main: {first.id}\n"
+    assert ran("baseline", "set", "main").stdout == f"main: {first.id}\n"
     assert ran("rm", first.id).return_value == 0
     assert len(open_side("main").rows()) == 3000
     candidate = written(tmp_path / "data", latencies(3000, 2) * 1.5)
@@ -404,8 +404,8 @@ def test_a_baseline_outlives_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {name: run.id for name, run in baselines().items()} == {"main": candidate.id}
     assert json.loads(ran("baseline", "list", "--json").output)[0]["baseline"] == "main"
     assert [p.name for p in Path("data/baselines").iterdir()] == ["main"]
-    assert ran("baseline", "rm", "main").output == "removed main\n"
-    assert ran("baseline", "list").output == "none\n"
+    assert ran("baseline", "rm", "main").stdout == "removed main\n"
+    assert ran("baseline", "list").stdout == "none\n"
     for gone in (lambda: remove_baseline("main"), lambda: open_side("main")):
         with pytest.raises(RunError, match=r"no (run and no )?baseline 'main'.*perflib baseline list"):
             gone()
