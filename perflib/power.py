@@ -78,11 +78,11 @@ def needed(pilot: Interval, metric: Metric, margin: float, comparisons: int) -> 
 def _length(part: Part, found: Measured, metric: Metric, margin: float, comparisons: int) -> Length:
     pilot = found.figures[metric.key]
     few = fewest_values(QUANTILES[metric.key]) if metric.key in QUANTILES else 0
-    if pilot.n_effective < few:
-        least = math.ceil(few * pilot.n / max(pilot.n_effective, 1.0))
+    least = math.ceil(few * pilot.n / max(pilot.n_effective, 1.0))  # a percentile with fewer beyond it is no number
+    if pilot.n < least:
         return Length(part, metric, margin, found.requests, None, None, f"too few requests to plan from: run {least:,} first")  # fmt: skip
     values = needed(pilot, metric, margin, comparisons)
     if values is None:
         return Length(part, metric, margin, found.requests, None, None, "it cannot be told from this run: run it longer")  # fmt: skip
-    times = values / pilot.n
+    times = max(values, least) / pilot.n
     return Length(part, metric, margin, found.requests, math.ceil(found.requests * times), found.seconds * times)

@@ -58,6 +58,13 @@ def test_a_narrower_margin_takes_longer_and_one_that_is_off_none(pilot: perflib.
     assert "p50" not in {each.metric.key for each in lengths(pilot, {"p50": None})}
 
 
+def test_no_length_is_too_short_for_its_percentile(tmp_path: Path) -> None:
+    steady = written(tmp_path, 5.0 + 0.001 * latencies(4000, 7))
+    found = {each.metric.key: each.requests or 0 for each in lengths(steady)}
+    assert found["p95"] >= 200
+    assert found["p99"] >= 1000
+
+
 def test_too_few_requests_to_plan_from_is_said(tmp_path: Path) -> None:
     run = written(tmp_path, latencies(300, 5))
     p99 = next(each for each in lengths(run) if each.metric.key == "p99")
