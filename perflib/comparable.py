@@ -42,9 +42,11 @@ def load_differences(base: Run, candidate: Run, scenario: str) -> list[str]:
     found = []
     shapes = load_shape(a), load_shape(b)
     if shapes[0]["load"] != shapes[1]["load"]:
-        found.append(f"different loads: {in_words(a['load'])} and {in_words(b['load'])}")
+        found.append(f"different loads of {scenario}: {in_words(a['load'])} and {in_words(b['load'])}")
     if shapes[0]["operations"] != shapes[1]["operations"]:
-        found.append(f"different operations: {' and '.join(_mix(shape['operations']) for shape in shapes)}")
+        found.append(
+            f"different operations of {scenario}: {' and '.join(_mix(shape['operations']) for shape in shapes)}"
+        )
     return found
 
 

@@ -123,7 +123,7 @@ def compare(
     against = {name: _load_differences(sides, name) for name in scenarios}
     changes = [change for part, (a, b) in known.items() for change in changes_of(part, a, b, margins)]
     found = judged_together(changes, lambda c: "" if force else (doubts or against[c.part.scenario] or [""])[0])
-    doubts += [f"{name}: {text}" for name, texts in against.items() for text in texts]
+    doubts += [text for texts in against.values() for text in texts]
     return Comparison(
         *sides, tuple(found), known, tuple(doubts), _invalid(sides), (*notes, *_counted(sides), *_limits(sides)), force
     )

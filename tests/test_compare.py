@@ -174,8 +174,8 @@ OTHER: list[tuple[str, dict[str, Any], str]] = [
     ("memory", {"host": {"memory_bytes": 16e9}}, "different memory: 8.0 GB and 16.0 GB"),
     ("python", {"python": "3.13.1"}, "different Python: 3.11.7 and 3.13.1"),
     ("suite", {"name": "another"}, "different suites: tested and another"),
-    ("load", {"rate_per_s": 1000.0}, "one: different loads: constant, rate_per_s 500, duration_s 8 and constant, rate_per_s 1000"),
-    ("operations", {"operations": ("get", "put")}, "one: different operations: get × 1 and get × 1, put × 1"),
+    ("load", {"rate_per_s": 1000.0}, "different loads of one: constant, rate_per_s 500, duration_s 8 and constant, rate_per_s 1000"),
+    ("operations", {"operations": ("get", "put")}, "different operations of one: get × 1 and get × 1, put × 1"),
 ]  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def test_every_run_of_a_side_is_held_to_the_first(home: Path, base: perflib.Run,
     compared = perflib.compare([base, stray], [slower])
     assert compared.verdict == "inconclusive"
     assert compared.doubts[0].startswith(
-        "one: different loads: constant, rate_per_s 500, duration_s 8 and constant, rate_per_s 1000"
+        "different loads of one: constant, rate_per_s 500, duration_s 8 and constant, rate_per_s 1000"
     )
 
 
