@@ -22,7 +22,7 @@ from perflib.baselines import open_side
 from perflib.changes import ALARM, Change, changes_of, checked_margins, judged_together, shift
 from perflib.comparable import damage, differences, load_differences
 from perflib.errors import RunError
-from perflib.measures import Measured, Part, measure
+from perflib.measures import Measured, Part, measure_all
 from perflib.runs import Run
 from perflib.stats import Interval
 from perflib.wording import percent
@@ -162,7 +162,7 @@ def _paired(change: Change, shifts: Mapping[tuple[Part, str], paired.Shift]) -> 
 
 def _known(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenarios: Sequence[str]) -> dict[Part, tuple[tuple[Measured, ...], tuple[Measured, ...]]]:  # fmt: skip
     """What both sides have measured of each part that every run has."""
-    base, candidate = ([_measure(run, scenarios) for run in runs] for runs in sides)
+    base, candidate = ([measure_all(run, scenarios) for run in runs] for runs in sides)
     return {part: (_of(part, base), _of(part, candidate)) for part in _parts(base + candidate)}
 
 
@@ -196,17 +196,6 @@ def opened(side: Side, data: str | Path | None = None) -> tuple[Run, ...]:
 def named(runs: Sequence[Run]) -> str:
     """A side in a few words."""
     return runs[0].id if len(runs) == 1 else f"{runs[0].id} and {len(runs) - 1} more"
-
-
-def _measure(run: Run, scenarios: Iterable[str]) -> dict[Part, Measured]:
-    import duckdb
-
-    try:
-        return {part: found for name in scenarios for part, found in measure(run, name).items()}
-    except duckdb.Error as error:  # a part file whose end is sound and whose middle is not
-        raise RunError(
-            str(error).splitlines()[0], where=run.id, mend="remove the damaged part file, or choose another run"
-        ) from None
 
 
 def _parts(each: Iterable[Mapping[Part, Measured]]) -> list[Part]:

@@ -7,7 +7,7 @@ sampled.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from perflib import counts, stats
 from perflib.counts import TIMED, Which
+from perflib.errors import RunError
 from perflib.kept import code, once
 from perflib.processes import cpu_time, memory, sampled_names
 from perflib.stats import Interval
@@ -109,6 +110,18 @@ def measure(run: Run, scenario: str) -> dict[Part, Measured]:
         "measured", scenario, lambda: [_as_json(*each) for each in _measure(run, scenario).items()], code()
     )
     return dict(_of_json(each) for each in found)
+
+
+def measure_all(run: Run, scenarios: Iterable[str]) -> dict[Part, Measured]:
+    """The same of several scenarios. Raises RunError for a part file whose end is sound and whose middle is not."""
+    import duckdb
+
+    try:
+        return {part: found for name in scenarios for part, found in measure(run, name).items()}
+    except duckdb.Error as error:
+        raise RunError(
+            str(error).splitlines()[0], where=run.id, mend="remove the damaged part file, or choose another run"
+        ) from None
 
 
 def _as_json(part: Part, measured: Measured) -> list[dict[str, Any]]:

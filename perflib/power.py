@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perflib import stats
 from perflib.changes import ALARM, checked_margins
 from perflib.errors import RunError
-from perflib.measures import METRICS, QUANTILES, Measured, Metric, Part, measure
+from perflib.measures import METRICS, QUANTILES, Measured, Metric, Part, measure_all
 from perflib.stats import Interval
 from perflib.stats.intervals import fewest_values
 
@@ -53,12 +53,14 @@ class Length:
 def lengths(pilot: Run, margin_percent: Mapping[str, float | None] | None = None) -> list[Length]:
     """For every figure that a comparison with this run would judge but memory, in the suite's order.
 
-    margin_percent: as for `compare`. Raises RunError for a run that is not complete, SuiteError for an unknown metric.
+    margin_percent: as for `compare`. Raises RunError for a run that is not complete or damaged, SuiteError for an unknown metric.
     """
     if pilot.status != "complete":
         raise RunError(f"{pilot.id} is {pilot.status}: its figures cannot be trusted", mend="plan from a run that is complete")  # fmt: skip
     margins = checked_margins(margin_percent or {})
-    measured = {part: found for entry in pilot.scenarios for part, found in measure(pilot, entry["name"]).items()}
+    measured = measure_all(pilot, [str(entry["name"]) for entry in pilot.scenarios])
+    if pilot.damage:
+        raise RunError(f"{pilot.id} is damaged: {pilot.damage[0]}", mend="plan from another run")
     judged = [
         (part, found, metric, margin) for part, found in measured.items() for key, metric in METRICS.items()
         if (margin := margins[key]) and key in found.figures and key not in found.given

@@ -125,3 +125,15 @@ def test_a_run_that_is_not_complete_is_no_pilot(tmp_path: Path) -> None:
     run = written(tmp_path, latencies(500, 6), status="invalid", reasons=["late"])
     with pytest.raises(perflib.RunError, match="is invalid"):
         lengths(run)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_damaged_run_is_no_pilot(tmp_path: Path, whole: bool) -> None:
+    run = written(tmp_path, latencies(4000, 8))
+    part = next((run.path / "rows").glob("part-*.parquet"))
+    content = bytearray(part.read_bytes())
+    content[: len(content) if whole else len(content) // 2] = b"?" * (len(content) if whole else len(content) // 2)
+    part.write_bytes(content)
+    with pytest.raises(perflib.RunError) as caught:
+        lengths(perflib.open_run(run.path))
+    assert "\n" not in str(caught.value)
