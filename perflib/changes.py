@@ -15,7 +15,7 @@ from perflib import stats
 from perflib.errors import SuiteError
 from perflib.measures import METRICS, QUANTILES, Measured, Metric, Part
 from perflib.stats import Interval
-from perflib.stats.intervals import fewest_values, scaled
+from perflib.stats.intervals import fewest_values, finite, scaled
 from perflib.verdicts import Word
 
 # To raise at most 1 % also where requests depend on each other so much that what they are worth is uncertain.
@@ -62,8 +62,8 @@ class Change:
     def as_dict(self) -> dict[str, Any]:
         return {
             "scenario": self.part.scenario, "stage": self.part.stage, "operation": self.part.operation, "metric": self.metric.name,
-            "unit": self.metric.unit, "base": _finite(self.base), "candidate": _finite(self.candidate), "difference": _bounds(self.difference),
-            "relative_percent": _bounds(self.relative), "margin": self.margin, "margin_unit": self.metric.margin_unit,
+            "unit": self.metric.unit, "base": finite(self.base), "candidate": finite(self.candidate), "difference": self.difference.bounds,
+            "relative_percent": self.relative.bounds, "margin": self.margin, "margin_unit": self.metric.margin_unit,
             "verdict": self.verdict, "seen": self.seen, "reason": self.reason,
         }  # fmt: skip
 
@@ -202,11 +202,3 @@ def _log1p(percent_change: float) -> float:
 
 def _turned(i: Interval) -> Interval:
     return Interval(-i.estimate, -i.high, -i.low, i.n, i.n_effective, i.confidence)
-
-
-def _bounds(interval: Interval) -> dict[str, float | None]:
-    return {"estimate": _finite(interval.estimate), "low": _finite(interval.low), "high": _finite(interval.high)}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -113,14 +113,12 @@ def _inflight(run: Run, scenario: str, objective: Objective) -> Interval:
 
 def _memory(run: Run, scenario: str, objective: Objective) -> Interval:
     found = growth(run, scenario).whole
-    figures = {
-        "memory growth": (found.growth_bytes, 1e-6),
-        "memory growth per hour": (found.slope_bytes_per_s, 3600e-6),
-        "memory growth per 1000 requests": (found.slope_bytes_per_request, 1000e-6),
-        "memory slope": (found.slope_bytes_per_s, 60e-6),
-    }
-    interval, factor = figures[objective.metric]
-    return scaled(interval, factor) if interval else _NOTHING
+    return {
+        "memory growth": found.growth_mb,
+        "memory growth per hour": found.per_hour_mb,
+        "memory growth per 1000 requests": found.per_1000_requests_mb,
+        "memory slope": scaled(found.slope_bytes_per_s, 60e-6),
+    }[objective.metric]
 
 
 def _drift(run: Run, scenario: str, objective: Objective) -> Interval:

@@ -305,25 +305,15 @@ class Explorer:
         axes.legend(loc="lower right")
 
     def _draw_memory(self, axes: Axes) -> None:
-        t_s, rss = self._memory(self.scenario)
+        seen, start_ns = memory(self.run, self.scenario), self._spans[self.scenario][0]
         name(axes.figure, axes, "Memory of the target, MB")  # type: ignore[arg-type]
-        if not len(t_s):
+        if not seen.each:
             axes.set_yticks([])
             axes.text(0.5, 0.5, plain("the target was not sampled"), ha="center", color=MUTED, transform=axes.transAxes)
             return
-        axes.plot(t_s, rss / 1e6, color=COLOURS[2])
+        t_s = seen.t_s + (span(self.run, self.scenario)[0] - start_ns) / 1e9
+        axes.plot(t_s, seen.rss_bytes / 1e6, color=COLOURS[2])
         axes.set_ylim(bottom=0)
-
-    def _memory(self, scenario: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        kept = self.__dict__.setdefault("_memories", {})
-        if (self.run.id, scenario) not in kept:
-            seen = memory(self.run, scenario)
-            kept[self.run.id, scenario] = (
-                seen.t_s + (span(self.run, scenario)[0] - self._spans[scenario][0]) / 1e9,
-                seen.rss_bytes,
-            )
-        found: tuple[NDArray[np.float64], NDArray[np.float64]] = kept[self.run.id, scenario]
-        return found
 
 
 def _quantile(counts: NDArray[Any], share: float) -> int:

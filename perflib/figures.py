@@ -7,7 +7,6 @@ interpolate between order statistics (Hyndman & Fan type 7), exactly, and within
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +14,7 @@ from perflib import counts
 from perflib.counts import TIMED, Which
 from perflib.kept import code, once
 from perflib.processes import Grown, cpu_cores, growth, memory
-from perflib.stats import Interval, MemoryGrowth
+from perflib.stats import MemoryGrowth
 from perflib.stats.intervals import fewest_values
 from perflib.totals import Totals, totals
 from perflib.windows import measured_seconds
@@ -225,9 +224,9 @@ def growth_figures(run: Run, scenario: str) -> dict[str, Any] | None:
 def _growth(of: MemoryGrowth) -> dict[str, Any]:
     return {
         "verdict": of.verdict,
-        "growth_mb": _bounds(of.growth_bytes, 1e-6),
-        "per_hour_mb": _bounds(of.slope_bytes_per_s, 3600e-6),
-        "per_1000_requests_mb": _bounds(of.slope_bytes_per_request, 1000e-6),
+        "growth_mb": of.growth_mb.bounds,
+        "per_hour_mb": of.per_hour_mb.bounds,
+        "per_1000_requests_mb": of.per_1000_requests_mb.bounds,
     }
 
 
@@ -240,11 +239,6 @@ def _process(one: Grown) -> dict[str, Any]:
         **{f"{key}_mb": None if value is None else value / 1e6 for key, value in held.items()},
         **_growth(one.growth),
     }
-
-
-def _bounds(interval: Interval | None, factor: float) -> dict[str, float | None]:
-    each = {name: getattr(interval, name, math.nan) * factor for name in ("estimate", "low", "high")}
-    return {name: value if math.isfinite(value) else None for name, value in each.items()}
 
 
 def generator_figures(run: Run, scenario: str) -> dict[str, Any]:

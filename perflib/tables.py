@@ -90,12 +90,11 @@ def _process_row(one: Grown) -> tuple[str, ...]:
 
 
 def _grown(of: MemoryGrowth) -> tuple[str, ...]:
-    each = ((of.growth_bytes, 1e-6), (of.slope_bytes_per_s, 3600e-6), (of.slope_bytes_per_request, 1000e-6))
-    return *(_bounded(interval, factor) for interval, factor in each), of.verdict
+    return *map(_bounded, (of.growth_mb, of.per_hour_mb, of.per_1000_requests_mb)), of.verdict
 
 
-def _bounded(interval: Interval | None, factor: float) -> str:
-    if interval is None or not math.isfinite(interval.low + interval.high):
+def _bounded(interval: Interval) -> str:
+    if not math.isfinite(interval.low + interval.high):
         return "–"
-    estimate, low, high = (number(value * factor) for value in (interval.estimate, interval.low, interval.high))
+    estimate, low, high = map(number, (interval.estimate, interval.low, interval.high))
     return f'<span class="number">{estimate}</span><br><span class="small number">{low} … {high}</span>'

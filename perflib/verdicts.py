@@ -71,8 +71,8 @@ class Verdict:
         objective, interval = self.objective, self.interval
         return {
             "scenario": self.scenario, "operation": objective.operation, "objective": objective.text, "metric": objective.name,
-            "unit": objective.unit, "limit": objective.limit, "estimate": _finite(interval.estimate), "low": _finite(interval.low),
-            "high": _finite(interval.high), "n": interval.n, "verdict": self.verdict, "needs_more": self.needs_more, "reason": self.reason,
+            "unit": objective.unit, "limit": objective.limit, **interval.bounds,
+            "n": interval.n, "verdict": self.verdict, "needs_more": self.needs_more, "reason": self.reason,
         }  # fmt: skip
 
 
@@ -220,7 +220,3 @@ def _trend_verdict(run: Run, scenario: str, objective: Objective, interval: Inte
     return Verdict(
         scenario, objective, interval, "inconclusive", None, "too short or too noisy to rule a trend out; run it longer"
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -57,7 +57,7 @@ def grew(growth: Growth, *, speeds: bool = True) -> str:
     one, whole = growth.grew, growth.whole
     rises = whole.slope_bytes_per_s.low > 0
     fast = f": {per_time(whole)}" if speeds else ""
-    total = f"{number(whole.growth_bytes.estimate * 1e-6)} MB"
+    total = f"{number(whole.growth_mb.estimate)} MB"
     if one is None:
         return f"its processes together grew by {total}, and none by itself{fast}" if rises else ""
     said = f"{one.process} {'came meanwhile and holds' if one.came else 'grew by'} {number(one.gained_bytes * 1e-6)} MB"
@@ -68,9 +68,9 @@ def grew(growth: Growth, *, speeds: bool = True) -> str:
 
 def per_time(of: MemoryGrowth) -> str:
     """How fast memory grows: per hour, and per 1,000 requests where that is known."""
-    each = of.slope_bytes_per_request
-    requests = f", {number(each.estimate * 1000e-6)} MB per 1,000 requests" if each and math.isfinite(each.low) else ""
-    return f"{number(of.slope_bytes_per_s.estimate * 3600e-6)} MB per hour{requests}"
+    each = of.per_1000_requests_mb
+    requests = f", {number(each.estimate)} MB per 1,000 requests" if math.isfinite(each.low) else ""
+    return f"{number(of.per_hour_mb.estimate)} MB per hour{requests}"
 
 
 def signed(value: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -257,12 +256,9 @@ def test_a_thousand_is_written_with_or_without_a_comma() -> None:
 
 
 def test_of_three_real_processes_the_one_that_hoards_is_named_and_no_secret_kept(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start = [sys.executable, str(Path(__file__).with_name("hoarders.py")), str(port), "--token", "hunter2"]
+    start = ["{python}", str(Path(__file__).with_name("hoarders.py")), "{port}", "--token", "hunter2"]
     made = suite(
-        {"kind": "http", "url": f"http://127.0.0.1:{port}", "start": start}, operations=[{"name": "keep", "path": "/"}],
+        {"kind": "http", "url": "http://127.0.0.1:{port}", "start": start}, operations=[{"name": "keep", "path": "/"}],
         load={"model": "constant", "rate_per_s": 100, "duration_s": 11}, warmup={"duration_s": 1}, objectives=LIMITS,
     )  # fmt: skip
     run = perflib.run(made, data=tmp_path, progress=False)

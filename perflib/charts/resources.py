@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from perflib import stats
-from perflib.charts.canvas import (  # fmt: skip
+from perflib.charts.canvas import (
     COLOURS,
     LIMIT,
     MUTED,

@@ -33,10 +33,20 @@ class Interval:
     n_effective: float
     confidence: float = 0.95
 
+    @property
+    def bounds(self) -> dict[str, float | None]:
+        """Estimate, low and high for a file of JSON: what is not finite is null."""
+        return {"estimate": finite(self.estimate), "low": finite(self.low), "high": finite(self.high)}
+
     def _repr_html_(self) -> str:
         from perflib import cards
 
         return cards.of_interval(self)
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where it is infinite or NaN."""
+    return value if math.isfinite(value) else None
 
 
 def unknown(estimate: float, n: int, confidence: float) -> Interval:

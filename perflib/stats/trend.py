@@ -9,7 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from perflib.stats.intervals import Interval, Values, effective_sample_size, unknown
+from perflib.stats.intervals import Interval, Values, effective_sample_size, scaled, unknown
 
 WINDOWS: Final = 40
 FEWEST: Final = 12
@@ -37,6 +37,20 @@ class MemoryGrowth:
     slope_bytes_per_s: Interval
     verdict: Literal["leak", "no leak", "inconclusive"]
     slope_bytes_per_request: Interval | None = None
+
+    @property
+    def growth_mb(self) -> Interval:
+        return scaled(self.growth_bytes, 1e-6)
+
+    @property
+    def per_hour_mb(self) -> Interval:
+        return scaled(self.slope_bytes_per_s, 3600e-6)
+
+    @property
+    def per_1000_requests_mb(self) -> Interval:
+        """Unknown where no requests were given."""
+        slope = self.slope_bytes_per_request
+        return scaled(slope, 1000e-6) if slope else unknown(math.nan, self.growth_bytes.n, self.growth_bytes.confidence)
 
 
 def trend(t_s: Values, values: Values, confidence: float = 0.95) -> Trend:
