@@ -266,9 +266,10 @@ class Explorer:
         levels = np.exp((np.arange(len(grid) + 1) + low - 0.5) * _WIDTH) / 1e6
         axes.pcolormesh(edges, levels, np.ma.masked_equal(np.log1p(grid), 0), cmap="Blues", rasterized=True)
         q = told(int(grid.sum()))
-        width = together(len(edges) - 1, int(grid.sum()), q)
-        first = np.arange(0, len(edges) - 1, width)
-        middle = (edges[first] + edges[np.minimum(first + width, len(edges) - 1)]) / 2
+        columns = len(edges) - 1
+        width = together(columns, int(grid.sum()), q)
+        first = np.arange(0, columns - width + 1, width)  # the last point takes what is left over
+        middle = (edges[first] + edges[np.append(first[1:], columns)]) / 2
         for share, colour in {0.5: COLOURS[6], q: COLOURS[1] if q > 0.5 else COLOURS[6]}.items():
             line = [
                 math.exp(low * _WIDTH + _quantile(each, share) * _WIDTH) / 1e6 if each.any() else math.nan

@@ -74,3 +74,16 @@ def test_the_line_beside_the_median_is_a_percentile_that_its_moments_tell(made: 
     assert [line.get_label() for line in times.lines] == ["median", "p90"], "4,000 requests tell no p99 of moments"
     explored.choose(window_s=(2.0, 2.2))
     assert [line.get_label() for line in explored.figure().axes[0].lines] == ["median"]
+
+
+@pytest.mark.parametrize("width_s", [0.003, 0.01, 0.03, 0.05])
+def test_the_narrowest_windows_are_drawn(made: perflib.Run, width_s: float) -> None:
+    times = perflib.explore(made, from_s=2.0, to_s=2.0 + width_s).figure().axes[0]
+    assert len(times.lines) == (1 if width_s > 0.008 else 0), "a cell is 8 ms"
+
+
+def test_no_point_of_a_line_is_made_of_what_is_left_over(made: perflib.Run) -> None:
+    for to_s in (7.9, 6.5, 5.3):
+        median = perflib.explore(made, from_s=0.0, to_s=to_s).figure().axes[0].lines[0]
+        at_s = median.get_xdata()
+        assert to_s - at_s[-1] > 0.45 * (at_s[1] - at_s[0])

@@ -78,7 +78,7 @@ def told(requests: int) -> float:
 
 def together(moments: int, requests: int, q: float) -> int:
     """How many moments one point of that percentile's line takes, so that enough requests lie beyond it."""
-    return min(max(2, math.ceil(moments * fewest_values(q) / requests)), moments // 4)
+    return max(1, min(max(2, math.ceil(moments * fewest_values(q) / requests)), moments // 4))
 
 
 def named(q: float) -> str:
