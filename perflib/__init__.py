@@ -13,32 +13,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perflib import charts, stats
-    from perflib.comparison import Comparison, compare
-    from perflib.engine import run
     from perflib.errors import PerflibError, ReportError, RunError, SuiteError, TargetError
-    from perflib.explorer import Explorer, explore
-    from perflib.objectives import Objective
-    from perflib.runs import Run, open_run
-    from perflib.suite import Expect, Load, Operation, Ready, Scenario, Suite, Target, Warmup
-    from perflib.suitefile import load
-    from perflib.trial import ab
+    from perflib.experiments.ab import ab
+    from perflib.load.session import run
+    from perflib.notebook.explorer import Explorer, explore
+    from perflib.store.recording import Run, open_run
+    from perflib.suite.file import load_suite
+    from perflib.suite.model import Expect, Load, Operation, Ready, Scenario, Suite, Target, Warmup
+    from perflib.suite.objectives import Objective
+    from perflib.verdicts.comparison import Comparison, compare
 
 __version__ = "0.1.0"
 __all__ = [
     "Comparison", "Expect", "Explorer", "Load", "Objective", "Operation", "PerflibError", "Ready", "ReportError", "Run", "RunError", "Scenario", "Suite",
-    "SuiteError", "Target", "TargetError", "Warmup", "ab", "charts", "compare", "explore", "load", "open_run", "run", "stats",
+    "SuiteError", "Target", "TargetError", "Warmup", "ab", "charts", "compare", "explore", "load_suite", "open_run", "run", "stats",
 ]  # fmt: skip
 
 _HOMES = {
-    "suite": ("Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"),
-    "objectives": ("Objective",),
+    "suite.model": ("Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"),
+    "suite.objectives": ("Objective",),
     "errors": ("PerflibError", "ReportError", "RunError", "SuiteError", "TargetError"),
-    "runs": ("Run", "open_run"),
-    "engine": ("run",),
-    "suitefile": ("load",),
-    "comparison": ("Comparison", "compare"),
-    "trial": ("ab",),
-    "explorer": ("Explorer", "explore"),
+    "store.recording": ("Run", "open_run"),
+    "load.session": ("run",),
+    "suite.file": ("load_suite",),
+    "verdicts.comparison": ("Comparison", "compare"),
+    "experiments.ab": ("ab",),
+    "notebook.explorer": ("Explorer", "explore"),
 }
 
 

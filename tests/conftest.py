@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import perflib
-from perflib import honesty
-from perflib.suitefile import from_table
+from perflib.load import validity
+from perflib.suite.file import from_table
+from tests.support.service import Server, start_service
+from tests.support.suites import table
 
 # What a shell starts in the background ignores interrupts, and so would every process that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LIMITS = {limit: getattr(honesty, limit) for limit in ("LATE_MS", "PAUSE_MS", "BUSY_SHARE")}
+LIMITS = {limit: getattr(validity, limit) for limit in ("LATE_MS", "PAUSE_MS", "BUSY_SHARE")}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,33 +27,14 @@ def _any_machine() -> Iterator[None]:
     """A test is of the code, not of how busy this machine is; who tests the limits asks for `real_limits`."""
     with pytest.MonkeyPatch.context() as patch:
         for limit in LIMITS:
-            patch.setattr(honesty, limit, 1e9)
+            patch.setattr(validity, limit, 1e9)
         yield
 
 
 @pytest.fixture
 def real_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit, value in LIMITS.items():
-        monkeypatch.setattr(honesty, limit, value)
-
-
-@dataclass
-class Server:
-    """A reference service: its process and URL."""
-
-    process: subprocess.Popen[str]
-    url: str
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
-            return json.loads(answer.read())
-
-
-def start_service(*options: str) -> Server:
-    command = [sys.executable, "-m", "perflib.service", "--http", "0", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    return Server(process, process.stdout.readline().split()[-1])
+        monkeypatch.setattr(validity, limit, value)
 
 
 @pytest.fixture
@@ -81,27 +59,6 @@ def service() -> Iterator[Server]:
     yield server
     server.process.terminate()
     server.process.wait(10)
-
-
-def table(**scenario: Any) -> dict[str, Any]:
-    """A suite of one scenario as its TOML table."""
-    base = {
-        "name": "one",
-        "target": "api",
-        "operations": [{"name": "ping", "path": "/ping"}],
-        "load": {"model": "closed", "concurrency": 2, "requests": 20},
-    }
-    return {
-        "name": "tested",
-        "targets": {"api": {"kind": "http", "url": "http://127.0.0.1:1"}},
-        "scenarios": [{**base, **scenario}],
-    }
-
-
-def suite(target: dict[str, Any] | None = None, **scenario: Any) -> perflib.Suite:
-    """The same as a Suite, with its target replaced."""
-    made = from_table(table(**scenario))
-    return made if target is None else replace(made, targets={"api": perflib.Target(**target)})
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ perflib.charts.throughput(rows)                    # a DataFrame, as run.rows("b
 perflib.charts.shift_function(compared, part)      # of a Comparison
 """
 
-from perflib.charts.capacities import capacity_scaling, capacity_throughput, capacity_times
-from perflib.charts.comparisons import ecdf, forest, shift_function, two_distributions
+from perflib.charts.capacity import capacity_scaling, capacity_throughput, capacity_times
+from perflib.charts.comparison import ecdf, forest, shift_function, two_distributions
 from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences, response_by_inflight
-from perflib.charts.histories import history
-from perflib.charts.ladders import ladder, ladder_parts
+from perflib.charts.history import history
+from perflib.charts.overhead import ladder, ladder_parts
 from perflib.charts.resources import cpu, gauges, memory
 from perflib.charts.timelines import errors_over_time, inflight, response_over_time, throughput
 

@@ -15,14 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from perflib.frames import FrameRun
-from perflib.incidents import incidents
-from perflib.objectives import Objective
-from perflib.runs import Run
-from perflib.totals import totals
+from perflib.metrics.incidents import incidents
+from perflib.metrics.totals import totals
+from perflib.store.frame import FrameRun
+from perflib.store.recording import Run
+from perflib.suite.objectives import Objective
 
 P = ParamSpec("P")
-STYLE: Final = str(Path(__file__).parents[1] / "templates" / "perflib.mplstyle")
+STYLE: Final = str(Path(__file__).with_name("perflib.mplstyle"))
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LIMIT, MUTED, SHADE = "#B00020", "#777777", "#999999"
 BINS: Final = 120

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import Window, rows_as_dict
-from perflib.counts import DUE, TIMED
-from perflib.kept import once
-from perflib.runs import Run
+from perflib.metrics.counts import DUE, TIMED
+from perflib.store.cache import once
+from perflib.store.recording import Run
 
 STEPS_PER_E: Final = 50  # response times by 2 %: less than a line is wide
 Column = NDArray[Any]

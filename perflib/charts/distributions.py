@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from perflib import counts
 from perflib.charts.canvas import (
     COLOURS,
     LIMIT,
@@ -28,14 +27,15 @@ from perflib.charts.canvas import (
     share_time_axis,
     styled,
 )
-from perflib.counts import TIMED
-from perflib.figures import BANDS, PARTS, percentiles, timed_requests
-from perflib.figures import breakdown as parts_by_band
-from perflib.measures import quantiles
-from perflib.objectives import Objective
-from perflib.runs import Run
+from perflib.metrics import counts
+from perflib.metrics.counts import TIMED
+from perflib.metrics.parts import quantiles
+from perflib.metrics.scenario import BANDS, PARTS, percentiles, timed_requests
+from perflib.metrics.scenario import breakdown as parts_by_band
 from perflib.stats.intervals import fewest_values
-from perflib.wording import ms
+from perflib.store.recording import Run
+from perflib.suite.objectives import Objective
+from perflib.text import ms
 
 _TICKS: Final = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
 _BAND: Final = tuple((1 - 10 ** -np.linspace(0.05, 5, 67)).tolist())
@@ -148,8 +148,8 @@ def breakdown(run: Run, scenario: str) -> Figure:
 @styled
 def paired_differences(run: Run, scenario: str, objective: str | None = None) -> Figure:
     """Differences of pairs of an interleaved scenario, with their median, its interval, and the limit."""
-    from perflib.estimates import paired
-    from perflib.verdicts import judge
+    from perflib.metrics.objective import paired
+    from perflib.verdicts.verdict import judge
 
     spec = run.spec(scenario)
     texts = [objective] if objective else [text for text in spec.get("objectives", ()) if "median difference" in text]

@@ -26,12 +26,12 @@ from perflib.charts.canvas import (
     styled,
     window,
 )
-from perflib.objectives import Objective
-from perflib.processes import Growth, Memory, cpu_time, growth, sampled_names
-from perflib.processes import memory as memory_of
-from perflib.runs import Run
-from perflib.windows import span
-from perflib.wording import per_time, signed
+from perflib.metrics.processes import Growth, Memory, cpu_time, growth, sampled_names
+from perflib.metrics.processes import memory as memory_of
+from perflib.store.recording import Run
+from perflib.store.windows import span
+from perflib.suite.objectives import Objective
+from perflib.text import per_time, signed
 
 PROCESSES: Final = 4  # with a line of their own
 

@@ -29,11 +29,11 @@ from perflib.charts.canvas import (
     window,
 )
 from perflib.charts.cells import Cells, cells
-from perflib.counts import DUE, TIMED, Which
-from perflib.runs import Run
+from perflib.metrics.counts import DUE, TIMED, Which
+from perflib.metrics.totals import totals
 from perflib.stats.intervals import fewest_values
-from perflib.totals import totals
-from perflib.wording import ms
+from perflib.store.recording import Run
+from perflib.text import ms
 
 FINE, COARSE = 40, 8  # points of a line over time: as many as show a course, and the fewest
 

@@ -22,7 +22,7 @@ from perflib.errors import (
 )
 
 if TYPE_CHECKING:
-    from perflib.runs import Run
+    from perflib.store.recording import Run
 
 DATA = click.option(
     "--data",
@@ -96,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def print_verdicts(run: Run) -> int:
-    from perflib.verdicts import overall
-    from perflib.wording import observed
+    from perflib.text import observed
+    from perflib.verdicts.verdict import overall
 
     verdicts = run.verdicts()
     print_table([
@@ -129,7 +129,7 @@ def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
     if not rows:
         click.echo("none")
         return
-    from perflib.wording import table
+    from perflib.text import table
 
     click.echo(table(rows))
 

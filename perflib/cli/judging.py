@@ -30,9 +30,9 @@ from perflib.errors import (
 )
 
 if TYPE_CHECKING:
-    from perflib.comparison import Comparison
-    from perflib.kernels import Kernel
-    from perflib.runs import Run
+    from perflib.report.kernel import Kernel
+    from perflib.store.recording import Run
+    from perflib.verdicts.comparison import Comparison
 
 
 @cli.command()
@@ -53,11 +53,11 @@ def check(
     as_json: bool,
 ) -> int:
     """Print the verdicts of RUN, with --baseline also whether it is no worse than that; the exit code says what they come to."""
-    from perflib import github
-    from perflib.contrast_report import markdown as compared_markdown
-    from perflib.report import markdown
-    from perflib.runs import open_run
-    from perflib.verdicts import overall
+    from perflib.report import github
+    from perflib.report.comparison import markdown as compared_markdown
+    from perflib.report.render import markdown
+    from perflib.store.recording import open_run
+    from perflib.verdicts.verdict import overall
 
     found = open_run(run, data)
     compared = _compare(baseline, found, margin, force, data) if baseline else None
@@ -73,7 +73,7 @@ def check(
         code = print_verdicts(found)
     github.tell(lambda: markdown(found, found.summary()), github.of_verdicts(found.verdicts()))
     if notify:
-        from perflib import notify as webhook
+        from perflib.report import webhook as webhook
 
         missed = webhook.of_verdicts(found.verdicts()) if found.status == "complete" else []
         worse = webhook.of_comparison(compared) if compared else []
@@ -111,7 +111,7 @@ def compare(
     \b
     Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 a run is invalid.
     """
-    from perflib.kernels import Kernel
+    from perflib.report.kernel import Kernel
 
     sides = ((baseline, *(runs or ("latest",))) if baseline else runs)  # fmt: skip
     if len(sides) != 2:
@@ -135,9 +135,9 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
 
     At that length a change as large as the margin is seen in 95 of 100 comparisons, and nothing that has not changed is in doubt.
     """
-    from perflib.baselines import open_side
-    from perflib.power import lengths
-    from perflib.wording import a_while
+    from perflib.store.baselines import open_side
+    from perflib.text import a_while
+    from perflib.verdicts.power import lengths
 
     found = lengths(open_side(run, data), _margins(margin))
     if as_json:
@@ -184,7 +184,7 @@ def ab(
     \b
     Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 the run is invalid.
     """
-    from perflib.trial import ab as run_both
+    from perflib.experiments.ab import ab as run_both
 
     if not a and not b:
         raise click.UsageError("say what differs: --b KEY=VALUE; give both sides the same to see what the noise does")
@@ -208,11 +208,11 @@ def ab(
 @JSON
 def history(metric: str | None, out: str | None, data: str | None, as_json: bool) -> int:
     """Record the runs that are not in the history yet, and print each figure's series with its last change of level."""
-    from perflib.history import history as all_series
-    from perflib.history import left_out, record_all
-    from perflib.measures import METRICS
-    from perflib.report import execute, html, write
-    from perflib.wording import number, signed
+    from perflib.metrics.parts import METRICS
+    from perflib.report.render import execute, html, write
+    from perflib.text import number, signed
+    from perflib.verdicts.history import history as all_series
+    from perflib.verdicts.history import left_out, record_all
 
     if metric is not None and metric not in METRICS:
         raise click.UsageError(f"there is no metric {metric!r}; known: {', '.join(METRICS)}")
@@ -248,8 +248,8 @@ def baseline() -> None:
 @DATA
 def baseline_set(name: str, run: str, data: str | None) -> int:
     """Keep RUN under NAME, in place of the one that had it. It stays when the run itself is removed."""
-    from perflib.baselines import set_baseline
-    from perflib.runs import open_run
+    from perflib.store.baselines import set_baseline
+    from perflib.store.recording import open_run
 
     click.echo(f"{name}: {set_baseline(name, open_run(run, data), data).id}")
     click.echo(f"how long must the runs be that are compared with it? perflib plan {name}", err=True)
@@ -261,7 +261,7 @@ def baseline_set(name: str, run: str, data: str | None) -> int:
 @JSON
 def baseline_list(data: str | None, as_json: bool) -> int:
     """The baselines there are."""
-    from perflib.baselines import baselines
+    from perflib.store.baselines import baselines
 
     found = baselines(data).items()
     print_table(
@@ -275,7 +275,7 @@ def baseline_list(data: str | None, as_json: bool) -> int:
 @DATA
 def baseline_rm(name: str, data: str | None) -> int:
     """Forget the baseline NAME."""
-    from perflib.baselines import remove_baseline
+    from perflib.store.baselines import remove_baseline
 
     remove_baseline(name, data)
     click.echo(f"removed {name}")
@@ -283,7 +283,7 @@ def baseline_rm(name: str, data: str | None) -> int:
 
 
 def _compare(base: str, candidate: str | Run, margin: tuple[str, ...], force: bool, data: str | None) -> Comparison:
-    from perflib.comparison import compare
+    from perflib.verdicts.comparison import compare
 
     return compare(base, candidate, margin_percent=_margins(margin), data=data, force=force)
 
@@ -293,9 +293,9 @@ def _tell(
     kernel: Kernel | None = None,
 ) -> None:  # fmt: skip
     """A comparison to whoever wants to know: the terminal, GitHub, a webhook, files."""
-    from perflib import github
-    from perflib.contrast_report import markdown
-    from perflib.contrast_report import report as render
+    from perflib.report import github
+    from perflib.report.comparison import markdown
+    from perflib.report.comparison import report as render
 
     if as_json:
         click.echo(json.dumps(compared.as_dict(), indent=1))
@@ -303,7 +303,7 @@ def _tell(
         _print_comparison(compared)
     github.tell(lambda: markdown(compared, title), github.of_comparison(compared))
     if notify:
-        from perflib import notify as webhook
+        from perflib.report import webhook as webhook
 
         webhook.notify(notify, compared.title, webhook.of_comparison(compared))
     folder = render(compared, margin_percent=margin_percent, out=Path(out) if out else None, title=title, kernel=kernel)
@@ -323,7 +323,7 @@ def _margins(texts: tuple[str, ...]) -> dict[str, float | None]:
 
 
 def _print_comparison(compared: Comparison) -> None:
-    from perflib.wording import moved
+    from perflib.text import moved
 
     rows = []
     for c in compared.changes:

@@ -55,8 +55,8 @@ def run(
     on_lost: str | None,
 ) -> int:  # fmt: skip
     """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
-    from perflib.engine import run as run_suite
-    from perflib.runs import data_folder, open_run, run_ids
+    from perflib.load.session import run as run_suite
+    from perflib.store.recording import data_folder, open_run, run_ids
 
     here = data_folder(data)  # a store has runs of other machines too
     before = set(run_ids(here))
@@ -80,7 +80,7 @@ def _cluster(address: str | None) -> Iterator[Any]:
     if address is None:
         yield None
         return
-    from perflib.cluster import connected
+    from perflib.load.cluster import connected
 
     with connected(address) as client:
         yield client
@@ -107,11 +107,11 @@ def report(
 
     With --notebook another notebook on the same run instead, as one HTML file: capacity, overhead, explore.
     """
-    from perflib.baselines import open_side
-    from perflib.report import page
-    from perflib.report import report as render
-    from perflib.runs import open_run
-    from perflib.suitefile import setting
+    from perflib.report.render import page
+    from perflib.report.render import report as render
+    from perflib.store.baselines import open_side
+    from perflib.store.recording import open_run
+    from perflib.suite.file import setting
 
     found = open_run(run, data)
     if settings and not notebook:
@@ -124,7 +124,7 @@ def report(
         made = render(found, baseline=beside, out=Path(out) if out else None, title=title) / "report.html"
     click.echo(str(made))
     if as_pdf:
-        from perflib.pdf import pdf
+        from perflib.report.pdf import pdf
 
         click.echo(str(pdf(made)))
     return EXIT_PASS
@@ -135,7 +135,7 @@ def report(
 @JSON
 def runs(data: str | None, as_json: bool) -> int:
     """List the runs there are, the latest first."""
-    from perflib.runs import open_run, run_ids
+    from perflib.store.recording import open_run, run_ids
 
     found = [open_run(name, data, rows=False) for name in reversed(run_ids(data))]
     table = [
@@ -158,9 +158,9 @@ def runs(data: str | None, as_json: bool) -> int:
 @JSON
 def show(run: str, data: str | None, as_json: bool) -> int:
     """What is known of RUN: its scenarios with their figures."""
-    from perflib.figures import summary
-    from perflib.runs import open_run
-    from perflib.wording import number
+    from perflib.metrics.scenario import summary
+    from perflib.store.recording import open_run
+    from perflib.text import number
 
     found = open_run(run, data)
     figures = summary(found)
@@ -184,7 +184,7 @@ def show(run: str, data: str | None, as_json: bool) -> int:
 @DATA
 def rm(run: str, data: str | None) -> int:
     """Delete RUN from the data folder."""
-    from perflib.runs import remove_run
+    from perflib.store.recording import remove_run
 
     click.echo(f"removed {remove_run(run, data).id}")
     return EXIT_PASS
@@ -195,9 +195,9 @@ def rm(run: str, data: str | None) -> int:
 @DATA
 def compact(run: str, data: str | None) -> int:
     """Rewrite the many small files of RUN as few sorted ones, which are read faster. Nothing is lost, whenever it is cut short."""
-    from perflib.compaction import compact as rewrite
-    from perflib.runs import open_run
-    from perflib.store import folder_only
+    from perflib.store.compaction import compact as rewrite
+    from perflib.store.recording import open_run
+    from perflib.store.remote import folder_only
 
     folder_only(data, "compact")
     found = open_run(run, data)

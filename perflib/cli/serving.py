@@ -103,16 +103,16 @@ def inspect(
     """
     import asyncio
 
-    from perflib import discover
+    from perflib.sources import mcp_listing
 
-    target = discover.target_of(server, discover.headers_of(headers))
+    target = mcp_listing.target_of(server, mcp_listing.headers_of(headers))
     if out is not None:
-        discover.must_be_new(out)
-    found = asyncio.run(discover.listing(target, timeout_s))
+        mcp_listing.must_be_new(out)
+    found = asyncio.run(mcp_listing.listing(target, timeout_s))
     lists = {"about": found.about, "tools": found.tools, "resources": found.resources, "prompts": found.prompts}
-    click.echo(json.dumps(lists, indent=1) if as_json else discover.describe(found, target))
-    path = out or Path(discover.file_name(found.about))
-    discover.save(discover.suite_of(found, target, path), path)
+    click.echo(json.dumps(lists, indent=1) if as_json else mcp_listing.describe(found, target))
+    path = out or Path(mcp_listing.file_name(found.about))
+    mcp_listing.save(mcp_listing.suite_of(found, target, path), path)
     click.echo(f"\nwrote {path}; read it, edit its arguments, then: perflib run {shlex.quote(str(path))}", err=as_json)
     return EXIT_PASS
 
@@ -121,7 +121,7 @@ def inspect(
 @JSON
 def doctor(as_json: bool) -> int:
     """Is this machine fit to measure? Each finding with what it means and how to mend it."""
-    from perflib.doctor import examine
+    from perflib.load.machine import examine
 
     findings = examine()
     print_table(
@@ -142,7 +142,7 @@ def lab(arguments: tuple[str, ...]) -> int:
 
     if importlib.util.find_spec("jupyterlab") is None:
         raise PerflibError("JupyterLab is not installed", mend='pip install "perflib[lab]"')
-    from perflib.report import notebooks_folder
+    from perflib.report.render import notebooks_folder
 
     command = [
         sys.executable, "-m", "jupyterlab", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
@@ -161,9 +161,9 @@ def dashboard(data: str | None, port: int, no_browser: bool) -> int:
 
     if importlib.util.find_spec("voila") is None:
         raise PerflibError("Voilà is not installed", mend='pip install "perflib[lab]"')
-    from perflib.report import notebooks_folder
-    from perflib.runs import data_folder
-    from perflib.store import is_url
+    from perflib.report.render import notebooks_folder
+    from perflib.store.recording import data_folder
+    from perflib.store.remote import is_url
 
     runs = data if is_url(data) else str(data_folder(data).resolve())
     environment = {**_jupyter_environment(), "PERFLIB_DATA": runs}
@@ -185,7 +185,7 @@ def _become(command: list[str], environment: dict[str, str]) -> int:
 
 def _jupyter_environment() -> dict[str, str]:
     """Settings and templates of ours come first; the kernel is that of this environment, whatever else is installed."""
-    ours = Path(__file__).parents[1] / "templates"
+    ours = Path(__file__).parents[1] / "report" / "templates"
     environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
     for variable, folder in (("JUPYTER_CONFIG_PATH", ours / "lab"), ("JUPYTER_PATH", ours / "jupyter")):
         environment[variable] = os.pathsep.join(filter(None, (str(folder), os.environ.get(variable))))

@@ -15,9 +15,9 @@ from perflib.errors import EXIT_PASS
 @DATA
 def watch(run: str, data: str | None) -> int:
     """Follow RUN while it is made, from another terminal: a line of figures each second, until it is over."""
-    from perflib.progress import figures
-    from perflib.runs import open_run
-    from perflib.tail import Tail
+    from perflib.load.progress import figures
+    from perflib.store.live import Tail
+    from perflib.store.recording import open_run
 
     found = open_run(run, data)
     tail = Tail(found.path)

@@ -120,9 +120,9 @@ async def _keep(held: asyncio.Future[Any]) -> None:
 
 @functools.cache
 def _server() -> Any:
-    from perflib.service import direct, doors
+    from perflib.service import direct, endpoints
 
-    return doors.mcp_server(doors.caller(direct.service()))
+    return endpoints.mcp_server(endpoints.caller(direct.service()))
 
 
 def _structured(result: Any) -> dict[str, Any]:

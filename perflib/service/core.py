@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError, validate_call
 
+from perflib.service.database import Store
 from perflib.service.options import Options
 from perflib.service.rules import Findings, apply, check
-from perflib.service.store import Store
 
 DOCUMENTS: Final = Path(__file__).parent / "documents"
 LARGEST_BYTES: Final = 2_000_000

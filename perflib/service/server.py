@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.0.1") -> None:
     """Serve REST and MCP over HTTP at a port (0: a free one, printed), or MCP over stdio. Returns when told to stop."""
     try:
-        from perflib.service import doors
+        from perflib.service import endpoints
         from perflib.service.core import Service
     except ImportError as error:
         raise PerflibError(
@@ -39,9 +39,9 @@ def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.
         if listening is None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: _end(service))
-            asyncio.run(doors.mcp_server(doors.caller(service)).run_stdio_async())
+            asyncio.run(endpoints.mcp_server(endpoints.caller(service)).run_stdio_async())
         else:
-            _serve_http(doors.http_app(service), listening, host)
+            _serve_http(endpoints.http_app(service), listening, host)
     finally:
         service.close()
 

@@ -1,6 +1,6 @@
 """Statistics that make the verdicts: pure functions on arrays, each with its source, its assumptions and its calibration."""
 
-from perflib.stats.changes import ChangePoint, change_points
+from perflib.stats.change_points import ChangePoint, change_points
 from perflib.stats.decisions import equivalent, holm, needed_for_shift, p_value, spending_confidence
 from perflib.stats.intervals import (
     Interval,
@@ -15,7 +15,7 @@ from perflib.stats.intervals import (
     ratio_interval,
     throughput_interval,
 )
-from perflib.stats.scaling import Usl, fit_usl
+from perflib.stats.scalability import Usl, fit_usl
 from perflib.stats.shifts import (
     BetweenRuns,
     between_runs,

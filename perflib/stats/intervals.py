@@ -39,7 +39,7 @@ class Interval:
         return {"estimate": finite(self.estimate), "low": finite(self.low), "high": finite(self.high)}
 
     def _repr_html_(self) -> str:
-        from perflib import cards
+        from perflib.notebook import cards
 
         return cards.of_interval(self)
 

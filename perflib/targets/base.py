@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from perflib.errors import SuiteError
-from perflib.suite import Expect, Operation, Target
+from perflib.suite.model import Expect, Operation, Target
 from perflib.targets.template import lookup
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from perflib.suite import Target
+from perflib.suite.model import Target
 from perflib.targets.base import require
 from perflib.targets.template import from_environment
 

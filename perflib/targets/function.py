@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from perflib.errors import SuiteError
-from perflib.rows import NONE_NS, NONE_STATUS
-from perflib.suite import Operation, Target
+from perflib.store.schema import NONE_NS, NONE_STATUS
+from perflib.suite.model import Operation, Target
 from perflib.targets.base import Driver, Lane, TargetKind, judge, keep, require
 from perflib.targets.template import Row, value_template, variables_in
 

@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 import httptools
 
-from perflib.rows import NONE_NS, NONE_STATUS
-from perflib.suite import Operation, Target
+from perflib.store.schema import NONE_NS, NONE_STATUS
+from perflib.suite.model import Operation, Target
 from perflib.targets.base import Driver, Lane, TargetKind, judge, keep, require
 from perflib.targets.connection import Address, check_url, connect
 from perflib.targets.template import Row, check_path, from_environment, text_template, value_template, variables_in

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from perflib.runs import Run, open_run
+from perflib.store.recording import Run, open_run
 from tests.benchmarks import functions
 from tests.benchmarks.tables import middle, show
 
@@ -22,7 +22,7 @@ PERFLIB: Final = """
 import sys
 from pathlib import Path
 from perflib.figures import QUANTILES, percentiles
-from perflib.runs import Run
+from perflib.store.recording import Run
 run = Run(Path(sys.argv[1]))
 for entry in run.scenarios:
     for operation in (None, *(op["name"] for op in run.spec(entry["name"])["operations"])):
@@ -37,7 +37,9 @@ rows["response_ns"] = rows.end_ns - rows.scheduled_ns.fillna(rows.start_ns)
 for keys in (["scenario"], ["scenario", "operation"]):
     rows.groupby(keys, observed=True).response_ns.quantile([0.5, 0.9, 0.95, 0.99, 0.999])
 """
-SUMMARY: Final = "import sys; from pathlib import Path; from perflib.runs import Run; Run(Path(sys.argv[1])).summary()"
+SUMMARY: Final = (
+    "import sys; from pathlib import Path; from perflib.store.recording import Run; Run(Path(sys.argv[1])).summary()"
+)
 ROOT: Final = Path(__file__).parents[2]
 MAKE: Final = """
 import sys
@@ -46,7 +48,7 @@ from tests.benchmarks.made import made_run
 data, rows, seed, slower = sys.argv[1:]
 made_run(Path(data), int(rows), seed=int(seed), slower=float(slower))
 """
-FINISH: Final = "import sys; from pathlib import Path; from perflib.measures import keep; from perflib.runs import Run; keep(Run(Path(sys.argv[1])))"
+FINISH: Final = "import sys; from pathlib import Path; from perflib.metrics.parts import keep; from perflib.store.recording import Run; keep(Run(Path(sys.argv[1])))"
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from perflib import paired, stats
-from perflib.changes import ALARM, Change, changes_of, checked_margins, judged_together
-from perflib.measures import METRICS, QUANTILES, Measured, Part, Rows, error_rate, quantiles
-from perflib.power import needed
-from perflib.processes import Memory, Process, growth_of
+from perflib import stats
+from perflib.metrics.parts import METRICS, QUANTILES, Measured, Part, Rows, error_rate, quantiles
+from perflib.metrics.processes import Memory, Process, growth_of
 from perflib.stats import Interval
-from tests import simulate
+from perflib.verdicts import paired
+from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together
+from perflib.verdicts.power import needed
 from tests.benchmarks.rows import Hits, Row, joined, share
 from tests.benchmarks.warmups import warmup
-from tests.simulate import Floats, Rng
+from tests.support import simulate
+from tests.support.simulate import Floats, Rng
 
 QS = (0.5, 0.95, 0.99)
 

@@ -1,6 +1,6 @@
 """Made runs of any size: several scenarios, operations and workers, times that follow each other, bursts of errors, resources.
 
-The part files are those of perflib.rows; only the values are drawn and not measured.
+The part files are those of perflib.store.schema; only the values are drawn and not measured.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from perflib.rows import RESOURCES, ROWS, write_part
-from perflib.rundir import RunDir
-from perflib.runs import Run
-from tests.simulate import ar1_normal
+from perflib.store.manifest import RunDir
+from perflib.store.recording import Run
+from perflib.store.schema import RESOURCES, ROWS, write_part
+from tests.support.simulate import ar1_normal
 
 SCENARIOS: Final = {"browse": ("front", "list", "item"), "search": ("plain", "filtered"), "order": ("cart", "pay", "status"), "api": ("call",)}  # fmt: skip
 OBJECTIVES: Final = ["p95 response < 25 ms", "p99 response < 250 ms", "mean response < 12 ms", "error rate < 2 %", "throughput >= 1000 /s"]  # fmt: skip

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from perflib import compare
-from perflib.runs import Run
+from perflib.store.recording import Run
 from tests.benchmarks.tables import show
-from tests.suites import pings
+from tests.support.suites import pings
 
 LOADS = {
     "at a rate": 'model = "constant", rate_per_s = 300, duration_s = %d',

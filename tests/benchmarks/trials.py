@@ -8,12 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import perflib
-from perflib import paired, stats
-from perflib.changes import ALARM
-from perflib.comparison import Comparison
-from perflib.measures import Part
+from perflib import stats
+from perflib.metrics.parts import Part
+from perflib.verdicts import paired
+from perflib.verdicts.change import ALARM
+from perflib.verdicts.comparison import Comparison
 from tests.benchmarks.tables import show
-from tests.suites import pings
+from tests.support.suites import pings
 
 TRIALS, PAIRS, BLOCK_S = 200, 6, 0.25
 SUITE = pings("aa", {"ping": 'model = "closed", concurrency = 4, duration_s = 1'})

@@ -10,9 +10,9 @@ import numpy as np
 
 from perflib import stats
 from perflib.stats.warmup import BLOCKS
-from tests import simulate
 from tests.benchmarks.rows import Row, share
-from tests.simulate import Floats
+from tests.support import simulate
+from tests.support.simulate import Floats
 
 
 def warmup(simulations: int) -> Iterator[Row]:

@@ -10,12 +10,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from perflib.errors import TargetError
-from perflib.rows import NONE_NS, NONE_STATUS
+from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver
+from perflib.targets.exchange import Conversation
 from perflib.targets.http import ReadingHttpLane, parse_json
 from perflib.targets.mcp.session import Session, open_http, steps, work
 from perflib.targets.mcp.wire import OPENING, SESSION, Events, McpRequest, outcome, refusal
-from perflib.targets.oneshot import Conversation
 
 if TYPE_CHECKING:
     from perflib.targets.mcp.target import McpTarget

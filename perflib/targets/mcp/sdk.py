@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 
 from perflib.errors import TargetError
-from perflib.rows import NONE_NS, NONE_STATUS
+from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, Lane
 from perflib.targets.http import one_header_line
 from perflib.targets.mcp.session import Session, steps

@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol
 
 from perflib.errors import TargetError
 from perflib.targets.connection import Address
+from perflib.targets.exchange import Conversation
 from perflib.targets.http import one_header_line, parse_json
 from perflib.targets.mcp.wire import CLIENT, FIRST_ID, HANDSHAKE, HANDSHAKE_VERSIONS, MODERN, Events, message
-from perflib.targets.oneshot import Conversation
 
 DISCOVER_S: Final = 10.0
 _UNSUPPORTED: Final = -32022

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from perflib.errors import TargetError
-from perflib.rows import NONE_NS, NONE_STATUS
+from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, Lane
 from perflib.targets.http import BACKOFF_S, parse_json
 from perflib.targets.mcp.session import Session, steps, work

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import TargetError
-from perflib.suite import Operation, Target
+from perflib.suite.model import Operation, Target
 from perflib.targets.base import Driver, Lane, TargetKind, require
 from perflib.targets.connection import Address, check_url
 from perflib.targets.http import Known

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from perflib.rows import NONE_NS, NONE_STATUS
-from perflib.suite import Operation
+from perflib.store.schema import NONE_NS, NONE_STATUS
+from perflib.suite.model import Operation
 from perflib.targets.base import Lane, judge, keep
 from perflib.targets.http import parse_json
 from perflib.targets.template import Row, value_template, variables_in

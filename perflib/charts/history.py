@@ -1,0 +1,45 @@
+"""How a figure went from run to run, and where its level changed."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from perflib.charts.canvas import COLOURS, LIMIT, canvas, name, nothing, plain, styled
+from perflib.metrics.parts import METRICS
+from perflib.text import number, signed
+from perflib.verdicts.history import Series
+
+
+@styled
+def history(series: Series) -> Figure:
+    """Each run's figure with its interval, the levels between changes, and each change with its size."""
+    if not series.points:
+        return nothing("History", "no run has this figure")
+    metric = METRICS[series.metric]
+    figure, axes = canvas("", "run, oldest first", f"{metric.name}, {series.unit}")
+    at = np.arange(1, len(series.points) + 1)
+    values, low, high = (np.array([getattr(p, bound) for p in series.points]) for bound in ("estimate", "low", "high"))
+    known = np.isfinite(low) & np.isfinite(high)
+    axes.vlines(at[known], low[known], high[known], color=COLOURS[5], lw=1.4, label="95 % interval of the run")
+    axes.plot(at, values, marker="o", ms=3.5, ls="", color=COLOURS[0], label="run")
+    for some, level in series.levels:
+        axes.hlines(level, some.start + 0.6, some.stop + 0.4, color=COLOURS[6], lw=1.4)
+    for change in series.changes:
+        axes.axvline(change.index + 0.5, color=LIMIT, lw=1, ls="--")
+        axes.text(change.index + 0.6, 0.99, plain(f"{signed(series.percent(change)[0])} %"), color=LIMIT, fontsize=7.5, va="top", transform=axes.get_xaxis_transform())  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom - 0.18 * (top - bottom), top + 0.15 * (top - bottom))
+    axes.legend(loc="lower right", ncols=2)
+    name(figure, axes, _finding(series))
+    return figure
+
+
+def _finding(series: Series) -> str:
+    if not series.changes:
+        return f"No change of level in {len(series.points)} runs; the last at {number(series.points[-1].estimate)} {series.unit}"
+    last = series.changes[-1]
+    size, low, high = series.percent(last)
+    return f"{signed(size)} % [{signed(low)}, {signed(high)}] from run {last.index + 1} on"

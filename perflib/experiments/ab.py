@@ -1,0 +1,132 @@
+"""An A/B: two variants of a suite in one run, block by block in balanced random order, until every figure is decided or the time is up.
+
+compared = ab("shop.toml", b=["targets.api.start=['python', 'server.py', '--cache']"], budget_s=120)
+compared.verdict; print(compared.sentence)
+compare("latest@a", "latest@b")         # the same from the run; open_run("latest@b") is one side as a run of its own
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final
+
+from perflib.errors import SuiteError
+from perflib.load.generator import plan
+from perflib.load.scenario import Ledger
+from perflib.load.session import Turns, make
+from perflib.store.metadata import python_call, redact_text
+from perflib.store.recording import SIDES, Variant
+from perflib.suite.file import load_suite, select
+from perflib.suite.model import Suite
+from perflib.suite.variants import both
+from perflib.verdicts.change import Change, checked_margins
+from perflib.verdicts.comparison import Comparison, compare
+from perflib.verdicts.paired import Look
+
+FEWEST_PAIRS: Final = 3  # from look to look
+LOOKS: Final = 10
+MARGINS: Final[dict[str, float | None]] = {"memory": None}  # of two processes that were started once: shown, not judged
+
+
+def ab(
+    suite: Suite | str | Path = "acceptance", a: Sequence[str] | Suite = (), b: Sequence[str] | Suite = (), *, only: Sequence[str] = (), quick: bool = False,
+    data: str | Path | None = None, seed: int | None = None, overrides: Sequence[str] = (), margin_percent: Mapping[str, float | None] | None = None,
+    block_s: float = 1.0, budget_s: float = 60.0, looks: int = LOOKS, progress: bool = True,
+) -> Comparison:  # fmt: skip
+    """Run both sides in turns, and compare them: is b no worse than a?
+
+    a, b      overrides of the suite ("targets.api.url=…"), or a Suite of its own for each side, with the same scenarios
+    block_s   how long a side's turn is, s; its answers are waited for
+    budget_s  loaded time of each scenario, both sides together, s; the warm-up is not counted
+    looks     how often, at most, it is looked at whether all is decided; 1: use the budget up
+
+    The run has the scenarios and targets of both sides, as "browse@a". Every look costs some width of the intervals
+    (`stats.spending_confidence`). Raises SuiteError before anything is started, for sides that cannot run beside each other.
+    """
+    sides = [_side(suite, which, only, quick, overrides) for which in (a, b)]
+    if seed is not None:
+        sides = [replace(side, seed=seed) for side in sides]
+    asked: dict[str, float] = {"block_s": block_s, "budget_s": budget_s, "looks": looks}
+    for name, value in asked.items():
+        if not 0 < value < math.inf:
+            raise SuiteError(f"{name} = {value:g} is not possible", where="ab", mend="give a number above 0")
+    step, looks = _steps(block_s, budget_s, looks)
+    texts = {name: [] if isinstance(which, Suite) else [redact_text(text) for text in which] for name, which in zip(SIDES, (a, b), strict=True)}  # fmt: skip
+    about = {
+        **texts, "block_s": block_s, "budget_s": budget_s, "margin_percent": checked_margins({**MARGINS, **(margin_percent or {})}),
+        "scenarios": {scenario.name: asdict(Look(looks=looks)) for scenario in sides[0].scenarios},
+    }  # fmt: skip
+    turns = Turns(about, _orders(sides[0].seed), _Enough(step), 2 * block_s * step * looks)
+    source = sides[0].name if isinstance(suite, Suite) else str(suite)
+    command = python_call(source, only, quick, seed, overrides, "ab", _options(texts, asked))
+    run = make(both(*sides, block_s=block_s), data=data, command=command, quick=quick, progress=progress, turns=turns)
+    return compare(Variant(run.path, "a"), Variant(run.path, "b"))
+
+
+class _Enough:
+    """Whether an A/B of a scenario may end: at a look, when every figure is decided, or the last pair was made."""
+
+    def __init__(self, pairs_per_look: int) -> None:
+        self._step = pairs_per_look
+
+    def __call__(self, ledger: Ledger, scenario: str, pairs: int) -> str:
+        """Why it ends after so many pairs; "" where it goes on. What is known of it is in run.json."""
+        if pairs == 0 or pairs % self._step:
+            return ""
+        known = ledger.manifest["ab"]["scenarios"]
+        look = Look(pairs, pairs // self._step, known[scenario]["looks"])
+        known[scenario] = asdict(look)
+        ledger.dir.save()
+        path = ledger.dir.path
+        last = look.look == look.looks
+        changes = [] if last else compare(Variant(path, "a"), Variant(path, "b"), only=[scenario]).changes
+        clear = not last and _clear(changes)
+        if last or clear:
+            known[scenario]["ended"] = "clear" if clear else "budget"
+            ledger.dir.save()
+        return "every figure is decided" if clear else "the time is up" if last else ""
+
+
+def _clear(changes: Sequence[Change]) -> bool:
+    judged = [change for change in changes if change.judged]
+    return bool(judged) and all(change.verdict in ("pass", "fail") for change in judged)
+
+
+def _side(suite: Suite | str | Path, which: Sequence[str] | Suite, only: Sequence[str], quick: bool, overrides: Sequence[str]) -> Suite:  # fmt: skip
+    if isinstance(which, Suite):
+        return select(which, only=only, quick=quick)
+    if isinstance(suite, Suite):
+        if which or overrides:
+            raise SuiteError(
+                "overrides are for a suite's file", where="ab", mend="give a Suite for each side: a=…, b=…"
+            )
+        return select(suite, only=only, quick=quick)
+    return load_suite(suite, overrides=[*overrides, *which], only=only, quick=quick)
+
+
+def _steps(block_s: float, budget_s: float, looks: int) -> tuple[int, int]:
+    """Pairs of blocks from look to look, and how many looks the budget has room for. Raises SuiteError where that is none."""
+    pairs = int(budget_s / (2 * block_s) + 1e-9)
+    if pairs < FEWEST_PAIRS:
+        mend = f"give a budget of {2 * FEWEST_PAIRS * block_s:g} s or more, or shorter blocks"
+        raise SuiteError(
+            f"{budget_s:g} s are {pairs} pairs of blocks of {block_s:g} s, too few to tell", where="ab", mend=mend
+        )
+    step = max(FEWEST_PAIRS, math.ceil(pairs / looks))
+    return step, pairs // step
+
+
+def _orders(seed: int) -> Iterator[tuple[int, int]]:
+    """Which side of a pair comes first, as often the one as the other."""
+    first = plan.rounds(2, random.Random(f"{seed}/ab"))
+    return ((which, 1 - which) for which in first)
+
+
+def _options(texts: Mapping[str, Sequence[str]], asked: Mapping[str, float]) -> list[str]:
+    """What the command line has besides the options of a run."""
+    sides = [word for side in SIDES for text in texts[side] for word in (f"--{side}", text)]
+    return sides + [word for name, value in asked.items() for word in (f"--{name.removesuffix('_s')}", f"{value:g}")]

@@ -1,0 +1,72 @@
+"""What a target says of itself while it is loaded: numbers from a path of its own, as open sessions, once a second."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from perflib.store.schema import GAUGES, table_of, write_part
+
+PERIOD_S: Final = 1.0
+MOST: Final = 64  # gauges of one target
+
+
+class Gauges:
+    """Asks in a thread of its own until `close`; rows of (t_ns, target, gauge, value). What cannot be read is left out."""
+
+    def __init__(self, run_dir: Path, t0_ns: int) -> None:
+        self._run_dir, self._t0_ns = run_dir, t0_ns
+        self._urls: dict[str, str] = {}
+        self._rows: list[tuple[int, str, str, float]] = []
+        self._parts, self._stop = 0, threading.Event()
+        self._thread: threading.Thread | None = None
+        self.failure: OSError | None = None
+
+    def watch(self, name: str, url: str, path: str) -> None:
+        """Ask the target at `path` of its host, which answers with a JSON object of numbers."""
+        parts = urlsplit(url)
+        self._urls[name] = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="gauges", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(5)
+        self._write()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD_S):
+            for name, url in list(self._urls.items()):
+                now = time.monotonic_ns() - self._t0_ns
+                self._rows += [(now, name, gauge, value) for gauge, value in read(url).items()]
+            self._write()
+
+    def _write(self) -> None:
+        rows, self._rows = self._rows, []
+        if not rows:
+            return
+        try:
+            write_part([table_of(rows, GAUGES)], GAUGES, self._run_dir / "gauges", f"part-{self._parts:06d}")
+            self._parts += 1
+        except OSError as error:  # a full disk, say
+            self.failure = error
+
+
+def read(url: str) -> dict[str, float]:
+    """The numbers at a URL, by name; none where it does not answer with a JSON object."""
+    try:
+        with urllib.request.urlopen(url, timeout=PERIOD_S) as answer:
+            said = json.loads(answer.read(65_536))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(said, dict):
+        return {}
+    numbers = {str(k)[:80]: float(v) for k, v in said.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return dict(list(numbers.items())[:MOST])

@@ -1,0 +1,367 @@
+"""The heart of a worker: hands requests to lanes, when they are due, and turns finished ones into rows.
+
+Closed segments: each lane gets its next request when the last one is over. Open segments: a timer hands out what is due;
+a request that finds no free lane waits its turn, and its response time counts from when it was due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from perflib.errors import TargetError
+from perflib.load.generator import arrivals, plan
+from perflib.load.generator.next_operation import Choice
+from perflib.load.generator.plan import Segment
+from perflib.load.generator.timer import Timer
+from perflib.store.schema import NONE_NS, NONE_STATUS, PHASES, Recorder
+from perflib.targets.base import Lane, Op, TargetKind
+
+FOREVER = 2**62
+SWEEP_S = 0.05
+BATCH = 256
+
+
+class Driver:
+    """Drives the lanes of one worker through the segments of one scenario.
+
+    driver = Driver(targets, ops, recorder, order="weighted", seed=0, index=0, of=1)
+    await driver.run(segment, start_ns)
+    """
+
+    def __init__(
+        self, targets: list[TargetKind], ops: list[Op], recorder: Recorder, *, order: str, seed: int, index: int = 0, of: int = 1,
+        max_requests: int | None = None, max_rate_per_s: float | None = None, folder: str = "",
+    ) -> None:  # fmt: skip
+        self.loop = asyncio.get_running_loop()
+        self.lock = threading.RLock()
+        self.targets, self.ops, self.recorder = targets, ops, recorder
+        self._add, self._same_again = recorder.add, False
+        if any(target.threaded for target in targets):
+            self.finish = self._finish_locked  # type: ignore[method-assign, assignment]
+        self.choice = Choice(ops, order=order, seed=seed, index=index, of=of)
+        self.seed, self.index, self.of, self.folder = seed, index, of, folder
+        self.error_code, self.span = recorder.error_code, recorder.span
+        self.budget = FOREVER if max_requests is None else plan.share(max_requests, index, of)
+        self._gap_ns = (
+            0 if max_rate_per_s is None else int(of * 1e9 / max_rate_per_s)
+        )  # between starts in closed models
+        self._next_start_ns = 0
+        self.rounds_kept: list[dict[str, Any]] | None = None
+        self.inflight = self.unsent = self.waited = 0
+        self.late = [0] * 64  # requests by how late they were handed out: the k-th counts those below 2^k ns
+        self.stopping, self.most_lanes = "", FOREVER
+        self.slots: list[Lane] = []
+        self._lanes: list[Lane] = []
+        self._single: Op | None = None
+        self._measure, self._phase = PHASES.index("measure"), 0
+        self._assign: Callable[[Lane, int], bool] = self._assign_closed
+        self._left, self._until_ns, self._active, self._think_s = 0, 0, 0, 0.0
+        self._start_ns, self._judged_from_ns, self._at = 0, 0, 0
+        self._due: list[int] = []
+        self._over: asyncio.Future[None] = self.loop.create_future()
+        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
+        self._free: list[list[Lane]] = [[] for _ in targets]
+        self._waiting: list[deque[tuple[int, Op]]] = [deque() for _ in targets]
+        self._counts = [0] * len(targets)
+        self._exhausted = False
+
+    async def run(self, segment: Segment, start_ns: int) -> int:
+        """One segment, from `start_ns` until all its requests are over. Returns how many it offered."""
+        if self.stopping:
+            return 0
+        self._single = self.choice.begin(segment)
+        self._phase = PHASES.index(segment.phase)
+        before = self.recorder.count
+        self._over = self.loop.create_future()
+        if segment.load.is_open:
+            await self._run_open(segment, start_ns)
+        else:
+            await self._run_closed(segment, start_ns)
+        return self.recorder.count - before
+
+    def stop(self, reason: str) -> None:
+        """End the load now: nothing new is sent, what is in flight gets a moment to finish."""
+        with self.lock:
+            if self.stopping:
+                return
+            self.stopping = reason
+            self._left, self._until_ns = 0, 0
+        self._exhaust()
+        self._later(1.0, self._give_up, "aborted")
+
+    def close(self) -> None:
+        self._sweeper.cancel()
+        for lane in self._lanes:
+            lane.close()
+
+    # The hot path: a request is over, and the lane may take the next.
+
+    def finish(
+        self, lane: Lane, end_ns: int, first_byte_ns: int, error: int, status: int, bytes_sent: int, bytes_received: int, server_ns: int
+    ) -> bool:  # fmt: skip
+        """See targets.base.Driver."""
+        self._add(lane.scheduled_ns, lane.start_ns, first_byte_ns, end_ns, bytes_sent, bytes_received, server_ns, lane.inflight, status,
+                  lane.op.code, error, lane.phase)  # fmt: skip
+        if self._same_again and self._left > 0 and end_ns < self._until_ns:
+            self._left -= 1  # one is over, one begins: nothing about the lane or the number in flight changes
+            return True
+        self.inflight -= 1
+        return self._assign(lane, end_ns)
+
+    def _finish_locked(self, *answer: Any) -> bool:
+        """The same where lanes have threads of their own."""
+        with self.lock:
+            return Driver.finish(self, *answer)
+
+    def _assign_closed(self, lane: Lane, now: int) -> bool:
+        if self.rounds_kept is not None:
+            position = lane.siblings[0].position
+            if 0 < position < len(self.ops):  # preparing: a round that was begun is finished
+                return self._fill(lane, self.choice.next_op(lane), NONE_NS)
+            if position:
+                self.rounds_kept.append(lane.kept)
+        if self._left <= 0 or now >= self._until_ns:
+            return self._retire(lane)
+        if (self._think_s or self._gap_ns) and lane.start_ns:
+            pause_s = max(self._think_s, self._turn_s(now))
+            if pause_s > 0:
+                lane.start_ns = 0
+                self._later(pause_s, self._resume, lane)
+                return False
+        self._left -= 1
+        op = self._single or self.choice.next_op(lane)
+        return self._fill(lane, op, NONE_NS)
+
+    def _turn_s(self, now: int) -> float:
+        """How long a start must wait, so that no more than `max_rate_per_s` begin."""
+        if not self._gap_ns:
+            return 0.0
+        turn_ns = max(self._next_start_ns, now)
+        self._next_start_ns = turn_ns + self._gap_ns
+        return (turn_ns - now) / 1e9
+
+    def _assign_open(self, lane: Lane, now: int) -> bool:
+        waiting = self._waiting[lane.target]
+        if waiting:
+            scheduled, op = waiting.popleft()
+            return self._fill(lane, op, scheduled)
+        lane.start_ns = 0
+        self._free[lane.target].append(lane)
+        if self._exhausted and self.inflight == 0:
+            self._end()
+        return False
+
+    def _fill(self, lane: Lane, op: Op, scheduled_ns: int) -> bool:
+        """Give the request to the lane, or to the lane of the same user that reaches the operation's target."""
+        chosen = lane
+        if op.target != lane.target:
+            chosen = lane.siblings[op.target]
+            lane.start_ns = 0
+        if op.varies:
+            try:
+                self.choice.fill_row(chosen, op)
+            except TargetError as error:
+                self.stop(str(error))
+                return self._assign(lane, time.monotonic_ns())
+        chosen.op, chosen.scheduled_ns = op, scheduled_ns
+        chosen.phase = self._phase if scheduled_ns < self._until_ns else self._measure
+        self.inflight += 1
+        chosen.inflight = self.inflight
+        if chosen is lane:
+            return True
+        self.loop.call_soon_threadsafe(chosen.start)
+        return False
+
+    # Closed segments.
+
+    async def _run_closed(self, segment: Segment, start_ns: int) -> None:
+        load = segment.load
+        users = plan.share(load.concurrency or 1, self.index, self.of)
+        self._think_s = load.think_time_s
+        requests = FOREVER if load.requests is None else plan.share(load.requests, self.index, self.of)
+        await self._sleep_until(start_ns)
+        with self.lock:
+            self._assign = self._assign_closed
+            self._left = min(requests, self.budget) if not self.stopping else 0
+            # One operation, always the same request, no pause: then a lane that is done simply does it again.
+            op = self._single
+            self._same_again = (
+                op is not None and not op.varies and not self._think_s and not self._gap_ns and self.rounds_kept is None
+            )
+            self._until_ns = FOREVER if load.duration_s is None else start_ns + int(load.duration_s * 1e9)
+            self._active, before = users, self._left
+            while len(self.slots) < users:
+                self.slots.append(self._new_slot())
+            for lane in self.slots[:users]:
+                now = time.monotonic_ns()
+                if (wait_s := self._turn_s(now)) > 0:
+                    self._later(wait_s, self._resume, lane)
+                elif self._assign(lane, now):
+                    lane.start()
+        if users:
+            await self._over
+        self.budget -= before - self._left if not self.stopping else 0
+
+    def _retire(self, lane: Lane) -> bool:
+        lane.start_ns = 0
+        self._active -= 1
+        if self._active == 0:
+            self._end()
+        return False
+
+    def _resume(self, lane: Lane) -> None:
+        with self.lock:
+            if self._assign(lane, time.monotonic_ns()):
+                lane.start()
+
+    # Open segments.
+
+    async def _run_open(self, segment: Segment, start_ns: int) -> None:
+        all_warm = segment.phase == "warmup"
+        self._until_ns = FOREVER if all_warm else start_ns + segment.warmup_ns  # due before it: warm-up
+        self._phase = 0 if all_warm or segment.warmup_ns else self._measure
+        self._assign, self._exhausted, self._think_s, self._same_again = self._assign_open, False, 0.0, False
+        self._start_ns = start_ns
+        # At first every request has to connect: as the figures do, lateness leaves the warm-up out.
+        opening_s = 0.0 if segment.warmup_ns or segment.turn else plan.opening_s(segment.load.seconds() or 0.0)
+        judged_from_ns = start_ns + segment.warmup_ns + int(opening_s * 1e9)
+        self._judged_from_ns = FOREVER if all_warm else judged_from_ns
+        self._chunks = arrivals.shard(segment.chunks(self.seed, self.folder), self.index, self.of)
+        self._timer = Timer(self.loop, self._dispatch)
+        self._next_chunk()
+        self._dispatch()
+        last_ns = start_ns + segment.warmup_ns + arrivals.length_ns(segment.load, self.folder)
+        grace_s = max(op.timeout_ns for op in self.ops) / 1e9
+        cutter = self.loop.call_later((last_ns - time.monotonic_ns()) / 1e9 + grace_s, self._cut_short, grace_s)
+        try:
+            await self._over
+        finally:
+            cutter.cancel()
+            self._timer.close()
+            self._unsent()
+
+    def _cut_short(self, grace_s: float) -> None:
+        """The load has been over for as long as an answer may take: what still waits for a lane is not sent any more."""
+        with self.lock:
+            if self._exhausted:
+                self._unsent()
+            else:
+                self.stop(f"the load generator was overloaded: {grace_s:g} s after its last request was due it had not come to all of them; "
+                          "use more workers, a lower rate, or another machine")  # fmt: skip
+
+    def _dispatch(self) -> None:
+        """Hand out all that is due, and set the timer for what comes next."""
+        with self.lock:
+            now = time.monotonic_ns()
+            for _ in range(BATCH):
+                if self._exhausted:
+                    return
+                scheduled = self._due[self._at]
+                if scheduled > now:
+                    now = time.monotonic_ns()
+                    if scheduled > now:
+                        self._timer.set(scheduled)
+                        return
+                self._at += 1
+                if scheduled >= self._judged_from_ns:
+                    self.late[(now - scheduled).bit_length()] += 1
+                self._offer(scheduled)
+                if self._at == len(self._due):
+                    self._next_chunk()
+            self._timer.set(now)  # behind: the answers that wait are looked at in between
+
+    def _offer(self, scheduled_ns: int) -> None:
+        if self.budget <= 0:
+            self._exhaust()
+            return
+        self.budget -= 1
+        op = self._single or self.choice.next_op(None)
+        free = self._free[op.target]
+        if free:
+            lane = free.pop()
+        elif self._counts[op.target] < min(self.targets[op.target].spec.max_connections, self.most_lanes):
+            self._counts[op.target] += 1
+            lane = self._new_lane(op.target)
+        else:
+            self.waited += 1
+            self._waiting[op.target].append((scheduled_ns, op))
+            return
+        if self._fill(lane, op, scheduled_ns):
+            lane.start()
+
+    def _next_chunk(self) -> None:
+        for chunk in self._chunks:
+            if len(chunk):
+                self._due, self._at = (chunk + self._start_ns).tolist(), 0
+                return
+        self._exhaust()
+
+    def _exhaust(self) -> None:
+        """No more requests come. The end is when the last one in flight is over, or has had its time."""
+        self._exhausted = True
+        if self.inflight == 0:
+            self.loop.call_soon_threadsafe(self._end_if_idle)
+
+    def _unsent(self) -> None:
+        """What was due and never sent is a row as well."""
+        now, code = time.monotonic_ns(), self.error_code("unsent")
+        for waiting in self._waiting:
+            for scheduled, op in waiting:
+                phase = self._phase if scheduled < self._until_ns else self._measure
+                self.recorder.add(
+                    scheduled, now, NONE_NS, now, 0, 0, NONE_NS, self.inflight, NONE_STATUS, op.code, code, phase
+                )
+                self.unsent += 1
+            waiting.clear()
+
+    # Lanes, their timeouts, the end.
+
+    def _new_lane(self, target: int) -> Lane:
+        lane = self.targets[target].lane(self, target)
+        self._lanes.append(lane)
+        return lane
+
+    def _new_slot(self) -> Lane:
+        """A user: one lane for each target, since an operation may name another than the last."""
+        lanes = [self._new_lane(target) for target in range(len(self.targets))]
+        for lane in lanes:
+            lane.siblings = lanes
+        return lanes[0]
+
+    def _sweep(self) -> None:
+        with self.lock:
+            now = time.monotonic_ns()
+            for lane in list(self._lanes):
+                if lane.start_ns and now - lane.start_ns > lane.op.timeout_ns:
+                    lane.abort("timeout")
+        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
+
+    def _give_up(self, error: str) -> None:
+        with self.lock:
+            for waiting in self._waiting:
+                if waiting:
+                    self._unsent()
+            for lane in list(self._lanes):
+                if lane.start_ns:
+                    lane.abort(error)
+            if not self._over.done():
+                self._over.set_result(None)
+
+    def _end(self) -> None:
+        self.loop.call_soon_threadsafe(self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        if self.inflight == 0 and not self._over.done():
+            self._over.set_result(None)
+
+    def _later(self, delay_s: float, callback: Callable[..., None], argument: object) -> None:
+        self.loop.call_soon_threadsafe(self.loop.call_later, delay_s, callback, argument)
+
+    async def _sleep_until(self, when_ns: int) -> None:
+        while (left_ns := when_ns - time.monotonic_ns()) > 0 and not self.stopping:
+            await asyncio.sleep(min(0.1, left_ns / 1e9))

@@ -1,0 +1,107 @@
+"""From a scenario's load to what one worker does: segments, its share of each, and which operation comes next. Pure, seeded."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from perflib.load.generator import arrivals
+from perflib.suite.model import Load, Scenario
+
+STEADY: Final = ("closed", "constant", "poisson")  # loads of one level: of these, longer is more of the same
+TURN_SEEDS: Final = 1_000  # apart, so that the turns of no two seeds nearby are the same
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of load of one kind; the requests of the one before are over when it starts.
+
+    An open segment may begin with `warmup_ns` of warm-up. `turn`: which one it is, of a side of an A/B.
+    """
+
+    load: Load
+    phase: str = "measure"
+    stage: int | None = None
+    operation: int | None = None
+    warmup_ns: int = 0
+    turn: int | None = None
+
+    def chunks(self, seed: int, folder: str) -> Iterator[arrivals.Offsets]:
+        """Starts of an open segment, warm-up included."""
+        measured = arrivals.schedule(self.load, seed + TURN_SEEDS * (self.turn or 0), folder)
+        if not self.warmup_ns:
+            return measured
+        warm = arrivals.schedule(warmup_load(self.load, self.warmup_ns / 1e9), seed + 1, folder)
+        return itertools.chain(warm, arrivals.shifted(measured, self.warmup_ns))
+
+
+def segments(scenario: Scenario, seed: int) -> list[Segment]:
+    """What is done in turn. Stages and blocks are segments of their own in closed models; a warm-up comes first."""
+    load, warm_s = scenario.load, scenario.warmup.duration_s if scenario.warmup else 0.0
+    if scenario.order == "blocks":
+        measured = _blocks(scenario, seed)
+    elif load.stages and not load.is_open:
+        measured = [Segment(part, stage=number) for number, part in enumerate(load.stages, 1)]
+    else:
+        measured = [Segment(load)]
+    if not warm_s:
+        return measured
+    if measured[0].load.is_open:
+        return [replace(measured[0], warmup_ns=int(warm_s * 1e9)), *measured[1:]]
+    return [Segment(warmup_load(measured[0].load, warm_s), phase="warmup"), *measured]
+
+
+def turn(scenario: Scenario, number: int) -> Segment:
+    """What a side of an A/B does in a turn of its own: first the warm-up, then the load, each time with other random arrivals."""
+    warm_s = scenario.warmup.duration_s if scenario.warmup else 0.0
+    if number == 0 and warm_s:
+        return Segment(warmup_load(scenario.load, warm_s), phase="warmup", turn=0)
+    return Segment(scenario.load, turn=number)
+
+
+def warmup_load(load: Load, seconds: float) -> Load:
+    """The load that warms up for another: the same users, or the rate that the other begins with."""
+    first = load.stages[0] if load.stages else load
+    if first.model == "closed":
+        return replace(first, requests=None, duration_s=seconds)
+    if first.model in ("constant", "poisson"):
+        return replace(first, duration_s=seconds)
+    rate = first.rate_per_s or first.from_per_s or first.to_per_s or 1.0
+    return Load(model="constant", rate_per_s=max(rate, 1 / seconds), duration_s=seconds)
+
+
+def opening_s(measured_s: float) -> float:
+    """What figures leave out at the start where a suite names no warm-up: 5 % of the measured time, at most 2 s."""
+    return min(2.0, 0.05 * measured_s)
+
+
+def share(total: int, index: int, of: int) -> int:
+    """One of `of` nearly equal integer shares; together they are the total."""
+    return total // of + (index < total % of)
+
+
+def weighted(weights: list[float], rng: random.Random) -> Iterator[int]:
+    """Indexes at random by weight, drawn many at a time."""
+    indexes = range(len(weights))
+    while True:
+        yield from rng.choices(indexes, weights, k=4096)
+
+
+def rounds(count: int, rng: random.Random) -> Iterator[int]:
+    """Every index once, in random order, again and again."""
+    order = list(range(count))
+    while True:
+        rng.shuffle(order)
+        yield from order
+
+
+def _blocks(scenario: Scenario, seed: int) -> list[Segment]:
+    """One operation at a time; the order within each round is drawn, so that drift favours none."""
+    count = len(scenario.operations)
+    total = max(1, round((scenario.load.duration_s or 0.0) / (scenario.block_s * count)))
+    block = replace(scenario.load, duration_s=scenario.block_s)
+    order = itertools.islice(rounds(count, random.Random(seed)), total * count)
+    return [Segment(block, stage=number, operation=index) for number, index in enumerate(order, 1)]

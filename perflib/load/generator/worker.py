@@ -1,0 +1,380 @@
+"""What runs in one worker process: connect, prepare, wait for the start, drive the load, write rows, say how it went.
+
+The coordinator talks through stdin ("go <ns>", "stop"; its end means stop as well, so that no worker outlives a killed run)
+and listens on stdout, one JSON message a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import json
+import os
+import struct
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from perflib.errors import PerflibError, TargetError
+from perflib.load.generator import plan
+from perflib.load.generator.driver import Driver
+from perflib.load.generator.health import Health, late_ms
+from perflib.store.schema import SECONDS_PER_PART, Recorder
+from perflib.suite.model import Load, Operation, Scenario, Target
+from perflib.targets import Op, TargetKind, load_kind
+from perflib.targets.base import read_data, refuse_foreign
+from perflib.targets.template import variables_in
+
+PROGRESS_S = 0.25
+OWN_DESCRIPTORS = 64
+ORPHANED = "the coordinator is gone"  # why a worker stopped
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to know: its share (`index` of `of`) of one scenario. `turns`: it waits for each of its turns."""
+
+    run_dir: str
+    scenario: Scenario
+    targets: dict[str, Target]
+    worker: int
+    index: int
+    of: int
+    seed: int
+    t0_ns: int
+    folder: str = ""
+    max_requests: int | None = None
+    max_rate_per_s: float | None = None
+    allow_hosts: tuple[str, ...] = ()
+    search_path: list[str] = field(default_factory=list)
+    turns: bool = False
+
+
+class Channel(Protocol):
+    """How a worker and its coordinator talk. `start_ns`: when to begin, or, taking turns, to go on; at once when it is to stop."""
+
+    def send(self, kind: str, **content: Any) -> None: ...
+    async def start_ns(self) -> int: ...
+
+
+async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) -> None:
+    """The life of a worker. `started` gets the driver, to stop it. Failures become a "failed" message."""
+    targets: list[TargetKind] = []
+    try:
+        targets, ops = _compile(job, job.scenario.operations)
+        driver = _driver(job, targets, ops, Recorder(Path(job.run_dir), worker=job.worker, scenario=job.scenario.name,
+                         operations=[op.name for op in ops], t0_ns=job.t0_ns), max_requests=job.max_requests)  # fmt: skip
+        started(driver)
+        driver.most_lanes = _lanes_allowed(job, targets)
+        for target in targets:
+            await target.open(driver)
+        prepared = await _prepare(job, channel)
+        driver.choice.prepared, driver.choice.reuse_prepared = prepared, job.scenario.reuse_prepared
+        channel.send(
+            "ready",
+            pids=[pid for t in targets for pid in t.children],
+            targets={t.name: t.info() for t in targets},
+            children={t.name: t.children for t in targets},
+        )
+        await _load(job, channel, driver, await channel.start_ns())
+    except PerflibError as error:
+        channel.send("failed", what=error.what, where=error.where, mend=error.mend)
+    except OSError as error:
+        channel.send(
+            "failed",
+            what=f"{error.strerror or error}",
+            where="writing rows",
+            mend="free some space, or choose another --data",
+        )
+    except Exception as error:
+        traceback.print_exc()
+        channel.send(
+            "failed", what=f"{type(error).__name__}: {error}", where="in the worker", mend="its log says where"
+        )
+    finally:
+        for target in targets:
+            await target.close()
+
+
+def _lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
+    """How many connections the descriptors of this process allow, its own files left aside. Raises TargetError where users need more."""
+    if sys.platform == "win32":
+        return 2**31
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return 2**31
+    users = max((plan.share(part.concurrency or 0, job.index, job.of) for part in job.scenario.load.parts()), default=0)
+    sockets = sum(target.spec.kind != "callable" for target in targets)
+    if users * sockets + OWN_DESCRIPTORS > hard:
+        what = f"{users} users need about {users * sockets + OWN_DESCRIPTORS} file descriptors, and a process may have {hard}"
+        raise TargetError(
+            what, where=f"scenario {job.scenario.name!r}", mend="raise the limit (ulimit -Hn), or use more workers"
+        )
+    return hard - OWN_DESCRIPTORS
+
+
+async def _load(job: Job, channel: Channel, driver: Driver, start_ns: int) -> None:
+    recorder, health = driver.recorder, Health(driver.loop)
+    ticking = driver.loop.create_task(_tick(driver, channel))
+    gc.collect()
+    gc.freeze()  # what exists by now is not looked at again
+    if job.turns:
+        await _turns(job, channel, driver, health, start_ns)
+    else:
+        health.start()
+        at_ns = start_ns
+        for segment in plan.segments(job.scenario, job.seed):
+            at_ns = await _drive(job, channel, driver, segment, at_ns)
+        health.stop()
+    ticking.cancel()
+    driver.close()
+    _tell_progress(driver, channel)
+    recorder.close()
+    channel.send(
+        "done",
+        rows=recorder.count,
+        errors=_errors(recorder),
+        unsent=driver.unsent,
+        stopped=driver.stopping,
+        health={**health.summary(), "late_ms": late_ms(driver.late), "waited": driver.waited},
+    )
+
+
+async def _turns(job: Job, channel: Channel, driver: Driver, health: Health, start_ns: int) -> None:
+    """One turn after the other, each when it is called; between them its rows are on disk and nothing is measured."""
+    for number in itertools.count():
+        if driver.stopping:
+            return
+        health.start()
+        await _drive(job, channel, driver, plan.turn(job.scenario, number), start_ns)
+        health.stop()
+        driver.recorder.flush()
+        channel.send("turn")
+        start_ns = await channel.start_ns()
+
+
+async def _drive(job: Job, channel: Channel, driver: Driver, segment: plan.Segment, start_ns: int) -> int:
+    """One segment, and word of its stretches; when it was over."""
+    offered = await driver.run(segment, start_ns)
+    now = time.monotonic_ns()
+    for phase, stage, begin_ns, end_ns in _stretches(segment, start_ns, now, job.folder):
+        channel.send(
+            "segment", phase=phase, stage=stage, operation=_named(driver, segment), turn=segment.turn,
+            start_ns=begin_ns, stop_ns=end_ns, offered=offered,
+        )  # fmt: skip
+    return now
+
+
+def _stretches(
+    segment: plan.Segment, start_ns: int, stop_ns: int, folder: str
+) -> list[tuple[str, int | None, int, int]]:
+    """A segment as (phase, stage, start, stop): the stages of an open load have their own."""
+    from perflib.load.generator.arrivals import length_ns
+
+    if not segment.load.is_open:
+        return [(segment.phase, segment.stage, start_ns, stop_ns)]
+    measured_ns = start_ns + segment.warmup_ns
+    found: list[tuple[str, int | None, int, int]] = (
+        [("warmup", None, start_ns, measured_ns)] if segment.warmup_ns else []
+    )
+    for number, part in enumerate(segment.load.parts(), 1):
+        end_ns = measured_ns + length_ns(part, folder)
+        found.append((segment.phase, number if segment.load.stages else None, measured_ns, min(end_ns, stop_ns)))
+        measured_ns = end_ns
+    return found
+
+
+def _named(driver: Driver, segment: plan.Segment) -> str | None:
+    return None if segment.operation is None else driver.ops[segment.operation].name
+
+
+async def _tick(driver: Driver, channel: Channel) -> None:
+    """Progress, parts of a second's rows, and what the writer met."""
+    wrote = time.monotonic()
+    while True:
+        await asyncio.sleep(PROGRESS_S)
+        recorder = driver.recorder
+        with driver.lock:
+            if time.monotonic() - wrote >= SECONDS_PER_PART:
+                wrote = time.monotonic()
+                recorder.tick()
+        _tell_progress(driver, channel)
+        if recorder.failure is not None:
+            driver.stop(f"rows cannot be written: {recorder.failure}")
+
+
+def _tell_progress(driver: Driver, channel: Channel) -> None:
+    recorder = driver.recorder
+    errors = sum(recorder.error_counts[1:])
+    channel.send("progress", rows=recorder.count, errors=errors, inflight=driver.inflight, lost=_lost(recorder))
+
+
+def _errors(recorder: Recorder) -> dict[str, int]:
+    return {name: count for name, count in zip(recorder.errors, recorder.error_counts, strict=True) if name and count}
+
+
+def _lost(recorder: Recorder) -> int:
+    """Requests that found nobody to answer."""
+    return sum(n for name, n in _errors(recorder).items() if name in ("connect", "reset", "tls"))
+
+
+def _compile(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKind], list[Op]]:
+    """The targets that these operations need, and the operations ready to send."""
+    names = list(dict.fromkeys(operation.target or job.scenario.target or "" for operation in operations))
+    targets = []
+    for name in names:
+        spec = job.targets[name]
+        targets.append(load_kind(spec.kind, f"targets.{name}.kind")(name, spec, folder=job.folder))
+        refuse_foreign(targets[-1], job.allow_hosts)
+    ops = []
+    for code, operation in enumerate(operations):
+        index = names.index(operation.target or job.scenario.target or "")
+        request = targets[index].compile(operation)
+        where = f"scenario {job.scenario.name!r}, operation {operation.name!r}"
+        used = [operation.path, operation.json, operation.body, dict(operation.headers), dict(operation.arguments), operation.uri,
+                list(operation.args), dict(operation.kwargs), dict(operation.params)]  # fmt: skip
+        ops.append(Op(
+            operation.name, code, index, operation.weight, int((operation.timeout_s or targets[index].spec.timeout_s) * 1e9), request,
+            dict(operation.keep), operation.expect, varies=bool(variables_in(used)), reads_answer=bool(operation.keep or operation.expect),
+            data=read_data(operation.data, job.folder, where) if operation.data else [],
+        ))  # fmt: skip
+    return targets, ops
+
+
+def _driver(
+    job: Job,
+    targets: list[TargetKind],
+    ops: list[Op],
+    recorder: Recorder,
+    *,
+    order: str | None = None,
+    max_requests: int | None = None,
+) -> Driver:
+    return Driver(targets, ops, recorder, order=order or job.scenario.order, seed=job.seed, index=job.index, of=job.of,
+                  max_requests=max_requests, max_rate_per_s=job.max_rate_per_s, folder=job.folder)  # fmt: skip
+
+
+async def _prepare(job: Job, channel: Channel) -> Any:
+    """Run the scenario's preparation, this worker's share of it; its requests are counted and not measured."""
+    from collections import deque
+
+    scenario = job.scenario
+    if not scenario.prepare:
+        return None
+    counts = [operation.count for operation in scenario.prepare if operation.count]
+    total = max(counts) if counts else sum(part.requests or 0 for part in scenario.load.parts())
+    rounds = plan.share(total, job.index, job.of)
+    if not rounds:
+        return deque()
+    targets, ops = _compile(job, scenario.prepare)
+    driver = _driver(job, targets, ops, Recorder.discarding([op.name for op in ops]), order="sequence")
+    try:
+        for target in targets:
+            await target.open(driver)
+        kept = await _prepared(driver, rounds)
+    finally:
+        driver.close()
+        for target in targets:
+            await target.close()
+    channel.send("prepared", requests=driver.recorder.count)
+    return deque(kept)
+
+
+async def _prepared(driver: Driver, count: int, users: int = 32) -> list[dict[str, Any]]:
+    """Run the driver's operations in sequence, `count` rounds; the fields each round kept. Raises TargetError where one failed."""
+    driver.rounds_kept = []
+    users = min(users, count)
+    load = Load(model="closed", concurrency=users, requests=count)  # rounds, here
+    await driver.run(plan.Segment(load), time.monotonic_ns())
+    failed = {
+        name: n for name, n in zip(driver.recorder.errors, driver.recorder.error_counts, strict=True) if name and n
+    }
+    if failed:
+        what = ", ".join(f"{n} × {name}" for name, n in failed.items())
+        raise TargetError(
+            f"could not prepare the data: {what}", mend="look at the target's log, and at `prepare` in the suite"
+        )
+    return driver.rounds_kept
+
+
+class PipeChannel:
+    """The channel of a worker process: stdin and stdout."""
+
+    def __init__(self, output: int) -> None:
+        self._output, self._lock = output, threading.Lock()
+        self._go: asyncio.Queue[int] = asyncio.Queue()
+        self._driver: Driver | None = None
+        self._stopped = ""
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._listen, args=(loop,), name="commands", daemon=True).start()
+
+    def send(self, kind: str, **content: Any) -> None:
+        line = json.dumps({"kind": kind, **content}, default=str).encode() + b"\n"
+        with self._lock:
+            try:
+                while line:
+                    line = line[os.write(self._output, line) :]
+            except OSError:
+                pass  # the coordinator is gone; _listen sees that too
+
+    async def start_ns(self) -> int:
+        return await self._go.get()
+
+    def started(self, driver: Driver) -> None:
+        self._driver = driver
+        if self._stopped:
+            driver.stop(self._stopped)
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        for line in sys.stdin.buffer:
+            command, _, argument = line.decode().strip().partition(" ")
+            loop.call_soon_threadsafe(self._obey, command, argument)
+        loop.call_soon_threadsafe(self._obey, "stop", ORPHANED)
+
+    def _obey(self, command: str, argument: str) -> None:
+        if command == "go":
+            self._go.put_nowait(int(argument))
+        elif command == "stop":
+            self._stopped = argument or "stopped"
+            if self._driver is not None:
+                self._driver.stop(self._stopped)
+            self._go.put_nowait(time.monotonic_ns())
+
+
+def main() -> None:
+    """`python -m perflib.load.generator.worker`: reads its Job, length first, then commands."""
+    import cloudpickle
+
+    output = os.dup(1)
+    os.dup2(2, 1)  # what the target prints must not be taken for a message
+    (size,) = struct.unpack("<Q", sys.stdin.buffer.read(8))
+    packed = sys.stdin.buffer.read(size)
+    search_path, packed_job = cloudpickle.loads(packed)
+    sys.path[:] = search_path
+    job: Job = cloudpickle.loads(packed_job)
+
+    async def live() -> None:
+        channel = PipeChannel(output)
+        await work(job, channel, channel.started)
+
+    if sys.platform == "win32":
+        asyncio.run(live())
+    else:
+        import uvloop
+
+        uvloop.run(live())
+    sys.stdout.flush()
+    os._exit(0)  # threads of callables that never return must not keep the process
+
+
+if __name__ == "__main__":
+    main()

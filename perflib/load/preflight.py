@@ -1,0 +1,92 @@
+"""What can be known to be wrong with a suite before anything is started: targets' kinds, operations, data, variables."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from perflib.errors import SuiteError
+from perflib.load.generator.arrivals import peak_rate_per_s
+from perflib.suite.model import Operation, Scenario, Suite
+from perflib.targets import load_kind
+from perflib.targets.base import read_data
+from perflib.targets.template import check_path, variables_in
+
+
+def check(suite: Suite) -> None:
+    """Raise SuiteError, naming the place and the mend, for the first thing that cannot work."""
+    for name, spec in suite.targets.items():
+        kind = load_kind(spec.kind, f"targets.{name}.kind")
+        used = [op for s in suite.scenarios for op in (*s.operations, *s.prepare) if (op.target or s.target) == name]
+        kind.check(name, spec, used)
+        if not spec.start and spec.url and "{" not in spec.url:
+            _may_be_loaded(kind, name, spec, suite)
+    for scenario in suite.scenarios:
+        _check_scenario(suite, scenario)
+
+
+def _may_be_loaded(kind: Any, name: str, spec: Any, suite: Suite) -> None:
+    from perflib.targets.base import refuse_foreign
+
+    refuse_foreign(kind(name, spec, folder=suite.folder), suite.allow_hosts)
+
+
+def _check_scenario(suite: Suite, scenario: Scenario) -> None:
+    where = f"scenario {scenario.name!r}"
+    if suite.max_rate_per_s is not None and scenario.load.is_open:
+        _within_rate(suite, scenario, suite.max_rate_per_s)
+    if scenario.prepare and not any(operation.count for operation in scenario.prepare):
+        by_count = not scenario.load.is_open and all(part.requests for part in scenario.load.parts())
+        if not by_count or scenario.warmup:
+            raise SuiteError(
+                "how much data to prepare is not known",
+                where=f"{where}.prepare",
+                mend="give one of its operations a `count`",
+            )
+    kept: set[str] = set()
+    for operation in scenario.prepare:
+        _check_variables(suite, operation, kept, where)
+        kept |= set(operation.keep)
+    if scenario.order == "sequence":
+        for operation in scenario.operations:
+            _check_variables(suite, operation, kept, where)
+            kept |= set(operation.keep)
+    else:
+        if scenario.order == "interleaved":
+            kept |= set(itertools.chain.from_iterable(_columns(suite, op, where) for op in scenario.operations))
+        for operation in scenario.operations:
+            _check_variables(suite, operation, kept, where)
+
+
+def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
+    """A schedule may not ask for more than the suite allows; the users of a closed load are paced instead."""
+    asked = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
+    if asked > limit_per_s:
+        raise SuiteError(
+            f"the load asks for {asked:g} /s, max_rate_per_s is {limit_per_s:g}",
+            where=f"scenario {scenario.name!r}, load",
+            mend="lower the rate, or raise max_rate_per_s",
+        )
+
+
+def _check_variables(suite: Suite, operation: Operation, known: set[str], where: str) -> None:
+    at = f"{where}, operation {operation.name!r}"
+    columns = _columns(suite, operation, at)
+    texts = [operation.path, operation.json, operation.body, dict(operation.headers), dict(operation.arguments), operation.uri,
+             list(operation.args), dict(operation.kwargs), dict(operation.params)]  # fmt: skip
+    unknown = sorted(variables_in(texts) - known - columns)
+    if unknown:
+        there = ", ".join(sorted(known | columns)) or "none"
+        raise SuiteError(
+            f"nothing fills {{{unknown[0]}}}",
+            where=at,
+            mend=f"known here: {there}; keep it in an earlier operation, or write {{{{{unknown[0]}}}}}",
+        )
+    for path in operation.keep.values():
+        check_path(path, at)
+
+
+def _columns(suite: Suite, operation: Operation, where: str) -> set[str]:
+    if operation.data is None:
+        return set()
+    return set().union(*(row.keys() for row in read_data(operation.data, suite.folder, where)))

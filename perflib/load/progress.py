@@ -1,0 +1,184 @@
+"""How far a run is: what a scenario's progress is, and the views of it that need no browser, a bar and lines for a log.
+
+A view looks at the run's own part files (tail.py), about once a second, in the coordinator: the load does nothing for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from perflib.store.live import Now, Tail
+from perflib.suite.model import Scenario
+from perflib.text import ms
+
+LINE_EVERY_S = 30.0
+
+
+class View(Protocol):
+    """Something that shows progress. `stopped`: by it the user has interrupted the run; not after `freeze`, when it is ending."""
+
+    stopped: bool
+
+    def begin(self, progress: Progress) -> None: ...
+    def show(self, progress: Progress) -> None: ...
+    def close(self, progress: Progress) -> None: ...
+    def freeze(self) -> None: ...
+    def end(self, status: str) -> None: ...
+
+
+class Progress:
+    """How far one scenario is: in seconds where time ends the load, in requests where their number does."""
+
+    def __init__(self, scenario: Scenario, view: View, seconds: float | None = None) -> None:
+        """`seconds`: how long it is loaded at most, where its load does not say (the sides of an A/B)."""
+        self._view, self.name, self.model = view, scenario.name, scenario.load.model
+        self.requests = sum(part.requests or 0 for part in scenario.load.parts()) or None
+        seconds = seconds or scenario.load.seconds()
+        warm = scenario.warmup.duration_s if scenario.warmup else 0.0
+        self.seconds = seconds + warm if seconds is not None else None
+        self.began = 0.0
+        self.rows = self.errors = 0
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.began if self.began else 0.0
+
+    @property
+    def share(self) -> float | None:
+        """How much of it is done, 0…1; None where nothing says when it ends."""
+        total = self.seconds or self.requests
+        return min((self.elapsed_s if self.seconds else self.rows) / total, 1.0) if total else None
+
+    @property
+    def said(self) -> str:
+        """ "12,345 requests, 3 errors, 10.1 s"."""
+        return f"{self.rows:,} requests, {self.errors:,} errors, {self.elapsed_s:.1f} s"
+
+    def begin(self) -> None:
+        """The load starts now."""
+        self.began = time.monotonic()
+        self._view.begin(self)
+
+    def show(self, rows: int, errors: int) -> None:
+        """Workers tell four times a second what they have done so far."""
+        self.rows, self.errors = rows, errors
+        self._view.show(self)
+
+    def close(self) -> None:
+        if self.began:
+            self._view.close(self)
+
+
+class Quiet:
+    """Shows nothing."""
+
+    stopped = False
+
+    def begin(self, progress: Progress) -> None:
+        pass
+
+    def show(self, progress: Progress) -> None:
+        pass
+
+    def close(self, progress: Progress) -> None:
+        pass
+
+    def freeze(self) -> None:
+        pass
+
+    def end(self, status: str) -> None:
+        pass
+
+
+class Lines(Quiet):
+    """For a log: a line when a scenario is over, and every half minute before."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out, self._last = out, 0.0
+
+    def begin(self, progress: Progress) -> None:
+        self._last = time.monotonic()
+
+    def show(self, progress: Progress) -> None:
+        if time.monotonic() - self._last > LINE_EVERY_S:
+            self._last = time.monotonic()
+            self._say(f"{progress.name}: {progress.said} so far")
+
+    def close(self, progress: Progress) -> None:
+        self._say(f"{progress.name}: {progress.said}")
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._out, flush=True)
+
+
+class Bar(Quiet):
+    """For a terminal: a bar with rate, p95, errors and the target's memory."""
+
+    def __init__(self, run: Path, out: TextIO) -> None:
+        self._glance, self._out = Glance(run), out
+        self._bar: Any = None
+
+    def begin(self, progress: Progress) -> None:
+        from tqdm import tqdm
+
+        if self._bar is not None:  # the sides of an A/B have one
+            return
+        total = progress.seconds or progress.requests
+        layout = "{desc} {percentage:3.0f}%|{bar}| {remaining} left" if total else "{desc}"
+        self._bar = tqdm(
+            total=total,
+            desc=f"{progress.name:26.26}",
+            file=self._out,
+            bar_format=layout,
+            mininterval=0.2,
+            dynamic_ncols=True,
+        )
+
+    def show(self, progress: Progress) -> None:
+        if self._bar is None:
+            return
+        if (share := progress.share) is not None:
+            self._bar.n = round(share * self._bar.total, 1)
+        self._bar.set_description_str(f"{progress.name:26.26} {figures(self._glance.look())}")
+
+    def close(self, progress: Progress) -> None:
+        if self._bar is not None:
+            self._bar.n = self._bar.total or 0
+            now = self._glance.look(over=True)
+            self._bar.set_description_str(f"{progress.name:26.26} {figures(now)}")
+            self._bar.close()
+            self._bar = None
+
+
+class Glance:
+    """A tail that is looked at no more than once a second, however often it is asked."""
+
+    def __init__(self, run: Path) -> None:
+        self._tail, self._at, self.now = Tail(run), 0.0, Now()
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self._at >= 1.0
+
+    def look(self, *, over: bool = False) -> Now:
+        if over or self.due:
+            self.now = self._tail.look(over=over)
+            self._at = time.monotonic()
+        return self.now
+
+
+def figures(now: Now) -> str:
+    """The figures of the last seconds on one line."""
+    if not now.requests:
+        return "nothing yet"
+    p95 = f"p95 {ms(now.p95_ms)} ms" if now.p95_ms is not None else "p95 –"
+    memory = f"  {now.memory_mb:,.0f} MB" if now.memory_mb is not None else ""
+    return f"{now.rate_per_s:,.0f}/s  {p95}  {now.requests:,} requests  {now.errors:,} errors{memory}"
+
+
+def terminal(run: Path) -> View:
+    """A bar where standard error is a terminal, else lines for a log."""
+    return Bar(run, sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)

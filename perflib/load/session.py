@@ -1,0 +1,282 @@
+"""Runs a suite: starts targets, lets worker processes drive each scenario's load, samples, keeps the manifest, and stops it all.
+
+The coordinator only waits and listens: it works from a script, from pytest and inside a running Jupyter kernel alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from perflib.errors import PerflibError, TargetError
+from perflib.load.gauges import Gauges
+from perflib.load.generator.arrivals import peak_rate_per_s
+from perflib.load.generator.worker import Job
+from perflib.load.preflight import check
+from perflib.load.progress import Progress
+from perflib.load.resources import Sampler
+from perflib.load.scenario import Ledger, Loading
+from perflib.metrics import parts
+from perflib.notebook.panel import view
+from perflib.store import metadata
+from perflib.store.manifest import RunDir
+from perflib.store.recording import SIDES, Run, data_folder, sided
+from perflib.store.remote import Upload, is_url
+from perflib.suite.file import load_suite, select
+from perflib.suite.model import Scenario, Suite, Target
+from perflib.targets.process import StartedTarget, answers, fill_port
+
+RATE_PER_WORKER = 20_000
+
+
+def run(
+    suite: Suite | str | Path = "acceptance", *, only: Sequence[str] = (), quick: bool = False, data: str | Path | None = None, seed: int | None = None,
+    overrides: Sequence[str] = (), progress: bool = True, command: str | None = None, client: Any = None,
+) -> Run:  # fmt: skip
+    """Run a suite and return its Run; what happened to it is in `status`, what it showed in `verdicts()`.
+
+    run("acceptance", only=["error_rate"], quick=True)     run(Suite(...))     run("checkout.toml", overrides=["workers=1"])
+
+    client: of a Dask cluster (`distributed.Client`, direct_to_workers=True), whose workers then make the load.
+    data: the folder of the runs, or the URL of a store, as "s3://bucket/prefix".
+
+    Raises SuiteError for a wrong suite, RunError for a store that cannot be used, before anything is started. An interrupt ends the load, keeps the rows, and is
+    raised again (KeyboardInterrupt) when the run directory is complete. The live panel's Stop button ends it the same way, and
+    the Run is returned, its status "interrupted".
+    """
+    chosen = (
+        select(suite, only=only, quick=quick)
+        if isinstance(suite, Suite)
+        else load_suite(suite, overrides=list(overrides), only=list(only), quick=quick)
+    )
+    if seed is not None:
+        chosen = replace(chosen, seed=seed)
+    source = chosen.name if isinstance(suite, Suite) else str(suite)
+    command = command or metadata.python_call(source, only, quick, seed, overrides)
+    return make(chosen, data=data, command=command, quick=quick, progress=progress, client=client)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How the two sides of an A/B take turns; their scenarios are pairs in the suite, a's and then b's.
+
+    about     what run.json says of it, as "ab"
+    orders    for each pair of turns which side comes first
+    enough    asked after each pair, with how many there were after the warm-up: why it ends, or ""
+    seconds   how long a scenario is loaded at most
+    """
+
+    about: dict[str, Any]
+    orders: Iterator[tuple[int, int]]
+    enough: Callable[[Ledger, str, int], str]
+    seconds: float
+
+
+def make(
+    suite: Suite, *, data: str | Path | None, command: str, quick: bool, progress: bool, turns: Turns | None = None, client: Any = None,
+) -> Run:  # fmt: skip
+    """Check a suite, run it and return its Run. See `run`."""
+    check(suite)
+    session = _Session(suite, data, command, quick, progress, turns, client)
+    try:
+        session.go()
+    except KeyboardInterrupt:
+        if not session.view.stopped:
+            raise
+    finally:
+        session.end()
+    made = Run(session.dir.path)
+    parts.keep(made)
+    return made
+
+
+class _Session:
+    """One run while it is made."""
+
+    def __init__(
+        self, suite: Suite, data: str | Path | None, command: str, quick: bool, progress: bool, turns: Turns | None, client: Any
+    ) -> None:  # fmt: skip
+        self.suite, self.turns, self.client = suite, turns, client
+        self.t0_ns = time.monotonic_ns()
+        me = psutil.Process()
+        self.dir = RunDir(data_folder(data), {
+            "process": {"pid": me.pid, "created": me.create_time()}, "suite": metadata.redacted(suite), "command": command,
+            "seed": suite.seed, "quick": quick, "host": metadata.host(), "versions": metadata.versions(), "git": metadata.git(),
+            "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"), "stopped_ns": None, "targets": {}, "scenarios": [], "events": [],
+            **({"ab": turns.about} if turns else {}),
+        }, shared=is_url(data))  # fmt: skip
+        self.manifest = self.dir.manifest
+        self.upload = Upload(data, self.dir.path.name, self.dir.path, both=client is not None) if is_url(data) else None
+        self.view = view(self.dir.path, show=progress)
+        self.sampler = Sampler(self.dir.path, self.t0_ns)
+        self.ledger = Ledger(self.dir, self.sampler, self.t0_ns, data if is_url(data) else None)
+        self.gauges = Gauges(self.dir.path, self.t0_ns)
+        self.sampler.watch("coordinator", "perflib", [me.pid])
+        self.started: dict[str, StartedTarget] = {}
+        self.targets: dict[str, Target] = {
+            name: spec if spec.start else fill_port(spec) for name, spec in suite.targets.items()
+        }
+        self.workers_so_far = 0
+
+    def go(self) -> None:
+        """All scenarios in turn. A target that is gone makes the run invalid and ends it."""
+        try:
+            for scenario in self.suite.scenarios:
+                self._start_targets(scenario)
+                if self.turns is None:
+                    self._scenario(scenario)
+                elif scenario.name.endswith(sided("", SIDES[1])):
+                    before = self.suite.scenarios[self.suite.scenarios.index(scenario) - 1]
+                    self._take_turns(before, scenario, self.turns)
+                if self.manifest["status"] == "invalid":
+                    break
+        except KeyboardInterrupt:
+            self.manifest["status"] = "interrupted"
+            self.manifest["reasons"].append("interrupted by the user")
+            raise
+        except PerflibError as error:
+            self.ledger.invalid(str(error))
+        except OSError as error:
+            self.ledger.invalid(f"{error.strerror}: {error.filename or ''}")
+
+    def end(self) -> None:
+        """Stop what was started; the manifest gets its last word."""
+        self.view.freeze()
+        for name, target in self.started.items():
+            code = target.stop()
+            self.manifest["targets"][name]["exit_code"] = code
+        self.sampler.close()
+        self.gauges.close()
+        for failure in filter(None, (self.sampler.failure, self.gauges.failure)):
+            self.ledger.invalid(f"resources cannot be written: {failure}")
+        self.manifest["stopped_ns"] = self.ledger.now()
+        if self.manifest["status"] == "running":
+            self.manifest["status"] = "complete"
+        self.dir.save()
+        if self.upload is not None and (kept := self.upload.close()):
+            self.ledger.invalid(kept)
+        self.view.end(self.manifest["status"])
+
+    def _start_targets(self, scenario: Scenario) -> None:
+        for name in scenario.reached:
+            self._start_target(name)
+
+    def _start_target(self, name: str) -> None:
+        """Start a target, or see that it is there; before it, the one whose URL it uses as {name.url}."""
+        if name in self.manifest["targets"]:
+            return
+        via = [
+            other
+            for other in self.targets
+            if f"{{{other}.url}}" in f"{self.targets[name].url}{dict(self.targets[name].env)}"
+        ]
+        for other in via:
+            self._start_target(other)
+        spec = self.targets[name]
+        about: dict[str, Any] = {"kind": spec.kind, "via": via}
+        self._bring_up(name, spec, about)
+
+    def _bring_up(self, name: str, spec: Target, about: dict[str, Any]) -> None:
+        if spec.start:
+            target = StartedTarget(name, spec, log=self.dir.path / "logs" / f"{name}.log", folder=self.suite.folder)
+            self.started[name] = target
+            self.manifest["targets"][name] = about
+            target.wait_ready()
+            self.targets[name] = spec = target.spec
+            about["pids"] = target.pids
+            self._share_urls(name, spec)
+        elif spec.url and not answers(spec):
+            raise TargetError(
+                f"nothing answers at {metadata.redact_text(spec.url)}",
+                where=f"targets.{name}",
+                mend="start it, or give `start`",
+            )
+        about["url"] = metadata.redact_text(spec.url) if spec.url else None
+        self.manifest["targets"][name] = about
+        self.sampler.watch("target", name, [*about.get("pids", []), *spec.pids])
+        if spec.gauges and spec.url:
+            self.gauges.watch(name, spec.url, spec.gauges)
+        self.dir.save()
+
+    def _share_urls(self, name: str, spec: Target) -> None:
+        """{name.url} in another target's url or environment is the url of this one, its port known by now."""
+        for other, target in self.targets.items():
+            if other != name:
+                fill = {f"{{{name}.url}}": spec.url or ""}
+                self.targets[other] = replace(
+                    target,
+                    url=_filled(target.url, fill),
+                    env={k: _filled(v, fill) or "" for k, v in target.env.items()},
+                )
+
+    def _scenario(self, scenario: Scenario) -> None:
+        with self._loading(scenario) as loading:
+            loading.listen()
+
+    def _take_turns(self, a: Scenario, b: Scenario, turns: Turns) -> None:
+        """Both sides of an A/B, one block after the other, until it is enough. The first turn of each warms it up."""
+        with self._loading(a, turns=True) as one, self._loading(b, turns=True) as other:
+            sides, plain_name, why = (one, other), a.name.removesuffix(sided("", SIDES[0])), ""
+            for side in sides:
+                side.ready()
+            for pairs, order in enumerate(turns.orders):
+                for which in order:
+                    if one.running and other.running:
+                        sides[which].turn()
+                if not (one.running and other.running) or (why := turns.enough(self.ledger, plain_name, pairs)):
+                    break
+            for side in sides:
+                side.finish(why or "the other side ended")
+                side.listen()
+
+    @contextlib.contextmanager
+    def _loading(self, scenario: Scenario, *, turns: bool = False) -> Iterator[Loading]:
+        """Its workers are there; an interrupt stops them and hears them out. In the end its entry has its last word."""
+        jobs = self._jobs(scenario, turns)
+        targets = {name: self.targets[name] for name in scenario.reached}
+        progress = Progress(scenario, self.view, self.turns.seconds if self.turns else None)
+        loading = Loading(self.ledger, scenario, targets, self.started, jobs, progress, self.client, self.suite.on_lost)
+        try:
+            yield loading
+        except KeyboardInterrupt:
+            loading.interrupt()
+            raise
+        finally:
+            loading.close()
+
+    def _jobs(self, scenario: Scenario, turns: bool) -> list[Job]:
+        least = len(self.client.scheduler_info(n_workers=-1)["workers"]) if self.client is not None else 1
+        of = worker_count(scenario, self.suite, self.targets, least)
+        first, self.workers_so_far = self.workers_so_far, self.workers_so_far + of
+        targets = {name: self.targets[name] for name in scenario.reached}
+        return [
+            Job(str(self.dir.path.resolve()), scenario, targets, first + index, index, of, self.suite.seed, self.t0_ns, self.suite.folder,
+                self.suite.max_requests, self.suite.max_rate_per_s, self.suite.allow_hosts, sys.path, turns)
+            for index in range(of)
+        ]  # fmt: skip
+
+
+def worker_count(scenario: Scenario, suite: Suite, targets: dict[str, Target], least: int = 1) -> int:
+    """As many as the load needs, at most the cores, and `least` of them; one where the order of requests matters."""
+    asked = scenario.workers or suite.workers
+    if any(targets[name].in_process for name in scenario.reached) or scenario.order in ("interleaved", "blocks"):
+        return 1
+    if asked:
+        return asked
+    needed = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts()) / RATE_PER_WORKER
+    return max(least, min(os.cpu_count() or 1, int(needed) + (needed > int(needed))))
+
+
+def _filled(text: str | None, values: dict[str, str]) -> str | None:
+    for name, value in values.items():
+        text = text.replace(name, value) if text else text
+    return text

@@ -1,0 +1,137 @@
+"""Does the load generator tell the truth about the target, or about itself? Limits, and advice where one is passed.
+
+A fatal doubt makes a run invalid: its response times would be the generator's own. The others stand beside the verdict.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from perflib.load.outliers import unlike
+from perflib.suite.model import Scenario, Target
+
+LATE_MS: Final = 20.0  # the 99th percentile of how late requests are handed out, open models
+PAUSE_MS: Final = 50.0  # the 99th percentile of the event loop's pauses
+BUSY_SHARE: Final = 0.95  # of a core, by the thread that sends
+GC_SHARE: Final = 0.05
+OTHER_SHARE: Final = 0.25  # of the machine, used by processes that have no part in the run
+STEAL_SHARE: Final = 0.05
+CLOCK_NS: Final = 1_000
+FEW_S: Final = 2.0
+PEER_ADVICE: Final = "look at its rows apart (the worker column), and at that machine; nothing of it is left out"
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What speaks against the figures of a scenario, and what mends it."""
+
+    text: str
+    advice: str
+    fatal: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.advice}"
+
+
+def doubts(
+    scenario: Scenario, targets: list[Target], workers: list[dict[str, Any]], machine: dict[str, float],
+    missing: Sequence[dict[str, Any]] = (), medians_ms: Mapping[int, float] = MappingProxyType({}),
+) -> list[Doubt]:  # fmt: skip
+    """All that is doubtful about one scenario.
+
+    workers, missing   the health of those that came to the end, and those that were lost, as in run.json
+    machine            shares while it ran
+    medians_ms         the median service time that each worker saw
+    """
+    found = list(_of_missing(missing))
+    # Where a callable or the SDK's client runs in the worker, it is what is measured, and may keep the loop as it does.
+    calls_inside = any(target.kind == "callable" or target.client == "sdk" for target in targets)
+    for worker in workers:
+        found += _of_worker(worker, is_open=scenario.load.is_open, calls_inside=calls_inside)
+    found += [
+        Doubt(text, PEER_ADVICE) for text in unlike(scenario.load, workers, medians_ms, calls_inside=calls_inside)
+    ]
+    return [*found, *_of_machine(machine)]
+
+
+def _of_missing(missing: Sequence[dict[str, Any]]) -> Iterator[Doubt]:
+    """What was offered is not what was asked for, from there on."""
+    for about in missing:
+        when = f"{about['after_s']:.1f} s after the load began" if about["after_s"] is not None else "before the load"
+        on = f" on {about['host']}" if about["host"] else ""
+        text = f"worker {about['worker']}{on} was lost {when}, and {about['share']:.0%} of the load is missing from there on ({about['what']})"
+        yield Doubt(text, "its rows so far are kept; run it again without that machine, or mend it", fatal=True)
+
+
+def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> Iterator[Doubt]:
+    name, wall_s = f"worker {worker['worker']}", worker["wall_s"] or 1.0
+    busy = worker["loop_cpu_s"] / wall_s
+    if is_open and worker["late_ms"]["p99"] > LATE_MS:
+        text = f"the load generator was overloaded: {name} sent its requests late, by {worker['late_ms']['p99']:.0f} ms at the 99th percentile"
+        yield Doubt(text, "use more workers, a lower rate, or another machine", fatal=True)
+    if not calls_inside and worker["loop_pause_ms"]["p99"] > PAUSE_MS:
+        text = f"the load generator stood still: pauses of {name} reach {worker['loop_pause_ms']['p99']:.0f} ms at the 99th percentile"
+        yield Doubt(text, "stop what else runs here, or use another machine", fatal=True)
+    if not calls_inside and wall_s > 1 and busy > BUSY_SHARE:
+        text = f"{name} used {busy:.0%} of a core: throughput and response times are bounded by the load generator"
+        yield Doubt(text, "use more workers or fewer connections", fatal=is_open)
+    if worker["waited"] > 0.01 * max(worker["rows"], 1):
+        text = f"{worker['waited']:,} requests of {name} waited for a free connection"
+        yield Doubt(
+            text,
+            "the target answers more slowly than requests are due; raise max_connections to see it without that queue",
+        )
+    if worker["gc_ms"] / 1e3 / wall_s > GC_SHARE:
+        yield Doubt(
+            f"{name} spent {worker['gc_ms'] / 1e3 / wall_s:.0%} of its time collecting garbage",
+            "keep less in checked or kept answers",
+        )
+
+
+def _of_machine(machine: dict[str, float]) -> Iterator[Doubt]:
+    if machine["seconds"] < FEW_S:
+        return  # the kernel counts in hundredths of a second
+    if machine["other_share"] > OTHER_SHARE:
+        yield Doubt(
+            f"other processes used {machine['other_share']:.0%} of this machine meanwhile",
+            "stop them, or expect wide intervals",
+        )
+    if machine["steal_share"] > STEAL_SHARE:
+        yield Doubt(
+            f"the host took {machine['steal_share']:.0%} of this virtual machine's time", "use a machine of its own"
+        )
+    if machine["clock_ns"] > CLOCK_NS:
+        yield Doubt(f"the clock ticks every {machine['clock_ns']:,.0f} ns", "do not judge times near that")
+
+
+class Machine:
+    """Shares of the whole machine's time between two moments. `stop(ours_s)`: CPU seconds of the run's own processes."""
+
+    def __init__(self) -> None:
+        self._clock_ns = time.get_clock_info("monotonic").resolution * 1e9
+        self._began, self._before = time.monotonic(), self._now()
+
+    def stop(self, ours_s: float) -> dict[str, float]:
+        total, busy, steal = (after - before for after, before in zip(self._now(), self._before, strict=True))
+        total = max(total, 1e-9)
+        return {
+            "seconds": time.monotonic() - self._began,
+            "busy_share": busy / total,
+            "other_share": max(0.0, busy - ours_s) / total,
+            "steal_share": steal / total,
+            "clock_ns": self._clock_ns,
+        }
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        import psutil
+
+        times = psutil.cpu_times()
+        steal = float(getattr(times, "steal", 0.0))
+        idle = float(times.idle + getattr(times, "iowait", 0.0))
+        total = float(sum(times[:8]))  # guest times are within user times
+        return total, total - idle - steal, steal

@@ -1,0 +1,330 @@
+"""The coordinator's end of its workers: processes of their own, or, for a callable that lives in this kernel, this process."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import queue
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import cloudpickle
+
+from perflib.load.generator.driver import Driver
+from perflib.load.generator.worker import Job, work
+from perflib.suite.model import Target
+
+STALL_S: Final = 30.0  # without a word from a process that is under load, which says something four times a second
+
+
+def callables_env(targets: Mapping[str, Target]) -> dict[str, str]:
+    """A callable target's `env` is that of its worker."""
+    return {k: v for target in targets.values() if target.kind == "callable" for k, v in target.env.items()}
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a worker said: ready, prepared, progress, segment, turn, done, failed; or, said of it: lost."""
+
+    worker: int
+    kind: str
+    content: dict[str, Any]
+
+
+class Workers(Protocol):
+    """All workers of one scenario. `here`: their pids are of this machine. `start_delay_ns`: from `go` until all have heard it."""
+
+    pids: dict[int, int]
+    here: bool
+    start_delay_ns: int
+
+    @property
+    def clocks(self) -> list[dict[str, Any]]: ...
+    @property
+    def unsaved(self) -> list[str]: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def errors(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def all_ready(self) -> bool: ...
+    @property
+    def turns(self) -> int: ...
+    def messages(self, timeout_s: float | None = None) -> Iterator[Message]: ...
+    def go(self, start_ns: int) -> None: ...
+    def stop(self, reason: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class Counts:
+    """What the workers' messages add up to."""
+
+    here = True
+    start_delay_ns = 20_000_000
+
+    def __init__(self, workers: int) -> None:
+        self._workers, self._ready = workers, set[int]()
+        self._latest: dict[int, dict[str, Any]] = {}
+        self._turns: Counter[int] = Counter()
+
+    @property
+    def clocks(self) -> list[dict[str, Any]]:
+        """How the clocks of other machines stand to ours; there are none here."""
+        return []
+
+    @property
+    def unsaved(self) -> list[str]:
+        """Rows of other machines that did not come to the store, in words; known after `close`."""
+        return []
+
+    def heard(self, message: Message) -> None:
+        if message.kind == "ready":
+            self._ready.add(message.worker)
+        elif message.kind == "progress":
+            self._latest[message.worker] = message.content
+        elif message.kind == "turn":
+            self._turns[message.worker] += 1
+
+    def _sum(self, key: str) -> int:
+        return sum(int(content[key]) for content in self._latest.values())
+
+    @property
+    def rows(self) -> int:
+        return self._sum("rows")
+
+    @property
+    def errors(self) -> int:
+        return self._sum("errors")
+
+    @property
+    def lost(self) -> int:
+        return self._sum("lost")
+
+    @property
+    def all_ready(self) -> bool:
+        return len(self._ready) == self._workers
+
+    @property
+    def turns(self) -> int:
+        """How many turns every worker has had."""
+        return min(self._turns.values()) if len(self._turns) == self._workers else 0
+
+
+class Process(Counts):
+    """Worker processes, each in a session of its own so that a Ctrl-C reaches the coordinator alone."""
+
+    def __init__(self, jobs: list[Job], logs: Path) -> None:
+        super().__init__(len(jobs))
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._logs = logs
+        logs.mkdir(exist_ok=True)
+        for job in jobs:
+            with (logs / f"worker-{job.worker}.log").open("wb") as log:
+                process = subprocess.Popen([sys.executable, "-m", "perflib.load.generator.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                                           env={**os.environ, **callables_env(job.targets)}, start_new_session=os.name == "posix")  # fmt: skip
+            self._processes[job.worker] = process
+            threading.Thread(target=self._listen, args=(job.worker, process), daemon=True).start()
+            packed = cloudpickle.dumps((job.search_path, cloudpickle.dumps(job)))
+            self._tell(process, struct.pack("<Q", len(packed)) + packed)
+        self.pids = {worker: process.pid for worker, process in self._processes.items()}
+        self._silent, self._said_last = set(self._processes), dict[int, str]()
+        self._went, self._looked_at, self._word_at = False, 0.0, dict.fromkeys(self._processes, 0.0)
+        self._stalled = set[int]()
+
+    def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
+        """Until every worker has ended, again and again. A worker that dies silently, or stands still, is a "lost" message."""
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        while self._silent and (until is None or time.monotonic() < until):
+            self._end_stalled()
+            try:
+                message = self._inbox.get(timeout=0.25)
+            except queue.Empty:
+                continue
+            if message.kind == "ended":
+                self._silent.discard(message.worker)
+                if self._said_last.get(message.worker) not in ("done", "failed"):
+                    yield Message(message.worker, "lost", self._obituary(message.worker))
+                continue
+            self.heard(message)
+            self._said_last[message.worker] = message.kind
+            self._word_at[message.worker] = time.monotonic()
+            yield message
+
+    def _end_stalled(self) -> None:
+        """Kill what has not said a word for too long while it was listened to; its end is a message."""
+        now, away = time.monotonic(), self._looked_at
+        self._looked_at = now
+        for worker in self._silent:
+            if not self._went or now - away > 1:  # it was ourselves who did not listen
+                self._word_at[worker] = now
+            elif now - self._word_at[worker] > STALL_S and self._said_last.get(worker) not in ("done", "failed"):
+                self._stalled.add(worker)
+                self._processes[worker].kill()
+
+    def go(self, start_ns: int) -> None:
+        self._went = True
+        for process in self._processes.values():
+            self._tell(process, b"go %d\n" % start_ns)
+
+    def stop(self, reason: str) -> None:
+        for process in self._processes.values():
+            self._tell(process, f"stop {' '.join(reason.split())}\n".encode())
+
+    def close(self) -> None:
+        for worker, process in self._processes.items():
+            if process.stdin is not None:
+                try:
+                    process.stdin.close()
+                except OSError:
+                    pass
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            log = self._logs / f"worker-{worker}.log"
+            if log.exists() and not log.stat().st_size:
+                log.unlink()
+
+    def _tell(self, process: subprocess.Popen[bytes], line: bytes) -> None:
+        try:
+            assert process.stdin is not None
+            process.stdin.write(line)
+            process.stdin.flush()
+        except OSError:
+            pass  # it is gone; its end is a message
+
+    def _listen(self, worker: int, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            content = json.loads(line)
+            self._inbox.put(Message(worker, content.pop("kind"), content))
+        process.wait()
+        self._inbox.put(Message(worker, "ended", {}))
+
+    def _obituary(self, worker: int) -> dict[str, str]:
+        log = self._logs / f"worker-{worker}.log"
+        lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
+        code = self._processes[worker].returncode
+        ended = f"stood still for {STALL_S:g} s and was ended" if worker in self._stalled else f"ended with code {code}"
+        return {
+            "what": f"worker {worker} {ended}" + (f": {lines[-1][:300]}" if lines else ""),
+            "where": "",
+            "mend": f"its output is in {log}",
+        }
+
+
+class InProcess(Counts):
+    """One worker in this very process: for a callable that cannot leave the kernel it lives in.
+
+    An async callable runs on the kernel's own loop, by nest_asyncio; a sync one in threads, beside a loop of our own.
+    """
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(1)
+        self._job = job
+        self.pids = {job.worker: os.getpid()}
+        self._said: list[Message] = []
+        self._driver: Driver | None = None
+        self._go_at = 0
+        self._went: asyncio.Event | None = None
+        self._reason = ""
+
+    def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
+        """Runs the worker in slices, so that what it says is heard while it runs."""
+        loop, own = _loop()
+        put_off: list[asyncio.Handle] = []
+        usual = loop.get_exception_handler()
+        loop.set_exception_handler(functools.partial(_put_off, put_off, usual))
+        try:
+            task = loop.create_task(work(self._job, self, self._started))
+            while not task.done() or self._said:
+                try:
+                    if not task.done():
+                        loop.run_until_complete(asyncio.wait([task], timeout=0.1))
+                except KeyboardInterrupt:
+                    self.stop("interrupted")
+                    loop.run_until_complete(task)
+                    yield from self._heard_so_far()
+                    raise
+                yield from self._heard_so_far()
+            task.result()
+        finally:
+            loop.set_exception_handler(usual)
+            for handle in put_off:
+                loop.call_soon(handle._run)
+            if own:
+                loop.close()
+
+    def _heard_so_far(self) -> Iterator[Message]:
+        while self._said:
+            message = self._said.pop(0)
+            self.heard(message)
+            yield message
+
+    def send(self, kind: str, **content: Any) -> None:
+        self._said.append(Message(self._job.worker, kind, content))
+
+    async def start_ns(self) -> int:
+        self._went = self._went or asyncio.Event()
+        await self._went.wait()
+        return self._go_at
+
+    def _started(self, driver: Driver) -> None:
+        self._driver = driver
+        self._went = self._went or asyncio.Event()
+        if self._reason:
+            driver.stop(self._reason)
+
+    def go(self, start_ns: int) -> None:
+        self._go_at = start_ns
+        if self._went is not None:
+            self._went.set()
+
+    def stop(self, reason: str) -> None:
+        self._reason = reason
+        if self._driver is not None:
+            self._driver.stop(reason)
+        self.go(self._go_at or time.monotonic_ns())
+
+    def close(self) -> None:
+        pass
+
+
+def _put_off(handles: list[asyncio.Handle], usual: Any, loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
+    """Keep what a nested loop cannot run for later.
+
+    A kernel serves all its messages in one context, which the executing cell has entered: the next cell's message, when it
+    arrives during the load, cannot enter it again. Its turn comes when the cell is over.
+    """
+    if isinstance(about.get("exception"), RuntimeError) and "cannot enter context" in str(about["exception"]):
+        handles.append(about["handle"])
+    elif usual is not None:
+        usual(loop, about)
+    else:
+        loop.default_exception_handler(about)
+
+
+def _loop() -> tuple[asyncio.AbstractEventLoop, bool]:
+    """The running loop made re-entrant, or a new one (then it is ours to close)."""
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.new_event_loop(), True
+    import nest_asyncio
+
+    nest_asyncio.apply(running)
+    return running, False

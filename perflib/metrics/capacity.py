@@ -1,0 +1,218 @@
+"""What a target can bear: the steps of a rising load, the highest rate that meets its limits, the knee, and how it scales.
+
+found = capacity(run, "rising")
+found.highest      # /s: low, a rate that surely meets every limit; high, one that surely breaks one
+found.knee         # /s: where throughput no longer follows what is offered
+found.usl          # contention and coherency, or None, and found.usl_reason says why
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from perflib import stats
+from perflib.errors import RunError
+from perflib.metrics.counts import DUE, TIMED
+from perflib.metrics.steps import (
+    KEEPS_UP,
+    LIMITED,
+    Answers,
+    Finding,
+    Step,
+    Word,
+    due_in,
+    error_rate,
+    judge,
+    limits,
+    response_ms,
+    service_ms,
+    steps_of,
+    throughput,
+)
+from perflib.stats import Interval, Usl
+from perflib.stats.scalability import FEWEST_LOADS
+from perflib.suite.model import Load
+from perflib.suite.objectives import Objective
+
+if TYPE_CHECKING:
+    from perflib.store.recording import Run
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """One step: what was offered, what came of it, what it says of each limit.
+
+    p50, p95, p99: response times, ms; error_rate: %. inflight: requests in the target on average, by Little's law
+    (throughput × mean service time). keeps_up: whether the throughput is at least 95 % of what is offered.
+    """
+
+    rate_per_s: float
+    requests: int
+    throughput: Interval
+    p50: Interval
+    p95: Interval
+    p99: Interval
+    error_rate: Interval
+    inflight: float
+    keeps_up: Word
+    findings: tuple[Finding, ...]
+
+    def says(self, word: Word) -> tuple[str, ...]:
+        """The limits that hold here, that break, or that are unclear."""
+        return tuple(f.limit.text for f in self.findings if f.word == word)
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """`highest` and `knee` in requests per second; `knee` is None where the target kept up with every step."""
+
+    steps: tuple[StepFigures, ...]
+    highest: Interval
+    knee: Interval | None
+    usl: Usl | None
+    usl_reason: str
+    ended: str
+
+    def within(self, text: str) -> Interval:
+        """The highest rate at which one limit holds, whatever the others say, /s."""
+        return _highest(self.steps, text)
+
+
+def capacity(run: Run, scenario: str) -> Capacity:
+    """The capacity that a `steps` scenario found; steps that the end of the load cut short are left out.
+
+    highest: `low` is the highest rate that surely meets every limit, 0 where none does; `high` the lowest that surely breaks
+    one, inf where none does. Assumes that a limit which holds at a rate holds at lower ones, also where their own rows cannot tell; the estimate the highest that meets them as far as its own figures go. Between low and high lie the
+    steps that could not be decided: longer ones tell.
+
+    knee: throughput is bounded by what is offered and by what the busiest resource can do, X ≤ min(λ, 1/D) (the asymptotic
+    bounds of Lazowska et al. 1984, Quantitative System Performance, ch. 5); it is where the two meet, so that its estimate is the
+    highest throughput that was reached. Its interval is that throughput's, and reaches to the first rate which was surely not
+    kept up with where more was answered before it.
+
+    usl: fitted to throughput over mean requests in flight, of the steps up to the first one that was not kept up with.
+    Raises RunError for a scenario whose load is not `steps`.
+    """
+    cache = run.__dict__.setdefault("_capacities", {})
+    if scenario not in cache:
+        cache[scenario] = _capacity(run, scenario)
+    return cache[scenario]  # type: ignore[no-any-return]
+
+
+def searched(run: Run) -> str:
+    """The first scenario that searched for a capacity. Raises RunError where there is none."""
+    for entry in run.scenarios:
+        if run.spec(entry["name"])["load"]["model"] == "steps":
+            return str(entry["name"])
+    raise RunError("no scenario of this run has a load of `steps`", where=run.id, mend="make one: perflib run capacity")
+
+
+def is_limit(run: Run, scenario: str, objective: Objective) -> bool:
+    """Whether an objective is a limit that ends the load, rather than what is judged."""
+    steps = run.spec(scenario)["load"]["model"] == "steps"
+    return steps and objective.metric in LIMITED and objective.limit is not None
+
+
+def _capacity(run: Run, scenario: str) -> Capacity:
+    spec, entry = run.spec(scenario), run.scenario(scenario)
+    if spec["load"]["model"] != "steps":
+        mend = 'give it load = { model = "steps", from = …, to = …, step_per_s = …, step_s = … }'
+        raise RunError(f"scenario {scenario!r} does not search for a capacity", where=run.id, mend=mend)
+    limited = limits(Objective.parse(text) for text in spec.get("objectives", ()))
+    names = [str(operation["name"]) for operation in spec["operations"]]
+    warm_s = (spec.get("warmup") or {}).get("duration_s", 0.0)
+    answers = _answers(run, scenario, names)
+    planned = steps_of(Load(**spec["load"]), (entry["start_ns"] or 0) + int(warm_s * 1e9))
+    figures = tuple(_figures(step, answers, limited, names) for step in planned if _whole(step, answers))
+    usl, reason = _usl(figures)
+    return Capacity(figures, _highest(figures), _knee(figures), usl, reason, str(entry.get("ended", "")))
+
+
+def _answers(run: Run, scenario: str, names: list[str]) -> Answers:
+    """All rows of the scenario that count as measured."""
+    rows = run.query(
+        f"select {DUE} as due, start_ns, end_ns, ok, not ok and error in ('unsent', 'aborted') as cut, {TIMED} as timed, "
+        "list_position(?::varchar[], operation::varchar) - 1 as operation from rows where scenario = ? and phase = 'measure' order by due, seq",
+        [names, scenario],
+    ).fetchnumpy()  # fmt: skip
+    due, start, end = (np.asarray(rows[key], np.int64) for key in ("due", "start_ns", "end_ns"))
+    ok, cut, timed = (np.asarray(rows[key], bool) for key in ("ok", "cut", "timed"))
+    return Answers(due, start, end, ok, cut, timed, np.asarray(rows["operation"]), int(end.max(initial=0)))
+
+
+def _whole(step: Step, answers: Answers) -> bool:
+    """Whether every request of the step was made; one may lie on the edge."""
+    made = int(np.sum((answers.due_ns >= step.start_ns) & (answers.due_ns < step.stop_ns)))
+    return made >= max(1, step.due(step.start_ns) - 1)
+
+
+def _figures(step: Step, answers: Answers, limited: list[Objective], names: list[str]) -> StepFigures:
+    answers = replace(answers, known_ns=max(answers.known_ns, step.stop_ns))  # the last answers may come before its end
+    due = due_in(step, answers)
+    found = throughput(step, answers)
+    service = service_ms(due, answers)
+    p50, p95, p99 = stats.quantile_intervals(response_ms(due, answers), (0.5, 0.95, 0.99))
+    inflight = found.estimate * float(service.mean()) / 1e3 if len(service) else math.nan
+    findings = tuple(
+        judge(limit, names.index(limit.operation) if limit.operation is not None else None, step, answers)
+        for limit in limited
+    )
+    return StepFigures(
+        step.rate_per_s,
+        int(due.sum()),
+        found,
+        p50,
+        p95,
+        p99,
+        error_rate(due, answers),
+        inflight,
+        judge(KEEPS_UP, None, step, answers).word,
+        findings,
+    )
+
+
+def _highest(steps: tuple[StepFigures, ...], text: str | None = None) -> Interval:
+    """The highest rate within one limit, or within all: then each bound is the lowest of the limits' own."""
+    limited = [f.limit.text for f in steps[0].findings] if steps and text is None else [text or ""]
+    each = [_within(steps, name) for name in limited]
+    estimate, low, high = (min(getattr(i, bound) for i in each) for bound in ("estimate", "low", "high"))
+    return replace(each[0], estimate=estimate, low=low, high=high)
+
+
+def _within(steps: tuple[StepFigures, ...], text: str) -> Interval:
+    found = [(step.rate_per_s, f) for step in steps for f in step.findings if f.limit.text == text]
+    high = min((rate for rate, f in found if f.word == "breaks"), default=math.inf)
+    low = max((rate for rate, f in found if f.word == "holds" and rate < high), default=0.0)
+    missed = min((rate for rate, f in found if not f.met and low < rate), default=math.inf)
+    met = max((rate for rate, _ in found if rate < min(missed, high)), default=0.0)
+    n = sum(step.requests for step in steps)
+    return Interval(max(low, met), low, high, n, float(n))
+
+
+def _knee(steps: tuple[StepFigures, ...]) -> Interval | None:
+    behind = [step for step in steps if step.keeps_up == "breaks"]
+    if not behind:
+        return None
+    known = [step for step in steps if math.isfinite(step.throughput.estimate)]
+    best = max(known, key=lambda step: step.throughput.estimate)
+    if best in behind:
+        return best.throughput
+    return replace(best.throughput, high=max(best.throughput.high, behind[0].rate_per_s))
+
+
+def _usl(steps: tuple[StepFigures, ...]) -> tuple[Usl | None, str]:
+    """The fit, or why there is none."""
+    first = next((i for i, step in enumerate(steps) if step.keeps_up == "breaks"), len(steps))
+    usable = [(s.inflight, s.throughput.estimate) for s in steps[: first + 1]]
+    usable = [point for point in usable if all(math.isfinite(v) and v > 0 for v in point)]
+    if len({n for n, _ in usable}) < FEWEST_LOADS:
+        return (
+            None,
+            f"a fit needs {FEWEST_LOADS} steps with good answers, and there are {len(usable)}: make the steps smaller",
+        )
+    points: Any = np.array(usable)
+    return stats.fit_usl(points[:, 0], points[:, 1]), ""

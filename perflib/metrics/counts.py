@@ -1,0 +1,241 @@
+"""Counts of a run's rows by time and by moment: what figures, verdicts, comparisons and charts of many rows are computed from.
+
+A run of at most `runs.IN_MEMORY_ROWS` is computed row by row. Of more, one pass counts how many requests took how long, in steps
+of 0.1 %: a percentile is then within 0.1 % of the exact one, and its bounds are the far ends of their steps; counts, means and
+maxima stay exact. Another pass counts requests by moment, which tells what they are worth (stats.binned). The counts are kept beside the
+rows, in counts/, for whoever asks next; that folder may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perflib.stats.histogram import Steps, binned_mean, binned_quantiles, binned_sample_size
+from perflib.stats.intervals import Interval, mean_interval, unknown
+from perflib.store.cache import once, stamp
+from perflib.store.database import quoted
+from perflib.store.recording import FINAL, Run
+
+STEP: Final = 0.001  # of the logarithm: 0.1 %
+BINS: Final = 1024
+LEVELS_PER_E: Final = 7  # levels by moment: 15 % wide
+TIMED: Final = "(ok or error in ('timeout', 'unsent', 'aborted'))"
+DUE: Final = "coalesce(scheduled_ns, start_ns)"
+_TIMES: Final = {"response": "response_ns", "service": "service_ns", "late": "start_ns - scheduled_ns"}
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Which:
+    """The measured requests that a figure speaks of."""
+
+    scenario: str
+    operation: str | None = None
+    stage: int | None = None
+
+    @property
+    def sql(self) -> tuple[str, list[Any]]:
+        """A condition and its values."""
+        given = {key: value for key, value in vars(self).items() if value is not None}
+        return " and ".join(f"{key} = ?" for key in given), list(given.values())
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Requests by equal bins of the time at which they ended. `timed` and `total_ns`: [bin, level], levels from fast to slow."""
+
+    start_ns: int
+    bin_ns: int
+    last_good_ns: int
+    timed: Floats
+    total_ns: Floats
+    good: Floats
+    ended: Floats
+
+    @property
+    def edges_ns(self) -> Floats:
+        return self.start_ns + np.arange(len(self.ended) + 1.0) * self.bin_ns
+
+
+def count(run: Run) -> None:
+    """Count a run of many rows at its end, so that nobody who asks later has to wait for it."""
+    import duckdb
+
+    if run.many and run.scenarios:
+        with suppress(duckdb.Error):  # a damaged file: who asks is told
+            for time in _TIMES:
+                steps(run, time, Which(str(run.scenarios[0]["name"])))
+
+
+@once
+def steps(run: Run, time: str, which: Which) -> Steps:
+    """How many requests took how long: `time` is response or service, of the timed ones, or late, of all that were scheduled."""
+    where, values = which.sql
+    timed = "true" if time == "late" else TIMED
+    found = _asked(run, time, f"select sum(n)::bigint, min(least), max(most), sum(total) from counted_{time} where {where} and {timed} "
+                   "and not by_moment group by step order by step", values)  # fmt: skip
+    return Steps(*(np.asarray(column) for column in found.values()))
+
+
+def outcomes(run: Run, which: Which) -> dict[str | None, int]:
+    """Requests by class of error, None for good answers; the most frequent class first."""
+    where, values = which.sql
+    found = _asked(run, "response", "select case when ok then '' else coalesce(error, '?') end as class, sum(n)::bigint as n from counted_response "
+                   f"where {where} and not by_moment group by class order by n desc, class", values)  # fmt: skip
+    return {name or None: int(n) for name, n in zip(found["class"].tolist(), found["n"].tolist(), strict=True)}
+
+
+@once
+def moments(run: Run, which: Which) -> Moments:
+    """The requests by moment."""
+    where, values = which.sql
+    cells = _asked(run, "response", f"select bin, coalesce(level, 0) as level, coalesce({TIMED}, false) as timed, ok, any_value(start) as start, any_value(width) as width, max(last) as last, "
+                   f"sum(n)::double as n, sum(total)::double as total from counted_response where {where} and by_moment group by 1, 2, 3, 4", values)  # fmt: skip
+    if not len(cells["bin"]):
+        nothing = np.zeros((1, 1))
+        return Moments(0, 1, 0, nothing, nothing, nothing[0], nothing[0])
+    timed, ok, n = (np.asarray(cells[key]) for key in ("timed", "ok", "n"))
+    at, level = (np.asarray(cells[key]).astype(int) for key in ("bin", "level"))
+    level = level - level.min()
+    grid = np.zeros((2, at.max() + 1, level.max() + 1))
+    for layer, weights in enumerate((n, np.asarray(cells["total"]))):
+        np.add.at(grid[layer], (at[timed], level[timed]), weights[timed])
+    return Moments(
+        int(cells["start"][0]), int(cells["width"][0]), int(np.max(cells["last"][ok], initial=0)), grid[0], grid[1],
+        np.bincount(at[ok], n[ok], at.max() + 1).astype(float), np.bincount(at, n).astype(float),
+    )  # fmt: skip
+
+
+def quantiles(run: Run, time: str, which: Which, qs: Sequence[float]) -> tuple[Interval, ...]:
+    """Percentiles in ns with their intervals. What service times are worth is taken from response times."""
+    found = steps(run, time, which)
+    return binned_quantiles(found, qs, _worths(moments(run, which), found, qs))
+
+
+def mean(run: Run, time: str, which: Which) -> Interval:
+    """The mean in ns."""
+    found, by = steps(run, time, which), moments(run, which)
+    whole = steps(run, "response", which).variance
+    return binned_mean(found, binned_sample_size(by.total_ns.sum(axis=1), by.timed.sum(axis=1), whole))
+
+
+def good_worth(by: Moments) -> float:
+    """What the good and failed answers are worth as trials."""
+    share = float(by.good.sum() / max(by.ended.sum(), 1))
+    return binned_sample_size(by.good, by.ended, share * (1 - share))
+
+
+def throughput(by: Moments, windows: Sequence[tuple[int, int]], seconds: float) -> Interval:
+    """Good answers per second; its interval is that of the counts of bins that lie in a window as a whole."""
+    count, edges = int(by.good.sum()), by.edges_ns
+    estimate = count / seconds if seconds else float("nan")
+    inside = np.zeros(len(by.good), bool)
+    for start, stop in windows:
+        inside |= (edges[:-1] >= start) & (edges[1:] <= stop)
+    if inside.sum() < 4:
+        return unknown(estimate, count, 0.95)
+    spread = mean_interval(by.good[inside] / (by.bin_ns / 1e9))
+    half = spread.high - spread.estimate
+    return Interval(estimate, max(0.0, estimate - half), estimate + half, count, spread.n_effective)
+
+
+def _worths(by: Moments, found: Steps, qs: Sequence[float]) -> list[float]:
+    """What the times are worth at each quantile: as 0 or 1 below the edges of the levels, and read off in between."""
+    of = by.timed.sum(axis=1)
+    below = by.timed.cumsum(axis=1)
+    shares = below.sum(axis=0) / max(of.sum(), 1)
+    at = [level for level, share in enumerate(shares) if 0 < share < 1]
+    if not at:
+        return [binned_sample_size(by.total_ns.sum(axis=1), of, found.variance)] * len(qs)
+    worth = [binned_sample_size(below[:, level], of, shares[level] * (1 - shares[level])) for level in at]
+    return np.interp(qs, shares[at], worth).tolist()
+
+
+def _asked(run: Run, time: str, query: str, values: Sequence[Any]) -> dict[str, Any]:
+    """Ask the counts of a time, which are read or made first where they are not there yet."""
+    _counted(run, time)
+    return dict(run.query(query, values).fetchnumpy())
+
+
+@once
+def _counted(run: Run, time: str) -> None:
+    """Make the table of the counts of a time."""
+    name, file = f"counted_{time}", run.path / "counts" / f"{time}-{_fingerprint(run)}.parquet"
+    if not _read(run, name, file):
+        counted = " union all ".join(f"({_count(run, time, str(entry['name']))})" for entry in run.scenarios)
+        run.query(f"create table {name} as {counted}")
+        _keep(run, name, file)
+
+
+def _count(run: Run, time: str, scenario: str) -> str:
+    """The query that counts one scenario: on its own, so that other scenarios' files are left alone. Response times also by moment."""
+    start, width = _bins(run, scenario)
+    by, took = "operation, stage, ok, error", _TIMES[time]
+    sets, moments = f"({by}, step)", "false as by_moment"
+    if time == "response":
+        sets, moments = f"{sets}, ({by}, bin, level)", "bin, level, grouping(step) = 1 as by_moment"
+    return (
+        f"select {quoted(scenario)} as scenario, {by}, step, {moments}, {start} as start, {width} as width, "
+        "count(*) as n, min(took)::double as least, max(took)::double as most, sum(took)::double as total, max(end_ns) as last "
+        f"from (select operation, {_stage(run, scenario)} as stage, ok, error, end_ns, {took} as took, (ln(greatest({took}, 1)) / {STEP})::int as step, "
+        f"((end_ns - {start}) // {width})::int as bin, (ln(greatest({took}, 1)) * {LEVELS_PER_E})::int as level from measured where scenario = {quoted(scenario)}) "
+        f"where took is not null group by grouping sets ({sets})"
+    )
+
+
+def _bins(run: Run, scenario: str) -> tuple[int, int]:
+    """Where the bins of time begin and how wide they are, ns; what ended after the load lies in further ones."""
+    entry = run.scenario(scenario)
+    start, stop = max(entry["start_ns"] or 0, dict(run.cuts).get(scenario, 0)), entry["stop_ns"]
+    if stop is None:  # the run broke off
+        stop = (run.query("select max(end_ns) from measured where scenario = ?", [scenario]).fetchone() or (0,))[0] or 0
+    return start, max(1, -(-(stop - start) // BINS))
+
+
+def _stage(run: Run, scenario: str) -> str:
+    """In which stage a request was due, 0 for none."""
+    whens = [
+        f"when {DUE} between {int(s['start_ns'])} and {int(s['stop_ns'])} then {int(s['stage'])}"
+        for s in run.scenario(scenario)["segments"] if s["phase"] == "measure" and s["stage"] and s["operation"] is None
+    ]  # fmt: skip
+    return f"case {' '.join(whens)} else 0 end" if whens else "0"
+
+
+def _read(run: Run, name: str, file: Path) -> bool:
+    import duckdb
+
+    try:
+        run.query(f"create table {name} as select * from read_parquet({quoted(str(file))})")
+    except duckdb.Error:  # there is none, or it is damaged
+        return False
+    return True
+
+
+def _keep(run: Run, name: str, file: Path) -> None:
+    """For the next process, in place of counts of other rows; not of a run that goes on, nor where nothing can be written."""
+    import duckdb
+
+    if run.status not in FINAL:
+        return
+    unfinished = file.with_name(f".{file.name}.tmp")
+    try:
+        file.parent.mkdir(exist_ok=True)
+        run.query(f"copy {name} to {quoted(str(unfinished))} (format parquet)")
+        for old in file.parent.glob(f"{file.name.partition('-')[0]}-*.parquet"):
+            old.unlink(missing_ok=True)
+        unfinished.replace(file)
+    except (OSError, duckdb.Error):
+        unfinished.unlink(missing_ok=True)
+
+
+def _fingerprint(run: Run) -> str:
+    """Of what is counted: the part files as they are, which run or side of one, where the measured part begins, the stages."""
+    stages = [_stage(run, str(entry["name"])) for entry in run.scenarios]
+    return stamp((), run.fingerprint, run.id, run.cuts, stages)

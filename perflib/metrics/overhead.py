@@ -1,0 +1,119 @@
+"""The overhead ladder: the same operation by every way to it, each compared with the one that it adds something to.
+
+Rounds are paired: every operation once a round, in random order, so that a slow moment of the machine meets all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perflib import stats
+from perflib.stats import Interval
+from perflib.store.recording import Run
+from perflib.text import ms
+
+Values = NDArray[np.float64]
+BELOW: Final = {
+    "tool layer": "direct", "in memory": "tool layer", "stdio": "in memory", "stdio, SDK": "stdio", "HTTP": "stdio", "HTTP, SDK": "HTTP",
+    "SSE": "HTTP", "SSE, SDK": "SSE", "REST": "direct", "session per call": "HTTP", "session per call, SDK": "session per call",
+}  # fmt: skip
+_WAYS: Final = ("direct", "tool layer", "HTTP", "HTTP, SDK")
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way: its response time, ms, and how much more it takes than the way it builds on, pair by pair."""
+
+    operation: str
+    p50: Interval
+    p99: Interval
+    below: str | None
+    more: Interval | None
+    requests: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of what a call over MCP takes, ms: the median over the rounds."""
+
+    name: str
+    takes: Interval
+
+
+def rounds(run: Run, scenario: str) -> dict[str, dict[str, Values]]:
+    """Response and server times, ms, of every operation by round; only rounds in which all succeeded. Server time is NaN where none was said."""
+    names = [str(op["name"]) for op in run.spec(scenario)["operations"]]
+    rows = run.query(
+        "with each as (select *, (row_number() over (partition by worker order by seq) - 1) // ? as round from rows where scenario = ? and phase = 'measure'), "
+        "whole as (select worker, round from each group by all having count(*) = ? and bool_and(ok)) "
+        "select operation, response_ns / 1e6 as response, server_ns / 1e6 as server from each join whole using (worker, round) order by worker, round, seq",
+        [len(names), scenario, len(names)],
+    ).df()  # fmt: skip
+    first = len(rows) // len(names) // 20  # the first rounds connect, and warm what is cold
+    found = {}
+    for name in names:
+        mine = rows[rows["operation"] == name]
+        found[name] = {key: mine[key].to_numpy(float)[first:] for key in ("response", "server")}
+    return found
+
+
+def rungs(run: Run, scenario: str = "mcp_overhead", below: dict[str, str] | None = None) -> list[Rung]:
+    """Every operation in the suite's order."""
+    times, under = rounds(run, scenario), BELOW if below is None else below
+    made = []
+    for name, values in times.items():
+        taken, base = values["response"], under.get(name)
+        more = stats.paired_difference(times[base]["response"], taken) if base in times else None
+        p50, p99 = (stats.quantile_interval(taken, q) for q in (0.5, 0.99))
+        made.append(Rung(name, p50, p99, base if more else None, more, len(taken)))
+    return made
+
+
+def parts(run: Run, scenario: str = "mcp_overhead") -> list[Part]:
+    """What a call over streamable HTTP by the SDK's client is made of, from the inside out; nothing where a way is missing."""
+    times = rounds(run, scenario)
+    if not times.keys() >= set(_WAYS):
+        return []
+
+    def median(values: Values) -> Interval:
+        known = values[np.isfinite(values)]
+        return stats.quantile_interval(known, 0.5)
+
+    direct, layer, http, sdk = (times[name] for name in _WAYS)
+    return [
+        Part("the function itself", median(direct["response"])),
+        Part("the server's tool layer", median(layer["response"] - direct["response"])),
+        Part("the server's handling of messages", median(http["server"] - layer["response"])),
+        Part("HTTP: the server's stack, sockets, our client", median(http["response"] - http["server"])),
+        Part("the SDK's client", median(sdk["response"] - http["response"])),
+    ]
+
+
+def sentence(run: Run, scenario: str = "mcp_overhead") -> str:
+    """What MCP costs over a direct call and over REST, and which part of it is whose."""
+    times = {name: values["response"] for name, values in rounds(run, scenario).items()}
+    over = stats.paired_difference(times["direct"], times["HTTP"])
+    rest = stats.paired_difference(times["REST"], times["HTTP"])
+    client = stats.paired_difference(times["HTTP"], times["HTTP, SDK"])
+    session = stats.paired_difference(times["HTTP"], times["session per call"])
+    return (
+        f"A call over MCP (streamable HTTP) takes {told(over)} ms more than the direct call and {told(rest)} ms more than the same over REST; "
+        f"the SDK's client adds {told(client)} ms to that, and a new session for every call {told(session)} ms. "
+        f"Of a call by the SDK's client {_shares(parts(run, scenario))}."
+    )
+
+
+def _shares(found: list[Part]) -> str:
+    """12 % are the function itself, 30 % …"""
+    whole = sum(max(part.takes.estimate, 0.0) for part in found)
+    each = [f"{max(part.takes.estimate, 0.0) / whole:.0%} is {part.name}" for part in found]
+    return f"{', '.join(each[:-1])} and {each[-1]}"
+
+
+def told(interval: Interval) -> str:
+    """1.23 [1.2, 1.26]"""
+    return f"{ms(interval.estimate)} [{ms(interval.low)}, {ms(interval.high)}]"

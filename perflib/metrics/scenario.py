@@ -1,0 +1,257 @@
+"""Figures of a run, computed in DuckDB from its rows: percentiles, counts, rates, memory and CPU of its processes.
+
+Response and service times are those of good answers, and of requests that were given up (`timeout`, `unsent`, `aborted`: they
+took at least that long). A quick refusal would make a target look faster, so other failures count only as errors. Percentiles
+interpolate between order statistics (Hyndman & Fan type 7), exactly, and within 0.1 % of a run of many rows (counts.py). Throughput counts good answers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from perflib.metrics import counts
+from perflib.metrics.counts import TIMED, Which
+from perflib.metrics.processes import Grown, cpu_cores, growth, memory
+from perflib.metrics.totals import Totals, totals
+from perflib.stats import MemoryGrowth
+from perflib.stats.intervals import fewest_values
+from perflib.store.cache import code, once
+from perflib.store.windows import measured_seconds
+
+if TYPE_CHECKING:
+    from perflib.store.recording import Run
+
+PROCESSES: Final = 50  # listed of each scenario, those that gained most first
+QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What summary.json holds."""
+    from perflib.verdicts.verdict import overall
+
+    verdicts = run.verdicts()
+    return {
+        "schema": 1,
+        "run": run.id,
+        "verdict": overall(run),
+        "status": run.status,
+        "reasons": run.manifest["reasons"],
+        "suite": run.manifest["suite"]["name"],
+        "quick": run.manifest["quick"],
+        "started_at": run.manifest["started_at"],
+        "commit": (run.manifest["git"] or {}).get("commit"),
+        "objectives": [v.as_dict() for v in verdicts if v.judged],
+        "figures": [v.as_dict() for v in verdicts if not v.judged],
+        "scenarios": [scenario_figures(run, entry["name"]) for entry in run.scenarios],
+    }
+
+
+@once
+def scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
+    """All figures of one scenario, with those of each operation under "operations"; of many rows computed once, by this very code."""
+    found: dict[str, Any] = run.kept("figures", scenario, lambda: _scenario_figures(run, scenario), code())
+    return found
+
+
+def _scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
+    seconds = measured_seconds(run, scenario)
+    operations = [str(op["name"]) for op in run.spec(scenario)["operations"]]
+    found = {name: _request_figures(run, scenario, name, seconds) for name in operations}
+    return {
+        "name": scenario,
+        "description": run.spec(scenario).get("description", ""),
+        "status": run.scenario(scenario)["status"],
+        **_request_figures(run, scenario, None, seconds),
+        "seconds": seconds,
+        "operations": [{"name": name, **figures} for name, figures in found.items()],
+        "load": load_figures(run, scenario, seconds),
+        "timed_parts": totals(run, scenario).with_first_byte > 0,
+        "memory_mb": memory_figures(run, scenario),
+        "memory_growth": growth_figures(run, scenario),
+        "cpu_cores": {"mean": cpu_cores(run, scenario, "target")},
+        "generator": generator_figures(run, scenario),
+    }
+
+
+def _request_figures(run: Run, scenario: str, operation: str | None, seconds: float) -> dict[str, Any]:
+    by_class = _outcomes(run, scenario, operation)
+    total, good = sum(by_class.values()), by_class.pop(None, 0)
+    return {
+        "requests": total,
+        "errors": total - good,
+        "errors_by_class": by_class,
+        "throughput_per_s": good / seconds if seconds else 0.0,
+        "response_ms": time_figures(run, "response", scenario, operation),
+        "service_ms": time_figures(run, "service", scenario, operation),
+    }
+
+
+def _outcomes(run: Run, scenario: str, operation: str | None) -> dict[str | None, int]:
+    if run.many:
+        return counts.outcomes(run, Which(scenario, operation))
+    where, values = Which(scenario, operation).sql
+    return dict(
+        run.query(
+            f"select case when not ok then error end as class, count(*) from measured where {where} group by class order by 2 desc, 1",
+            values,
+        ).fetchall()
+    )
+
+
+def percentiles(run: Run, time: str, scenario: str, operation: str | None, qs: Sequence[float]) -> list[float] | None:
+    """Percentiles of a time (`response`, `service`), ns; None where there is no row."""
+    if run.many:
+        found = counts.steps(run, time, Which(scenario, operation))
+        return [found.quantile(q) for q in qs] if found.n else None
+    where, values = Which(scenario, operation).sql
+    row = run.query(
+        f"select quantile_cont({time}_ns, [{', '.join(f'{q:.9f}' for q in qs)}]) from measured where {TIMED} and {where}",
+        values,
+    ).fetchone()
+    return row[0] if row else None
+
+
+def timed_requests(run: Run, scenario: str, operation: str | None = None) -> int:
+    """How many requests percentiles speak of."""
+    where, values = Which(scenario, operation).sql
+    if run.many:
+        return counts.steps(run, "response", Which(scenario, operation)).n
+    (count,) = run.query(f"select count(*) from measured where {TIMED} and {where}", values).fetchone() or (0,)
+    return int(count)
+
+
+def time_figures(run: Run, time: str, scenario: str, operation: str | None = None) -> dict[str, float | None]:
+    """Percentiles, mean and maximum of a time, ms; None where there is no row, or fewer than ten lie beyond a percentile."""
+    at = percentiles(run, time, scenario, operation, list(QUANTILES.values()))
+    if at is None:
+        return dict.fromkeys((*QUANTILES, "max", "mean"))
+    if run.many:
+        found = counts.steps(run, time, Which(scenario, operation))
+        highest, mean, n = float(found.most.max()), found.mean, found.n
+    else:
+        where, values = Which(scenario, operation).sql
+        highest, mean, n = run.query(
+            f"select max({time}_ns), avg({time}_ns), count(*) from measured where {TIMED} and {where}", values
+        ).fetchone() or (0, 0, 0)
+    seen = [v if n >= fewest_values(q) else None for q, v in zip(QUANTILES.values(), at, strict=True)]
+    return {
+        name: None if v is None else v / 1e6
+        for name, v in zip((*QUANTILES, "max", "mean"), (*seen, highest, mean), strict=True)
+    }
+
+
+def load_figures(run: Run, scenario: str, seconds: float) -> dict[str, Any]:
+    """What was asked for, what was done, and how late it was sent."""
+    of = totals(run, scenario)
+    late = _late(run, scenario) if of.scheduled else None
+    return {
+        "model": run.spec(scenario)["load"]["model"],
+        "offered": of.scheduled or None,
+        "offered_per_s": _offered_rate(of) if of.scheduled else None,
+        "achieved_per_s": of.measured / seconds if seconds else 0.0,
+        "late_ms": {"p50": late[0] / 1e6, "p99": late[1] / 1e6, "max": of.latest_ns / 1e6}
+        if late and of.latest_ns is not None
+        else None,
+        "unsent": of.unsent,
+        "warmup_requests": of.rows - of.measured,
+        "prepare_requests": run.scenario(scenario)["prepare"]["requests"],
+        "max_inflight": of.max_inflight or 0,
+    }
+
+
+def _late(run: Run, scenario: str) -> list[float]:
+    """How late requests were sent, ns: the median and the 99th percentile."""
+    if run.many:
+        found = counts.steps(run, "late", Which(scenario))
+        return [found.quantile(q) for q in (0.5, 0.99)]
+    (late,) = run.query(
+        "select quantile_cont(start_ns - scheduled_ns, [0.5, 0.99]) from measured where scenario = ?", [scenario]
+    ).fetchone() or (None,)
+    return late or [0.0, 0.0]
+
+
+PARTS: Final = ("wait", "connect", "first byte", "body")
+BANDS: Final = ((0.0, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.0))
+
+
+def breakdown(run: Run, scenario: str) -> dict[str, list[float]]:
+    """Where the time goes: the mean of each part, ms, of the requests in each band of response time (BANDS).
+
+    wait: due, not sent yet · connect: name, connection and TLS, where the request had to make one · first byte: until the answer
+    began, the server's work and the network · body: until it was complete. Only requests that were answered.
+    """
+    edges = percentiles(run, "response", scenario, None, [high for _, high in BANDS[:-1]])
+    if edges is None:
+        return {part: [0.0] * len(BANDS) for part in PARTS}
+    band = " ".join(f"when response_ns <= {edge!r} then {number}" for number, edge in enumerate(edges))
+    rows = run.query(
+        "with opened as (select worker, seq, sum(duration_ns) as connect from spans where span in ('dns', 'connect', 'tls') group by all), "
+        "each as (select response_ns, start_ns - coalesce(scheduled_ns, start_ns) as wait, coalesce(connect, 0) as connect, first_byte_ns - start_ns as first, "
+        "end_ns - first_byte_ns as body from measured left join opened using (worker, seq) where scenario = ? and first_byte_ns is not null) "
+        f"select case {band} else {len(edges)} end as band, "
+        "avg(wait) / 1e6, avg(connect) / 1e6, avg(greatest(first - connect, 0)) / 1e6, avg(body) / 1e6 from each group by band order by band",
+        [scenario],
+    ).fetchall()
+    found = {int(row[0]): row[1:] for row in rows}
+    return {
+        part: [float(found[band][i]) if band in found else 0.0 for band in range(len(BANDS))]
+        for i, part in enumerate(PARTS)
+    }
+
+
+def _offered_rate(of: Totals) -> float | None:
+    """Requests due per second, from the first to the last that was due."""
+    first, last = of.first_scheduled_ns, of.last_scheduled_ns
+    return (of.scheduled - 1) * 1e9 / (last - first) if first is not None and last is not None and last > first else None  # fmt: skip
+
+
+def memory_figures(run: Run, scenario: str) -> dict[str, float] | None:
+    """Start, end and peak of the target's memory, MB; None where it was not sampled."""
+    rss = memory(run, scenario).rss_bytes
+    return {"start": rss[0] / 1e6, "end": rss[-1] / 1e6, "peak": rss.max() / 1e6} if len(rss) else None
+
+
+def growth_figures(run: Run, scenario: str) -> dict[str, Any] | None:
+    """Whether the target's memory grows, by how much, MB, and that of each of its processes; None where it was not sampled."""
+    found = growth(run, scenario)
+    if not found.each:
+        return None
+    listed = [_process(one) for one in found.each[:PROCESSES]]
+    return {**_growth(found.whole), "processes": listed, "more_processes": len(found.each) - len(listed)}
+
+
+def _growth(of: MemoryGrowth) -> dict[str, Any]:
+    return {
+        "verdict": of.verdict,
+        "growth_mb": of.growth_mb.bounds,
+        "per_hour_mb": of.per_hour_mb.bounds,
+        "per_1000_requests_mb": of.per_1000_requests_mb.bounds,
+    }
+
+
+def _process(one: Grown) -> dict[str, Any]:
+    held = {"start": None if one.came else one.start_bytes, "end": None if one.left else one.end_bytes, "peak": one.peak_bytes}  # fmt: skip
+    return {
+        "target": one.process.target,
+        "pid": one.process.pid,
+        "process": one.process.what,
+        **{f"{key}_mb": None if value is None else value / 1e6 for key, value in held.items()},
+        **_growth(one.growth),
+    }
+
+
+def generator_figures(run: Run, scenario: str) -> dict[str, Any]:
+    """The workers' own health: the worst of each figure."""
+    workers = run.scenario(scenario)["workers"]
+    if not workers:
+        return {"workers": 0}
+    return {
+        "workers": len(workers),
+        "cpu_cores": max(w["cpu_s"] / w["wall_s"] for w in workers if w["wall_s"]),
+        "loop_pause_ms": {key: max(w["loop_pause_ms"][key] for w in workers) for key in ("p50", "p99", "p99_9", "max")},
+        "late_ms": {key: max(w["late_ms"][key] for w in workers) for key in ("p50", "p99", "max")},
+        "waited": sum(w["waited"] for w in workers),
+        "gc_count": sum(w["gc_count"] for w in workers),
+        "gc_ms": sum(w["gc_ms"] for w in workers),
+    }

@@ -1,0 +1,48 @@
+"""What is asked of all rows of a scenario again and again, by figures and by every chart: found in one look at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from perflib.metrics.counts import DUE, TIMED
+from perflib.store.cache import once
+from perflib.store.recording import Run
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Of all rows of a scenario: how many, when, how slow; and of those that are measured. Times in ns, None where no row has one."""
+
+    rows: int
+    first_due_ns: int | None
+    last_end_ns: int | None
+    least_response_ns: int | None
+    most_response_ns: int | None
+    measured: int
+    unsent: int
+    with_first_byte: int
+    max_inflight: int | None
+    latest_ns: int | None
+    scheduled: int
+    first_scheduled_ns: int | None
+    last_scheduled_ns: int | None
+    measured_from_ns: int | None
+
+
+@once
+def totals(run: Run, scenario: str) -> Totals:
+    """Of one scenario."""
+    return Totals(**run.kept("totals", scenario, lambda: _look(run, scenario)))
+
+
+def _look(run: Run, scenario: str) -> dict[str, Any]:
+    measured = f"filter ({run.is_measured})"
+    row = run.query(
+        f"select count(*), min({DUE}), max(end_ns), min(response_ns) filter ({TIMED}), max(response_ns) filter ({TIMED}), "
+        f"count(*) {measured}, count(*) filter ({run.is_measured} and error = 'unsent'), "
+        f"count(first_byte_ns) {measured}, max(inflight) {measured}, max(start_ns - scheduled_ns) {measured}, "
+        f"count(scheduled_ns) {measured}, min(scheduled_ns) {measured}, max(scheduled_ns) {measured}, min({DUE}) {measured} "
+        "from rows where scenario = ?", [scenario],
+    ).fetchone()  # fmt: skip
+    return dict(zip(Totals.__dataclass_fields__, row or (), strict=True))

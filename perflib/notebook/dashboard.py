@@ -1,0 +1,139 @@
+"""The dashboard: the run that is being made, live; the newest runs with their verdicts; one of them in detail; trends.
+
+It looks at the data folder once a second, in a thread of its own kernel: a run that is made elsewhere is followed by its part
+files. Where nobody can click (papermill) it is a page of what there is.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import traceback
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from perflib import charts
+from perflib.load.progress import Glance
+from perflib.notebook import runs_table
+from perflib.notebook.panel import html as panel_html
+from perflib.notebook.panel import somebody_looks
+from perflib.report.html import Html, picture
+from perflib.report.pages.run import objectives, sentence
+from perflib.store.recording import Run, data_folder, open_run, run_ids
+from perflib.store.remote import is_url
+from perflib.verdicts.history import history, record_all
+
+EVERY_S: Final = 1.0
+TRENDS: Final = ("p95", "throughput", "errors")
+TREND_CHARTS: Final = 6
+
+
+def folder(data: str | Path | None = None) -> str | Path:
+    """Of the runs, or a store's URL: as given, else as `perflib dashboard --data` said, else the usual one."""
+    chosen = data or os.environ.get("PERFLIB_DATA")
+    return chosen if chosen is not None and is_url(chosen) else data_folder(chosen)
+
+
+class Live:
+    """The panel of the run that is being made, whoever makes it."""
+
+    def __init__(self, data: str | Path) -> None:
+        self._data = data
+        self._run, self._glance = "", Glance(data_folder(data))
+
+    def html(self) -> str:
+        run = runs_table.running(self._data)
+        if run is None:
+            return "<p style='opacity:.72'>Nothing runs now.</p>"
+        if run.id != self._run:
+            self._run, self._glance = run.id, Glance(run.path)
+        now = self._glance.look()
+        begun = time.time() - run.path.stat().st_ctime
+        done = sum(entry["stop_ns"] is not None for entry in run.scenarios)
+        of = len(run.manifest["suite"]["scenarios"])
+        return (
+            panel_html(now, f"{run.id}: scenario {min(done + 1, of)} of {of}", done / max(of, 1)) if begun >= 0 else ""
+        )
+
+
+def detail(run: Run) -> Html:
+    """One run: its sentence, objectives, and the percentile curve of each scenario that has an objective or stands alone."""
+    names = [entry["name"] for entry in run.scenarios][:4]
+    drawn = "".join(picture(lambda name=name: charts.latency_percentiles(run, name)) for name in names)  # type: ignore[misc]
+    return Html(f"<p><strong>{sentence(run)}</strong></p>{objectives(run)}{drawn}")
+
+
+def trends(data: str | Path) -> Html:
+    """Response time, throughput and errors from run to run: the series with the most runs, those that changed first."""
+    record_all(data)
+    found = [
+        series
+        for metric in TRENDS
+        for series in history(metric, data)
+        if len(series.points) > 1 and not series.part.operation
+    ]
+    chosen = sorted(found, key=lambda series: (not series.changes, -len(series.points)))[:TREND_CHARTS]
+    if not chosen:
+        return Html("<p style='opacity:.72'>Trends begin with the second run of a suite.</p>")
+    return Html("".join(picture(lambda each=each: charts.history(each)) for each in chosen))  # type: ignore[misc]
+
+
+class Dashboard:
+    """Dashboard(data): shown by being the last value of a cell."""
+
+    def __init__(self, data: str | Path | None = None) -> None:
+        self.data = folder(data)
+        self._live = Live(self.data)
+        self._seen: list[tuple[str, str]] = []
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        if not (somebody_looks() or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")):
+            display(Html("".join((self._live.html(), runs_table.runs(self.data), trends(self.data)))))  # type: ignore[no-untyped-call]
+            return
+        display(self._widgets())  # type: ignore[no-untyped-call]
+        threading.Thread(target=self._follow, name="dashboard", daemon=True).start()
+
+    def _widgets(self) -> Any:
+        import ipywidgets as widgets
+
+        self._now, self._runs, self._detail, self._trends = (widgets.HTML("…") for _ in range(4))
+        self._choice = widgets.Dropdown(description="Run", options=[], layout=widgets.Layout(width="520px"))
+        self._choice.observe(lambda _: self._show_detail(), names="value")
+        sections = ((self._now, "Now"), (self._runs, "The newest runs"), (self._trends, "Trends"))
+        heads = [widgets.VBox([widgets.HTML(f"<h2>{head}</h2>"), part]) for part, head in sections]
+        chosen = widgets.VBox([widgets.HTML("<h2>One run</h2>"), self._choice, self._detail])
+        return widgets.VBox([heads[0], heads[1], chosen, heads[2]])
+
+    def _follow(self) -> None:
+        while True:
+            try:
+                self._now.value = self._live.html()
+                self._look()
+            except Exception:  # a run that was removed meanwhile, say: the next look is a second away
+                self._now.value = f"<pre>{escape(traceback.format_exc(limit=-2))}</pre>"
+            time.sleep(EVERY_S)
+
+    def _look(self) -> None:
+        """The tables and trends follow when a run was added, removed, or came to its end."""
+        ids = run_ids(self.data)
+        seen = [(run.id, run.status) for run in runs_table.newest(self.data)]
+        if seen == self._seen and self._runs.value != "…":
+            return
+        self._seen = seen
+        self._runs.value = runs_table.runs(self.data, judge=False)
+        self._runs.value = runs_table.runs(self.data)
+        chosen = self._choice.value
+        self._choice.options = list(reversed(ids))
+        if chosen in ids:
+            self._choice.value = chosen
+        self._trends.value = trends(self.data)
+
+    def _show_detail(self) -> None:
+        name = self._choice.value
+        if name:
+            self._detail.value = "…"
+            self._detail.value = detail(open_run(name, self.data))._repr_html_()

@@ -1,0 +1,323 @@
+"""Explore a run: choose scenario, operation, time window and a band of percentiles; charts and the slowest requests follow.
+
+explored = explore(run)                                          # a notebook shows it with its controls
+explored.choose(scenario="browse", window_s=(10, 20), band=(99, 100))
+explored.figure(); explored.slowest(20)                          # the same without a browser
+
+All rows are counted once, into cells of time × response time (a thousand by 2 %), so that a change costs the same however many
+requests there are; percentiles read from the cells are right to 1 %. Only the slowest requests are looked up in the rows.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from functools import cached_property
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from perflib.charts.canvas import COLOURS, LIMIT, MUTED, Chart, log_scale, name, plain, styled
+from perflib.charts.timelines import named, together, told
+from perflib.errors import RunError
+from perflib.metrics.counts import DUE, TIMED
+from perflib.metrics.processes import memory
+from perflib.notebook.panel import somebody_looks
+from perflib.store.recording import Run, open_run, run_ids
+from perflib.store.windows import span
+from perflib.text import ms
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BINS: Final = 1000
+_IN_MEMORY: Final = 25_000_000  # rows; about 50 bytes each
+_WIDTH: Final = math.log(1.02)
+_COLUMNS: Final = 120  # of a drawn chart
+SIZE: Final = (11.0, 6.0)  # inches
+
+
+def explore(
+    run: Run | str = "latest", *, scenario: str | None = None, operation: str | None = None, from_s: float | None = None, to_s: float | None = None,
+    band: tuple[float, float] = (99.0, 100.0), data: str | None = None,
+) -> Explorer:  # fmt: skip
+    """A run to look around in. Times are seconds since the scenario's start, the band is in percent of the requests."""
+    explored = Explorer(run if isinstance(run, Run) else open_run(run, data), data)
+    return explored.choose(
+        scenario=scenario, operation=operation, window_s=(from_s or 0.0, math.inf if to_s is None else to_s), band=band
+    )
+
+
+class Explorer:
+    """What is chosen of one run, and what it shows."""
+
+    def __init__(self, run: Run, data: str | None = None) -> None:
+        self.data, self.scenario = data, ""
+        self.open(run)
+
+    def open(self, run: Run) -> None:
+        """Look at another run: count its rows into cells."""
+        if not run.scenarios:
+            raise RunError("no scenario was started in this run", where=run.id, mend="choose another: perflib runs")
+        self.run = run
+        for known in ("_table", "_cells", "_spans"):
+            self.__dict__.pop(known, None)
+        self.choose(scenario=run.scenarios[0]["name"])
+
+    def choose(
+        self, *, scenario: str | None = None, operation: str | None = None, window_s: tuple[float, float] | None = None,
+        band: tuple[float, float] = (99.0, 100.0),
+    ) -> Explorer:  # fmt: skip
+        """What to look at. None: the scenario as before, all operations, all of its time. Raises RunError for what is not there."""
+        self.scenario = str(self.run.scenario(scenario or self.scenario)["name"])
+        if operation is not None and operation not in self.operations:
+            raise RunError(f"no operation {operation!r} in {self.scenario!r}", where=self.run.id, mend=f"there are {', '.join(self.operations)}")  # fmt: skip
+        low, high = window_s or (0.0, self.seconds)
+        if not (low < high and 0 <= band[0] < band[1] <= 100):
+            raise RunError(
+                f"window {low:g}…{high:g} s and band {band[0]:g}…{band[1]:g} % must each rise", where="explore"
+            )
+        self.operation, self.window_s, self.band = operation, (max(low, 0.0), min(high, self.seconds)), band
+        return self
+
+    @property
+    def operations(self) -> list[str]:
+        return [str(op["name"]) for op in self.run.spec(self.scenario)["operations"]]
+
+    @property
+    def seconds(self) -> float:
+        """How long the scenario's requests were due."""
+        return float(self._spans[self.scenario][1])
+
+    @property
+    def limits_ms(self) -> tuple[float, float]:
+        """The band as response times of the chosen requests, ms."""
+        counts = self._times()
+        edges = zip(self.band, (-0.5, 0.5), strict=True)  # of the cells that hold them
+        low, high = (math.exp((_quantile(counts, share / 100) + half) * _WIDTH) / 1e6 for share, half in edges)
+        return (0.0 if self.band[0] == 0 else low), (math.inf if self.band[1] == 100 else high)
+
+    def slowest(self, most: int = 20) -> pd.DataFrame:
+        """The slowest requests of the band, each with its spans (ms, one column for each kind)."""
+        low_ms, high_ms = self.limits_ms
+        start_ns = self._spans[self.scenario][0]
+        chosen, values = self._chosen()
+        found = self.run.query(
+            f"select worker, seq, operation, (due_ns - {start_ns}) / 1e9 as due_s, response_ns / 1e6 as response_ms, service_ns / 1e6 as service_ms, "
+            f"first_ns / 1e6 as first_byte_ms, server_ns / 1e6 as server_ms, status, error, inflight from {self._table} "
+            f"where timed and {chosen} and due_ns between ? and ? and response_ns >= ? and response_ns < ? order by response_ns desc limit ?",
+            [*values, *(start_ns + int(t * 1e9) for t in self.window_s), int(low_ms * 1e6), int(min(high_ms, 1e12) * 1e6), most],
+        ).df()  # fmt: skip
+        for kind, worker, seq, took in self._spans_of(found):
+            column = f"{kind}_ms"
+            if column not in found:
+                found[column] = math.nan
+            found.loc[(found["worker"] == worker) & (found["seq"] == seq), column] = took
+        return found.dropna(axis=1, how="all")
+
+    def figure(self) -> Figure:
+        """Response time, throughput and errors, the percentile curve and the target's memory, all of the chosen window."""
+        return self.draw(Chart(figsize=SIZE))
+
+    @styled
+    def draw(self, figure: Figure) -> Figure:
+        """The same into a figure that is there: response time, percentile curve, rate, memory, in this order of its axes."""
+        figure.clear()
+        over_time, curve, rate, memory = (figure.add_subplot(2, 2, place) for place in (1, 2, 3, 4))
+        self._draw_times(over_time)
+        self._draw_curve(curve)
+        self._draw_rate(rate)
+        self._draw_memory(memory)
+        for axes in (over_time, rate, memory):
+            axes.set_xlim(*self.window_s)
+            axes.set_xlabel("since the scenario's start, s")
+        figure.subplots_adjust(left=0.07, right=0.98, top=0.95, bottom=0.09, hspace=0.42, wspace=0.16)
+        low, high = self.window_s
+        figure.set_label(f"{self.scenario}, {self.operation or 'all operations'}, {low:g} to {high:g} s")
+        return figure
+
+    def widget(self) -> Any:
+        """The controls and what they show (ipywidgets)."""
+        from perflib.notebook.controls import controls
+
+        return controls(self)
+
+    def open_other(self, run_id: str) -> None:
+        self.open(open_run(run_id, self.data))
+
+    def others(self) -> list[str]:
+        """Runs that could be opened instead, newest first."""
+        known = run_ids(self.data)
+        return list(dict.fromkeys([self.run.id, *reversed(known)])) if self.run.id in known else [self.run.id]
+
+    def png(self) -> bytes:
+        picture = io.BytesIO()
+        self.figure().savefig(picture, format="png", dpi=90)
+        return picture.getvalue()
+
+    def table(self, most: int = 20) -> str:
+        """The slowest requests as HTML; all text escaped."""
+        low, high = self.limits_ms
+        share = f"{self.band[0]:g} to {self.band[1]:g} %"
+        upto = "the slowest" if math.isinf(high) else f"{ms(high)} ms"
+        slow = self.slowest(most)
+        body = slow.to_html(index=False, escape=True, border=0, float_format=lambda v: f"{v:.3g}", na_rep="–")
+        return f"<p>Requests from {share} of response time ({ms(low)} ms to {upto}), the slowest {len(slow)}:</p>{body}"
+
+    def _ipython_display_(self) -> None:
+        """With controls where somebody looks; else the charts and the table, which a page can keep."""
+        from IPython.display import HTML, Image, display
+
+        shown = [self.widget()] if somebody_looks() else [Image(self.png(), alt=str(self)), HTML(self.table())]  # type: ignore[no-untyped-call]
+        for part in shown:
+            display(part)  # type: ignore[no-untyped-call]
+
+    def __repr__(self) -> str:
+        low, high = self.window_s
+        return f"<Explorer {self.run.id}: {escape(self.scenario)}, {escape(self.operation or 'all')}, {low:g} to {high:g} s>"
+
+    @cached_property
+    def _table(self) -> str:
+        """The measured rows with what is asked of them, in memory where they fit: a change then reads no file."""
+        wanted = (
+            f"select scenario, operation, {DUE} as due_ns, response_ns, service_ns, {TIMED} as timed, ok, first_byte_ns - start_ns as first_ns, "
+            "server_ns, status, error, inflight, worker, seq from measured"
+        )
+        rows = (self.run.query("select count(*) from rows").fetchone() or (0,))[0]
+        kind = "table" if rows <= _IN_MEMORY else "view"
+        self.run.query(f"create {kind} if not exists explored as {wanted}")
+        return "explored"
+
+    @cached_property
+    def _spans(self) -> dict[str, tuple[int, float]]:
+        """Start, ns, and length, s, of each scenario."""
+        rows = self.run.query(f"select scenario, min(due_ns), max(due_ns) from {self._table} group by all").fetchall()
+        found = {entry["name"]: (0, 1.0) for entry in self.run.scenarios}
+        return found | {str(row[0]): (int(row[1]), max((row[2] - row[1]) / 1e9, 0.001)) for row in rows}
+
+    @cached_property
+    def _cells(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Per scenario: bins of time, buckets of response time (−1: not timed), operations, and how many requests and failures."""
+        found = {}
+        for scenario, (start_ns, seconds) in self._spans.items():
+            bin_ns = max(int(seconds * 1e9 / _BINS), 1)
+            columns = self.run.query(
+                "select operation, (due_ns - ?) // ? as bin, case when timed then (ln(greatest(response_ns, 1)) / ?)::int else -1 end as bucket, "
+                f"count(*) as n, count(*) filter (not ok) as failed from {self._table} where scenario = ? group by all",
+                [start_ns, bin_ns, _WIDTH, scenario],
+            ).fetchnumpy()  # fmt: skip
+            found[scenario] = {key: np.asarray(column) for key, column in columns.items()} | {
+                "bin_ns": np.asarray(bin_ns)
+            }
+        return found
+
+    def _chosen(self) -> tuple[str, list[Any]]:
+        one = self.operation is not None
+        return "scenario = ?" + (" and operation = ?" if one else ""), [
+            self.scenario,
+            *([self.operation] if one else []),
+        ]
+
+    def _window(self) -> dict[str, NDArray[Any]]:
+        """The cells of what is chosen, with the second in which each begins."""
+        cells = self._cells[self.scenario]
+        at_s = cells["bin"] * float(cells["bin_ns"]) / 1e9
+        low, high = self.window_s
+        here = (at_s >= low - 1e-9) & ((at_s < high - 1e-9) | (high >= self.seconds))
+        if self.operation is not None:
+            here &= cells["operation"] == self.operation
+        return {"at_s": at_s[here], **{key: cells[key][here] for key in ("bucket", "n", "failed")}}
+
+    def _times(self) -> NDArray[np.int64]:
+        cells = self._window()
+        timed = cells["bucket"] >= 0
+        return np.bincount(cells["bucket"][timed].astype(int), cells["n"][timed]).astype(np.int64)
+
+    def _columns(self, cells: dict[str, NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The drawn column of each cell, and the columns' edges in seconds: each of a whole number of cells, so that none looks empty."""
+        bin_s = float(self._cells[self.scenario]["bin_ns"]) / 1e9
+        first, last = (math.ceil(edge / bin_s - 1e-6) for edge in self.window_s)
+        width = max(1, math.ceil((last - first) / _COLUMNS))
+        edges = np.append(np.arange(first, max(last, first + 1), width), max(last, first + 1)) * bin_s
+        return np.clip(np.floor((cells["at_s"] / bin_s - first + 1e-6) / width).astype(int), 0, len(edges) - 2), edges
+
+    def _spans_of(self, found: pd.DataFrame) -> list[tuple[str, int, int, float]]:
+        pairs = [f"({int(w)}, {int(s)})" for w, s in zip(found["worker"], found["seq"], strict=True)]
+        if not pairs:
+            return []
+        return self.run.query(
+            f"select span, worker, seq, sum(duration_ns) / 1e6 from spans where (worker, seq) in ({', '.join(pairs)}) group by all order by span"
+        ).fetchall()
+
+    def _draw_times(self, axes: Axes) -> None:
+        cells = self._window()
+        column, edges = self._columns(cells)
+        timed = cells["bucket"] >= 0
+        name(axes.figure, axes, "Response time, ms")  # type: ignore[arg-type]
+        if not timed.any():
+            return
+        low = int(cells["bucket"][timed].min())
+        grid = np.zeros((int(cells["bucket"][timed].max()) - low + 1, len(edges) - 1))
+        np.add.at(grid, (cells["bucket"][timed].astype(int) - low, column[timed]), cells["n"][timed])
+        levels = np.exp((np.arange(len(grid) + 1) + low - 0.5) * _WIDTH) / 1e6
+        axes.pcolormesh(edges, levels, np.ma.masked_equal(np.log1p(grid), 0), cmap="Blues", rasterized=True)
+        q = told(int(grid.sum()))
+        columns = len(edges) - 1
+        width = together(columns, int(grid.sum()), q)
+        first = np.arange(0, columns - width + 1, width)  # the last point takes what is left over
+        middle = (edges[first] + edges[np.append(first[1:], columns)]) / 2
+        for share, colour in {0.5: COLOURS[6], q: COLOURS[1] if q > 0.5 else COLOURS[6]}.items():
+            line = [
+                math.exp(low * _WIDTH + _quantile(each, share) * _WIDTH) / 1e6 if each.any() else math.nan
+                for each in np.add.reduceat(grid, first, axis=1).T
+            ]
+            axes.plot(middle, line, color=colour, lw=1.2, label=named(share))
+        lines = ", ".join(dict.fromkeys(("median", named(q))))
+        name(axes.figure, axes, f"Response time, ms: {lines}, and the densest times")  # type: ignore[arg-type]
+        log_scale(axes)
+        axes.legend(loc="upper right")
+
+    def _draw_curve(self, axes: Axes) -> None:
+        name(axes.figure, axes, "Response time by percentile, ms; grey: the chosen band")  # type: ignore[arg-type]
+        counts = self._times()
+        if not counts.any():
+            return
+        most = min(6.0, math.log10(counts.sum()))
+        nines = np.linspace(0, most, 160)
+        axes.plot(nines, [math.exp(_quantile(counts, 1 - 10**-x) * _WIDTH) / 1e6 for x in nines], color=COLOURS[0])
+        low, high = (most if share >= 100 else min(-math.log10(1 - share / 100), most) for share in self.band)
+        axes.axvspan(low, high, color=MUTED, alpha=0.18, lw=0)
+        ticks = [x for x in (-math.log10(0.5), 1, 2, 3, 4, 5, 6) if x <= most]
+        axes.set_xticks(ticks, [f"{100 * (1 - 10**-x):.6g} %" for x in ticks])
+        log_scale(axes)
+
+    def _draw_rate(self, axes: Axes) -> None:
+        cells = self._window()
+        column, edges = self._columns(cells)
+        for key, colour, label in (("n", COLOURS[0], "requests/s"), ("failed", LIMIT, "failed/s")):
+            counts = np.bincount(column, cells[key], minlength=len(edges) - 1)
+            axes.stairs(counts / np.diff(edges), edges, color=colour, label=label, baseline=None)
+        name(axes.figure, axes, "Requests per second, by when they were due")  # type: ignore[arg-type]
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="lower right")
+
+    def _draw_memory(self, axes: Axes) -> None:
+        seen, start_ns = memory(self.run, self.scenario), self._spans[self.scenario][0]
+        name(axes.figure, axes, "Memory of the target, MB")  # type: ignore[arg-type]
+        if not seen.each:
+            axes.set_yticks([])
+            axes.text(0.5, 0.5, plain("the target was not sampled"), ha="center", color=MUTED, transform=axes.transAxes)
+            return
+        t_s = seen.t_s + (span(self.run, self.scenario)[0] - start_ns) / 1e9
+        axes.plot(t_s, seen.rss_bytes / 1e6, color=COLOURS[2])
+        axes.set_ylim(bottom=0)
+
+
+def _quantile(counts: NDArray[Any], share: float) -> int:
+    """The bucket in which that share of counted values lies."""
+    rank = max(share * counts.sum(), 1)
+    return int(np.searchsorted(np.cumsum(counts), rank).clip(0, len(counts) - 1)) if len(counts) else 0

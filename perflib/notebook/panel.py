@@ -1,0 +1,170 @@
+"""The live panel of a run in a notebook: figures, the last two minutes as small charts, and a button that stops it.
+
+It is drawn by the coordinator between two messages of its workers. A click on Stop is heard while the cell is busy, because
+JupyterLab sends it through a subshell of the kernel (ipykernel 7), which is a thread of its own; there it interrupts the main
+thread, and the run ends by the same path as after a Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from perflib.load.progress import Bar, Glance, Lines, Progress, Quiet, View, terminal
+from perflib.store.live import Now
+from perflib.text import ms, number
+
+_WIDTH, _HEIGHT = 232, 56
+RATE, TIME, MEMORY, WRONG = "#2b7bba", "#c2571a", "#2f8f6b", "#d1343f"  # seen on white and on black
+STYLE: Final = (
+    "<style>.perflib-live{font:13px/1.4 system-ui,sans-serif;color:var(--jp-ui-font-color1,inherit);max-width:880px}"
+    ".perflib-live .head{display:flex;justify-content:space-between;gap:16px;margin:2px 0 4px}"
+    ".perflib-live .bar{height:3px;border-radius:2px;background:rgba(128,128,128,.25);margin-bottom:8px;overflow:hidden}"
+    f".perflib-live .bar i{{display:block;height:3px;background:{RATE}}}"
+    ".perflib-live .tiles{display:flex;flex-wrap:wrap;gap:4px 28px;margin-bottom:8px}"
+    ".perflib-live .tiles b{display:block;font-size:19px;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}"
+    ".perflib-live .tiles span,.perflib-live figcaption{font-size:11px;opacity:.72}"
+    ".perflib-live .charts{display:flex;flex-wrap:wrap;gap:8px 24px}.perflib-live figure{margin:0}"
+    f".perflib-live .wrong{{color:{WRONG}}}</style>"
+)
+
+
+class Panel(Quiet):
+    """One panel for a whole run; it follows from scenario to scenario, and stays as a picture when the run is over."""
+
+    def __init__(self, run: Path) -> None:
+        import ipywidgets as widgets
+        from IPython.display import DisplayHandle
+
+        self._glance, self._run = Glance(run), run.name
+        self._html = widgets.HTML(html(Now(), "starting", 0.0))
+        self._button = widgets.Button(
+            description="Stop", icon="stop", tooltip="End the run here; its rows are kept", button_style="warning"
+        )
+        self._button.on_click(lambda _: self.stop())
+        # From 7.4 on, ipykernel sends a click to the loop that made the button, which is the busy one; without this note of
+        # it, the click goes where JupyterLab sends it: to a subshell.
+        vars(self._button.comm).pop("_reply_subshell_id", None)
+        self._handle = DisplayHandle()  # type: ignore[no-untyped-call]
+        self._handle.display(widgets.VBox([self._html, self._button]))  # type: ignore[no-untyped-call]
+        self._said = "starting"
+
+    def stop(self) -> None:
+        """What the button does: interrupts the cell, once."""
+        if not self._button.disabled:
+            self.stopped = True
+            self._button.description, self._button.disabled = "Stopping …", True
+            _thread.interrupt_main()
+
+    def freeze(self) -> None:
+        self._button.disabled = True
+
+    def begin(self, progress: Progress) -> None:
+        self._draw(progress, self._glance.now)
+
+    def show(self, progress: Progress) -> None:
+        if self._glance.due:
+            self._draw(progress, self._glance.look())
+
+    def close(self, progress: Progress) -> None:
+        self._draw(progress, self._glance.look(over=True))
+
+    def end(self, status: str) -> None:
+        """The widgets go, for a saved notebook cannot show them; what they showed last stays as plain HTML."""
+        last = {
+            "text/html": html(self._glance.now, f"{status}; {self._said}", 1.0),
+            "text/plain": f"{self._run}: {status}",
+        }
+        self._handle.update(last, raw=True)  # type: ignore[no-untyped-call]
+        self._button.close()
+        self._html.close()
+
+    def _draw(self, progress: Progress, now: Now) -> None:
+        total = f" of {progress.seconds:.0f} s" if progress.seconds else " s"
+        self._said = f"{progress.elapsed_s:.0f}{total}"
+        shown = now if now.scenario in ("", progress.name) else Now()
+        self._html.value = html(shown, self._said, progress.share or 0.0, progress.name)
+
+
+def html(now: Now, said: str, share: float, scenario: str | None = None) -> str:
+    """The panel's content. All text from a suite or a target is escaped."""
+    wrong = ", ".join(f"{count:,} {name}" for name, count in now.errors_by_class)
+    errors = f'<b class="{"wrong" if now.errors else ""}">{now.errors:,}</b><span>errors{": " + escape(wrong) if wrong else ""}</span>'
+    tiles = [
+        _tile(number(round(now.rate_per_s, 1)) if now.seconds else "–", "requests/s"),
+        *(_tile("–" if value is None else ms(value), f"{name} ms") for name, value in (("p50", now.p50_ms), ("p95", now.p95_ms), ("p99", now.p99_ms))),
+        _tile(f"{now.requests:,}", "requests"), f"<div>{errors}</div>",
+        *([_tile(f"{now.memory_mb:,.0f}", "MB, target")] if now.memory_mb is not None else []),
+    ]  # fmt: skip
+    charts = [
+        _chart("requests/s", now.rates, RATE, now.failures),
+        _chart("p95 response, ms", now.p95s_ms, TIME),
+        *([_chart("memory of the target, MB", now.memories_mb, MEMORY)] if now.memory_mb is not None else []),
+    ]
+    return (
+        f'{STYLE}<div class="perflib-live"><div class="head"><strong>{escape(scenario or now.scenario or "perflib")}</strong>'
+        f'<span>{escape(said)}</span></div><div class="bar"><i style="width:{share:.0%}"></i></div>'
+        f'<div class="tiles">{"".join(tiles)}</div><div class="charts">{"".join(charts)}</div></div>'
+    )
+
+
+def _tile(figure: str, what: str) -> str:
+    return f"<div><b>{escape(figure)}</b><span>{escape(what)}</span></div>"
+
+
+def _chart(what: str, values: Sequence[float | None], colour: str, wrong: Sequence[float | None] = ()) -> str:
+    """A line over the last two minutes from zero to its highest value, which its caption names."""
+    highest = max((value for value in values if value is not None), default=0.0)
+    lines = f'<polyline points="{_points(values, highest)}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+    if any(wrong):
+        lines += f'<polyline points="{_points(wrong, highest)}" fill="none" stroke="{WRONG}" stroke-width="1.5"/>'
+    caption = f"{what}, at most {ms(highest)}" if highest else what
+    return (
+        f'<figure><svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{escape(caption)}">'
+        f'<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT - 1}" y2="{_HEIGHT - 1}" stroke="currentColor" stroke-opacity=".25"/>{lines}</svg>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _points(values: Sequence[float | None], highest: float) -> str:
+    step = _WIDTH / max(len(values) - 1, 30)
+    return " ".join(
+        f"{i * step:.1f},{_HEIGHT - 2 - (_HEIGHT - 5) * value / (highest or 1):.1f}"
+        for i, value in enumerate(values)
+        if value is not None
+    )
+
+
+def view(run: Path, *, show: bool) -> View:
+    """Where a run's progress goes: a panel in a notebook, lines where papermill runs one, else the terminal."""
+    if not show:
+        return Quiet()
+    if not in_kernel():
+        return terminal(run)
+    if not somebody_looks():
+        return Lines(sys.stdout)
+    try:
+        return Panel(run)
+    except ImportError:  # no ipywidgets
+        return Bar(run, sys.stderr)
+
+
+def in_kernel() -> bool:
+    """Whether this is a Jupyter kernel."""
+    return _kernel() is not None
+
+
+def somebody_looks() -> bool:
+    """Whether the cell was run by a frontend where a person can answer: papermill, nbconvert and Voilà say nobody can."""
+    kernel = _kernel()
+    return bool(kernel and kernel.get_parent().get("content", {}).get("allow_stdin"))
+
+
+def _kernel() -> Any:
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    return getattr(shell, "kernel", None)

@@ -1,0 +1,60 @@
+"""The runs there are, at a glance: the table of the start page and of the dashboard."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from perflib.notebook import cards
+from perflib.report.html import Html
+from perflib.store.recording import Run, open_run, run_ids
+from perflib.verdicts.verdict import overall
+
+NEWEST = 12
+
+
+def newest(data: str | Path | None = None, most: int = NEWEST) -> list[Run]:
+    """The newest runs first; one that cannot be opened is left out."""
+    found = (_opened(name, data) for name in reversed(run_ids(data)))
+    return [run for run, _ in zip(filter(None, found), range(most), strict=False)]
+
+
+def running(data: str | Path | None = None) -> Run | None:
+    """The newest run that is being made."""
+    return next((run for run in newest(data) if run.status == "running"), None)
+
+
+def runs(data: str | Path | None = None, most: int = NEWEST, *, judge: bool = True) -> Html:
+    """The newest runs with what they came to. Verdicts of many rows take a moment: `judge=False` leaves them out."""
+    rows = [_row(run, judge) for run in newest(data, most)]
+    if not rows:
+        return Html("<p>There are no runs yet: <code>perflib run</code> makes one, and so does quickstart.ipynb.</p>")
+    return Html(cards.table([("run", "started", "status", "scenarios", "requests", "verdict"), *rows]))
+
+
+def _row(run: Run, judge: bool) -> tuple[str, ...]:
+    requests = sum(map(cards.requests, run.scenarios))
+    verdict = verdict_of(run) if judge and run.status != "running" else ""
+    started = str(run.manifest["started_at"])[:16].replace("T", " ")
+    return run.id, started, run.status, str(len(run.scenarios)), f"{requests:,}", verdict
+
+
+def verdict_of(run: Run) -> str:
+    """The run in one word, "–" where nothing was to be judged; kept, for a finished run does not change."""
+    return _verdict(run.path.resolve(), run.status)
+
+
+@functools.lru_cache(1000)
+def _verdict(path: Path, status: str) -> str:
+    run = Run(path)
+    asked = any(spec.get("objectives") for spec in run.manifest["suite"]["scenarios"])
+    return overall(run) if asked or status != "complete" else "–"
+
+
+def _opened(name: str, data: str | Path | None) -> Run | None:
+    from perflib.errors import RunError
+
+    try:
+        return open_run(name, data)
+    except RunError:  # removed, or being made, just now
+        return None

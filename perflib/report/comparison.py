@@ -1,0 +1,133 @@
+"""Renders a comparison: the compare notebook as compare.html, and beside it compare.md, junit.xml and summary.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree
+
+from perflib.report.render import REPORTS, cell, execute, html, list_in, shortened, write, xml_text
+from perflib.text import SIGNS, moved
+from perflib.verdicts.change import Change
+from perflib.verdicts.comparison import Comparison
+
+if TYPE_CHECKING:
+    from perflib.report.kernel import Kernel
+
+ROWS_SHOWN: Final = 40
+
+
+def report(
+    compared: Comparison,
+    *,
+    margin_percent: Mapping[str, float | None] | None = None,
+    out: Path | None = None,
+    title: str | None = None,
+    kernel: Kernel | None = None,
+) -> Path:
+    """Write the four files; the folder they are in, reports/<candidate>-vs-<base> without `out`. Raises ReportError.
+
+    kernel: one that was started before, for who does not want to wait for it
+    """
+    folder = out or REPORTS / folder_name(compared)
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = {
+        "base": [run.reference for run in compared.base],
+        "candidate": [run.reference for run in compared.candidate],
+        "margin_percent": dict(margin_percent) if margin_percent else None,
+        "force": compared.forced,
+        "title": title,
+    }
+    notebook = execute(
+        "compare", parameters, folder / "compare.ipynb", of=[*compared.base, *compared.candidate], kernel=kernel
+    )
+    write(folder / "compare.html", html(notebook, title or compared.title))
+    write(folder / "compare.md", markdown(compared, title))
+    write(folder / "junit.xml", junit(compared))
+    write(folder / "summary.json", json.dumps(compared.as_dict(), indent=1, allow_nan=False))
+    list_in(folder)
+    return folder
+
+
+def folder_name(compared: Comparison) -> str:
+    """<candidate>-vs-<base>, of several runs the first and how many more."""
+    sides = [
+        runs[0].id + (f"+{len(runs) - 1}" if len(runs) > 1 else "") for runs in (compared.candidate, compared.base)
+    ]
+    return re.sub(r"[^\w.+-]+", "-", "-vs-".join(sides))
+
+
+def markdown(compared: Comparison, title: str | None = None) -> str:
+    """A pull-request comment: the verdict first, what is not within its margin, the rest folded."""
+    word = compared.verdict
+    lines = [f"## {SIGNS[word]} {cell(title or compared.title)}: {word}", "", cell(compared.sentence), ""]
+    lines += [f"- {cell(text)}" for text in (*compared.invalid, *compared.doubts)]
+    urgent = [c for c in compared.judged if c.verdict != "pass"]
+    if urgent:
+        lines += ["", *_table(sorted(urgent, key=lambda c: c.verdict != "fail")[:ROWS_SHOWN])]
+    if len(urgent) > ROWS_SHOWN:
+        lines += ["", f"… and {len(urgent) - ROWS_SHOWN} more below"]
+    lines += [
+        "",
+        f"<details><summary>All {len(compared.changes)} figures</summary>",
+        "",
+        *_table(compared.changes),
+        "",
+        "</details>",
+        "",
+    ]
+    lines += [f"- {cell(text)}" for text in compared.notes]
+    names = [", ".join(f"`{run.id}`" for run in runs) for runs in (compared.base, compared.candidate)]
+    lines += [
+        "",
+        f"Base {names[0]}, candidate {names[1]}, on {cell(compared.candidate[0].manifest['host']['cpu'])}.",
+        "",
+    ]
+    return shortened("\n".join(lines), "compare.html")
+
+
+def junit(compared: Comparison) -> str:
+    """One case per figure judged: fail is a failure, inconclusive is skipped (neither green nor red), an invalid run an error."""
+    suite = ElementTree.Element("testsuite", name=xml_text(compared.title))
+    counts = {"tests": 0, "failures": 0, "skipped": 0, "errors": 0}
+    for change in compared.judged:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=xml_text(str(change.part)), name=xml_text(change.question)
+        )
+        counts["tests"] += 1
+        kind, count = _outcome(compared, change)
+        if kind:
+            counts[count] += 1
+            ElementTree.SubElement(case, kind, message=xml_text(_said(compared, change)))
+    if not compared.judged:
+        counts["tests"] = counts["errors"] = 1
+        case = ElementTree.SubElement(suite, "testcase", classname="compare", name=xml_text(compared.title))
+        ElementTree.SubElement(case, "error", message=xml_text(compared.sentence))
+    for key, value in counts.items():
+        suite.set(key, str(value))
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def _outcome(compared: Comparison, change: Change) -> tuple[str, str]:
+    if compared.invalid:
+        return "error", "errors"
+    return {"fail": ("failure", "failures"), "inconclusive": ("skipped", "skipped")}.get(change.verdict, ("", ""))
+
+
+def _said(compared: Comparison, change: Change) -> str:
+    base, candidate, percent, bounds = moved(change)
+    why = compared.invalid[0] if compared.invalid else change.reason
+    return f"base {base}, candidate {candidate}: {percent} [{bounds}]. {why}".strip()
+
+
+def _table(changes: Sequence[Change]) -> list[str]:
+    lines = ["| | Figure | Base | Candidate | Change [95 %] |", "|---|---|---|---|---|"]
+    for c in changes:
+        base, candidate, percent, bounds = moved(c)
+        lines.append(
+            f"| {SIGNS[c.verdict]} {c.verdict} | {cell(f'{c.part}: {c.question}')} | {cell(base)} | {cell(candidate)} | {cell(f'{percent} [{bounds}]')} |"
+        )
+    return lines

@@ -1,0 +1,304 @@
+"""Renders a run: the report notebook by papermill, HTML by nbconvert in this process, Markdown, JUnit and JSON beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree
+
+from perflib.errors import ReportError, SuiteError
+from perflib.report import parameters as notebook_parameters
+from perflib.report.html import NOTEBOOK_STYLE
+from perflib.report.pages import index as index_page
+from perflib.store.recording import Run
+from perflib.text import SIGNS, number, observed
+from perflib.verdicts.verdict import Verdict, overall
+
+if TYPE_CHECKING:
+    from perflib.report.kernel import Kernel
+
+REPORTS: Final = Path("reports")
+MARKDOWN_LIMIT: Final = 60_000
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def report(run: Run, *, baseline: Run | None = None, out: Path | None = None, title: str | None = None) -> Path:
+    """Write report.html, report.md, junit.xml and summary.json; the folder they are in. Raises ReportError.
+
+    Without `out` the folder is reports/<run id>, and reports/latest comes to point to it.
+    """
+    folder = out or REPORTS / run.id
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = {
+        "run": str(run.path.resolve()),
+        "baseline": str(baseline.path.resolve()) if baseline else None,
+        "title": title,
+    }
+    notebook = execute("report", parameters, folder / "report.ipynb", of=[run])
+    figures = run.summary()
+    write(folder / "report.html", html(notebook, title or f"Performance of {run.manifest['suite']['name']}"))
+    write(folder / "report.md", markdown(run, figures, title))
+    write(folder / "junit.xml", junit(run))
+    write(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
+    if out is None:
+        _point_latest_to(folder)
+    list_in(folder)
+    return folder
+
+
+def list_in(folder: Path) -> None:
+    """Rebuild reports/index.html, where that is where this folder is."""
+    if folder.resolve().parent == REPORTS.resolve():
+        index_page.rebuild(REPORTS)
+
+
+def page(name: str, run: Run, *, parameters: Mapping[str, Any] | None = None, out: Path | None = None) -> Path:
+    """Another notebook on a run, as <name>.html in its folder of reports; the file. Raises ReportError, SuiteError."""
+    if not (notebooks_folder() / f"{name}.ipynb").is_file():
+        there = ", ".join(sorted(path.stem for path in notebooks_folder().glob("*.ipynb")))
+        raise SuiteError(f"no notebook {name!r}", where=str(notebooks_folder()), mend=f"there are {there}")
+    folder = out or REPORTS / run.id
+    folder.mkdir(parents=True, exist_ok=True)
+    notebook = execute(name, {"run": run.reference, **(parameters or {})}, folder / f"{name}.ipynb", of=[run])
+    write(folder / f"{name}.html", html(notebook, f"{name}: {run.id}"))
+    return folder / f"{name}.html"
+
+
+def execute(name: str, parameters: dict[str, Any], output: Path, *, of: Sequence[Run] = (), kernel: Kernel | None = None) -> Any:  # fmt: skip
+    """A notebook with these parameters, executed by papermill, in a kernel that may have been started before.
+
+    Raises SuiteError for a parameter that it does not take, ReportError for a cell that fails.
+
+    The executed copy says in its metadata which runs it is `of`, and what their rows are.
+    """
+    from perflib.report.kernel import Kernel
+
+    source = notebooks_folder() / f"{name}.ipynb"
+    with warnings.catch_warnings(), ThreadPoolExecutor(1) as beside, kernel or Kernel() as started:
+        warnings.simplefilter("ignore")
+        # jsonschema would have it build a grammar, for most of a second, that no notebook asks for.
+        with _without("rfc3987_syntax"):
+            import nbformat
+            import papermill
+
+        for logger in ("papermill", "blib2to3"):
+            logging.getLogger(logger).setLevel(logging.ERROR)
+        notebook_parameters.check(source, parameters)
+        digests = [beside.submit(run.rows_sha256) for run in of]
+        try:
+            done = papermill.execute_notebook(
+                str(source),
+                str(output),
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=False,
+                log_output=False,
+                cwd=str(Path.cwd()),
+                km=started,
+            )
+        except papermill.PapermillExecutionError as error:
+            raise ReportError(
+                f"{error.ename}: {error.evalue}",
+                where=f"notebook {name}, cell {error.exec_count}",
+                mend=f"open {output} to see it",
+            ) from None
+    done.metadata["perflib"] = {
+        "runs": [{"run": run.id, "rows_sha256": digest.result()} for run, digest in zip(of, digests, strict=True)]
+    }
+    write(output, nbformat.writes(done))  # type: ignore[no-untyped-call]
+    return done
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """What is imported here does without an optional module that nobody has imported yet."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+def html(notebook: Any, title: str) -> str:
+    """The executed notebook as one HTML file that needs no other, code left out, and cells tagged `aside` too."""
+    from nbconvert.exporters import HTMLExporter
+    from traitlets.config import Config
+
+    exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
+        template_name="perflib", extra_template_basedirs=[str(Path(__file__).parent / "templates")], config=Config(
+            TagRemovePreprocessor={"enabled": True, "remove_cell_tags": ["aside"]}
+        ),
+    )  # fmt: skip
+    text, _ = exporter.from_notebook_node(notebook, resources={"perflib_title": title})
+    return str(text).replace(NOTEBOOK_STYLE, "")
+
+
+def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str:
+    """A pull-request comment: the verdict first, short tables, the rest folded."""
+    from html import unescape
+
+    from perflib.report.pages.run import sentence
+
+    word = overall(run)
+    lines = [
+        f"## {SIGNS[word]} {cell(title or run.manifest['suite']['name'])}: {word}",
+        "",
+        cell(unescape(sentence(run))),
+        "",
+    ]
+    judged = [v for v in run.verdicts() if v.judged]
+    for reason in run.manifest["reasons"]:
+        lines += [f"- {cell(reason)}"]
+    urgent = [v for v in judged if v.verdict != "pass"]
+    if urgent:
+        lines += ["", *_objectives_table(urgent)]
+    lines += [
+        "",
+        f"<details><summary>All {len(judged)} objectives</summary>",
+        "",
+        *_objectives_table(judged),
+        "",
+        "</details>",
+    ]
+    lines += [
+        "",
+        "<details><summary>Figures by scenario</summary>",
+        "",
+        "| Scenario | Requests | Errors | /s | p50 ms | p95 ms | p99 ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for s in figures["scenarios"]:
+        t = s["response_ms"]
+        numbers = (
+            f"{s['requests']:,}",
+            f"{s['errors']:,}",
+            *map(number, (s["throughput_per_s"], t["p50"], t["p95"], t["p99"])),
+        )
+        lines.append(f"| {cell(s['name'])} | {' | '.join(numbers)} |")
+    lines += [
+        "",
+        "</details>",
+        "",
+        f"Run `{run.id}` on {cell(run.manifest['host']['cpu'])}. Repeat: `{cell(run.manifest['command'])}`",
+        "",
+    ]
+    return shortened("\n".join(lines), "report.html")
+
+
+def shortened(text: str, whole: str) -> str:
+    """Markdown that a comment can hold; the rest is in another file."""
+    if len(text) <= MARKDOWN_LIMIT:
+        return text
+    return text[: MARKDOWN_LIMIT - 60].rpartition("\n")[0] + f"\n\n… cut; see {whole}\n"
+
+
+def junit(run: Run) -> str:
+    """One case per objective: fail is a failure, inconclusive is skipped (neither green nor red), an invalid run an error."""
+    judged = [v for v in run.verdicts() if v.judged]
+    suite = ElementTree.Element("testsuite", name=xml_text(str(run.manifest["suite"]["name"])), tests=str(len(judged)))
+    counts = {"failures": 0, "skipped": 0, "errors": 0}
+    for v in judged:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=xml_text(v.scenario), name=xml_text(v.objective.text)
+        )
+        kind, message = _junit_outcome(run, v)
+        if kind:
+            counts[{"failure": "failures", "error": "errors"}.get(kind, kind)] += 1
+            ElementTree.SubElement(case, kind, message=xml_text(message))
+    if run.status != "complete" and not judged:
+        counts["errors"] = 1
+        case = ElementTree.SubElement(suite, "testcase", classname="run", name=xml_text(run.id))
+        ElementTree.SubElement(case, "error", message=xml_text("; ".join(run.manifest["reasons"]) or run.status))
+        suite.set("tests", "1")
+    for key, value in counts.items():
+        suite.set(key, str(value))
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def notebooks_folder() -> Path:
+    """Where the notebooks are: in the working directory, or beside the package. Raises ReportError."""
+    for folder in (Path.cwd() / "notebooks", Path(__file__).resolve().parents[2] / "notebooks"):
+        if (folder / "report.ipynb").is_file():
+            return folder
+    raise ReportError(
+        "the notebooks are not here",
+        where=str(Path.cwd()),
+        mend="run it in a checkout of perflib, or copy its notebooks/ folder",
+    )
+
+
+def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
+    figure, bounds = observed(v)
+    said = f"observed {figure} [{bounds}], n = {v.interval.n}. {v.reason}".strip()
+    if run.status != "complete":
+        return "error", "; ".join(run.manifest["reasons"]) or run.status
+    return {"pass": ("", ""), "fail": ("failure", said), "inconclusive": ("skipped", f"inconclusive: {said}")}[
+        v.verdict
+    ]
+
+
+def _objectives_table(verdicts: list[Verdict]) -> list[str]:
+    """With the reasons, where there are any."""
+    why = any(v.reason for v in verdicts)
+    lines = ["| | Objective | Observed [95 %] |", "|---|---|---|"]
+    lines = [line + end for line, end in zip(lines, (" Why |", "---|"), strict=True)] if why else lines
+    for v in verdicts:
+        figure, bounds = observed(v)
+        lines.append(
+            f"| {SIGNS[v.verdict]} {v.verdict} | {cell(v.scenario)}: {cell(v.objective.text)} | {cell(figure)} [{cell(bounds)}] |"
+            + (f" {cell(v.reason)} |" if why else "")
+        )
+    return lines
+
+
+def cell(text: str) -> str:
+    """Text that stays text in a Markdown table: no HTML, no pipes, no code, no line breaks."""
+    flat = " ".join(_CONTROL.sub(" ", str(text)).split())
+    for sign, instead in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("|", "\\|"),
+        ("`", "'"),
+        ("[", "\\["),
+        ("@", "@\u200b"),
+    ):
+        flat = flat.replace(sign, instead)
+    return flat
+
+
+def xml_text(text: str) -> str:
+    """Text without the characters that XML cannot hold."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False, suffix=".tmp") as unfinished:
+        unfinished.write(text)
+    made = Path(unfinished.name)
+    made.chmod(0o644)
+    made.replace(path)
+
+
+def _point_latest_to(folder: Path) -> None:
+    latest = folder.parent / "latest"
+    unfinished = folder.parent / ".latest.tmp"
+    unfinished.unlink(missing_ok=True)
+    try:
+        unfinished.symlink_to(folder.name, target_is_directory=True)
+        unfinished.replace(latest)
+    except OSError:
+        pass  # no symbolic links on this file system: the report is there all the same

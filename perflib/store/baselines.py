@@ -1,0 +1,94 @@
+"""Baselines: runs kept under a name to compare others with.
+
+A baseline is a copy of its run (manifest, rows, resources; hard links where the file system has them, so that it costs no space) in
+data/baselines/<name>/. It outlives `perflib rm` of the run, and a CI job need only keep that one folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from perflib.errors import RunError
+from perflib.store.recording import Run, data_folder, open_run
+from perflib.store.remote import folder_only
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,79}", re.ASCII)
+_KEPT: Final = ("run.json", "rows/*.parquet", "resources/*.parquet", "gauges/*.parquet")
+
+
+def folder(data: str | Path | None = None) -> Path:
+    return data_folder(data) / "baselines"
+
+
+def set_baseline(name: str, run: Run, data: str | Path | None = None) -> Run:
+    """Keep a run under a name, in place of the one that had it. Raises RunError for a bad name or a run that has not ended well."""
+    folder_only(data, "baseline set")
+    if not _NAME.fullmatch(name) or name == "latest":
+        raise RunError(f"{name!r} cannot name a baseline", mend="use letters, digits, dots, dashes and underscores")
+    if run.status != "complete":
+        raise RunError(
+            f"{run.id} is {run.status}", where=f"baseline {name}", mend="choose a run that is complete: perflib runs"
+        )
+    if run.damage:
+        raise RunError("; ".join(run.damage), where=run.id, mend="choose another run: perflib runs")
+    parent = folder(data)
+    parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=parent))
+    for path in (path for pattern in _KEPT for path in sorted(run.path.glob(pattern))):
+        _keep(path, unfinished / path.relative_to(run.path))
+    made = parent / name
+    if made.exists():
+        before = Path(tempfile.mkdtemp(prefix=".", suffix=".old", dir=parent))
+        made.replace(before / "was")
+        unfinished.replace(made)
+        shutil.rmtree(before)
+    else:
+        unfinished.replace(made)
+    made.chmod(0o755)
+    return Run(made)
+
+
+def baselines(data: str | Path | None = None) -> dict[str, Run]:
+    """The baselines there are, by name; those that cannot be read are left out."""
+    found = {}
+    for path in sorted(folder(data).glob("[!.]*/run.json")):
+        with contextlib.suppress(RunError):
+            found[path.parent.name] = Run(path.parent)
+    return found
+
+
+def remove_baseline(name: str, data: str | Path | None = None) -> None:
+    """Raises RunError where there is none."""
+    if not _NAME.fullmatch(name) or not (folder(data) / name).is_dir():
+        raise RunError(f"no baseline {name!r}", where=str(folder(data)), mend="list them: perflib baseline list")
+    shutil.rmtree(folder(data) / name)
+
+
+def open_side(which: str | Path, data: str | Path | None = None) -> Run:
+    """A run by the name of a baseline, by id, by path, or the latest. Raises RunError where there is none."""
+    if isinstance(which, str) and _NAME.fullmatch(which) and (folder(data) / which / "run.json").is_file():
+        return Run(folder(data) / which)
+    try:
+        return open_run(which, data)
+    except RunError as error:
+        if isinstance(which, str) and error.what.startswith("no run"):
+            raise RunError(
+                f"no run and no baseline {which!r}",
+                where=error.where,
+                mend="list them: perflib runs, perflib baseline list",
+            ) from None
+        raise
+
+
+def _keep(source: Path, to: Path) -> None:
+    to.parent.mkdir(exist_ok=True)
+    try:
+        os.link(source, to)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, to)

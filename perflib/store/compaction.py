@@ -1,0 +1,177 @@
+"""Rewrites a run's many small part files as few large ones, sorted by time; no row is lost, whenever it is cut short.
+
+done = compact(open_run("latest"))
+done.files_before, done.files_after, done.bytes_after
+
+The new files are written under hidden names, which nobody reads, and compared with the old ones: as many rows, the same sum of
+the rows' hashes. Then run.json says, in one atomic step, which files take the place of which (`replacing`), and readers go by that.
+What is left to do, giving the new files their names and removing the old ones, may stop at any point: the run opens with each row
+once, and the next `compact` ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from perflib.errors import RunError
+from perflib.metrics import counts
+from perflib.store.database import connected, listed
+from perflib.store.database import parts as parts_of
+from perflib.store.manifest import save_manifest
+from perflib.store.recording import Run
+from perflib.store.schema import TABLES, write_file
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+FILE_ROWS: Final = 2**21
+_ORDER: Final = {
+    "rows": "end_ns, worker, seq",
+    "resources": "t_ns, role, pid",
+    "spans": "start_ns, worker, seq",
+    "gauges": "t_ns, target, gauge",
+}  # by a time first: old files are cut into stretches of it
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """Part files and their bytes before and after; `rows` of all tables together."""
+
+    rows: int
+    files_before: int
+    files_after: int
+    bytes_before: int
+    bytes_after: int
+
+
+def compact(run: Run) -> Compacted:
+    """Few files instead of many. Raises RunError for a run that goes on, and where a file cannot be read or written."""
+    import duckdb
+
+    if run.status == "running":
+        raise RunError(f"{run.id} is still running", mend="compact it when it has ended")
+    _finish(run.path)
+    run = Run(run.path)
+    before = [path for path, rows in run.parts if rows is not None]
+    size = sum(path.stat().st_size for path in before)
+    try:
+        old, new = _rewritten(run)
+        if new:
+            manifest = {**run.manifest, "replacing": {"old": _names(run, old), "new": _names(run, new)}}
+            save_manifest(run.path, manifest)
+            _finish(run.path)
+    except (duckdb.Error, OSError) as error:
+        raise RunError(str(error).splitlines()[0], where=run.id, mend="every row is still there; mend it and compact again") from None  # fmt: skip
+    done = Run(run.path)
+    counts.count(done)
+    after = [(path, rows) for path, rows in done.parts if rows is not None]
+    return Compacted(
+        sum(rows for _, rows in after), len(before), len(after), size, sum(path.stat().st_size for path, _ in after)
+    )
+
+
+def _rewritten(run: Run) -> tuple[list[Path], list[Path]]:
+    """(old files that can go, new ones in their place, by the names that they will have), complete and verified."""
+    old: list[Path] = []
+    new: list[Path] = []
+    made: list[Path] = []
+    try:
+        for kind in TABLES:
+            parts = [path for path, rows in run.parts if path.parent.name == kind and rows is not None]
+            rows = sum(rows for path, rows in run.parts if path in set(parts) and rows)
+            if len(parts) > max(1, 2 * rows // FILE_ROWS):
+                database = connected()
+                each = _write(database, kind, parts, made)
+                _verify(database, kind, parts, [hidden(path) for path in each])
+                old, new = [*old, *parts], [*new, *each]
+    except BaseException:
+        for path in made:
+            hidden(path).unlink(missing_ok=True)
+        raise
+    return old, new
+
+
+def _write(database: duckdb.DuckDBPyConnection, kind: str, parts: Sequence[Path], made: list[Path]) -> list[Path]:
+    """The new files of one table, each a stretch of time; added to `made` as they are begun."""
+    by, folder = _ORDER[kind].partition(",")[0], parts[0].parent
+    spans = database.execute(
+        f"select filename, min({by}), max({by}), count(*) from read_parquet({listed(parts)}, filename = true) group by all order by 3"
+    ).fetchall()
+    generation = len(list(folder.glob("part-c*-000000.parquet")))
+    written: list[Path] = []
+    for low, high in _stretches([(last, rows) for _, _, last, rows in spans]):
+        files = [Path(file) for file, first, last, _ in spans if first < high and last >= low]
+        table = database.sql(
+            f"select * from {parts_of(files, TABLES[kind])} where {by} >= {low} and {by} < {high} order by {_ORDER[kind]}"
+        ).to_arrow_table()
+        if table.num_rows:
+            path = folder / f"part-c{generation}-{len(written):06d}.parquet"
+            written.append(path)
+            made.append(path)
+            write_file(_typed(table, kind), hidden(path))
+    return written
+
+
+def _stretches(ends: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Stretches of time that hold about FILE_ROWS each, of files in order as (last, rows): [(first, the next one's first)]."""
+    cuts, rows = [-(2**62)], 0
+    for last, count in ends:
+        rows += count
+        if rows >= FILE_ROWS:
+            cuts.append(last + 1)
+            rows = 0
+    return list(zip(cuts, [*cuts[1:], 2**62], strict=True))
+
+
+def _typed(table: pa.Table, kind: str) -> pa.Table:
+    """A table from DuckDB in the schema's types, each column with one dictionary."""
+    import pyarrow as pa
+
+    schema = TABLES[kind]
+    columns = [
+        column.dictionary_encode().cast(field.type) if pa.types.is_dictionary(field.type) else column.cast(field.type)
+        for column, field in zip(table.columns, schema, strict=True)
+    ]
+    return pa.table(columns, schema=schema).unify_dictionaries()
+
+
+def _verify(database: duckdb.DuckDBPyConnection, kind: str, old: Sequence[Path], new: Sequence[Path]) -> None:
+    """Raises OSError where the new files do not hold what the old ones do: every row, every column."""
+    columns = ", ".join(field.name for field in TABLES[kind])
+    sums = [
+        database.execute(
+            f"select count(*), sum(hash({columns})::hugeint) from {parts_of(files, TABLES[kind])}"
+        ).fetchone()
+        for files in (old, new)
+    ]
+    if sums[0] != sums[1]:
+        raise OSError(f"the compacted {kind} are not those of the run: {sums[1]} instead of {sums[0]}")
+
+
+def _finish(path: Path) -> None:
+    """What a `compact` had left to do when it was cut short: before the switch nothing stays of it, after it the rest is done."""
+    manifest = Run(path).manifest
+    replacing: dict[str, Any] = manifest.pop("replacing", {})
+    for name in replacing.get("new", ()):
+        if hidden(path / name).exists():
+            hidden(path / name).replace(path / name)
+    for name in replacing.get("old", ()):
+        (path / name).unlink(missing_ok=True)
+    for kind in TABLES:
+        for left in (path / kind).glob(".part-c*.parquet"):
+            left.unlink()
+    if replacing:
+        save_manifest(path, manifest)
+
+
+def hidden(path: Path) -> Path:
+    """The name of a new file until the switch."""
+    return path.with_name(f".{path.name}")
+
+
+def _names(run: Run, paths: Sequence[Path]) -> list[str]:
+    return [path.relative_to(run.path).as_posix() for path in paths]

@@ -1,0 +1,96 @@
+"""Rows that stand in a DataFrame, as a run: what was sliced, joined or made elsewhere is drawn by the same charts.
+
+charts.throughput(run.rows("browse").query("worker == 0"))
+
+The rows show what they show. What only a run knows is not there: limits, warm-up, events, memory and CPU.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from perflib.errors import RunError
+from perflib.store.database import empty
+from perflib.store.recording import Run
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+    from perflib.store.warmup import Cut
+
+NEEDED: Final = ("start_ns", "end_ns", "ok")
+_ASSUMED: Final = {"scenario": "rows", "operation": "all", "phase": "measure"}
+
+
+class FrameRun(Run):
+    """A run of the rows given; a column of the schema that they lack is null."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        missing = [column for column in NEEDED if column not in rows]
+        if missing:
+            raise RunError(f"rows without {', '.join(missing)}", where="DataFrame", mend="take them from run.rows(...)")
+        if rows.empty:
+            raise RunError("there are no rows", where="DataFrame", mend="widen what you selected")
+        self.path, self._frame = Path(), rows
+        self.manifest = {"run": "rows", "status": "complete", "reasons": [], "events": [], "targets": {}}
+        names = self._names("scenario")
+        self.manifest |= {
+            "scenarios": [_entry(name) for name in names],
+            "suite": {"scenarios": list(map(self._spec, names))},
+        }
+
+    def only(self) -> str:
+        """The scenario of the rows. Raises RunError where they are of several."""
+        names = [str(entry["name"]) for entry in self.scenarios]
+        if len(names) > 1:
+            raise RunError("rows of several scenarios", where="DataFrame", mend=f"name one of {', '.join(names)}")
+        return names[0]
+
+    def _names(self, column: str, scenario: str | None = None) -> list[str]:
+        if column not in self._frame:
+            return [_ASSUMED[column]]
+        rows = self._frame
+        if scenario is not None and "scenario" in rows:
+            rows = rows[rows["scenario"].astype(str) == scenario]
+        return sorted(map(str, rows[column].unique()))
+
+    def _spec(self, scenario: str) -> dict[str, Any]:
+        scheduled = "scheduled_ns" in self._frame and bool(self._frame["scheduled_ns"].notna().any())
+        operations = [{"name": name} for name in self._names("operation", scenario)]
+        return {"name": scenario, "operations": operations, "load": {"model": "replay" if scheduled else "closed"}}
+
+    @cached_property
+    def parts(self) -> list[tuple[Path, int | None]]:
+        return []
+
+    @cached_property
+    def warmups(self) -> dict[str, Cut]:
+        return {}
+
+    @cached_property
+    def _tables(self) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        from perflib.store import schema as schema
+
+        database = duckdb.connect()
+        for kind, columns in schema.TABLES.items():
+            database.execute(f"create table {kind} as from {empty(columns)}")
+        given = [field.name for field in schema.ROWS if field.name in self._frame]
+        database.register("given", self._frame[given].astype({c: str for c in _ASSUMED if c in given}))
+        database.execute(f"insert into rows ({', '.join(given)}) select {', '.join(given)} from given")
+        for column, value in _ASSUMED.items():
+            database.execute(f"update rows set {column} = ? where {column} is null", [value])
+        database.execute("alter table rows add column service_ns bigint")
+        database.execute("alter table rows add column response_ns bigint")
+        database.execute(
+            "update rows set service_ns = end_ns - start_ns, response_ns = end_ns - coalesce(scheduled_ns, start_ns)"
+        )
+        return database
+
+
+def _entry(scenario: str) -> dict[str, Any]:
+    return {"name": scenario, "status": "complete", "start_ns": None, "stop_ns": None, "segments": [], "workers": []}

@@ -1,0 +1,87 @@
+"""Two variants of a suite in one: each target and scenario twice, as api@a and api@b, one side's load after the other's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from perflib.errors import SuiteError
+from perflib.load.generator.plan import STEADY
+from perflib.store.recording import SIDES, sided
+from perflib.suite.model import Load, Operation, Scenario, Suite, Target, Warmup
+
+
+def both(a: Suite, b: Suite, *, block_s: float) -> Suite:
+    """One suite with the scenarios of both, a pair after the other, their loads `block_s` long.
+
+    Raises SuiteError where they cannot run beside each other: a load that is not steady, a target inside this process, one address
+    for both.
+    """
+    names = [scenario.name for scenario in a.scenarios]
+    if names != [scenario.name for scenario in b.scenarios]:
+        raise SuiteError("the two sides have different scenarios", where="ab", mend="let both have the same, by name")
+    _check_addresses(a, b)
+    for scenario in (*a.scenarios, *b.scenarios):
+        _check(scenario, a if scenario in a.scenarios else b)
+    pairs = zip(a.scenarios, b.scenarios, strict=True)
+    scenarios = [_scenario(each, side, block_s) for pair in pairs for each, side in zip(pair, SIDES, strict=True)]
+    targets = {sided(name, side): _target(spec, side, suite.targets) for suite, side in ((a, "a"), (b, "b")) for name, spec in suite.targets.items()}  # fmt: skip
+    return replace(a, scenarios=tuple(scenarios), targets=targets)
+
+
+def _scenario(scenario: Scenario, side: str, block_s: float) -> Scenario:
+    """Its load is one block; what warms it up is at least as long as one."""
+    warm_s = max(block_s, scenario.warmup.duration_s if scenario.warmup else 0.0)
+    load: Load = replace(scenario.load, requests=None, duration_s=block_s)
+    return replace(
+        scenario, name=sided(scenario.name, side), target=sided(scenario.target, side) if scenario.target else None, load=load,
+        warmup=Warmup(duration_s=warm_s), operations=_operations(scenario.operations, side), prepare=_operations(scenario.prepare, side), quick={},
+    )  # fmt: skip
+
+
+def _operations(operations: tuple[Operation, ...], side: str) -> tuple[Operation, ...]:
+    return tuple(replace(op, target=sided(op.target, side)) if op.target else op for op in operations)
+
+
+def _target(spec: Target, side: str, names: Mapping[str, Target]) -> Target:
+    """{other.url} means the other target of the same side."""
+
+    def filled(text: str) -> str:
+        for name in names:
+            text = text.replace(f"{{{name}.url}}", f"{{{sided(name, side)}.url}}")
+        return text
+
+    return replace(
+        spec, url=filled(spec.url) if spec.url else None, env={key: filled(value) for key, value in spec.env.items()}
+    )
+
+
+def _check(scenario: Scenario, suite: Suite) -> None:
+    where = f"scenario {scenario.name!r}"
+    if scenario.load.model not in STEADY or scenario.order == "blocks":
+        what = "order 'blocks'" if scenario.order == "blocks" else f"load model {scenario.load.model!r}"
+        raise SuiteError(
+            f"an A/B needs a steady load, not {what}", where=where, mend=f"use {', '.join(STEADY)}; or leave it out: --only"
+        )  # fmt: skip
+    inside = [name for name in scenario.reached if suite.targets[name].in_process]
+    if inside:
+        raise SuiteError(
+            f"target {inside[0]!r} is in this process, which cannot hold two sides", where=where, mend="leave in_process out"
+        )  # fmt: skip
+
+
+def _check_addresses(a: Suite, b: Suite) -> None:
+    """Two servers that perflib starts cannot listen at one port."""
+    for name in a.targets.keys() & b.targets.keys():
+        one, other = a.targets[name], b.targets[name]
+        if one.start and other.start and one.url and other.url and _address(one) == _address(other) != None:  # noqa: E711
+            raise SuiteError(
+                f"both sides would start {name!r} at {one.url}", where=f"targets.{name}", mend="write {port} in its url and its start: a free one for each"
+            )  # fmt: skip
+
+
+def _address(spec: Target) -> Any:
+    """Host and port, None where perflib chooses it."""
+    return None if "{port}" in (spec.url or "") else urlsplit(spec.url or "").netloc

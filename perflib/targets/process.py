@@ -1,0 +1,107 @@
+"""Targets that perflib starts itself: a free port, the command under a guard, readiness, its end."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from perflib.errors import TargetError
+from perflib.suite.model import Target
+from perflib.targets.template import from_environment
+
+
+class StartedTarget:
+    """One started command. `spec` has its port filled in; `pids` are its processes, the guard left out."""
+
+    def __init__(self, name: str, spec: Target, *, log: Path, folder: str) -> None:
+        self.name, self.log = name, log
+        self.spec = fill_port(spec)
+        where = f"targets.{name}"
+        env = {**os.environ, **{key: from_environment(value, f"{where}.env.{key}") for key, value in spec.env.items()}}
+        command = [from_environment(part, f"{where}.start") for part in self.spec.start]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-m", "perflib.targets.guard", *command], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
+                cwd=str(Path(folder) / spec.cwd) if spec.cwd else folder or None, env=env, start_new_session=os.name == "posix",
+            )  # fmt: skip
+
+    @property
+    def pids(self) -> list[int]:
+        try:
+            return [child.pid for child in psutil.Process(self._guard.pid).children()]
+        except psutil.Error:
+            return []
+
+    @property
+    def alive(self) -> bool:
+        return self._guard.poll() is None
+
+    def wait_ready(self) -> None:
+        """Return when it answers. Raises TargetError with the last line of its log where it does not in time."""
+        until = time.monotonic() + self.spec.ready.timeout_s
+        while time.monotonic() < until:
+            if not self.alive:
+                raise TargetError(f"it ended with code {self._guard.returncode} before it was ready{self._last_words()}",
+                                  where=f"targets.{self.name}", mend=f"its output is in {self.log}")  # fmt: skip
+            if answers(self.spec):
+                return
+            time.sleep(0.05)
+        self.stop()
+        raise TargetError(f"not ready after {self.spec.ready.timeout_s:g} s{self._last_words()}", where=f"targets.{self.name}",
+                          mend=f"its output is in {self.log}; raise ready.timeout_s if it is only slow")  # fmt: skip
+
+    def stop(self) -> int | None:
+        """End it and all that it started; its exit code."""
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
+        try:
+            return self._guard.wait(10)
+        except subprocess.TimeoutExpired:
+            self._guard.kill()
+            return None
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text("utf-8", "replace").strip().splitlines()
+        return f": {lines[-1][:200]}" if lines else ""
+
+
+def answers(spec: Target) -> bool:
+    """Whether the target may be loaded: its ready path answers below 400, or its port accepts."""
+    parts = urlsplit(spec.url or "")
+    if not parts.hostname:
+        return True
+    try:
+        if spec.ready.http:
+            with urllib.request.urlopen(f"{parts.scheme}://{parts.netloc}{spec.ready.http}", timeout=2) as answer:
+                return bool(answer.status < 400)
+        with socket.create_connection(
+            (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), timeout=2
+        ):
+            return True
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+
+
+def fill_port(spec: Target) -> Target:
+    """{port} is one free port, {python} this interpreter, in the url, the start command and its environment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        values = {"port": str(probe.getsockname()[1]), "python": sys.executable}
+
+    def fill(text: str) -> str:
+        return re.sub(r"\{(port|python)\}", lambda match: values[match[1]], text)
+
+    return replace(spec, url=fill(spec.url) if spec.url else None, start=tuple(map(fill, spec.start)),
+                   command=tuple(map(fill, spec.command)), env={k: fill(v) for k, v in spec.env.items()})  # fmt: skip

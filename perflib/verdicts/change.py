@@ -1,0 +1,204 @@
+"""One figure's change on both sides: how it is found, and what verdict it gets among all that are judged with it.
+
+Pass: the whole 95 % interval of the change is within the margin. Fail: it is beyond the margin even when corrected for all the
+figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Else inconclusive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from perflib import stats
+from perflib.errors import SuiteError
+from perflib.metrics.parts import METRICS, QUANTILES, Measured, Metric, Part
+from perflib.stats import Interval
+from perflib.stats.intervals import fewest_values, finite, scaled
+from perflib.verdicts.verdict import Word
+
+# To raise at most 1 % also where requests depend on each other so much that what they are worth is uncertain.
+ALARM: Final = 0.008
+_NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of one part on both sides. `difference` is in the metric's unit, `relative` in % of the base."""
+
+    part: Part
+    metric: Metric
+    base: float
+    candidate: float
+    difference: Interval
+    relative: Interval
+    margin: float | None
+    freedom: float = math.inf
+    verdict: Word = "shown"
+    seen: Literal["worse", "better", ""] = ""
+    reason: str = ""
+
+    @property
+    def judged(self) -> bool:
+        return self.margin is not None
+
+    @property
+    def shown(self) -> Interval:
+        """The change as it is judged: in % of the base, or in percentage points."""
+        return self.difference if self.metric.in_points else self.relative
+
+    @property
+    def told(self) -> bool:
+        """Whether the change has a size: that of a percentile which too few requests decide on a side has only a bound, or none."""
+        return math.isfinite(self.shown.estimate) and (is_closed(self.shown) or self.metric.key not in QUANTILES)
+
+    @property
+    def question(self) -> str:
+        """What the verdict answers: "p95 response no worse than 10 %"."""
+        limit = "" if self.margin is None else f" no worse than {self.margin:g} {self.metric.margin_unit}"
+        return f"{self.metric.name}{limit}"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "scenario": self.part.scenario, "stage": self.part.stage, "operation": self.part.operation, "metric": self.metric.name,
+            "unit": self.metric.unit, "base": finite(self.base), "candidate": finite(self.candidate), "difference": self.difference.bounds,
+            "relative_percent": self.relative.bounds, "margin": self.margin, "margin_unit": self.metric.margin_unit,
+            "verdict": self.verdict, "seen": self.seen, "reason": self.reason,
+        }  # fmt: skip
+
+
+def checked_margins(asked: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The margin of every metric, where it is not asked for its usual one. Raises SuiteError for one that cannot be."""
+    margins: dict[str, float | None] = {metric.key: metric.margin for metric in METRICS.values()}
+    for key, value in asked.items():
+        if key not in margins:
+            raise SuiteError(f"there is no metric {key!r}", where="margin", mend=f"known: {', '.join(margins)}")
+        if value is not None and not 0 <= value < math.inf:
+            raise SuiteError(f"a margin of {value:g} is not possible", where=f"margin {key}", mend="give 0 or more")
+        if value is not None and value >= 100 and not METRICS[key].more_is_worse:
+            raise SuiteError(f"{key} cannot fall by {value:g} %", where=f"margin {key}", mend="give less than 100")
+    return {**margins, **asked}
+
+
+def changes_of(part: Part, base: Sequence[Measured], candidate: Sequence[Measured], margins: Mapping[str, float | None]) -> list[Change]:  # fmt: skip
+    """Every metric that a part of this kind has, not judged yet."""
+    found = []
+    for key, metric in METRICS.items():
+        sides = [[m.figures[key] for m in side if key in m.figures] for side in (base, candidate)]
+        if not any(sides) and not any(key in m.asked for m in (*base, *candidate)):
+            continue
+        old, new = (_figure(key, side) for side in sides)
+        given = any(key in m.given for m in (*base, *candidate))
+        plain = Change(
+            part,
+            metric,
+            old,
+            new,
+            _NOTHING,
+            _NOTHING,
+            None if given else margins[key],
+            reason="set by the load" if given else "",
+        )
+        if not all(sides):
+            gone = " and ".join(name for name, side in zip(("base", "candidate"), sides, strict=True) if not side)
+            measured = any(m.requests for m in (*base, *candidate)) and key not in ("memory", "cpu")
+            what = "no request was answered" if measured else "nothing was measured"
+            found.append(replace(plain, reason=plain.reason or f"{what} in the {gone}"))
+            continue
+        difference, freedom = shift(*sides)
+        relative, _ = shift(*sides, relative=True)
+        found.append(replace(plain, difference=difference, relative=relative, freedom=freedom))
+    return found
+
+
+def _figure(key: str, side: Sequence[Interval]) -> float:
+    """What a side shows: the mean of its runs. None (NaN) of no run, or of a percentile with fewer than ten requests beyond it."""
+    few = key in QUANTILES and any(i.n < fewest_values(QUANTILES[key]) for i in side)
+    return math.nan if few or not side else sum(i.estimate for i in side) / len(side)
+
+
+def is_closed(percent: Interval) -> bool:
+    """Whether a relative change is bounded on both sides: nothing falls by more than all there is."""
+    return math.isfinite(percent.high) and percent.low > -100
+
+
+def shift(base: Sequence[Interval], candidate: Sequence[Interval], *, relative: bool = False) -> tuple[Interval, float]:
+    """candidate − base, or in % of the base, with the degrees of freedom of what spreads it (inf: within runs only)."""
+    figures = [i.estimate for i in (*base, *candidate)]
+    if not all(map(math.isfinite, figures)) or (relative and min(figures) <= 0):
+        return replace(_NOTHING, n=sum(i.n for i in (*base, *candidate))), math.inf
+    if len(base) == len(candidate) == 1:
+        found = stats.ratio_shift(base[0], candidate[0]) if relative else stats.difference(base[0], candidate[0])
+        return scaled(found, 100.0 if relative else 1.0), math.inf
+    between = stats.between_runs(base, candidate, relative=relative)
+    return scaled(between.shift, 100.0 if relative else 1.0), between.freedom
+
+
+def _mapped(i: Interval, f: Callable[[float], float]) -> Interval:
+    return Interval(f(i.estimate), f(i.low), f(i.high), i.n, i.n_effective, i.confidence)
+
+
+def judged_together(changes: Sequence[Change], against: Callable[[Change], str], alarm: float = ALARM) -> list[Change]:
+    """With verdicts, corrected over all that is judged."""
+    judged = [c for c in changes if c.judged]
+    beyond = stats.holm([_p_beyond(c) for c in judged])
+    moved = stats.holm([stats.p_value(_worse(c), freedom=c.freedom) for c in judged])
+    found = {}
+    for c, p_beyond, p_moved in zip(judged, beyond, moved, strict=True):
+        seen: Any = "" if p_moved > alarm else "worse" if _worse(c).estimate > 0 else "better"
+        word, reason = _word(c, p_beyond, alarm, against(c), len(judged))
+        found[id(c)] = replace(c, verdict=word, seen=seen, reason=reason)
+    return [found.get(id(c), c) for c in changes]
+
+
+def _p_beyond(c: Change) -> float:
+    """One-sided p of "not beyond the margin"."""
+    p = stats.p_value(_worse(c), _limit(c), c.freedom)
+    return p / 2 if _worse(c).estimate > _limit(c) else 1.0
+
+
+def _word(c: Change, p_beyond: float, alarm: float, against: str, of: int) -> tuple[Word, str]:
+    worse, limit = _worse(c), _limit(c)
+    if c.reason or against:
+        return "inconclusive", c.reason or f"not comparable: {against}"
+    if p_beyond <= alarm:
+        return "fail", ""
+    if stats.equivalent(worse, limit) == "pass":
+        return "pass", ""
+    if math.isinf(worse.high) or math.isnan(worse.estimate):
+        return "inconclusive", "too few requests to tell" if worse.n else "nothing was measured"
+    if worse.low > limit:
+        return "inconclusive", f"beyond the margin, but not for certain among {of} figures"
+    return "inconclusive", f"the interval holds the margin{_needed(worse, limit)}"
+
+
+def _needed(worse: Interval, limit: float) -> str:
+    """How much longer it would take, where that is a number."""
+    distance, half = (
+        abs(limit - worse.estimate),
+        (worse.high if limit >= worse.estimate else worse.low) - worse.estimate,
+    )
+    times = (half / distance) ** 2 if distance else math.inf
+    return f"; about {math.ceil(times * 1.1)} times as many requests would tell" if times < 1000 else ""
+
+
+def _worse(c: Change) -> Interval:
+    """The change with worse upwards: in percentage points, or as the logarithm of the ratio."""
+    if c.metric.in_points:
+        return c.difference
+    logs = _mapped(c.relative, _log1p)
+    return logs if c.metric.more_is_worse else _turned(logs)
+
+
+def _limit(c: Change) -> float:
+    margin = c.margin or 0.0
+    return margin if c.metric.in_points else abs(_log1p(margin if c.metric.more_is_worse else -margin))
+
+
+def _log1p(percent_change: float) -> float:
+    return math.log1p(percent_change / 100) if percent_change > -100 else -math.inf
+
+
+def _turned(i: Interval) -> Interval:
+    return Interval(-i.estimate, -i.high, -i.low, i.n, i.n_effective, i.confidence)

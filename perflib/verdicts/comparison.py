@@ -1,0 +1,271 @@
+"""Two runs, or several of each side: what shifted, by how much, with intervals, and whether it is no worse than a margin.
+
+compared = compare("20261124-101500-shop", "latest", margin_percent={"p95": 15})
+compared.verdict; compared.changes[0].relative.low; print(compared.sentence)
+compare(["run1", "run2", "run3"], ["run4", "run5", "run6"])      # the spread between runs is then part of the intervals
+
+Pass: the whole 95 % interval of the change is within the margin. Fail: it is beyond the margin even when corrected for all the
+figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Else inconclusive.
+`seen` says, corrected alike, whether there is any change at all, margin or not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from perflib.errors import RunError
+from perflib.metrics.parts import Measured, Part, measure_all
+from perflib.stats import Interval
+from perflib.store.baselines import open_side
+from perflib.store.recording import Run
+from perflib.text import percent
+from perflib.verdicts import paired
+from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together, shift
+from perflib.verdicts.comparability import damage, differences, load_differences
+
+Side = Run | str | Path | Sequence[Run | str | Path]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that two sides have in common, and what stands against comparing them.
+
+    doubts    make the verdict inconclusive (another machine, another load), unless `forced`
+    invalid   runs that can show nothing: interrupted, overloaded, broken off
+    notes     what else differs, and what a comparison of so few runs cannot know
+    """
+
+    base: tuple[Run, ...]
+    candidate: tuple[Run, ...]
+    changes: tuple[Change, ...]
+    measured: Mapping[Part, tuple[tuple[Measured, ...], tuple[Measured, ...]]]
+    doubts: tuple[str, ...]
+    invalid: tuple[str, ...]
+    notes: tuple[str, ...]
+    forced: bool = False
+
+    @property
+    def judged(self) -> list[Change]:
+        return [change for change in self.changes if change.judged]
+
+    @property
+    def verdict(self) -> Literal["pass", "fail", "inconclusive", "invalid"]:
+        words = {change.verdict for change in self.judged}
+        if self.invalid:
+            return "invalid"
+        return "fail" if "fail" in words else "pass" if words == {"pass"} else "inconclusive"
+
+    @property
+    def title(self) -> str:
+        if paired.are_sides(self.base, self.candidate):
+            return f"{self.base[0].manifest['suite']['name']}: b against a"
+        return f"{named(self.candidate)} against {named(self.base)}"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        failed, unclear = ([c for c in self.judged if c.verdict == word] for word in ("fail", "inconclusive"))
+        count = len(self.judged)
+        if self.invalid:
+            return f"These runs cannot be compared: {self.invalid[0]}."
+        if self.doubts and not self.forced:
+            return f"Not comparable, because of {'; '.join(self.doubts[:3])}."
+        if failed:
+            return f"Worse than the base: {len(failed)} of {count} figures beyond the margin: {_listed(failed)}."
+        if unclear:
+            return f"No figure is beyond its margin for certain, but {len(unclear)} of {count} could not be decided: {_listed(unclear)}."
+        return (
+            f"No worse than the base: all {count} figures are within their margins."
+            if count
+            else "No figure was judged."
+        )
+
+    def _repr_html_(self) -> str:
+        from perflib.notebook import cards
+
+        return cards.of_comparison(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of summary.json; infinite bounds become null."""
+        return {
+            "schema": 1, "kind": "comparison", "base": [run.id for run in self.base], "candidate": [run.id for run in self.candidate],
+            "verdict": self.verdict, "title": self.title, "started_at": self.candidate[0].manifest["started_at"], "sentence": self.sentence, "doubts": list(self.doubts), "invalid": list(self.invalid), "notes": list(self.notes),
+            "forced": self.forced, "changes": [change.as_dict() for change in self.changes],
+        }  # fmt: skip
+
+
+def compare(
+    base: Side, candidate: Side, *, margin_percent: Mapping[str, float | None] | None = None, data: str | Path | None = None,
+    force: bool = False, only: Sequence[str] = (),
+) -> Comparison:  # fmt: skip
+    """Compare runs, each an id, a path, a baseline's name, `latest`, or a list of them ("a,b,c" as well).
+
+    The two sides of an A/B ("latest@a", "latest@b") are compared pair by pair of their blocks, with what the looks at it cost.
+
+    margin_percent    by metric (p50, p95, p99, mean, throughput, errors, memory, cpu), in % of the base; errors in percentage
+                      points; None: show it, do not judge it
+    force             judge in spite of doubts
+    only              these scenarios
+
+    Raises RunError where a run is not there or the sides have nothing in common, SuiteError for an unknown metric.
+    """
+    sides = opened(base, data), opened(candidate, data)
+    scenarios = _common(*sides, only)
+    if paired.are_sides(*sides):
+        return _of_trial(*sides, scenarios, margin_percent or {}, force)
+    margins = checked_margins(margin_percent or {})
+    known = _known(sides, scenarios)
+    doubts, notes = _differences(sides)
+    against = {name: _load_differences(sides, name) for name in scenarios}
+    changes = [change for part, (a, b) in known.items() for change in changes_of(part, a, b, margins)]
+    found = judged_together(changes, lambda c: "" if force else (doubts or against[c.part.scenario] or [""])[0])
+    doubts += [text for texts in against.values() for text in texts]
+    return Comparison(
+        *sides, tuple(found), known, tuple(doubts), _invalid(sides), (*notes, *_counted(sides), *_limits(sides)), force
+    )
+
+
+def _of_trial(
+    base: tuple[Run, ...], candidate: tuple[Run, ...], scenarios: Sequence[str], margin_percent: Mapping[str, float | None], force: bool,
+) -> Comparison:  # fmt: skip
+    """The sides of an A/B: changes by pairs of blocks, judged scenario by scenario at the confidence of its last look."""
+    about = base[0].manifest["ab"]
+    margins = checked_margins({**about["margin_percent"], **margin_percent})
+    known = _known((base, candidate), scenarios)
+    doubts = damage(base[0], candidate[0])
+    found: list[Change] = []
+    for name in scenarios:
+        shifts = paired.shifts(base[0], candidate[0], name)
+        each = [change for part, (a, b) in known.items() if part.scenario == name for change in changes_of(part, a, b, margins)]  # fmt: skip
+        each = [_paired(change, shifts) for change in each]
+        alarm = 1 - paired.look_of(base[0], name).confidence(1 - ALARM / len(about["scenarios"]))
+        found += judged_together(each, lambda _: "" if force else (doubts or [""])[0], alarm)
+    notes = paired.notes(base[0], scenarios)
+    return Comparison(
+        base, candidate, tuple(found), known, tuple(doubts), _invalid((base, candidate)), tuple(notes), force
+    )
+
+
+def _paired(change: Change, shifts: Mapping[tuple[Part, str], paired.Shift]) -> Change:
+    """The change as pairs of blocks show it."""
+    shift = shifts.get((change.part, change.metric.key))
+    if shift is None or change.reason:
+        return change
+    return replace(
+        change, difference=shift.difference, relative=shift.relative, freedom=shift.freedom, reason=shift.reason
+    )
+
+
+def _known(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenarios: Sequence[str]) -> dict[Part, tuple[tuple[Measured, ...], tuple[Measured, ...]]]:  # fmt: skip
+    """What both sides have measured of each part that every run has."""
+    base, candidate = ([measure_all(run, scenarios) for run in runs] for runs in sides)
+    return {part: (_of(part, base), _of(part, candidate)) for part in _parts(base + candidate)}
+
+
+def _invalid(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[str, ...]:
+    """Runs that can show nothing, and why."""
+    each = [f"{run.id} is {run.status}{_why(run)}" for run in (*sides[0], *sides[1]) if run.status != "complete"]
+    return tuple(dict.fromkeys(each))
+
+
+def curve(compared: Comparison, part: Part) -> list[Interval]:
+    """The shift function (Doksum & Sievers 1976): the change of each quantile of `measures.GRID`, % of the base."""
+    base, candidate = ([m.grid for m in side] for side in compared.measured[part])
+    if not all(base) or not all(candidate):
+        return []
+    quantiles = range(len(base[0]))
+    return [shift([g[i] for g in base], [g[i] for g in candidate], relative=True)[0] for i in quantiles]
+
+
+def opened(side: Side, data: str | Path | None = None) -> tuple[Run, ...]:
+    """The runs of a side. Raises RunError where one is not there."""
+    if isinstance(side, Run):
+        return (side,)
+    if isinstance(side, str):
+        side = [name.strip() for name in side.split(",") if name.strip()]
+    runs = [which if isinstance(which, Run) else open_side(which, data) for which in ([side] if isinstance(side, Path) else side)]  # fmt: skip
+    if not runs:
+        raise RunError("a side of the comparison has no run", mend="name one: perflib compare BASE CANDIDATE")
+    return tuple(runs)
+
+
+def named(runs: Sequence[Run]) -> str:
+    """A side in a few words."""
+    return runs[0].id if len(runs) == 1 else f"{runs[0].id} and {len(runs) - 1} more"
+
+
+def _parts(each: Iterable[Mapping[Part, Measured]]) -> list[Part]:
+    """Parts that every run has, in the suite's order."""
+    first, *others = each
+    return [part for part in first if all(part in other for other in others)]
+
+
+def _of(part: Part, each: Iterable[Mapping[Part, Measured]]) -> tuple[Measured, ...]:
+    return tuple(found[part] for found in each)
+
+
+def _common(base: Sequence[Run], candidate: Sequence[Run], only: Sequence[str]) -> list[str]:
+    """Scenarios that every run has, or those of them that are asked for. Raises RunError where there is none."""
+    each = [[str(e["name"]) for e in run.scenarios if not only or e["name"] in only] for run in (*base, *candidate)]
+    common = [name for name in each[0] if all(name in names for names in each)]
+    if not common:
+        there = " and ".join(f"{runs[0].id} has {', '.join(names[:4]) or 'none'}" for runs, names in ((base, each[0]), (candidate, each[-1])))  # fmt: skip
+        raise RunError("the runs have no scenario in common", where="compare", mend=there)
+    return common
+
+
+def _differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[list[str], list[str]]:
+    """Doubts and notes about every run against the first."""
+    first, *others = (*sides[0], *sides[1])
+    each = [differences(first, other) for other in others]
+    doubts, notes = (list(dict.fromkeys(text for found in each for text in found[i])) for i in (0, 1))
+    counts = Counter(str(e["name"]) for run in (first, *others) for e in run.scenarios)
+    missing = sorted(name for name, count in counts.items() if count <= len(others))
+    return _twice((first, *others)) + doubts, notes + [f"not every run has the scenario {name}" for name in missing]
+
+
+def _load_differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenario: str) -> list[str]:
+    """Why a scenario's figures cannot be set side by side: every run against the first."""
+    first, *others = (*sides[0], *sides[1])
+    return list(dict.fromkeys(text for other in others for text in load_differences(first, other, scenario)))
+
+
+def _twice(runs: Sequence[Run]) -> list[str]:
+    """Runs that are compared with themselves, or counted again."""
+    seen = Counter((run.id, run.manifest["started_at"], run.manifest["stopped_ns"]) for run in runs)
+    return [
+        f"{name} is named {count} times: a run says nothing about itself"
+        for (name, *_), count in seen.items()
+        if count > 1
+    ]
+
+
+def _counted(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
+    many = any(run.many for run in (*sides[0], *sides[1]))
+    return ["more than a million rows: counted, percentiles within 0.1 %"] if many else []
+
+
+def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
+    """What so few runs cannot know."""
+    counts = [len(side) for side in sides]
+    if min(counts) > 1:
+        return [f"{counts[0]} and {counts[1]} runs: the intervals hold the spread between runs"]
+    if max(counts) > 1:
+        return ["one side has one run: it is taken to spread as the runs of the other side do"]
+    return [
+        "one run a side: the intervals hold what varies within a run; how much two runs of the same thing differ (start-up, "
+        "memory layout, other load) they cannot know. Several runs a side would tell: perflib compare A1,A2,A3 B1,B2,B3"
+    ]
+
+
+def _why(run: Run) -> str:
+    return f": {run.manifest['reasons'][0]}" if run.manifest["reasons"] else ""
+
+
+def _listed(changes: Sequence[Change]) -> str:
+    texts = [f"{c.part}, {c.metric.name} {percent(c)}".strip() for c in changes[:3]]
+    return "; ".join(texts) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")

@@ -1,0 +1,173 @@
+"""The history of runs: one row for each run, scenario, operation and metric, and where a series changed its level.
+
+Each run's rows are one Parquet file in data/history/, named after the run, complete when it has that name: two writers
+cannot harm each other, nothing is ever rewritten, and a history outlives its runs. Series are of one machine, suite and load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from perflib import stats
+from perflib.metrics.parts import METRICS, Part, measure
+from perflib.store.database import row_counts
+from perflib.store.recording import Run, data_folder, open_run, run_ids
+from perflib.verdicts.comparability import load_shape
+
+if TYPE_CHECKING:
+    from perflib.stats import ChangePoint
+
+SCHEMA: Final = pa.schema([
+    ("run", pa.string()), ("started_at", pa.string()), ("commit", pa.string()), ("machine", pa.string()), ("cpu", pa.string()), ("python", pa.string()),
+    ("suite", pa.string()), ("scenario", pa.string()), ("stage", pa.int32()), ("operation", pa.string()), ("load", pa.string()), ("metric", pa.string()),
+    ("unit", pa.string()), ("estimate", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("n", pa.int64()),
+])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run's figure."""
+
+    run: str
+    started_at: str
+    commit: str
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """A figure from run to run, and where it changed."""
+
+    machine: str
+    suite: str
+    part: Part
+    metric: str
+    unit: str
+    points: tuple[Point, ...]
+    changes: tuple[ChangePoint, ...]
+
+    def __str__(self) -> str:
+        return f"{self.suite}, {self.part}, {METRICS[self.metric].name}"
+
+    def commits(self, change: ChangePoint) -> tuple[str, str]:
+        """The last commit of the old level and the first of the new."""
+        return self.points[change.index - 1].commit, self.points[change.index].commit
+
+    @property
+    def levels(self) -> list[tuple[slice, float]]:
+        """The points between changes, and their median."""
+        edges = [0, *(c.index for c in self.changes), len(self.points)]
+        between = [slice(first, last) for first, last in itertools.pairwise(edges)]
+        return [(some, float(np.median([p.estimate for p in self.points[some]]))) for some in between]
+
+    def percent(self, change: ChangePoint) -> tuple[float, float, float]:
+        """The size of a change with its interval, % of the old level."""
+        old = next(level for some, level in self.levels if some.stop == change.index)
+        sizes = (change.shift, change.low, change.high)
+        return tuple(100 * size / old if old else math.nan for size in sizes)  # type: ignore[return-value]
+
+
+def folder(data: str | Path | None = None) -> Path:
+    return data_folder(data) / "history"
+
+
+def record(run: Run, data: str | Path | None = None) -> Path | None:
+    """Add a complete run; None for one that is there already, did not end well or is damaged."""
+    made = _file(run, data)
+    if made.exists() or run.status != "complete" or run.damage:
+        return None
+    made.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist(_rows(run), schema=SCHEMA)
+    with tempfile.NamedTemporaryFile(dir=made.parent, prefix=".", suffix=".tmp", delete=False) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd")
+    Path(unfinished.name).chmod(0o644)
+    Path(unfinished.name).replace(made)
+    return made
+
+
+def record_all(data: str | Path | None = None) -> list[str]:
+    """Add every run that is not there yet; their ids."""
+    return [name for name in run_ids(data) if record(open_run(name, data), data)]
+
+
+def left_out(data: str | Path | None = None) -> list[str]:
+    """What should be in the history and is not, in words: files of it that cannot be read, complete runs whose rows are damaged."""
+    files = sorted(folder(data).glob("*.parquet"))
+    unreadable = [f"{path.name} cannot be read; its run is left out" for path, rows in zip(files, row_counts(files), strict=True) if rows is None]  # fmt: skip
+    runs = [open_run(name, data) for name in run_ids(data)]
+    unrecorded = [run for run in runs if run.status == "complete" and not _file(run, data).exists()]
+    return unreadable + [f"{run.id} is left out: {'; '.join(run.damage)}" for run in unrecorded if run.damage]
+
+
+def _file(run: Run, data: str | Path | None) -> Path:
+    """Named after when and where it ran as well: the ids of two machines may be alike."""
+    once = _digest([run.manifest.get(key) for key in ("started_at", "stopped_ns", "host")])
+    return folder(data) / f"{run.id}.{once}.parquet"
+
+
+def history(metric: str | None = None, data: str | Path | None = None) -> list[Series]:
+    """Every series, the ones that changed last first. A file that cannot be read is left out."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in _read(sorted(folder(data).glob("*.parquet"))):
+        if metric in (None, row["metric"]) and row["metric"] in METRICS:
+            key = tuple(row[name] for name in ("machine", "suite", "scenario", "stage", "operation", "load", "metric", "unit"))  # fmt: skip
+            groups.setdefault(key, []).append(row)
+    found = [_series(key, rows) for key, rows in groups.items()]
+    return sorted(found, key=lambda s: (-max((c.index for c in s.changes), default=-1), str(s)))
+
+
+def machine(manifest: dict[str, Any]) -> str:
+    """A fingerprint of what a figure depends on and a host does not change by itself."""
+    host = manifest["host"]
+    known = [host.get(key) for key in ("cpu", "cores", "os", "machine")] + [
+        round(float(host.get("memory_bytes") or 0) / 1e9)
+    ]
+    return _digest(known)
+
+
+def _rows(run: Run) -> list[dict[str, Any]]:
+    m = run.manifest
+    about = {
+        "run": run.id, "started_at": m["started_at"], "commit": (m.get("git") or {}).get("commit", ""), "machine": machine(m),
+        "cpu": m["host"]["cpu"], "python": m["versions"].get("python", ""), "suite": m["suite"]["name"],
+    }  # fmt: skip
+    return [
+        {**about, "scenario": part.scenario, "stage": part.stage, "operation": part.operation, "load": _digest(load_shape(run.spec(part.scenario))),
+         "metric": key, "unit": METRICS[key].unit, "estimate": i.estimate, "low": i.low, "high": i.high, "n": i.n}
+        for entry in run.scenarios for part, found in measure(run, entry["name"]).items() for key, i in found.figures.items()
+    ]  # fmt: skip
+
+
+def _read(files: Iterable[Path]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for path in files:
+        try:
+            rows += pq.read_table(path, schema=SCHEMA).to_pylist()
+        except (OSError, pa.ArrowException):
+            continue
+    return sorted(rows, key=lambda row: (row["started_at"], row["run"]))
+
+
+def _series(key: tuple[Any, ...], rows: list[dict[str, Any]]) -> Series:
+    fingerprint, suite, scenario, stage, operation, _, metric, unit = key
+    points = tuple(Point(*(row[name] for name in ("run", "started_at", "commit", "estimate", "low", "high"))) for row in rows)  # fmt: skip
+    changes = tuple(stats.change_points(np.array([p.estimate for p in points])))
+    return Series(fingerprint, suite, Part(scenario, stage, operation), metric, unit, points, changes)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -1,0 +1,134 @@
+"""What to do next, in words: the one or two steps that a run's verdicts, doubts and figures ask for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from perflib.metrics.processes import growth
+from perflib.metrics.scenario import scenario_figures
+from perflib.store.recording import Run
+from perflib.text import a_while, grew, number, observed
+from perflib.verdicts.verdict import Verdict
+
+STATUS: Final = {
+    "incomplete": "The run's process ended before the run did; its rows up to the last two seconds are here. Run it again.",
+    "interrupted": "The run was interrupted; its rows so far are here. Run it again for verdicts.",
+    "invalid": "Do not judge the target by this run: mend the cause and run it again.",
+    "running": "The run is still going on; this is what it has so far.",
+}
+VAGUE: Final = 0.1  # of what is measured
+ENOUGH_REQUESTS: Final = 5_000_000  # more than this nobody will send for one verdict
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do, and the scenario to open for it, if there is one."""
+
+    text: str
+    scenario: str | None = None
+
+
+def next_steps(run: Run) -> list[Step]:
+    """A few, the most urgent first."""
+    if run.status != "complete":
+        return [Step(STATUS[run.status])]
+    judged = [v for v in run.verdicts() if v.judged]
+    failed, unclear = ([v for v in judged if v.verdict == word] for word in ("fail", "inconclusive"))
+    steps = [_look_into(run, failed)] if failed else []
+    steps += [_decide(run, unclear)] if unclear else []
+    steps += [_when_met(run, judged)] if not steps else []
+    return [*steps, *_leaks(run), *_mend_generator(run)]
+
+
+def cautions(run: Run) -> list[tuple[str, str]]:
+    """What speaks against the figures without making the run invalid: (scenario, what)."""
+    said = [(entry["name"], str(text)) for entry in run.scenarios for text in entry.get("doubts", ())]
+    never = "response times never settled at a level: what is measured is still warming up, or drifts; run it longer"
+    return said + [(name, never) for name in run.unsettled] + _vague_warmups(run)
+
+
+def _vague_warmups(run: Run) -> list[tuple[str, str]]:
+    """Where more than a tenth of what is measured may be warm-up still."""
+    said = []
+    for name, cut in run.warmups.items():
+        entry = run.scenario(name)
+        start_ns, stop_ns = entry["start_ns"], entry["stop_ns"] or 0
+        if cut.settled and cut.latest_ns - cut.at_ns > VAGUE * (stop_ns - cut.at_ns):
+            at, latest = ((ns - start_ns) / 1e9 for ns in (cut.at_ns, cut.latest_ns))
+            said.append((name, f"the warm-up was cut after {at:.1f} s, but it may last until {latest:.1f} s: "
+                         f"run it longer, or name it, warmup = {{ duration_s = {math.ceil(latest)} }}"))  # fmt: skip
+    return said
+
+
+def _look_into(run: Run, failed: list[Verdict]) -> Step:
+    """The objective that is missed by most, and what stands out in its scenario."""
+    worst = min(failed, key=lambda v: -math.inf if v.margin is None else v.margin)
+    figure, _ = observed(worst)
+    said = f"Open {worst.scenario} first: {worst.objective.text}, and it is {figure}"
+    errors = scenario_figures(run, worst.scenario)["errors_by_class"]
+    if worst.objective.metric in ("error rate", "success") and errors:
+        most = next(iter(errors))
+        said += f"; {errors[most]:,} of its {sum(errors.values()):,} errors are {most}"
+    others = len({v.scenario for v in failed} - {worst.scenario})
+    also = f" {others} other scenario{'s' if others > 1 else ''} missed objectives too." if others else ""
+    return Step(f"{said}.{also}", worst.scenario)
+
+
+def _decide(run: Run, unclear: list[Verdict]) -> Step:
+    """How much longer a load would have to run for the interval to leave the limit, by what its rate was."""
+    most = max(unclear, key=lambda v: v.needs_more or 0)
+    where = f"{most.scenario}, {most.objective.text}"
+    rest = f" {len(unclear) - 1} more could not be decided either." if len(unclear) > 1 else ""
+    if not most.needs_more:
+        return Step(f"To decide {where}: {most.reason}.{rest}", most.scenario)
+    if most.needs_more > ENOUGH_REQUESTS:
+        return Step(f"{where} is too near its limit to be decided by more requests: move the limit, or the target.{rest}", most.scenario)  # fmt: skip
+    load = scenario_figures(run, most.scenario)
+    longer = (
+        f", at its rate some {a_while(most.needs_more * load['seconds'] / load['requests'])} more of load"
+        if load["requests"]
+        else ""
+    )
+    return Step(f"To decide {where}: about {most.needs_more:,} more requests{longer}.{rest}", most.scenario)
+
+
+def _when_met(run: Run, judged: list[Verdict]) -> Step:
+    if not judged:
+        return Step('Write what you promise into the suite, as objectives = ["p95 response < 200 ms", "error rate < 1 %"], and run it again.')  # fmt: skip
+    # A maximum in flight is set by the load itself; to be near its limit says nothing about the target.
+    near = [v for v in judged if v.margin is not None and v.objective.metric != "inflight" and _bounded(v) < 0.25]
+    keep = f"keep this run to compare later ones with: perflib baseline set main {run.id}"
+    if not near:
+        return Step(f"Nothing to mend. You can {keep}.")
+    tight = min(near, key=_bounded)
+    low, high = number(tight.interval.low), number(tight.interval.high)
+    return Step(
+        f"Nothing to mend. Nearest to its limit is {tight.scenario}, {tight.objective.text}, at {observed(tight)[0]} [{low}, {high}]; {keep}.",
+        tight.scenario,
+    )
+
+
+def _bounded(v: Verdict) -> float:
+    """Room from the interval's near end to the limit, as a share of what could be: a success of 99.8 % is far from 99 %."""
+    limit, interval = v.objective.limit or 0.0, v.interval
+    room = limit - interval.high if v.objective.wants_less else interval.low - limit
+    whole = 100.0 - limit if v.objective.metric == "success" else abs(limit)
+    return room / whole if whole and math.isfinite(room) else math.inf
+
+
+def _leaks(run: Run) -> list[Step]:
+    """The first scenario whose target leaks memory where no objective has said so."""
+    said = {v.scenario for v in run.verdicts() if v.verdict == "fail" and v.objective.metric.startswith("memory")}
+    found = {entry["name"]: growth(run, entry["name"]) for entry in run.scenarios if entry["name"] not in said}
+    leaking = {name: grew(each) for name, each in found.items() if each.verdict == "leak"}
+    return [Step(f"{name}: the target leaks memory, and no objective is missed by it: {who}.", name) for name, who in leaking.items()][:1]  # fmt: skip
+
+
+def _mend_generator(run: Run) -> list[Step]:
+    said = cautions(run)
+    if not said:
+        return []
+    names = {name for name, _ in said}
+    return [Step(f"{len(names)} of {len(run.scenarios)} scenarios with a caution, first {said[0][0]}: {said[0][1]}.", None)]  # fmt: skip

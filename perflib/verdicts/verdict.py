@@ -1,0 +1,222 @@
+"""Objectives → pass, fail or inconclusive, each from an interval.
+
+Pass: the whole 95 % interval is on the good side of the limit. Fail: wholly on the bad side. Else inconclusive, with how many
+more requests it would take. "not above" asks whether a trend is there: it fails when the interval lies wholly above the limit
+and the change is one that matters (MATERIAL), passes when no trend is seen and none that matters is still possible.
+
+The limits of a steps load are broken on purpose. They are not judged but shown, with the rate up to which they hold (/s); what is
+judged there is "capacity >= 400 /s".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from perflib import stats
+from perflib.metrics.capacity import capacity, is_limit
+from perflib.metrics.objective import measure
+from perflib.metrics.processes import growth, unread
+from perflib.stats import Interval
+from perflib.stats.intervals import scaled
+from perflib.store.windows import measured_seconds
+from perflib.suite.objectives import Objective
+from perflib.text import grew, number, observed
+
+if TYPE_CHECKING:
+    from perflib.store.recording import Run
+
+Word = Literal["pass", "fail", "inconclusive", "shown"]
+MATERIAL: Final = {"memory slope": 16.0, "response drift": 20.0}  # MB, and % of the median, over the whole scenario
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an objective came to. `interval` is in the objective's unit; `needs_more` counts further requests."""
+
+    scenario: str
+    objective: Objective
+    interval: Interval
+    verdict: Word
+    needs_more: int | None = None
+    reason: str = ""
+
+    @property
+    def judged(self) -> bool:
+        return self.objective.limit is not None
+
+    @property
+    def margin(self) -> float | None:
+        """Room left to the limit, as a share of it; negative where it is missed. None without a limit, or at a limit of 0."""
+        limit, estimate = self.objective.limit, self.interval.estimate
+        if not limit or not math.isfinite(estimate):
+            return None
+        return ((limit - estimate) if self.objective.wants_less else (estimate - limit)) / abs(limit)
+
+    def __str__(self) -> str:
+        figure, bounds = observed(self)
+        why = f"; {self.reason}" if self.reason else ""
+        return (
+            f"{self.verdict}: {self.scenario}, {self.objective.text}: {figure} [{bounds}], n = {self.interval.n:,}{why}"
+        )
+
+    def _repr_html_(self) -> str:
+        from perflib.notebook import cards
+
+        return cards.of_verdict(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry of summary.json; infinite bounds become null."""
+        objective, interval = self.objective, self.interval
+        return {
+            "scenario": self.scenario, "operation": objective.operation, "objective": objective.text, "metric": objective.name,
+            "unit": objective.unit, "limit": objective.limit, **interval.bounds,
+            "n": interval.n, "verdict": self.verdict, "needs_more": self.needs_more, "reason": self.reason,
+        }  # fmt: skip
+
+
+def verdicts(run: Run) -> list[Verdict]:
+    """One for each objective and figure of the scenarios that were started, in the suite's order."""
+    found = []
+    for entry in run.scenarios:
+        spec = run.spec(entry["name"])
+        texts = [(text, True) for text in spec.get("objectives", ())] + [
+            (text, False) for text in spec.get("figures", ())
+        ]
+        found += [judge(run, entry["name"], Objective.parse(text, judged=judged)) for text, judged in texts]
+    return _withdrawn(found, run) if run.damage else found
+
+
+def _withdrawn(found: list[Verdict], run: Run) -> list[Verdict]:
+    """Nothing passes where rows are missing, for what broke the limit may have stood in them; nothing fails by times that cannot be."""
+    doubtful = ("pass", "fail") if run.impossible else ("pass",)
+    reason = "; ".join(run.damage)
+    return [replace(v, verdict="inconclusive", reason=reason) if v.verdict in doubtful else v for v in found]
+
+
+def overall(run: Run) -> Literal["pass", "fail", "inconclusive", "invalid"]:
+    """The run in one word: invalid before fail before inconclusive before pass."""
+    words = {v.verdict for v in run.verdicts() if v.judged}
+    if run.status != "complete":
+        return "invalid"
+    return "fail" if "fail" in words else "pass" if words == {"pass"} else "inconclusive"
+
+
+def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
+    """Measure and judge one objective. A percentile that too few requests decide keeps its bounds, and no estimate (NaN)."""
+    found = _judged(run, scenario, objective)
+    if objective.metric.startswith("memory"):
+        return _of_memory(run, found)
+    if objective.q is None or math.isfinite(found.interval.low + found.interval.high):
+        return found
+    return replace(found, interval=replace(found.interval, estimate=math.nan))
+
+
+def _of_memory(run: Run, found: Verdict) -> Verdict:
+    """With the process that grew; nothing passes where some of the memory was not read."""
+    missing = unread(run, found.scenario)
+    if missing and (found.verdict == "pass" or not found.interval.n):
+        found = replace(found, verdict="inconclusive" if found.judged else "shown", reason=missing)
+    if found.verdict == "pass":
+        return found
+    who = grew(growth(run, found.scenario), speeds=found.objective.metric == "memory growth")
+    return replace(found, reason="; ".join(text for text in (found.reason, who) if text))
+
+
+def _judged(run: Run, scenario: str, objective: Objective) -> Verdict:
+    if is_limit(run, scenario, objective):
+        return _shown_limit(run, scenario, objective)
+    interval = measure(run, scenario, objective)
+    if interval.n == 0:
+        return Verdict(
+            scenario,
+            objective,
+            interval,
+            "inconclusive" if objective.limit is not None else "shown",
+            None,
+            "nothing was measured",
+        )
+    if objective.limit is None:
+        return Verdict(scenario, objective, interval, "shown")
+    if objective.comparator == "not above":
+        return _trend_verdict(run, scenario, objective, interval)
+    good, bad = _sides(objective, interval)
+    if good or bad:
+        return Verdict(scenario, objective, interval, "pass" if good else "fail")
+    if objective.metric == "capacity":
+        return Verdict(scenario, objective, interval, "inconclusive", None, _undecided(run, scenario, interval))
+    if objective.metric.startswith("memory"):
+        return Verdict(
+            scenario, objective, interval, "inconclusive", None, "too few samples of the memory to tell; run it longer"
+        )
+    if objective.metric in ("error rate", "success"):
+        more = stats.needed_trials(scaled(interval, 0.01), objective.limit / 100)
+    else:
+        more = stats.needed_samples(interval, objective.limit, objective.q or 0.5)
+    reason = (
+        f"the interval holds the limit; about {more:,} more requests would tell"
+        if more
+        else "the interval holds the limit"
+    )
+    return Verdict(scenario, objective, interval, "inconclusive", more, reason)
+
+
+def _sides(objective: Objective, interval: Interval) -> tuple[bool, bool]:
+    """Whether the whole interval is on the good side, and whether it is wholly on the bad one."""
+    limit, low, high = objective.limit or 0.0, interval.low, interval.high
+    if objective.metric == "capacity":
+        high = math.nextafter(high, 0.0)  # the upper bound is a rate that breaks
+    return {
+        "<": (high < limit, low >= limit),
+        "<=": (high <= limit, low > limit),
+        ">": (low > limit, high <= limit),
+        ">=": (low >= limit, high < limit),
+    }[objective.comparator or "<"]
+
+
+def _shown_limit(run: Run, scenario: str, objective: Objective) -> Verdict:
+    """The rate up to which a limit holds. Its objective is a figure by then: a capacity, in /s, without a limit."""
+    figure = replace(objective, metric="capacity", dimension="rate", statistic="", q=None, comparator=None, limit=None)
+    interval = capacity(run, scenario).within(objective.text)
+    if interval.n == 0:
+        return Verdict(scenario, figure, interval, "shown", None, "no step was completed")
+    ends = f"is broken at {number(interval.high)} /s" if math.isfinite(interval.high) else "no rate broke it"
+    return Verdict(scenario, figure, interval, "shown", None, f"the highest rate at which it holds; {ends}")
+
+
+def _undecided(run: Run, scenario: str, interval: Interval) -> str:
+    """Why a capacity could be on either side of its limit, and what would tell."""
+    steps = capacity(run, scenario).steps
+    if not math.isfinite(interval.high) and interval.low == steps[-1].rate_per_s:
+        return f"nothing broke up to {number(interval.low)} /s, the highest rate that was tried; raise `to`"
+    unclear = next((step for step in steps if interval.low < step.rate_per_s < interval.high), None)
+    if unclear is None:
+        return (
+            f"no rate between {number(interval.low)} and {number(interval.high)} /s was tried; make step_per_s smaller"
+        )
+    limit = (unclear.says("unclear") or ("",))[0]
+    return f"at {number(unclear.rate_per_s)} /s, {limit} could not be decided; make the steps longer (step_s)"
+
+
+def _trend_verdict(run: Run, scenario: str, objective: Objective, interval: Interval) -> Verdict:
+    limit, material = objective.limit or 0.0, MATERIAL[objective.metric]
+    # A slope is judged by what it makes over the scenario; a drift is given so already.
+    spans = measured_seconds(run, scenario) / 60 if objective.metric == "memory slope" else 1.0
+    change, most = (interval.estimate - limit) * spans, (interval.high - limit) * spans
+    if interval.low > limit and change > material:
+        return Verdict(scenario, objective, interval, "fail", None, "the trend is above the limit")
+    if interval.low > limit:
+        return Verdict(
+            scenario,
+            objective,
+            interval,
+            "inconclusive",
+            None,
+            "a slight trend: it may level off; run it longer to tell",
+        )
+    if most <= material:
+        return Verdict(scenario, objective, interval, "pass", None, "no trend, and none that would matter is possible")
+    return Verdict(
+        scenario, objective, interval, "inconclusive", None, "too short or too noisy to rule a trend out; run it longer"
+    )

@@ -1,0 +1,318 @@
+"""README.md and docs/: every block of code and every command in them is executed, every link leads somewhere, what is made from code is up to date.
+
+A page is worked through from top to bottom in a folder of its own, as a reader would: a block that follows "`name`:" is written to that file, a toml block is
+a suite or a part of one, `sh` lines are run by the real command line, `python` blocks are one script. Loads are cut short, the service of the examples
+is one of ours, and the commands of NOT_RUN are only looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from pydantic import TypeAdapter
+
+from perflib import charts
+from perflib.cli import cli
+from perflib.errors import PerflibError
+from perflib.store import schema
+from perflib.suite.file import load_suite
+from perflib.suite.model import Load, Operation
+from tests.support.service import Server
+from tools import reference
+from tools.pictures import CHARTS, LARGEST, PICTURES
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SECONDS = "1.5"
+VERDICTS = (0, 1, 3)
+
+NOT_RUN = {
+    "make report": "the acceptance suite at full size; `.ci/run` runs it shortened",
+    "make test": "this is it",
+    "source .venv/bin/activate": "the tests run in an environment already",
+    "pip install -e .": "its entry point is written by hand",
+    "perflib report --notebook capacity": "rendered in test_capacity.py",
+    "perflib report --notebook overhead": "rendered in test_overhead.py",
+    "perflib run overhead": "run in test_overhead.py",
+    "perflib run sessions": "run in test_overhead.py",
+    'pip install "perflib[dask]"': "it is installed already",
+    "dask scheduler": "a cluster is started in test_cluster.py",
+    "dask worker tcp://scheduler:8786 --nthreads 2": "the same",
+    "perflib run shop.toml --dask tcp://scheduler:8786 --data /shared/data": "the same",
+    'pip install "perflib[dask,s3]"': "it is installed already",
+    "perflib run shop.toml --dask tcp://scheduler:8786 --data s3://bucket/team": "run in test_store.py",
+    "perflib report --data s3://bucket/team": "the same",
+    "perflib run shop.toml --dask tcp://scheduler:8786 --data /shared/data --on-lost continue": "the same",
+}  # fmt: skip
+EVERYTHING = "tests.project.test_docs"  # stands in for the MCP server that npx would fetch
+STAND_INS = {
+    '"npx", "-y", "@modelcontextprotocol/server-everything"': f'"{{python}}", "-m", "{EVERYTHING}"',
+    "npx -y @modelcontextprotocol/server-everything": f"{sys.executable} -m {EVERYTHING}",
+    "perflib serve --stdio": f"{sys.executable} -m perflib.service --stdio",
+}
+RENDERED: set[str] = set()
+
+
+@dataclass
+class Block:
+    """A fenced block: its language, text, and the file that the line before it names."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+@dataclass
+class Reader:
+    """Works through a page in the current folder."""
+
+    url: str
+    script: list[str] = field(default_factory=list)
+
+    def __call__(self, block: Block) -> None:
+        text = block.text.replace("http://127.0.0.1:8000", self.url)
+        for said, done in STAND_INS.items():
+            text = text.replace(said, done)
+        if block.file and block.language != "python":
+            Path(block.file).write_text(text)
+        getattr(self, block.language)(block, text)
+
+    def toml(self, block: Block, text: str) -> None:
+        if block.file == "pyproject.toml":
+            _install(tomllib.loads(text))
+        elif block.file or "[[scenarios" in text:
+            assert tomllib.loads(text), block
+        else:
+            for line in text.splitlines():
+                self.key(*tomllib.loads(line).popitem())
+
+    def key(self, name: str, value: Any) -> None:
+        """A single key as it may stand in a scenario."""
+        kinds: dict[str, Any] = {"load": Load, "operations": tuple[Operation, ...]}
+        for stage in value.get("stages", ()) if name == "load" else ():
+            stage.setdefault("model", "ramp" if "to" in stage else "constant")
+        TypeAdapter(kinds[name]).validate_python(value)
+
+    def python(self, block: Block, text: str) -> None:
+        text = re.sub(r"duration_s=\d+", f"duration_s={SECONDS}", text)
+        if block.file:
+            Path(block.file).write_text(text)
+        if "def test_" in text:
+            Path("test_mine.py").write_text(text)
+            again = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py", "--perflib-quick", "--perflib-report=failed", "--perflib-data", "mine"]  # fmt: skip
+            done = subprocess.run(again, capture_output=True, text=True, timeout=120, check=False)
+            assert re.search(r"1 (passed|failed|skipped)", done.stdout), done.stdout
+            assert "Traceback" not in done.stdout, done.stdout
+        elif not block.file or block.file == "squares.py":
+            self.script.append(text)
+
+    def sh(self, block: Block, text: str) -> None:
+        for line in text.splitlines():
+            command = re.sub(r"\s+#.*", "", line).strip()
+            if command not in NOT_RUN and command not in RENDERED:
+                self.command(command, f"{block}: {line}")
+
+    def command(self, command: str, where: str) -> None:
+        if command.startswith("make "):
+            assert re.search(rf"^{command[5:]}:", (ROOT / "Makefile").read_text(), re.M), where
+            return
+        name, *arguments = shlex.split(command)
+        assert name == "perflib", where
+        if arguments[0] == "report" or "--out" in arguments:
+            RENDERED.add(command)  # a notebook takes seconds: once is enough
+        if arguments[0] == "run":
+            arguments += _shorter(arguments)
+        if arguments[0] == "ab":
+            arguments += ["--block", "0.2", "--budget", "1.5"]
+        done = CliRunner().invoke(cli, arguments, standalone_mode=False)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            said = done.exception if isinstance(done.exception, PerflibError) else repr(done.exception)
+            pytest.fail(f"{where}: {said}\n{done.output}")
+        assert (done.return_value or 0) in VERDICTS, f"{where}: exit code {done.return_value}\n{done.output}"
+
+    def csv(self, block: Block, text: str) -> None:
+        assert block.file, block
+
+    def text(self, block: Block, text: str) -> None:
+        """What something looks like: nothing to run."""
+
+    def finish(self) -> None:
+        if self.script:
+            Path("script.py").write_text("\n".join(self.script))
+            environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{Path.cwd()}"}
+            done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, timeout=120, env=environment, check=False)  # fmt: skip
+            assert done.returncode == 0, done.stderr[-3000:]
+
+
+def _shorter(arguments: list[str]) -> list[str]:
+    """--set options that make every load of a suite short."""
+    if arguments[1].endswith(".toml"):
+        scenarios = load_suite(arguments[1]).scenarios
+        keys = {s.name: "step_s" if s.load.model == "steps" else "duration_s" for s in scenarios}
+        return [part for name, key in keys.items() for part in ("--set", f"scenarios.{name}.load.{key}={SECONDS}")]
+    return []
+
+
+def _install(project: dict[str, Any]) -> None:
+    """What `pip install -e .` would leave on the path: the project's entry points."""
+    folder = Path(f"{project['project']['name'].replace('-', '_')}-{project['project']['version']}.dist-info")
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Name: {project['project']['name']}\nVersion: {project['project']['version']}\n")
+    groups = project["project"]["entry-points"]
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()) for group, points in groups.items()]
+    (folder / "entry_points.txt").write_text("\n".join(lines))
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    lines = page.read_text("utf-8").splitlines()
+    named, at = "", 0
+    while at < len(lines):
+        fence = re.fullmatch(r"```(\w*)", lines[at])
+        if fence is None:
+            found = re.search(r"`([\w.-]+\.\w+)`(?:, run with .*)?:$", lines[at]) if lines[at] else None
+            named = found[1] if found else named if not lines[at] else ""
+            at += 1
+            continue
+        end = lines.index("```", at + 1)
+        yield Block(page, at + 1, fence[1], "\n".join(lines[at + 1 : end]) + "\n", named)
+        named, at = "", end + 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_block_runs(page: Path, service: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "secret")
+    monkeypatch.setenv("SLACK_URL", "http://127.0.0.1:9/")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
+    reader = Reader(service.url)
+    if page.stem in NEEDS:
+        NEEDS[page.stem](reader)
+    for block in blocks(page):
+        reader(block)
+    reader.finish()
+
+
+def _shop(reader: Reader) -> None:
+    """The suite of the README."""
+    reader(next(block for block in blocks(PAGES[0]) if block.file == "shop.toml"))
+
+
+def _a_run(reader: Reader) -> None:
+    """A run whose scenario is `browse`."""
+    _shop(reader)
+    reader.command("perflib run shop.toml", "shop.toml")
+
+
+def _runs_of_all_kinds(reader: Reader) -> None:
+    """One run with all the scenarios that the catalogue of charts names; a baseline, and a history."""
+    ways = [f'{{ name = "{name}", target = "api", path = "/ping" }}' for name in ("HTTP", "direct")]
+    Path("all.toml").write_text(f"""
+name = "all"
+[targets.api]
+kind = "http"
+url = "{reader.url}"
+[[scenarios]]
+name = "browse"
+target = "api"
+operations = [{{ name = "stats", path = "/stats" }}]
+load = {{ model = "poisson", rate_per_s = 100, duration_s = 2 }}
+[[scenarios]]
+name = "mcp_overhead"
+order = "interleaved"
+operations = [{", ".join(ways)}]
+load = {{ model = "closed", concurrency = 1, requests = 100 }}
+objectives = ["HTTP vs direct: median difference < 5 ms"]
+[[scenarios]]
+name = "rising"
+target = "api"
+operations = [{{ name = "ping", path = "/ping" }}]
+load = {{ model = "steps", from = 40, to = 120, step_per_s = 20, step_s = 0.5 }}
+objectives = ["p95 response < 2 s"]
+""")
+    done = CliRunner().invoke(cli, ["run", "all.toml"], standalone_mode=False)
+    assert done.return_value in VERDICTS, done.output
+    for command in ("baseline set main", "history"):
+        CliRunner().invoke(cli, command.split(), standalone_mode=False, catch_exceptions=False)
+
+
+NEEDS = {"ci": _a_run, "report": _a_run, "rows": _a_run, "charts": _runs_of_all_kinds}
+
+
+def test_what_is_not_run_is_still_there() -> None:
+    said = {re.sub(r"\s+#.*", "", line).strip() for page in PAGES for block in blocks(page) if block.language == "sh" for line in block.text.splitlines()}  # fmt: skip
+    assert set(NOT_RUN) <= said
+
+
+def test_the_reference_of_the_suite_is_made_from_the_code() -> None:
+    page = reference.PAGE.read_text("utf-8")
+    assert reference.filled(page) == page, "docs/suite.md is old: python -m tests.reference"
+
+
+def test_the_page_of_the_rows_has_every_column_and_its_type() -> None:
+    page = (ROOT / "docs" / "rows.md").read_text("utf-8")
+    for name, columns in schema.TABLES.items():
+        section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        told = re.findall(r"^\| `(\w+)` \| (\w+) \|", section, re.M)
+        kinds = {"double": "float64"}
+        assert told == [(f.name, "text" if "dictionary" in str(f.type) or str(f.type) == "string" else kinds.get(str(f.type), str(f.type))) for f in columns]  # fmt: skip
+
+
+def test_every_chart_is_in_the_catalogue_with_a_small_picture() -> None:
+    page = (ROOT / "docs" / "charts.md").read_text("utf-8")
+    assert set(CHARTS) == set(charts.__all__)
+    for name in charts.__all__:
+        assert re.search(rf"!\[.+\]\(pictures/{name}\.png\)", page), name
+        assert f"charts.{name}(" in page, name
+    sizes = {path.name: path.stat().st_size for path in PICTURES.iterdir()}
+    assert max(sizes.values()) <= LARGEST
+    assert sum(sizes.values()) <= 800_000
+    assert set(sizes) == {f"{name}.png" for name in (*CHARTS, "report")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
+    links = re.findall(r"\]\(([^)\s]+)\)", prose)
+    assert links
+    for link in links:
+        path, _, part = link.partition("#")
+        target = (page.parent / path) if path else page
+        assert target.exists(), f"{page.name}: {link}"
+        if part:
+            heads = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.M)
+            assert part in {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}, f"{page.name}: {link}"  # fmt: skip
+
+
+def test_the_readme_is_short() -> None:
+    assert len(PAGES[0].read_text("utf-8").splitlines()) <= 200
+
+
+def _everything() -> None:
+    """Stands in for npm's example server: its name, and those of its tools that the page names."""
+    from tests.support import mcp_servers
+
+    number = {"type": "object", "properties": {k: {"type": "number", "description": f"{n} number"} for k, n in (("a", "First"), ("b", "Second"))}, "required": ["a", "b"]}  # fmt: skip
+    mcp_servers.ABOUT["name"] = "mcp-servers/everything"
+    mcp_servers.TOOLS += [{"name": "get-sum", "description": "Returns the sum of two numbers", "inputSchema": number}]
+    sys.argv = ["everything", "stdio"]
+    mcp_servers.main()
+
+
+if __name__ == "__main__":
+    _everything()

@@ -1,0 +1,102 @@
+"""The history: what is recorded, by several writers at once, and the change of level that is found in it."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from perflib import charts
+from perflib.cli import cli
+from perflib.report.pages import history as history_page
+from perflib.report.render import execute, html
+from perflib.store.recording import remove_run
+from perflib.verdicts.history import folder, history, left_out, record, record_all
+from tests.report.test_report import _Seen
+from tests.support.written import latencies, written
+
+EVIL = "<script>alert(1)</script>"
+
+
+def ran(*arguments: str) -> Any:
+    return CliRunner().invoke(cli, list(arguments), standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine runs, from the sixth on a third slower; each removed again when it is recorded."""
+    home = tmp_path_factory.mktemp("history")
+    for i in range(11):
+        run = written(
+            home, latencies(600, i) * (1.33 if i > 5 else 1.0), name=f"shop {EVIL}", scenario=f"browse {EVIL}"
+        )
+        run.manifest["git"] = {"commit": f"{i:x}" * 40, "dirty": False}
+        assert record(run, home)
+        remove_run(str(run.path))
+    return home
+
+
+def test_a_change_of_level_is_found_between_its_commits(data: Path) -> None:
+    series = {each.metric: each for each in history(data=data)}
+    (change,) = series["p50"].changes
+    assert change.index == 6
+    low, high = series["p50"].percent(change)[1:]
+    assert low < 33 < high
+    assert [commit[0] for commit in series["p50"].commits(change)] == ["5", "6"]
+    assert not series["throughput"].changes
+    assert [each.metric for each in history("p95", data)] == ["p95"]
+    assert "%" in charts.history(series["p50"]).get_label()
+    assert charts.history(series["p50"]).axes[0].get_ylabel() == "p50 response, ms"
+
+
+def test_a_series_is_of_one_machine_suite_and_load(tmp_path: Path) -> None:
+    for other in (
+        {},
+        {"host": {"cpu": "Another CPU"}},
+        {"rate_per_s": 50.0},
+        {"name": "another"},
+        {"host": {"kernel": "7"}, "python": "3.12.0"},
+    ):
+        written(tmp_path, latencies(100, 1), **other)
+    assert len(record_all(tmp_path)) == 5
+    assert sorted(len(each.points) for each in history("p50", tmp_path)) == [1, 1, 1, 2]
+
+
+def test_two_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+    run = written(tmp_path, latencies(200, 1))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: record(type(run)(run.path), tmp_path), range(8)))
+    (file,) = folder(tmp_path).iterdir()
+    assert pq.read_table(file).num_rows == 6
+    assert record_all(tmp_path) == []
+
+
+def test_what_did_not_end_well_is_not_recorded_and_a_damaged_file_is_named(tmp_path: Path) -> None:
+    written(tmp_path / "data", latencies(200, 1), status="invalid")
+    good = written(tmp_path / "data", latencies(200, 1))
+    assert record_all() == [good.id]
+    (folder() / "broken.parquet").write_bytes(b"PAR1")
+    assert left_out() == ["broken.parquet cannot be read; its run is left out"]
+    said = ran("history", "--metric", "p50", "--json")
+    assert "broken.parquet cannot be read" in said.stderr
+    assert [row["runs"] for row in json.loads(said.stdout)] == [1]
+    cut = written(tmp_path / "data", latencies(200, 2))
+    next((cut.path / "rows").iterdir()).write_bytes(b"PAR1")
+    assert record_all() == []
+    assert f"{cut.id} is left out: what rows/part-0000-000000.parquet held is missing" in ran("history").stderr
+    assert "there is no metric 'p51'; known: p50" in ran("history", "--metric", "p51").exception.message
+
+
+def test_the_page_needs_nothing_else_and_escapes(data: Path, tmp_path: Path) -> None:
+    text = html(execute("history", {"metric": "p50", "data": str(data)}, tmp_path / "h.ipynb"), "History")
+    page = _Seen(text)
+    assert "script" not in page.tags
+    assert not [a for a in page.attributes if a[1] in ("src", "href") and not a[2].startswith(("data:image/png", "#"))]
+    assert "1 of 1 series changed their level." in text
+    assert "worse" in text
+    assert "There is no history yet" in history_page.opening([])

@@ -1,0 +1,118 @@
+"""`python -m tools.reference`: writes into docs/suite.md what perflib/suite.py and perflib/objectives.py say of a suite's keys.
+
+Between `<!-- made: NAME -->` and `<!-- end -->` stands what is made here; all else in the page is written by hand. A test holds the page.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Final
+
+from perflib.suite import model, objectives
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "suite.md"
+SOURCE: Final = Path(model.__file__).read_text("utf-8")
+
+WORDS: Final = {
+    "Any": "any value", "Burst": "text", "Count": "whole number ≥ 1", "Expect": "[table](#expect)", "Load": "[table](#load)",
+    "Mapping[str, Any]": "table", "Mapping[str, Target]": "[tables](#target)", "Mapping[str, str]": "table of texts",
+    "Name": "text", "NotNegative": "number ≥ 0", "Positive": "number > 0", "Ready": "[table](#ready)", "Seq[Any]": "list",
+    "Seq[Figure]": "list of texts", "Seq[Judged]": "list of [texts](#objectives)", "Seq[Load]": "list of [tables](#load)",
+    "Seq[Operation]": "list of [tables](#operation)", "Seq[Scenario]": "[tables](#scenario)", "Seq[int]": "list of whole numbers",
+    "Seq[str]": "list of texts", "StrictBool": "true or false", "Text": "text", "Warmup": "[table](#warmup)", "float": "number",
+    "int": "whole number", "int | Seq[int]": "whole number, or a list", "str": "text", "str | Callable[..., Any]": "text", "str | Seq[float]": "text, or a list of numbers",
+}  # fmt: skip
+
+
+def main() -> None:
+    PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")
+
+
+def filled(page: str) -> str:
+    """The page with all that is made here made anew."""
+    return re.sub(r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)", lambda m: m[1] + "\n" + _made(m[2]) + "\n" + m[3], page, flags=re.S)  # fmt: skip
+
+
+def _made(name: str) -> str:
+    others = {"models": _models, "objectives": _objectives, "units": _units}
+    return others[name]() if name in others else _keys(name)
+
+
+def _keys(name: str) -> str:
+    """The table of a dataclass: its keys as TOML has them, what they take, their defaults, what they are for."""
+    node = next(n for n in ast.parse(SOURCE).body if isinstance(n, ast.ClassDef) and n.name == name)
+    rows = [_row(field) for field in node.body if isinstance(field, ast.AnnAssign)]
+    return _table(("key", "value", "default", "meaning"), [row for row in rows if not row[3].startswith("(not a key")])
+
+
+def _row(field: ast.AnnAssign) -> tuple[str, str, str, str]:
+    assert isinstance(field.target, ast.Name)
+    comment = SOURCE.splitlines()[field.lineno - 1].partition("  # ")[2]
+    assert comment, f"perflib/suite.py does not say what {field.target.id} is for"
+    annotation = ast.unparse(field.annotation)
+    alias = re.search(r"alias='(\w+)'", annotation)
+    default = "required" if field.value is None else _default(ast.unparse(field.value))
+    return f"`{alias[1] if alias else field.target.id}`", _words(annotation), default, comment
+
+
+def _words(annotation: str) -> str:
+    literal = re.fullmatch(r"Literal\[(.+)\]", annotation)
+    if literal:
+        return " · ".join(f"`{value}`" for value in re.findall(r"'([^']+)'", literal[1]))
+    limited = re.fullmatch(r"Annotated\[(.+?), Field\(.*\)\]", annotation)
+    if limited:
+        return _words(limited[1]) + (" ≥ 0" if "ge=0" in annotation else "")
+    return WORDS[annotation.removesuffix(" | None")]
+
+
+def _default(value: str) -> str:
+    if value in ("None", "()", "''") or value.startswith("Field("):
+        return ""
+    return f"`{value.lower() if value in ('True', 'False') else value.strip(chr(39))}`"
+
+
+def _models() -> str:
+    rows = []
+    for name in model.MODELS:
+        needs, may = (
+            [f"`{model._key(key)}`" for key in known.get(name, ()) if key not in model._NEEDS[name] or known is model._NEEDS]
+            for known in (model._NEEDS, model._MAY)
+        )  # fmt: skip
+        rows.append((f"`{name}`", ", ".join(needs), ", ".join(may)))
+    return _table(("model", "needs", "and takes"), rows)
+
+
+def _objectives() -> str:
+    listed = re.search(r"\n((?:    \".*\n)+)", objectives.__doc__ or "")
+    assert listed
+    lines = (re.split(r"\s{2,}(?=\S)", line.strip(), maxsplit=1) for line in listed[1].splitlines())
+    rows = []
+    for first, *rest in lines:
+        said = rest[0] if rest else ""
+        rows.append(
+            (
+                ", ".join(f"`{text}`" for text in re.findall(r'"([^"]+)"', f"{first} {said}")),
+                re.sub(r'".*"', "", said).strip(),
+            )
+        )
+    return _table(("objective", "of"), rows)
+
+
+def _units() -> str:
+    names = {"time": "times", "ratio": "shares", "rate": "rates", "bytes": "memory", "bytes/time": "its slope", "count": "counts"}  # fmt: skip
+    rows = []
+    for dimension, name in names.items():
+        units = [f"`{unit}`" for unit, (of, _) in objectives.UNITS.items() if of == dimension and unit]
+        rows.append((name, ", ".join(units) + (", or none" if dimension == "count" else "")))
+    return _table(("what", "units"), rows)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
