@@ -25,9 +25,32 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Comparison", "Expect", "Explorer", "Load", "Objective", "Operation", "PerflibError", "Ready", "ReportError", "Run", "RunError", "Scenario", "Suite",
-    "SuiteError", "Target", "TargetError", "Warmup", "ab", "charts", "compare", "explore", "load_suite", "open_run", "run", "stats",
-]  # fmt: skip
+    "Comparison",
+    "Expect",
+    "Explorer",
+    "Load",
+    "Objective",
+    "Operation",
+    "PerflibError",
+    "Ready",
+    "ReportError",
+    "Run",
+    "RunError",
+    "Scenario",
+    "Suite",
+    "SuiteError",
+    "Target",
+    "TargetError",
+    "Warmup",
+    "ab",
+    "charts",
+    "compare",
+    "explore",
+    "load_suite",
+    "open_run",
+    "run",
+    "stats",
+]
 
 _HOMES = {
     "suite.model": ("Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"),

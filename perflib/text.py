@@ -31,7 +31,13 @@ def ms(value: float) -> str:
 
 def a_while(seconds: float) -> str:
     """How long something takes, rounded up: 25 s, 6 min, 1,200 h."""
-    return f"{math.ceil(seconds)} s" if seconds < 120 else f"{math.ceil(seconds / 60):,} min" if seconds < 7200 else f"{math.ceil(seconds / 3600):,} h"  # fmt: skip
+    return (
+        f"{math.ceil(seconds)} s"
+        if seconds < 120
+        else f"{math.ceil(seconds / 60):,} min"
+        if seconds < 7200
+        else f"{math.ceil(seconds / 3600):,} h"
+    )
 
 
 def observed(verdict: Verdict) -> tuple[str, str]:

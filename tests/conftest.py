@@ -65,15 +65,26 @@ def service() -> Iterator[Server]:
 def small_run(tmp_path_factory: pytest.TempPathFactory, service: Server) -> perflib.Run:
     """A finished run with two scenarios, errors, prepared data and samples of its target."""
     made = table(
-        name="queries", warmup={"duration_s": 0.5}, load={"model": "poisson", "rate_per_s": 100, "duration_s": 2},
-        operations=[{"name": "stats", "path": "/stats", "weight": 2}, {"name": "missing", "path": "/validations/999999"}],
+        name="queries",
+        warmup={"duration_s": 0.5},
+        load={"model": "poisson", "rate_per_s": 100, "duration_s": 2},
+        operations=[
+            {"name": "stats", "path": "/stats", "weight": 2},
+            {"name": "missing", "path": "/validations/999999"},
+        ],
         objectives=["p95 response < 500 ms", "missing: error rate < 1 %", "memory growth < 50 MB"],
-    )  # fmt: skip
+    )
     made["targets"]["api"] = {"kind": "http", "url": service.url, "pids": [service.process.pid]}
-    made["scenarios"].append({
-        "name": "validations", "target": "api", "load": {"model": "closed", "concurrency": 4, "requests": 80}, "figures": ["throughput"],
-        "operations": [{"name": "validate", "method": "POST", "path": "/validate", "json": {"text": "# Hello"}}], "objectives": ["inflight >= 4"],
-    })  # fmt: skip
+    made["scenarios"].append(
+        {
+            "name": "validations",
+            "target": "api",
+            "load": {"model": "closed", "concurrency": 4, "requests": 80},
+            "figures": ["throughput"],
+            "operations": [{"name": "validate", "method": "POST", "path": "/validate", "json": {"text": "# Hello"}}],
+            "objectives": ["inflight >= 4"],
+        }
+    )
     return perflib.run(from_table(made), data=tmp_path_factory.mktemp("small"), progress=False)
 
 

@@ -90,14 +90,28 @@ def data() -> Path:
 def shop() -> Run:
     """Half a minute of queries and validations on a service that leaks, fails now and then, and freezes once."""
     start = ["{python}", "-m", "perflib.service", "--http", "{port}", *FAULTS]
-    target = {"kind": "http", "url": "http://127.0.0.1:{port}", "start": start, "ready": {"http": "/health"}, "gauges": "/gauges"}  # fmt: skip
-    validate = {"name": "validate", "method": "POST", "path": "/validate", "json": {"path": "{path}"}, "data": "documents.csv"}  # fmt: skip
+    target = {
+        "kind": "http",
+        "url": "http://127.0.0.1:{port}",
+        "start": start,
+        "ready": {"http": "/health"},
+        "gauges": "/gauges",
+    }
+    validate = {
+        "name": "validate",
+        "method": "POST",
+        "path": "/validate",
+        "json": {"path": "{path}"},
+        "data": "documents.csv",
+    }
     scenario = {
         "name": "browse", "target": "api", "operations": [{"name": "stats", "path": "/stats", "weight": 3}, validate],
         "load": {"model": "poisson", "rate_per_s": 60, "duration_s": 30}, "warmup": {"duration_s": 3},
         "objectives": ["p95 response < 100 ms", "error rate < 5 %"],
     }  # fmt: skip
-    made = from_table({"name": "shop", "targets": {"api": target}, "scenarios": [scenario]}, folder=str(ROOT / "perflib" / "suites"))  # fmt: skip
+    made = from_table(
+        {"name": "shop", "targets": {"api": target}, "scenarios": [scenario]}, folder=str(ROOT / "perflib" / "suites")
+    )
     return perflib.run(made, data=data())
 
 
@@ -151,7 +165,9 @@ def _waiting(load: Load, *args: float) -> Suite:
 
 
 def _suite(name: str, target: Target, load: Load, args: list[float], objectives: Sequence[str] = ()) -> Suite:
-    scenario = Scenario(name=name, target="it", operations=[Operation(name=name, args=args)], load=load, objectives=objectives)  # fmt: skip
+    scenario = Scenario(
+        name=name, target="it", operations=[Operation(name=name, args=args)], load=load, objectives=objectives
+    )
     return Suite(name=name, targets={"it": target}, scenarios=[scenario], workers=1)
 
 

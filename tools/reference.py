@@ -16,14 +16,36 @@ PAGE: Final = Path(__file__).parents[1] / "docs" / "suite.md"
 SOURCE: Final = Path(model.__file__).read_text("utf-8")
 
 WORDS: Final = {
-    "Any": "any value", "Burst": "text", "Count": "whole number ≥ 1", "Expect": "[table](#expect)", "Load": "[table](#load)",
-    "Mapping[str, Any]": "table", "Mapping[str, Target]": "[tables](#target)", "Mapping[str, str]": "table of texts",
-    "Name": "text", "NotNegative": "number ≥ 0", "Positive": "number > 0", "Ready": "[table](#ready)", "Seq[Any]": "list",
-    "Seq[Figure]": "list of texts", "Seq[Judged]": "list of [texts](#objectives)", "Seq[Load]": "list of [tables](#load)",
-    "Seq[Operation]": "list of [tables](#operation)", "Seq[Scenario]": "[tables](#scenario)", "Seq[int]": "list of whole numbers",
-    "Seq[str]": "list of texts", "StrictBool": "true or false", "Text": "text", "Warmup": "[table](#warmup)", "float": "number",
-    "int": "whole number", "int | Seq[int]": "whole number, or a list", "str": "text", "str | Callable[..., Any]": "text", "str | Seq[float]": "text, or a list of numbers",
-}  # fmt: skip
+    "Any": "any value",
+    "Burst": "text",
+    "Count": "whole number ≥ 1",
+    "Expect": "[table](#expect)",
+    "Load": "[table](#load)",
+    "Mapping[str, Any]": "table",
+    "Mapping[str, Target]": "[tables](#target)",
+    "Mapping[str, str]": "table of texts",
+    "Name": "text",
+    "NotNegative": "number ≥ 0",
+    "Positive": "number > 0",
+    "Ready": "[table](#ready)",
+    "Seq[Any]": "list",
+    "Seq[Figure]": "list of texts",
+    "Seq[Judged]": "list of [texts](#objectives)",
+    "Seq[Load]": "list of [tables](#load)",
+    "Seq[Operation]": "list of [tables](#operation)",
+    "Seq[Scenario]": "[tables](#scenario)",
+    "Seq[int]": "list of whole numbers",
+    "Seq[str]": "list of texts",
+    "StrictBool": "true or false",
+    "Text": "text",
+    "Warmup": "[table](#warmup)",
+    "float": "number",
+    "int": "whole number",
+    "int | Seq[int]": "whole number, or a list",
+    "str": "text",
+    "str | Callable[..., Any]": "text",
+    "str | Seq[float]": "text, or a list of numbers",
+}
 
 
 def main() -> None:
@@ -32,7 +54,12 @@ def main() -> None:
 
 def filled(page: str) -> str:
     """The page with all that is made here made anew."""
-    return re.sub(r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)", lambda m: m[1] + "\n" + _made(m[2]) + "\n" + m[3], page, flags=re.S)  # fmt: skip
+    return re.sub(
+        r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)",
+        lambda m: m[1] + "\n" + _made(m[2]) + "\n" + m[3],
+        page,
+        flags=re.S,
+    )
 
 
 def _made(name: str) -> str:
@@ -77,9 +104,13 @@ def _models() -> str:
     rows = []
     for name in model.MODELS:
         needs, may = (
-            [f"`{model._key(key)}`" for key in known.get(name, ()) if key not in model._NEEDS[name] or known is model._NEEDS]
+            [
+                f"`{model._key(key)}`"
+                for key in known.get(name, ())
+                if key not in model._NEEDS[name] or known is model._NEEDS
+            ]
             for known in (model._NEEDS, model._MAY)
-        )  # fmt: skip
+        )
         rows.append((f"`{name}`", ", ".join(needs), ", ".join(may)))
     return _table(("model", "needs", "and takes"), rows)
 
@@ -101,7 +132,14 @@ def _objectives() -> str:
 
 
 def _units() -> str:
-    names = {"time": "times", "ratio": "shares", "rate": "rates", "bytes": "memory", "bytes/time": "its slope", "count": "counts"}  # fmt: skip
+    names = {
+        "time": "times",
+        "ratio": "shares",
+        "rate": "rates",
+        "bytes": "memory",
+        "bytes/time": "its slope",
+        "count": "counts",
+    }
     rows = []
     for dimension, name in names.items():
         units = [f"`{unit}`" for unit, (of, _) in objectives.UNITS.items() if of == dimension and unit]

@@ -203,8 +203,17 @@ def limits_of(run: Run, scenario: str, *metrics: str) -> list[Objective]:
 def draw_limit(axes: Axes, limit: float, text: str) -> None:
     """A dashed line right across, named at its right end."""
     axes.axhline(limit, color=LIMIT, ls="--", lw=1)
-    axes.annotate(plain(text), (0.995, limit), (0, 2), axes.get_yaxis_transform(), "offset points", color=LIMIT, fontsize=7,
-                  ha="right", va="bottom")  # fmt: skip
+    axes.annotate(
+        plain(text),
+        (0.995, limit),
+        (0, 2),
+        axes.get_yaxis_transform(),
+        "offset points",
+        color=LIMIT,
+        fontsize=7,
+        ha="right",
+        va="bottom",
+    )
 
 
 def share_time_axis(axes: Axes, run: Run, scenario: str) -> None:

@@ -66,7 +66,11 @@ def capacity_times(run: Run, scenario: str) -> Figure:
     axes.set_xlim(0, rates.max() * 1.08)
     axes.legend(loc="upper left", ncols=4)
     first, last = steps[0], steps[-1]
-    name(figure, axes, f"p95 from {ms(first.p95.estimate)} ms at {number(first.rate_per_s)} /s to {ms(last.p95.estimate)} ms at {number(last.rate_per_s)} /s")  # fmt: skip
+    name(
+        figure,
+        axes,
+        f"p95 from {ms(first.p95.estimate)} ms at {number(first.rate_per_s)} /s to {ms(last.p95.estimate)} ms at {number(last.rate_per_s)} /s",
+    )
     return figure
 
 

@@ -53,8 +53,10 @@ class Cells:
 def cells(run: Run, scenario: str, at: Window) -> Cells:
     """Of a scenario, warm-up included."""
     found = rows_as_dict(
-        run, f"select operation, greatest(({DUE} - ?) // ?, 0)::int as due, greatest((end_ns - ?) // ?, 0)::int as ended, "
+        run,
+        f"select operation, greatest(({DUE} - ?) // ?, 0)::int as due, greatest((end_ns - ?) // ?, 0)::int as ended, "
         f"(ln(greatest(response_ns, 1)) * {STEPS_PER_E})::int as step, coalesce({TIMED}, false) as timed, scheduled_ns is not null as scheduled, ok, error, "
-        "count(*) as n from rows where scenario = ? group by all", [at.start_ns, at.bin_ns, at.start_ns, at.bin_ns, scenario],
-    )  # fmt: skip
+        "count(*) as n from rows where scenario = ? group by all",
+        [at.start_ns, at.bin_ns, at.start_ns, at.bin_ns, scenario],
+    )
     return Cells(**{name: np.asarray(column) for name, column in found.items()})

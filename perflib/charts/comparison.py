@@ -143,7 +143,11 @@ def ecdf(compared: Comparison, part: Part) -> Figure:
     log_scale(axes, "x")
     axes.set_ylim(0, 103)
     axes.legend(loc="lower right")
-    name(figure, axes, f"Within {ms(float(edges[widest]))} ms: {shares[0][widest]:.0f} % of the base, {shares[1][widest]:.0f} % of the candidate")  # fmt: skip
+    name(
+        figure,
+        axes,
+        f"Within {ms(float(edges[widest]))} ms: {shares[0][widest]:.0f} % of the base, {shares[1][widest]:.0f} % of the candidate",
+    )
     return figure
 
 

@@ -79,7 +79,11 @@ def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -
 def response_by_inflight(run: Run, scenario: str) -> Figure:
     """Response time by how many requests were in flight when one was sent: density, with the median and the 95th percentile."""
     one_in = max(1, timed_requests(run, scenario) // _DRAWN)
-    cells = rows_as_dict(run, f"select inflight, response_ns / 1e6 as ms from measured where scenario = ? and inflight > 0 and {TIMED} and coalesce(seq, 0) % ? = 0", [scenario, one_in])  # fmt: skip
+    cells = rows_as_dict(
+        run,
+        f"select inflight, response_ns / 1e6 as ms from measured where scenario = ? and inflight > 0 and {TIMED} and coalesce(seq, 0) % ? = 0",
+        [scenario, one_in],
+    )
     depth, times = np.asarray(cells["inflight"], float), np.maximum(np.asarray(cells["ms"], float), 1e-4)
     if not len(depth):
         return nothing("Response time by requests in flight", "no request was answered")
@@ -87,7 +91,14 @@ def response_by_inflight(run: Run, scenario: str) -> Figure:
     edges = _depths(int(depth.max()))
     levels = 10 ** (np.arange(np.floor(np.log10(times.min()) * 12), np.log10(times.max()) * 12 + 1.5) / 12)
     counts, _, _ = np.histogram2d(depth, times, (edges, levels))
-    mesh = axes.pcolormesh(edges, levels, np.where(counts, counts, np.nan).T, cmap="Blues", norm=LogNorm(0.5, max(2, counts.max())), rasterized=True)  # fmt: skip
+    mesh = axes.pcolormesh(
+        edges,
+        levels,
+        np.where(counts, counts, np.nan).T,
+        cmap="Blues",
+        norm=LogNorm(0.5, max(2, counts.max())),
+        rasterized=True,
+    )
     bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30)
     bar.set_label("requests" if one_in == 1 else f"requests, of 1 in {one_in}", fontsize=7.5)
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

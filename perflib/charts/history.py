@@ -28,7 +28,15 @@ def history(series: Series) -> Figure:
         axes.hlines(level, some.start + 0.6, some.stop + 0.4, color=COLOURS[6], lw=1.4)
     for change in series.changes:
         axes.axvline(change.index + 0.5, color=LIMIT, lw=1, ls="--")
-        axes.text(change.index + 0.6, 0.99, plain(f"{signed(series.percent(change)[0])} %"), color=LIMIT, fontsize=7.5, va="top", transform=axes.get_xaxis_transform())  # fmt: skip
+        axes.text(
+            change.index + 0.6,
+            0.99,
+            plain(f"{signed(series.percent(change)[0])} %"),
+            color=LIMIT,
+            fontsize=7.5,
+            va="top",
+            transform=axes.get_xaxis_transform(),
+        )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom - 0.18 * (top - bottom), top + 0.15 * (top - bottom))

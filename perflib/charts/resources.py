@@ -78,8 +78,12 @@ def _each(axes: Axes, seen: Memory, found: Growth, offset_s: float) -> None:
 
 def _unique_set(axes: Axes, run: Run, scenario: str, offset_s: float) -> None:
     start_ns, stop_ns = span(run, scenario)
-    uss = rows_as_dict(run, "select t_ns // 1000000000 as x, sum(uss_bytes) as uss from resources where role = 'target' and uss_bytes is not null "
-                       "and name in (select unnest(?)) and t_ns between ? and ? group by x order by x", [sampled_names(run, scenario), start_ns, stop_ns])  # fmt: skip
+    uss = rows_as_dict(
+        run,
+        "select t_ns // 1000000000 as x, sum(uss_bytes) as uss from resources where role = 'target' and uss_bytes is not null "
+        "and name in (select unnest(?)) and t_ns between ? and ? group by x order by x",
+        [sampled_names(run, scenario), start_ns, stop_ns],
+    )
     if len(uss["x"]):
         t_s = np.asarray(uss["x"]) - start_ns / 1e9 + offset_s
         axes.plot(
@@ -119,10 +123,13 @@ def gauges(run: Run, scenario: str) -> Figure:
     """What the target holds: its own gauges, its open descriptors and threads, over time."""
     at, (start, stop) = window(run, scenario), span(run, scenario)
     names = sampled_names(run, scenario)
-    held = rows_as_dict(run, "select t_ns, gauge, value from gauges where target in (select unnest(?)) and t_ns between ? and ? "
-                        "union all select t_ns // 1000000000 * 1000000000, unnest(['descriptors', 'threads']), unnest([max(fds), max(threads)])::double from resources "
-                        "where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? group by t_ns // 1000000000 order by t_ns",
-                        [names, start, stop, names, start, stop])  # fmt: skip
+    held = rows_as_dict(
+        run,
+        "select t_ns, gauge, value from gauges where target in (select unnest(?)) and t_ns between ? and ? "
+        "union all select t_ns // 1000000000 * 1000000000, unnest(['descriptors', 'threads']), unnest([max(fds), max(threads)])::double from resources "
+        "where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? group by t_ns // 1000000000 order by t_ns",
+        [names, start, stop, names, start, stop],
+    )
     series = {str(name): held["gauge"] == name for name in dict.fromkeys(held["gauge"])}
     if not series:
         return nothing("What the target holds", "it was not sampled, and has no `gauges`")

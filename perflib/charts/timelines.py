@@ -50,7 +50,14 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     np.add.at(grid, (y - y.min(), x), n)
     columns = np.arange(x.max() + 2) * at.bin_s
     levels = 10 ** (np.arange(y.min(), y.max() + 2) / 16)
-    axes.pcolormesh(columns, levels, np.where(grid, grid, np.nan), cmap="Blues", norm=LogNorm(0.5, max(2, int(grid.max()))), rasterized=True)  # fmt: skip
+    axes.pcolormesh(
+        columns,
+        levels,
+        np.where(grid, grid, np.nan),
+        cmap="Blues",
+        norm=LogNorm(0.5, max(2, int(grid.max()))),
+        rasterized=True,
+    )
     q = told(int(n.sum()))
     width = together(BINS, int(n.sum()), q)
     moments, (p50, high) = _lines(run, scenario, operation, at, width, (0.5, q))
@@ -91,19 +98,28 @@ def _density(run: Run, scenario: str, operation: str | None, at: Window) -> tupl
         found = _timed_cells(run, scenario, operation, at)
         return found.due, np.floor(np.log10(np.maximum(found.times_ms, 1e-4)) * 16).astype(int), found.n
     where, values = Which(scenario, operation).sql
-    counted = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, floor(log10(greatest(response_ns, 100) / 1e6) * 16) as y, count(*) as n "
-                           f"from rows where {where} and {TIMED} group by all", [at.start_ns, at.bin_ns, *values])  # fmt: skip
+    counted = rows_as_dict(
+        run,
+        f"select greatest(({DUE} - ?) // ?, 0) as x, floor(log10(greatest(response_ns, 100) / 1e6) * 16) as y, count(*) as n "
+        f"from rows where {where} and {TIMED} group by all",
+        [at.start_ns, at.bin_ns, *values],
+    )
     return tuple(np.asarray(counted[key]).astype(int) for key in ("x", "y", "n"))
 
 
-def _lines(run: Run, scenario: str, operation: str | None, at: Window, width: int, qs: tuple[float, ...]) -> tuple[NDArray[Any], list[NDArray[Any]]]:  # fmt: skip
+def _lines(
+    run: Run, scenario: str, operation: str | None, at: Window, width: int, qs: tuple[float, ...]
+) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     """(moments of so many bins, each quantile in them, ns); of many rows off counts in steps of 2 %, less than a line's width."""
     if run.many:
         return _timed_cells(run, scenario, operation, at).quantiles(width, qs)
     where, values = Which(scenario, operation).sql
     each = ", ".join(f"quantile_cont(response_ns, {q}) as q{i}" for i, q in enumerate(qs))
-    found = rows_as_dict(run, f"select greatest(({DUE} - ?) // ?, 0) as x, {each} from rows where {where} and {TIMED} group by x order by x",
-                         [at.start_ns, width * at.bin_ns, *values])  # fmt: skip
+    found = rows_as_dict(
+        run,
+        f"select greatest(({DUE} - ?) // ?, 0) as x, {each} from rows where {where} and {TIMED} group by x order by x",
+        [at.start_ns, width * at.bin_ns, *values],
+    )
     return np.asarray(found["x"]), [np.asarray(found[f"q{i}"]) for i in range(len(qs))]
 
 
@@ -158,8 +174,14 @@ def _done_and_due(run: Run, scenario: str, at: Window, bin_ns: int) -> list[dict
     """Good answers by when they ended, and requests by when a schedule wanted them: {"x": bin, "n": requests}."""
     if run.many and bin_ns % at.bin_ns == 0:
         found, width = cells(run, scenario, at), bin_ns // at.bin_ns
-        return [{"x": found.ended[found.ok] // width, "n": found.n[found.ok]}, {"x": found.due[found.scheduled] // width, "n": found.n[found.scheduled]}]  # fmt: skip
-    queries = ("(end_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and ok", "(scheduled_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and scheduled_ns is not null")  # fmt: skip
+        return [
+            {"x": found.ended[found.ok] // width, "n": found.n[found.ok]},
+            {"x": found.due[found.scheduled] // width, "n": found.n[found.scheduled]},
+        ]
+    queries = (
+        "(end_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and ok",
+        "(scheduled_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and scheduled_ns is not null",
+    )
     return [rows_as_dict(run, f"select {query} group by x", [at.start_ns, bin_ns, scenario]) for query in queries]
 
 
@@ -169,8 +191,11 @@ def inflight(run: Run, scenario: str) -> Figure:
     at = window(run, scenario)
     if at is None:
         return nothing("Requests in flight", "no request was made")
-    cells = rows_as_dict(run, "select greatest((start_ns - ?) // ?, 0) as x, max(inflight) as most, avg(inflight) as mean from rows where scenario = ? group by x order by x",
-                         [at.start_ns, at.bin_ns, scenario])  # fmt: skip
+    cells = rows_as_dict(
+        run,
+        "select greatest((start_ns - ?) // ?, 0) as x, max(inflight) as most, avg(inflight) as mean from rows where scenario = ? group by x order by x",
+        [at.start_ns, at.bin_ns, scenario],
+    )
     figure, axes = canvas("", TIME, "requests in flight")
     t_s = (np.asarray(cells["x"]) + 0.5) * at.bin_s
     axes.fill_between(t_s, 0, np.asarray(cells["most"]), step="mid", color=COLOURS[5], alpha=0.35, label="most", lw=0)
@@ -229,8 +254,11 @@ def _failed(run: Run, scenario: str, at: Window) -> dict[str, NDArray[Any]]:
         found = cells(run, scenario, at)
         found = found.chosen(~found.ok)
         return {"error": found.error, "x": found.ended // 2, "n": found.n}
-    return rows_as_dict(run, "select error, greatest((end_ns - ?) // ?, 0) as x, count(*) as n from rows where scenario = ? and not ok group by all",
-                        [at.start_ns, at.bin_ns * 2, scenario])  # fmt: skip
+    return rows_as_dict(
+        run,
+        "select error, greatest((end_ns - ?) // ?, 0) as x, count(*) as n from rows where scenario = ? and not ok group by all",
+        [at.start_ns, at.bin_ns * 2, scenario],
+    )
 
 
 def _spread(cells: dict[str, NDArray[Any]], count: int) -> NDArray[Any]:

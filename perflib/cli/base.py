@@ -100,10 +100,20 @@ def print_verdicts(run: Run) -> int:
     from perflib.verdicts.verdict import overall
 
     verdicts = run.verdicts()
-    print_table([
-        {"scenario": v.scenario, "objective": v.objective.text, "observed": "{} [{}]".format(*observed(v)), "n": f"{v.interval.n:,}", "verdict": v.verdict.upper(), "": v.reason}
-        for v in verdicts
-    ], False)  # fmt: skip
+    print_table(
+        [
+            {
+                "scenario": v.scenario,
+                "objective": v.objective.text,
+                "observed": "{} [{}]".format(*observed(v)),
+                "n": f"{v.interval.n:,}",
+                "verdict": v.verdict.upper(),
+                "": v.reason,
+            }
+            for v in verdicts
+        ],
+        False,
+    )
     for reason in run.manifest["reasons"]:
         click.echo(reason, err=True)
     word = overall(run)

@@ -99,9 +99,16 @@ def check(
 @DATA
 @JSON
 def compare(
-    runs: tuple[str, ...], baseline: str | None, out: str | None, margin: tuple[str, ...], force: bool, title: str | None, notify: str | None,
-    data: str | None, as_json: bool,
-) -> int:  # fmt: skip
+    runs: tuple[str, ...],
+    baseline: str | None,
+    out: str | None,
+    margin: tuple[str, ...],
+    force: bool,
+    title: str | None,
+    notify: str | None,
+    data: str | None,
+    as_json: bool,
+) -> int:
     """Is CANDIDATE no worse than BASE? Prints every change with its interval, and renders compare.html, compare.md,
     summary.json and junit.xml.
 
@@ -143,8 +150,18 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
     if as_json:
         click.echo(json.dumps([each.as_dict() for each in found], indent=1))
         return EXIT_PASS
-    rows = [{"scenario": str(each.part), "figure": each.metric.name, "to find": f"{each.margin:g} {each.metric.margin_unit}", "requests in this run": f"{each.pilot_requests:,}",
-             "needed": "–" if each.requests is None else f"{each.requests:,}", "at its rate": "–" if each.seconds is None else a_while(each.seconds), "": each.reason} for each in found]  # fmt: skip
+    rows = [
+        {
+            "scenario": str(each.part),
+            "figure": each.metric.name,
+            "to find": f"{each.margin:g} {each.metric.margin_unit}",
+            "requests in this run": f"{each.pilot_requests:,}",
+            "needed": "–" if each.requests is None else f"{each.requests:,}",
+            "at its rate": "–" if each.seconds is None else a_while(each.seconds),
+            "": each.reason,
+        }
+        for each in found
+    ]
     print_table(rows, False)
     for name in dict.fromkeys(each.part.scenario for each in found):
         longest = max((each for each in found if each.part.scenario == name), key=lambda each: each.seconds or 0.0)
@@ -164,8 +181,15 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
 @click.option("--quick", is_flag=True, help="A third of the budget, and loads as the suite shortens them.")
 @click.option("--block", "block_s", default=1.0, show_default=True, help="How long a side's turn is, s.")
 @click.option("--budget", "budget_s", type=float, help="Loaded time of a scenario, both sides, s; default: 60.")
-@click.option("--looks", default=10, show_default=True, help="How often, at most, to look whether all is decided; 1: use the budget up.")  # fmt: skip
-@click.option("--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>@b-vs-<run>@a.")  # fmt: skip
+@click.option(
+    "--looks",
+    default=10,
+    show_default=True,
+    help="How often, at most, to look whether all is decided; 1: use the budget up.",
+)
+@click.option(
+    "--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>@b-vs-<run>@a."
+)
 @MARGIN
 @NOTIFY
 @DATA
@@ -173,9 +197,22 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite for both sides.")
 @JSON
 def ab(
-    suite: str, a: tuple[str, ...], b: tuple[str, ...], only: tuple[str, ...], quick: bool, block_s: float, budget_s: float | None, looks: int,
-    out: str | None, margin: tuple[str, ...], notify: str | None, data: str | None, seed: int | None, overrides: tuple[str, ...], as_json: bool,
-) -> int:  # fmt: skip
+    suite: str,
+    a: tuple[str, ...],
+    b: tuple[str, ...],
+    only: tuple[str, ...],
+    quick: bool,
+    block_s: float,
+    budget_s: float | None,
+    looks: int,
+    out: str | None,
+    margin: tuple[str, ...],
+    notify: str | None,
+    data: str | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Is side B of SUITE no worse than side A? Both run at once, in turns of a second or so in random order, until every figure is
     decided or the budget is used up; then as perflib compare. Prints the run's id last.
 
@@ -190,9 +227,19 @@ def ab(
         raise click.UsageError("say what differs: --b KEY=VALUE; give both sides the same to see what the noise does")
     try:
         compared = run_both(
-            suite, a, b, only=only, quick=quick, data=data, seed=seed, overrides=overrides, margin_percent=_margins(margin), block_s=block_s,
-            budget_s=budget_s or (20.0 if quick else 60.0), looks=looks,
-        )  # fmt: skip
+            suite,
+            a,
+            b,
+            only=only,
+            quick=quick,
+            data=data,
+            seed=seed,
+            overrides=overrides,
+            margin_percent=_margins(margin),
+            block_s=block_s,
+            budget_s=budget_s or (20.0 if quick else 60.0),
+            looks=looks,
+        )
     except KeyboardInterrupt:
         click.echo("interrupted; the rows so far are kept: perflib runs", err=True)
         return EXIT_INTERRUPTED
@@ -223,11 +270,17 @@ def history(metric: str | None, out: str | None, data: str | None, as_json: bool
     for series in all_series(metric, data):
         last = series.changes[-1] if series.changes else None
         size = series.percent(last) if last else None
-        rows.append({
-            "series": str(series), "machine": series.machine, "runs": len(series.points), "latest": f"{number(series.points[-1].estimate)} {series.unit}",
-            "last change": f"{signed(size[0])} % [{signed(size[1])} … {signed(size[2])}]" if size else "none",
-            "since": series.points[last.index].run if last else "", "commits": " … ".join(c[:12] or "–" for c in series.commits(last)) if last else "",
-        })  # fmt: skip
+        rows.append(
+            {
+                "series": str(series),
+                "machine": series.machine,
+                "runs": len(series.points),
+                "latest": f"{number(series.points[-1].estimate)} {series.unit}",
+                "last change": f"{signed(size[0])} % [{signed(size[1])} … {signed(size[2])}]" if size else "none",
+                "since": series.points[last.index].run if last else "",
+                "commits": " … ".join(c[:12] or "–" for c in series.commits(last)) if last else "",
+            }
+        )
     print_table(rows, as_json)
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)
@@ -289,9 +342,14 @@ def _compare(base: str, candidate: str | Run, margin: tuple[str, ...], force: bo
 
 
 def _tell(
-    compared: Comparison, margin_percent: dict[str, float | None], out: str | None, title: str | None, notify: str | None, as_json: bool,
+    compared: Comparison,
+    margin_percent: dict[str, float | None],
+    out: str | None,
+    title: str | None,
+    notify: str | None,
+    as_json: bool,
     kernel: Kernel | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """A comparison to whoever wants to know: the terminal, GitHub, a webhook, files."""
     from perflib.report import github
     from perflib.report.comparison import markdown
@@ -329,7 +387,18 @@ def _print_comparison(compared: Comparison) -> None:
     for c in compared.changes:
         base, candidate, change, bounds = moved(c)
         margin = "–" if c.margin is None else f"{c.margin:g} {c.metric.margin_unit}"
-        rows.append({"scenario": str(c.part), "figure": c.metric.name, "base": base, "candidate": candidate, "change": f"{change} [{bounds}]", "margin": margin, "verdict": c.verdict.upper(), "": c.reason})  # fmt: skip
+        rows.append(
+            {
+                "scenario": str(c.part),
+                "figure": c.metric.name,
+                "base": base,
+                "candidate": candidate,
+                "change": f"{change} [{bounds}]",
+                "margin": margin,
+                "verdict": c.verdict.upper(),
+                "": c.reason,
+            }
+        )
     print_table(rows, False)
     for text in (*compared.invalid, *compared.doubts, *compared.notes):
         click.echo(text, err=True)

@@ -51,9 +51,15 @@ if TYPE_CHECKING:
     help="A worker dies, stalls or loses the network: the others stop, or go on without it; default: the suite's `on_lost`.",
 )
 def run(
-    suite: str, only: tuple[str, ...], quick: bool, data: str | None, seed: int | None, overrides: tuple[str, ...], dask: str | None,
+    suite: str,
+    only: tuple[str, ...],
+    quick: bool,
+    data: str | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    dask: str | None,
     on_lost: str | None,
-) -> int:  # fmt: skip
+) -> int:
     """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
     from perflib.load.session import run as run_suite
     from perflib.store.recording import data_folder, open_run, run_ids
@@ -100,9 +106,15 @@ def _cluster(address: str | None) -> Iterator[Any]:
 )
 @DATA
 def report(
-    run: str, baseline: str | None, out: str | None, title: str | None, notebook: str | None, settings: tuple[str, ...], as_pdf: bool,
+    run: str,
+    baseline: str | None,
+    out: str | None,
+    title: str | None,
+    notebook: str | None,
+    settings: tuple[str, ...],
+    as_pdf: bool,
     data: str | None,
-) -> int:  # fmt: skip
+) -> int:
     """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
 
     With --notebook another notebook on the same run instead, as one HTML file: capacity, overhead, explore.
@@ -171,11 +183,19 @@ def show(run: str, data: str | None, as_json: bool) -> int:
     for reason in found.manifest["reasons"]:
         click.echo(f"  {reason}")
     times = [(s, s["response_ms"]) for s in figures["scenarios"]]
-    print_table([
-        {"scenario": s["name"], "requests": f"{s['requests']:,}", "errors": s["errors"], "/s": f"{s['throughput_per_s']:,.1f}",
-         **{f"{key} ms": number(ms[key]) for key in ("p50", "p95", "p99", "max")}}
-        for s, ms in times
-    ], False)  # fmt: skip
+    print_table(
+        [
+            {
+                "scenario": s["name"],
+                "requests": f"{s['requests']:,}",
+                "errors": s["errors"],
+                "/s": f"{s['throughput_per_s']:,.1f}",
+                **{f"{key} ms": number(ms[key]) for key in ("p50", "p95", "p99", "max")},
+            }
+            for s, ms in times
+        ],
+        False,
+    )
     return EXIT_PASS
 
 

@@ -168,9 +168,15 @@ def dashboard(data: str | None, port: int, no_browser: bool) -> int:
     runs = data if is_url(data) else str(data_folder(data).resolve())
     environment = {**_jupyter_environment(), "PERFLIB_DATA": runs}
     command = [
-        sys.executable, "-m", "voila", str(notebooks_folder() / "dashboard.ipynb"), f"--port={port}", "--Voila.ip=127.0.0.1",
-        "--template=perflib", *(["--no-browser"] if no_browser else []),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "voila",
+        str(notebooks_folder() / "dashboard.ipynb"),
+        f"--port={port}",
+        "--Voila.ip=127.0.0.1",
+        "--template=perflib",
+        *(["--no-browser"] if no_browser else []),
+    ]
     click.echo(f"http://127.0.0.1:{port}/ (Ctrl-C ends it)", err=True)
     return _become(command, environment)
 

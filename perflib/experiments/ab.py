@@ -33,10 +33,21 @@ MARGINS: Final[dict[str, float | None]] = {"memory": None}  # of two processes t
 
 
 def ab(
-    suite: Suite | str | Path = "acceptance", a: Sequence[str] | Suite = (), b: Sequence[str] | Suite = (), *, only: Sequence[str] = (), quick: bool = False,
-    data: str | Path | None = None, seed: int | None = None, overrides: Sequence[str] = (), margin_percent: Mapping[str, float | None] | None = None,
-    block_s: float = 1.0, budget_s: float = 60.0, looks: int = LOOKS, progress: bool = True,
-) -> Comparison:  # fmt: skip
+    suite: Suite | str | Path = "acceptance",
+    a: Sequence[str] | Suite = (),
+    b: Sequence[str] | Suite = (),
+    *,
+    only: Sequence[str] = (),
+    quick: bool = False,
+    data: str | Path | None = None,
+    seed: int | None = None,
+    overrides: Sequence[str] = (),
+    margin_percent: Mapping[str, float | None] | None = None,
+    block_s: float = 1.0,
+    budget_s: float = 60.0,
+    looks: int = LOOKS,
+    progress: bool = True,
+) -> Comparison:
     """Run both sides in turns, and compare them: is b no worse than a?
 
     a, b      overrides of the suite ("targets.api.url=…"), or a Suite of its own for each side, with the same scenarios
@@ -55,11 +66,17 @@ def ab(
         if not 0 < value < math.inf:
             raise SuiteError(f"{name} = {value:g} is not possible", where="ab", mend="give a number above 0")
     step, looks = _steps(block_s, budget_s, looks)
-    texts = {name: [] if isinstance(which, Suite) else [redact_text(text) for text in which] for name, which in zip(SIDES, (a, b), strict=True)}  # fmt: skip
+    texts = {
+        name: [] if isinstance(which, Suite) else [redact_text(text) for text in which]
+        for name, which in zip(SIDES, (a, b), strict=True)
+    }
     about = {
-        **texts, "block_s": block_s, "budget_s": budget_s, "margin_percent": checked_margins({**MARGINS, **(margin_percent or {})}),
+        **texts,
+        "block_s": block_s,
+        "budget_s": budget_s,
+        "margin_percent": checked_margins({**MARGINS, **(margin_percent or {})}),
         "scenarios": {scenario.name: asdict(Look(looks=looks)) for scenario in sides[0].scenarios},
-    }  # fmt: skip
+    }
     turns = Turns(about, _orders(sides[0].seed), _Enough(step), 2 * block_s * step * looks)
     source = sides[0].name if isinstance(suite, Suite) else str(suite)
     command = python_call(source, only, quick, seed, overrides, "ab", _options(texts, asked))
@@ -96,7 +113,9 @@ def _clear(changes: Sequence[Change]) -> bool:
     return bool(judged) and all(change.verdict in ("pass", "fail") for change in judged)
 
 
-def _side(suite: Suite | str | Path, which: Sequence[str] | Suite, only: Sequence[str], quick: bool, overrides: Sequence[str]) -> Suite:  # fmt: skip
+def _side(
+    suite: Suite | str | Path, which: Sequence[str] | Suite, only: Sequence[str], quick: bool, overrides: Sequence[str]
+) -> Suite:
     if isinstance(which, Suite):
         return select(which, only=only, quick=quick)
     if isinstance(suite, Suite):

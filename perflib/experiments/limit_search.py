@@ -75,12 +75,31 @@ class Lookout:
         every = np.concatenate(list(self._parts.values()) or [np.zeros(0, _ROW)])
         every = every[every["measured"]]
         every = every[np.argsort(every["due"], kind="stable")]
-        return Answers(every["due"], every["start"], every["end"], every["ok"], every["cut"], every["timed"], every["operation"], known, unread)  # fmt: skip
+        return Answers(
+            every["due"],
+            every["start"],
+            every["end"],
+            every["ok"],
+            every["cut"],
+            every["timed"],
+            every["operation"],
+            known,
+            unread,
+        )
 
 
-_ROW: Final = np.dtype([
-    ("due", "i8"), ("start", "i8"), ("end", "i8"), ("ok", "?"), ("cut", "?"), ("timed", "?"), ("measured", "?"), ("operation", "i4"),
-])  # fmt: skip
+_ROW: Final = np.dtype(
+    [
+        ("due", "i8"),
+        ("start", "i8"),
+        ("end", "i8"),
+        ("ok", "?"),
+        ("cut", "?"),
+        ("timed", "?"),
+        ("measured", "?"),
+        ("operation", "i4"),
+    ]
+)
 
 
 def _part(path: Path, names: list[str]) -> NDArray[Any]:

@@ -52,7 +52,9 @@ def connected(address: str) -> Iterator[Any]:
         client = Client(address, timeout=PATIENCE_S, direct_to_workers=True)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TimeoutError) as error:
         said = str(error).splitlines()[0][:200]
-        raise TargetError(f"no Dask scheduler answers at {address}: {said}", where="--dask", mend="start one: dask scheduler") from None  # fmt: skip
+        raise TargetError(
+            f"no Dask scheduler answers at {address}: {said}", where="--dask", mend="start one: dask scheduler"
+        ) from None
     with client:
         yield client
 
@@ -205,7 +207,9 @@ class Cluster(Counts):
 
     def go(self, start_ns: int) -> None:
         """Tell all at once: the start delay is for one way to the farthest, not for all ways in turn."""
-        told = [(address, self._call(address, "go", start_ns + self._clocks[address].offset_ns)) for address in self._shares]  # fmt: skip
+        told = [
+            (address, self._call(address, "go", start_ns + self._clocks[address].offset_ns)) for address in self._shares
+        ]
         for address, answer in told:
             self._answer(address, answer, PATIENCE_S)
 
@@ -228,7 +232,11 @@ class Cluster(Counts):
         """See that it is as we are, and how its clock stands. Raises TargetError."""
         about = self._ask(address, "about", wait_s=STORE_S if self._url else PATIENCE_S)
         if about["perflib"] != __version__:
-            raise TargetError(f"{address} has perflib {about['perflib']}, here is {__version__}", where="--dask", mend="install the same on all machines")  # fmt: skip
+            raise TargetError(
+                f"{address} has perflib {about['perflib']}, here is {__version__}",
+                where="--dask",
+                mend="install the same on all machines",
+            )
         if about["lacks"]:
             raise TargetError(f"{address} {about['lacks']}", where="--dask")
         self._clocks[address] = self._measured(address)
@@ -278,7 +286,9 @@ class Cluster(Counts):
         self._gone.add(address)
         for job in self._shares[address]:
             if job.worker not in self._done:
-                yield Message(job.worker, "lost", {"what": error.what, "where": error.where, "mend": error.mend, "host": address})  # fmt: skip
+                yield Message(
+                    job.worker, "lost", {"what": error.what, "where": error.where, "mend": error.mend, "host": address}
+                )
 
     def _ended(self, address: str, worker: int) -> None:
         self._done.add(worker)

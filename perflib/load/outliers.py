@@ -79,7 +79,10 @@ def medians_ms(folder: Path, workers: Sequence[int]) -> dict[int, float]:
     """The median service time of the last answers of each worker, ms; nothing where they are too few to compare, or not here."""
     if len(workers) < FEWEST:
         return {}
-    found = {worker: _service_ms(sorted((folder / "rows").glob(f"part-{worker:04d}-*.parquet"))[-PARTS:]) for worker in workers}  # fmt: skip
+    found = {
+        worker: _service_ms(sorted((folder / "rows").glob(f"part-{worker:04d}-*.parquet"))[-PARTS:])
+        for worker in workers
+    }
     return {worker: float(np.median(times)) for worker, times in found.items() if len(times)}
 
 

@@ -72,8 +72,17 @@ def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
 def _check_variables(suite: Suite, operation: Operation, known: set[str], where: str) -> None:
     at = f"{where}, operation {operation.name!r}"
     columns = _columns(suite, operation, at)
-    texts = [operation.path, operation.json, operation.body, dict(operation.headers), dict(operation.arguments), operation.uri,
-             list(operation.args), dict(operation.kwargs), dict(operation.params)]  # fmt: skip
+    texts = [
+        operation.path,
+        operation.json,
+        operation.body,
+        dict(operation.headers),
+        dict(operation.arguments),
+        operation.uri,
+        list(operation.args),
+        dict(operation.kwargs),
+        dict(operation.params),
+    ]
     unknown = sorted(variables_in(texts) - known - columns)
     if unknown:
         there = ", ".join(sorted(known | columns)) or "none"

@@ -58,9 +58,16 @@ class Loading:
     """
 
     def __init__(
-        self, ledger: Ledger, scenario: Scenario, targets: dict[str, Target], started: Mapping[str, StartedTarget], jobs: list[Job], bar: Progress, client: Any = None,
+        self,
+        ledger: Ledger,
+        scenario: Scenario,
+        targets: dict[str, Target],
+        started: Mapping[str, StartedTarget],
+        jobs: list[Job],
+        bar: Progress,
+        client: Any = None,
         on_lost: str = "stop",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.scenario, self.bar, self._on_lost = scenario, bar, on_lost
         self._ledger, self._targets, self._jobs = ledger, targets, jobs
         self.entry: dict[str, Any] = {

@@ -39,9 +39,17 @@ RATE_PER_WORKER = 20_000
 
 
 def run(
-    suite: Suite | str | Path = "acceptance", *, only: Sequence[str] = (), quick: bool = False, data: str | Path | None = None, seed: int | None = None,
-    overrides: Sequence[str] = (), progress: bool = True, command: str | None = None, client: Any = None,
-) -> Run:  # fmt: skip
+    suite: Suite | str | Path = "acceptance",
+    *,
+    only: Sequence[str] = (),
+    quick: bool = False,
+    data: str | Path | None = None,
+    seed: int | None = None,
+    overrides: Sequence[str] = (),
+    progress: bool = True,
+    command: str | None = None,
+    client: Any = None,
+) -> Run:
     """Run a suite and return its Run; what happened to it is in `status`, what it showed in `verdicts()`.
 
     run("acceptance", only=["error_rate"], quick=True)     run(Suite(...))     run("checkout.toml", overrides=["workers=1"])
@@ -82,8 +90,15 @@ class Turns:
 
 
 def make(
-    suite: Suite, *, data: str | Path | None, command: str, quick: bool, progress: bool, turns: Turns | None = None, client: Any = None,
-) -> Run:  # fmt: skip
+    suite: Suite,
+    *,
+    data: str | Path | None,
+    command: str,
+    quick: bool,
+    progress: bool,
+    turns: Turns | None = None,
+    client: Any = None,
+) -> Run:
     """Check a suite, run it and return its Run. See `run`."""
     check(suite)
     session = _Session(suite, data, command, quick, progress, turns, client)
@@ -103,17 +118,38 @@ class _Session:
     """One run while it is made."""
 
     def __init__(
-        self, suite: Suite, data: str | Path | None, command: str, quick: bool, progress: bool, turns: Turns | None, client: Any
-    ) -> None:  # fmt: skip
+        self,
+        suite: Suite,
+        data: str | Path | None,
+        command: str,
+        quick: bool,
+        progress: bool,
+        turns: Turns | None,
+        client: Any,
+    ) -> None:
         self.suite, self.turns, self.client = suite, turns, client
         self.t0_ns = time.monotonic_ns()
         me = psutil.Process()
-        self.dir = RunDir(data_folder(data), {
-            "process": {"pid": me.pid, "created": me.create_time()}, "suite": metadata.redacted(suite), "command": command,
-            "seed": suite.seed, "quick": quick, "host": metadata.host(), "versions": metadata.versions(), "git": metadata.git(),
-            "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"), "stopped_ns": None, "targets": {}, "scenarios": [], "events": [],
-            **({"ab": turns.about} if turns else {}),
-        }, shared=is_url(data))  # fmt: skip
+        self.dir = RunDir(
+            data_folder(data),
+            {
+                "process": {"pid": me.pid, "created": me.create_time()},
+                "suite": metadata.redacted(suite),
+                "command": command,
+                "seed": suite.seed,
+                "quick": quick,
+                "host": metadata.host(),
+                "versions": metadata.versions(),
+                "git": metadata.git(),
+                "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "stopped_ns": None,
+                "targets": {},
+                "scenarios": [],
+                "events": [],
+                **({"ab": turns.about} if turns else {}),
+            },
+            shared=is_url(data),
+        )
         self.manifest = self.dir.manifest
         self.upload = Upload(data, self.dir.path.name, self.dir.path, both=client is not None) if is_url(data) else None
         self.view = view(self.dir.path, show=progress)
@@ -259,10 +295,24 @@ class _Session:
         first, self.workers_so_far = self.workers_so_far, self.workers_so_far + of
         targets = {name: self.targets[name] for name in scenario.reached}
         return [
-            Job(str(self.dir.path.resolve()), scenario, targets, first + index, index, of, self.suite.seed, self.t0_ns, self.suite.folder,
-                self.suite.max_requests, self.suite.max_rate_per_s, self.suite.allow_hosts, sys.path, turns)
+            Job(
+                str(self.dir.path.resolve()),
+                scenario,
+                targets,
+                first + index,
+                index,
+                of,
+                self.suite.seed,
+                self.t0_ns,
+                self.suite.folder,
+                self.suite.max_requests,
+                self.suite.max_rate_per_s,
+                self.suite.allow_hosts,
+                sys.path,
+                turns,
+            )
             for index in range(of)
-        ]  # fmt: skip
+        ]
 
 
 def worker_count(scenario: Scenario, suite: Suite, targets: dict[str, Target], least: int = 1) -> int:

@@ -133,8 +133,14 @@ class Process(Counts):
         logs.mkdir(exist_ok=True)
         for job in jobs:
             with (logs / f"worker-{job.worker}.log").open("wb") as log:
-                process = subprocess.Popen([sys.executable, "-m", "perflib.load.generator.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                                           env={**os.environ, **callables_env(job.targets)}, start_new_session=os.name == "posix")  # fmt: skip
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "perflib.load.generator.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env={**os.environ, **callables_env(job.targets)},
+                    start_new_session=os.name == "posix",
+                )
             self._processes[job.worker] = process
             threading.Thread(target=self._listen, args=(job.worker, process), daemon=True).start()
             packed = cloudpickle.dumps((job.search_path, cloudpickle.dumps(job)))

@@ -138,7 +138,7 @@ def _answers(run: Run, scenario: str, names: list[str]) -> Answers:
         f"select {DUE} as due, start_ns, end_ns, ok, not ok and error in ('unsent', 'aborted') as cut, {TIMED} as timed, "
         "list_position(?::varchar[], operation::varchar) - 1 as operation from rows where scenario = ? and phase = 'measure' order by due, seq",
         [names, scenario],
-    ).fetchnumpy()  # fmt: skip
+    ).fetchnumpy()
     due, start, end = (np.asarray(rows[key], np.int64) for key in ("due", "start_ns", "end_ns"))
     ok, cut, timed = (np.asarray(rows[key], bool) for key in ("ok", "cut", "timed"))
     return Answers(due, start, end, ok, cut, timed, np.asarray(rows["operation"]), int(end.max(initial=0)))

@@ -79,16 +79,26 @@ def steps(run: Run, time: str, which: Which) -> Steps:
     """How many requests took how long: `time` is response or service, of the timed ones, or late, of all that were scheduled."""
     where, values = which.sql
     timed = "true" if time == "late" else TIMED
-    found = _asked(run, time, f"select sum(n)::bigint, min(least), max(most), sum(total) from counted_{time} where {where} and {timed} "
-                   "and not by_moment group by step order by step", values)  # fmt: skip
+    found = _asked(
+        run,
+        time,
+        f"select sum(n)::bigint, min(least), max(most), sum(total) from counted_{time} where {where} and {timed} "
+        "and not by_moment group by step order by step",
+        values,
+    )
     return Steps(*(np.asarray(column) for column in found.values()))
 
 
 def outcomes(run: Run, which: Which) -> dict[str | None, int]:
     """Requests by class of error, None for good answers; the most frequent class first."""
     where, values = which.sql
-    found = _asked(run, "response", "select case when ok then '' else coalesce(error, '?') end as class, sum(n)::bigint as n from counted_response "
-                   f"where {where} and not by_moment group by class order by n desc, class", values)  # fmt: skip
+    found = _asked(
+        run,
+        "response",
+        "select case when ok then '' else coalesce(error, '?') end as class, sum(n)::bigint as n from counted_response "
+        f"where {where} and not by_moment group by class order by n desc, class",
+        values,
+    )
     return {name or None: int(n) for name, n in zip(found["class"].tolist(), found["n"].tolist(), strict=True)}
 
 
@@ -96,8 +106,13 @@ def outcomes(run: Run, which: Which) -> dict[str | None, int]:
 def moments(run: Run, which: Which) -> Moments:
     """The requests by moment."""
     where, values = which.sql
-    cells = _asked(run, "response", f"select bin, coalesce(level, 0) as level, coalesce({TIMED}, false) as timed, ok, any_value(start) as start, any_value(width) as width, max(last) as last, "
-                   f"sum(n)::double as n, sum(total)::double as total from counted_response where {where} and by_moment group by 1, 2, 3, 4", values)  # fmt: skip
+    cells = _asked(
+        run,
+        "response",
+        f"select bin, coalesce(level, 0) as level, coalesce({TIMED}, false) as timed, ok, any_value(start) as start, any_value(width) as width, max(last) as last, "
+        f"sum(n)::double as n, sum(total)::double as total from counted_response where {where} and by_moment group by 1, 2, 3, 4",
+        values,
+    )
     if not len(cells["bin"]):
         nothing = np.zeros((1, 1))
         return Moments(0, 1, 0, nothing, nothing, nothing[0], nothing[0])

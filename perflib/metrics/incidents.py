@@ -44,8 +44,9 @@ def incidents(run: Run, scenario: str) -> list[Incident]:
     cells = run.query(
         f"select min(end_ns) filter ({TIMED}) as first, max(end_ns) filter ({TIMED}) as last, min(start_ns) filter ({TIMED}) as earliest, "
         f"count(*) filter ({TIMED}) as timed, count(*) as n, count(*) filter (not ok) as failed, end_ns // {CELL_NS} as cell from rows "
-        "where scenario = ? group by cell order by cell", [scenario],
-    ).fetchnumpy()  # fmt: skip
+        "where scenario = ? group by cell order by cell",
+        [scenario],
+    ).fetchnumpy()
     found = {name: np.ma.filled(column, 0) for name, column in cells.items()}
     answered = {name: column[found["timed"] > 0] for name, column in found.items()}
     begin_ns = run.scenario(scenario)["start_ns"] or (int(found["cell"][0]) * CELL_NS if len(found["cell"]) else 0)
@@ -64,9 +65,14 @@ def _stalls(cells: Mapping[str, Times], begin_ns: int) -> list[Incident]:
     found = [i for i in long if earliest[i + 1] < last[i] + 0.1 * gaps[i]]
     largest = sorted(found, key=lambda i: -gaps[i])[:SHOWN]
     return [
-        Incident("stall", int(last[i]), int(first[i + 1]), f"Stall: no answer for {gaps[i] / 1e9:.1f} s, from {(last[i] - begin_ns) / 1e9:.1f} s on.")
+        Incident(
+            "stall",
+            int(last[i]),
+            int(first[i + 1]),
+            f"Stall: no answer for {gaps[i] / 1e9:.1f} s, from {(last[i] - begin_ns) / 1e9:.1f} s on.",
+        )
         for i in largest
-    ]  # fmt: skip
+    ]
 
 
 def _bursts(cells: Mapping[str, Times], begin_ns: int) -> list[Incident]:
@@ -81,7 +87,11 @@ def _bursts(cells: Mapping[str, Times], begin_ns: int) -> list[Incident]:
     turns = np.flatnonzero(np.diff(np.concatenate([[0], hot.astype(int), [0]])))
     spans = sorted(zip(turns[::2], turns[1::2], strict=True), key=lambda span: -errors[span[0] : span[1]].sum())[:SHOWN]
     return [
-        Incident("errors", int(edges[a]), int(edges[b]),
-                 f"Error burst: {errors[a:b].sum():,} of {total[a:b].sum():,} requests failed between {(edges[a] - begin_ns) / 1e9:.1f} and {(edges[b] - begin_ns) / 1e9:.1f} s.")
+        Incident(
+            "errors",
+            int(edges[a]),
+            int(edges[b]),
+            f"Error burst: {errors[a:b].sum():,} of {total[a:b].sum():,} requests failed between {(edges[a] - begin_ns) / 1e9:.1f} and {(edges[b] - begin_ns) / 1e9:.1f} s.",
+        )
         for a, b in spans
-    ]  # fmt: skip
+    ]

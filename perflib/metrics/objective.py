@@ -71,7 +71,9 @@ def _proportion(run: Run, scenario: str, objective: Objective) -> Interval:
     if run.many:
         by = counts.moments(run, _which(scenario, objective))
         count, n = int((by.good if objective.metric == "success" else by.ended - by.good).sum()), int(by.ended.sum())
-        return scaled(stats.proportion_interval(count, n, n_effective=counts.good_worth(by) if 0 < count < n else None), 100.0)  # fmt: skip
+        return scaled(
+            stats.proportion_interval(count, n, n_effective=counts.good_worth(by) if 0 < count < n else None), 100.0
+        )
     wanted = "ok" if objective.metric == "success" else "not ok"
     hits = _column(run, scenario, objective, f"({wanted})::tinyint", "true")
     count, n = int(hits.sum()), len(hits)

@@ -18,9 +18,18 @@ from perflib.text import ms
 
 Values = NDArray[np.float64]
 BELOW: Final = {
-    "tool layer": "direct", "in memory": "tool layer", "stdio": "in memory", "stdio, SDK": "stdio", "HTTP": "stdio", "HTTP, SDK": "HTTP",
-    "SSE": "HTTP", "SSE, SDK": "SSE", "REST": "direct", "session per call": "HTTP", "session per call, SDK": "session per call",
-}  # fmt: skip
+    "tool layer": "direct",
+    "in memory": "tool layer",
+    "stdio": "in memory",
+    "stdio, SDK": "stdio",
+    "HTTP": "stdio",
+    "HTTP, SDK": "HTTP",
+    "SSE": "HTTP",
+    "SSE, SDK": "SSE",
+    "REST": "direct",
+    "session per call": "HTTP",
+    "session per call, SDK": "session per call",
+}
 _WAYS: Final = ("direct", "tool layer", "HTTP", "HTTP, SDK")
 
 
@@ -52,7 +61,7 @@ def rounds(run: Run, scenario: str) -> dict[str, dict[str, Values]]:
         "whole as (select worker, round from each group by all having count(*) = ? and bool_and(ok)) "
         "select operation, response_ns / 1e6 as response, server_ns / 1e6 as server from each join whole using (worker, round) order by worker, round, seq",
         [len(names), scenario, len(names)],
-    ).df()  # fmt: skip
+    ).df()
     first = len(rows) // len(names) // 20  # the first rounds connect, and warm what is cold
     found = {}
     for name in names:

@@ -47,14 +47,34 @@ class Metric:
         return "points" if self.in_points else "%"
 
 
-METRICS: Final = {m.key: m for m in (
-    Metric("p50", "p50 response", "ms", 5.0), Metric("p95", "p95 response", "ms", 10.0), Metric("p99", "p99 response", "ms", 10.0),
-    Metric("mean", "mean response", "ms", 5.0), Metric("throughput", "throughput", "/s", 5.0, more_is_worse=False),
-    Metric("errors", "error rate", "%", 0.5, in_points=True), Metric("memory", "target memory", "MB", 10.0),
-    Metric("cpu", "target CPU per request", "ms", 10.0),
-)}  # fmt: skip
+METRICS: Final = {
+    m.key: m
+    for m in (
+        Metric("p50", "p50 response", "ms", 5.0),
+        Metric("p95", "p95 response", "ms", 10.0),
+        Metric("p99", "p99 response", "ms", 10.0),
+        Metric("mean", "mean response", "ms", 5.0),
+        Metric("throughput", "throughput", "/s", 5.0, more_is_worse=False),
+        Metric("errors", "error rate", "%", 0.5, in_points=True),
+        Metric("memory", "target memory", "MB", 10.0),
+        Metric("cpu", "target CPU per request", "ms", 10.0),
+    )
+}
 QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-GRID: Final = (*np.arange(0.05, 0.9, 0.05).round(2).tolist(), 0.9, 0.925, 0.95, 0.965, 0.975, 0.985, 0.99, 0.995, 0.9975, 0.999, 0.9999)  # fmt: skip
+GRID: Final = (
+    *np.arange(0.05, 0.9, 0.05).round(2).tolist(),
+    0.9,
+    0.925,
+    0.95,
+    0.965,
+    0.975,
+    0.985,
+    0.99,
+    0.995,
+    0.9975,
+    0.999,
+    0.9999,
+)
 _ANCHORS: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 BINS_PER_DECADE: Final = 30
 _DECADES: Final = 14  # 1 ns … 28 hours
@@ -174,8 +194,9 @@ def measured_rows(run: Run, scenario: str) -> Columns:
     which, values = ("list_position(?, operation)", [names]) if len(names) > 1 else ("1", [])  # type: tuple[str, list[Any]]
     found = run.query(
         f"select end_ns, response_ns, (4 * coalesce({which}, 0) + 2 * coalesce({TIMED}, false)::int + ok::int)::{'usmallint' if len(names) > 1 else 'utinyint'} as flags "
-        "from measured where scenario = ?", [*values, scenario],
-    ).fetchnumpy()  # fmt: skip
+        "from measured where scenario = ?",
+        [*values, scenario],
+    ).fetchnumpy()
     end, response, flags = (np.asarray(column) for column in found.values())
     if len(response) and response.max() < 2**31:
         response = response.astype(np.int32)  # half the memory to move

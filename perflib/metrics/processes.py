@@ -122,7 +122,7 @@ def memory(run: Run, scenario: str) -> Memory:
         "select t_ns // ? as bucket, name, pid, arg_max(process, t_ns) as process, avg(rss_bytes) as rss from resources where role = 'target' and name in "
         "(select unnest(?)) and t_ns between ? and ? and rss_bytes is not null group by bucket, name, pid order by bucket",
         [BUCKET_NS, sampled_names(run, scenario), start_ns, stop_ns],
-    ).fetchall()  # fmt: skip
+    ).fetchall()
     moments = sorted({bucket for bucket, *_ in cells})
     at = {bucket: index for index, bucket in enumerate(moments)}
     what = {(name, pid): process for _, name, pid, process, _ in cells}
@@ -186,8 +186,9 @@ def unread(run: Run, scenario: str) -> str:
             return f"the memory of {name} was not read: {why}"
     denied = run.query(
         "select distinct coalesce(process, name), pid from resources where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? "
-        "and rss_bytes is null order by pid", [sampled_names(run, scenario), start_ns, stop_ns],
-    ).fetchall()  # fmt: skip
+        "and rss_bytes is null order by pid",
+        [sampled_names(run, scenario), start_ns, stop_ns],
+    ).fetchall()
     if denied:
         return f"the memory of {', '.join(str(Process('', pid, what)) for what, pid in denied[:3])} could not be read"
     edges = np.concatenate(([0.0], seen.t_s, [(stop_ns - start_ns) / 1e9]))
@@ -219,7 +220,7 @@ def cpu_time(run: Run, role: str, names: list[str], start_ns: int = 0, stop_ns: 
     cells = run.query(
         "select pid, t_ns, cpu_ns from resources where role = ? and name in (select unnest(?)) and t_ns between ? and ? and cpu_ns is not null order by t_ns",
         [role, names, start_ns, stop_ns],
-    ).fetchnumpy()  # fmt: skip
+    ).fetchnumpy()
     pid, t_ns, cpu_ns = (np.asarray(column) for column in cells.values())
     return CpuTime(tuple((t_ns[pid == each].astype(float), cpu_ns[pid == each] / 1e9) for each in np.unique(pid)))
 

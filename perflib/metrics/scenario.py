@@ -203,7 +203,9 @@ def breakdown(run: Run, scenario: str) -> dict[str, list[float]]:
 def _offered_rate(of: Totals) -> float | None:
     """Requests due per second, from the first to the last that was due."""
     first, last = of.first_scheduled_ns, of.last_scheduled_ns
-    return (of.scheduled - 1) * 1e9 / (last - first) if first is not None and last is not None and last > first else None  # fmt: skip
+    return (
+        (of.scheduled - 1) * 1e9 / (last - first) if first is not None and last is not None and last > first else None
+    )
 
 
 def memory_figures(run: Run, scenario: str) -> dict[str, float] | None:
@@ -231,7 +233,11 @@ def _growth(of: MemoryGrowth) -> dict[str, Any]:
 
 
 def _process(one: Grown) -> dict[str, Any]:
-    held = {"start": None if one.came else one.start_bytes, "end": None if one.left else one.end_bytes, "peak": one.peak_bytes}  # fmt: skip
+    held = {
+        "start": None if one.came else one.start_bytes,
+        "end": None if one.left else one.end_bytes,
+        "peak": one.peak_bytes,
+    }
     return {
         "target": one.process.target,
         "pid": one.process.pid,

@@ -43,6 +43,7 @@ def _look(run: Run, scenario: str) -> dict[str, Any]:
         f"count(*) {measured}, count(*) filter ({run.is_measured} and error = 'unsent'), "
         f"count(first_byte_ns) {measured}, max(inflight) {measured}, max(start_ns - scheduled_ns) {measured}, "
         f"count(scheduled_ns) {measured}, min(scheduled_ns) {measured}, max(scheduled_ns) {measured}, min({DUE}) {measured} "
-        "from rows where scenario = ?", [scenario],
-    ).fetchone()  # fmt: skip
+        "from rows where scenario = ?",
+        [scenario],
+    ).fetchone()
     return dict(zip(Totals.__dataclass_fields__, row or (), strict=True))

@@ -119,14 +119,24 @@ class _Controls:
             max=1e9,
         )
         self.band = widgets.SelectionRangeSlider(
-            options=[(f"{share:g} %", share) for share in SHARES], description="percentiles", continuous_update=False, layout=widgets.Layout(width="640px"), style=style,
-        )  # fmt: skip
+            options=[(f"{share:g} %", share) for share in SHARES],
+            description="percentiles",
+            continuous_update=False,
+            layout=widgets.Layout(width="640px"),
+            style=style,
+        )
         self.whole = widgets.Button(description="all of the time", tooltip="Show the whole scenario again")
         self.whole.on_click(lambda _: self._brush(0.0, self.window.max))
         self.charts = self._charts()
         self.slow = widgets.HTML()
         self._offer()
-        for control, heard in ((self.run, self._other_run), (self.scenario, self._other_scenario), (self.operation, self._changed), (self.window, self._changed), (self.band, self._changed)):  # fmt: skip
+        for control, heard in (
+            (self.run, self._other_run),
+            (self.scenario, self._other_scenario),
+            (self.operation, self._changed),
+            (self.window, self._changed),
+            (self.band, self._changed),
+        ):
             control.observe(heard, "value")
         choices = widgets.HBox([self.run, self.scenario, self.operation], layout=widgets.Layout(flex_flow="row wrap"))
         time = widgets.HBox([self.window, self.whole])

@@ -42,9 +42,15 @@ SIZE: Final = (11.0, 6.0)  # inches
 
 
 def explore(
-    run: Run | str = "latest", *, scenario: str | None = None, operation: str | None = None, from_s: float | None = None, to_s: float | None = None,
-    band: tuple[float, float] = (99.0, 100.0), data: str | None = None,
-) -> Explorer:  # fmt: skip
+    run: Run | str = "latest",
+    *,
+    scenario: str | None = None,
+    operation: str | None = None,
+    from_s: float | None = None,
+    to_s: float | None = None,
+    band: tuple[float, float] = (99.0, 100.0),
+    data: str | None = None,
+) -> Explorer:
     """A run to look around in. Times are seconds since the scenario's start, the band is in percent of the requests."""
     explored = Explorer(run if isinstance(run, Run) else open_run(run, data), data)
     return explored.choose(
@@ -75,7 +81,11 @@ class Explorer:
         """What to look at. None: the scenario as before, all operations, all of its time. Raises RunError for what is not there."""
         self.scenario = str(self.run.scenario(scenario or self.scenario)["name"])
         if operation is not None and operation not in self.operations:
-            raise RunError(f"no operation {operation!r} in {self.scenario!r}", where=self.run.id, mend=f"there are {', '.join(self.operations)}")  # fmt: skip
+            raise RunError(
+                f"no operation {operation!r} in {self.scenario!r}",
+                where=self.run.id,
+                mend=f"there are {', '.join(self.operations)}",
+            )
         low, high = window_s or (0.0, self.seconds)
         if not (low < high and 0 <= band[0] < band[1] <= 100):
             raise RunError(
@@ -110,8 +120,14 @@ class Explorer:
             f"select worker, seq, operation, (due_ns - {start_ns}) / 1e9 as due_s, response_ns / 1e6 as response_ms, service_ns / 1e6 as service_ms, "
             f"first_ns / 1e6 as first_byte_ms, server_ns / 1e6 as server_ms, status, error, inflight from {self._table} "
             f"where timed and {chosen} and due_ns between ? and ? and response_ns >= ? and response_ns < ? order by response_ns desc limit ?",
-            [*values, *(start_ns + int(t * 1e9) for t in self.window_s), int(low_ms * 1e6), int(min(high_ms, 1e12) * 1e6), most],
-        ).df()  # fmt: skip
+            [
+                *values,
+                *(start_ns + int(t * 1e9) for t in self.window_s),
+                int(low_ms * 1e6),
+                int(min(high_ms, 1e12) * 1e6),
+                most,
+            ],
+        ).df()
         for kind, worker, seq, took in self._spans_of(found):
             column = f"{kind}_ms"
             if column not in found:
@@ -209,7 +225,7 @@ class Explorer:
                 "select operation, (due_ns - ?) // ? as bin, case when timed then (ln(greatest(response_ns, 1)) / ?)::int else -1 end as bucket, "
                 f"count(*) as n, count(*) filter (not ok) as failed from {self._table} where scenario = ? group by all",
                 [start_ns, bin_ns, _WIDTH, scenario],
-            ).fetchnumpy()  # fmt: skip
+            ).fetchnumpy()
             found[scenario] = {key: np.asarray(column) for key, column in columns.items()} | {
                 "bin_ns": np.asarray(bin_ns)
             }

@@ -96,10 +96,14 @@ def html(now: Now, said: str, share: float, scenario: str | None = None) -> str:
     errors = f'<b class="{"wrong" if now.errors else ""}">{now.errors:,}</b><span>errors{": " + escape(wrong) if wrong else ""}</span>'
     tiles = [
         _tile(number(round(now.rate_per_s, 1)) if now.seconds else "–", "requests/s"),
-        *(_tile("–" if value is None else ms(value), f"{name} ms") for name, value in (("p50", now.p50_ms), ("p95", now.p95_ms), ("p99", now.p99_ms))),
-        _tile(f"{now.requests:,}", "requests"), f"<div>{errors}</div>",
+        *(
+            _tile("–" if value is None else ms(value), f"{name} ms")
+            for name, value in (("p50", now.p50_ms), ("p95", now.p95_ms), ("p99", now.p99_ms))
+        ),
+        _tile(f"{now.requests:,}", "requests"),
+        f"<div>{errors}</div>",
         *([_tile(f"{now.memory_mb:,.0f}", "MB, target")] if now.memory_mb is not None else []),
-    ]  # fmt: skip
+    ]
     charts = [
         _chart("requests/s", now.rates, RATE, now.failures),
         _chart("p95 response, ms", now.p95s_ms, TIME),

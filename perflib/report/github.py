@@ -33,7 +33,11 @@ def tell(markdown: Callable[[], str], annotations: Iterable[tuple[Level, str]]) 
 
 def of_verdicts(verdicts: Iterable[Verdict]) -> list[tuple[Level, str]]:
     """Objectives that are missed, and those that could not be decided."""
-    return [(_level(v.verdict), f"{v.scenario}: {v.objective.text}: {v.verdict}, observed {observed(v)[0]}. {v.reason}") for v in verdicts if v.judged and v.verdict != "pass"]  # fmt: skip
+    return [
+        (_level(v.verdict), f"{v.scenario}: {v.objective.text}: {v.verdict}, observed {observed(v)[0]}. {v.reason}")
+        for v in verdicts
+        if v.judged and v.verdict != "pass"
+    ]
 
 
 def of_comparison(compared: Comparison) -> list[tuple[Level, str]]:
@@ -41,7 +45,10 @@ def of_comparison(compared: Comparison) -> list[tuple[Level, str]]:
     if compared.verdict == "invalid" or (compared.doubts and not compared.forced):
         return [("error" if compared.invalid else "warning", compared.sentence)]
     found = [c for c in compared.judged if c.verdict != "pass"]
-    return [(_level(c.verdict), f"{c.part}: {c.question}: {c.verdict}, {moved(c)[2]} [{moved(c)[3]}]. {c.reason}") for c in found]  # fmt: skip
+    return [
+        (_level(c.verdict), f"{c.part}: {c.question}: {c.verdict}, {moved(c)[2]} [{moved(c)[3]}]. {c.reason}")
+        for c in found
+    ]
 
 
 def _level(verdict: str) -> Level:

@@ -34,8 +34,10 @@ def check(notebook: Path, given: Mapping[str, Any]) -> None:
             )
         if not _fits(value, known[name]):
             raise SuiteError(
-                f"parameter {name!r} of notebook {notebook.stem} is {value!r}, not {known[name]}", where=str(notebook), mend=f"known: {listed}",
-            )  # fmt: skip
+                f"parameter {name!r} of notebook {notebook.stem} is {value!r}, not {known[name]}",
+                where=str(notebook),
+                mend=f"known: {listed}",
+            )
 
 
 def _fits(value: Any, kind: str) -> bool:

@@ -24,7 +24,15 @@ def pdf(page: Path) -> Path:
     made = page.with_suffix(".pdf")
     with tempfile.TemporaryDirectory() as profile:
         unfinished = Path(profile) / made.name
-        command = [browser, "--headless", "--disable-gpu", "--no-first-run", "--no-pdf-header-footer", f"--user-data-dir={profile}", f"--print-to-pdf={unfinished}"]  # fmt: skip
+        command = [
+            browser,
+            "--headless",
+            "--disable-gpu",
+            "--no-first-run",
+            "--no-pdf-header-footer",
+            f"--user-data-dir={profile}",
+            f"--print-to-pdf={unfinished}",
+        ]
         # Chromium's own sandbox does not start for root; the page is ours, and holds no script.
         command += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         try:

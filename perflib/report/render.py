@@ -73,7 +73,9 @@ def page(name: str, run: Run, *, parameters: Mapping[str, Any] | None = None, ou
     return folder / f"{name}.html"
 
 
-def execute(name: str, parameters: dict[str, Any], output: Path, *, of: Sequence[Run] = (), kernel: Kernel | None = None) -> Any:  # fmt: skip
+def execute(
+    name: str, parameters: dict[str, Any], output: Path, *, of: Sequence[Run] = (), kernel: Kernel | None = None
+) -> Any:
     """A notebook with these parameters, executed by papermill, in a kernel that may have been started before.
 
     Raises SuiteError for a parameter that it does not take, ReportError for a cell that fails.

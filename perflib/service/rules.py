@@ -17,10 +17,23 @@ from markdown_it.token import Token
 
 REQUIRED: Final = {"title": str, "description": str, "tags": list}
 TERMS: Final = {
-    "blacklist": "blocklist", "whitelist": "allowlist", "master node": "primary node", "slave": "replica", "sanity check": "quick check",
-    "utilize": "use", "leverage": "use", "in order to": "to", "e-mail": "email", "login to": "log in to", "web site": "website",
-    "file system": "filesystem", "data base": "database", "time-out": "timeout", "simply": "", "just": "",
-}  # fmt: skip
+    "blacklist": "blocklist",
+    "whitelist": "allowlist",
+    "master node": "primary node",
+    "slave": "replica",
+    "sanity check": "quick check",
+    "utilize": "use",
+    "leverage": "use",
+    "in order to": "to",
+    "e-mail": "email",
+    "login to": "log in to",
+    "web site": "website",
+    "file system": "filesystem",
+    "data base": "database",
+    "time-out": "timeout",
+    "simply": "",
+    "just": "",
+}
 _WEIGHT: Final = {"error": 10, "warning": 4, "info": 1}
 _FRONT: Final = re.compile(r"\A---\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 

@@ -34,12 +34,28 @@ _DEEP: Final = 4  # from here on the shortest value is taken, so that what refer
 _DEEPEST: Final = 24
 
 FORMATS: Final = {
-    "date-time": "2025-01-01T12:00:00Z", "date": "2025-01-01", "time": "12:00:00Z", "duration": "PT1H",
-    "email": "user@example.com", "idn-email": "user@example.com", "hostname": "example.com", "idn-hostname": "example.com",
-    "ipv4": "127.0.0.1", "ipv6": "::1", "uri": "https://example.com/", "url": "https://example.com/", "iri": "https://example.com/",
-    "uri-reference": "/example", "iri-reference": "/example", "uri-template": "/example", "uuid": "00000000-0000-4000-8000-000000000000",
-    "json-pointer": "/example", "relative-json-pointer": "0", "regex": "example", "byte": "ZXhhbXBsZQ==",
-}  # fmt: skip
+    "date-time": "2025-01-01T12:00:00Z",
+    "date": "2025-01-01",
+    "time": "12:00:00Z",
+    "duration": "PT1H",
+    "email": "user@example.com",
+    "idn-email": "user@example.com",
+    "hostname": "example.com",
+    "idn-hostname": "example.com",
+    "ipv4": "127.0.0.1",
+    "ipv6": "::1",
+    "uri": "https://example.com/",
+    "url": "https://example.com/",
+    "iri": "https://example.com/",
+    "uri-reference": "/example",
+    "iri-reference": "/example",
+    "uri-template": "/example",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "json-pointer": "/example",
+    "relative-json-pointer": "0",
+    "regex": "example",
+    "byte": "ZXhhbXBsZQ==",
+}
 
 
 def example(schema: Any) -> Any:

@@ -20,9 +20,25 @@ from perflib.text import one_line
 
 Tool = Mapping[str, Any]
 DANGEROUS: Final = (
-    "delete", "remove", "drop", "destroy", "erase", "purge", "wipe", "truncate", "uninstall", "unlink", "rm", "kill", "terminate",
-    "shutdown", "reset", "revoke", "overwrite", "clear",
-)  # fmt: skip
+    "delete",
+    "remove",
+    "drop",
+    "destroy",
+    "erase",
+    "purge",
+    "wipe",
+    "truncate",
+    "uninstall",
+    "unlink",
+    "rm",
+    "kill",
+    "terminate",
+    "shutdown",
+    "reset",
+    "revoke",
+    "overwrite",
+    "clear",
+)
 _STARTS: Final = ("delete", "remove", "destroy", "erase", "purge", "wipe", "truncate")  # "deletefile" too
 _DEEPEST: Final = 40
 

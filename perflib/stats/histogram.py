@@ -85,7 +85,9 @@ def binned_sample_size(hits: Floats, of: Floats, variance: float) -> float:
     return float(min(n, max(1.0, n * n * variance / long_run))) if long_run > 0 else n
 
 
-def binned_quantiles(steps: Steps, qs: Sequence[float], worths: Sequence[float], confidence: float = 0.95) -> tuple[Interval, ...]:  # fmt: skip
+def binned_quantiles(
+    steps: Steps, qs: Sequence[float], worths: Sequence[float], confidence: float = 0.95
+) -> tuple[Interval, ...]:
     """`quantile_intervals` of counted values; each bound is the far end of its step, so that no interval is too narrow."""
     n, found = steps.n, []
     for q, worth in zip(qs, worths, strict=True):

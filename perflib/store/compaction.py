@@ -65,7 +65,9 @@ def compact(run: Run) -> Compacted:
             save_manifest(run.path, manifest)
             _finish(run.path)
     except (duckdb.Error, OSError) as error:
-        raise RunError(str(error).splitlines()[0], where=run.id, mend="every row is still there; mend it and compact again") from None  # fmt: skip
+        raise RunError(
+            str(error).splitlines()[0], where=run.id, mend="every row is still there; mend it and compact again"
+        ) from None
     done = Run(run.path)
     counts.count(done)
     after = [(path, rows) for path, rows in done.parts if rows is not None]

@@ -40,9 +40,14 @@ def host() -> dict[str, Any]:
     import psutil
 
     return {
-        "cpu": _cpu_name(), "cores": psutil.cpu_count() or 1, "memory_bytes": psutil.virtual_memory().total, "os": platform.system(),
-        "kernel": platform.release(), "machine": platform.machine(), "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }  # fmt: skip
+        "cpu": _cpu_name(),
+        "cores": psutil.cpu_count() or 1,
+        "memory_bytes": psutil.virtual_memory().total,
+        "os": platform.system(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
 
 
 def versions() -> dict[str, str]:

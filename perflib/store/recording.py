@@ -172,7 +172,9 @@ class Run:
         last_ns = stopped_ns + SLACK_NS if stopped_ns else 2**63 - 1
 
         def find() -> int:
-            least, first, last = self.query("select min(end_ns - start_ns), min(start_ns), max(end_ns) from rows").fetchone() or (0, 0, 0)  # fmt: skip
+            least, first, last = self.query(
+                "select min(end_ns - start_ns), min(start_ns), max(end_ns) from rows"
+            ).fetchone() or (0, 0, 0)
             if min(least or 0, first or 0) >= 0 and (last or 0) <= last_ns:
                 return 0
             wrong = "end_ns < start_ns or start_ns < 0 or end_ns > ?"
@@ -203,7 +205,13 @@ class Run:
             found |= {path.with_name(f".{path.name}") for path in new if not path.exists()}
         ordered = sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
         of = stamp(ordered)
-        rows = kept(self.path, "parts", of, lambda: row_counts(ordered), lambda rows: self.status in FINAL and sum(n or 0 for n in rows) > IN_MEMORY_ROWS)  # fmt: skip
+        rows = kept(
+            self.path,
+            "parts",
+            of,
+            lambda: row_counts(ordered),
+            lambda rows: self.status in FINAL and sum(n or 0 for n in rows) > IN_MEMORY_ROWS,
+        )
         return list(zip(ordered, rows, strict=True))
 
     @cached_property
@@ -325,9 +333,11 @@ class Variant(Run):
         suite, of_both = self.manifest["suite"], self.manifest
         self._ours = [s["name"] for s in suite["scenarios"] if s["name"].endswith(sided("", side))]
         self.manifest = {
-            **of_both, "run": sided(of_both["run"], side), "suite": {**suite, "scenarios": self._plain(suite["scenarios"])},
+            **of_both,
+            "run": sided(of_both["run"], side),
+            "suite": {**suite, "scenarios": self._plain(suite["scenarios"])},
             "scenarios": self._plain(of_both["scenarios"]),
-        }  # fmt: skip
+        }
 
     @property
     def reference(self) -> str:

@@ -73,7 +73,11 @@ def spool(url: str, run: str) -> Path:
 def folder_only(data: str | Path | None, what: str) -> None:
     """Raises RunError for a URL: what changes runs works in a folder alone."""
     if is_url(data):
-        raise RunError(f"{what} works in a folder, not in a store", where="--data", mend="give a folder, or use the store's own tools")  # fmt: skip
+        raise RunError(
+            f"{what} works in a folder, not in a store",
+            where="--data",
+            mend="give a folder, or use the store's own tools",
+        )
 
 
 class Store:
@@ -81,7 +85,11 @@ class Store:
 
     def __init__(self, url: str) -> None:
         if _CREDENTIALS.search(url):
-            raise RunError("the URL holds a user, a password or options, and would be written down", where="--data", mend="give credentials in the environment")  # fmt: skip
+            raise RunError(
+                "the URL holds a user, a password or options, and would be written down",
+                where="--data",
+                mend="give credentials in the environment",
+            )
         self.url, self._scheme = url.rstrip("/"), url.partition("://")[0]
         self._fs, self._root = self._opened()
 
@@ -134,7 +142,11 @@ class Store:
         if not there and not ours:
             raise RunError(f"no run {run!r}", where=self.url, mend="list them: perflib runs")
         marks = {} if ours else {name: _mark(info) for name, info in there.items()}
-        wanted = [name for name, info in there.items() if not _current(folder / name, info["size"], ours, name in marks and known.get(name) == marks[name])]  # fmt: skip
+        wanted = [
+            name
+            for name, info in there.items()
+            if not _current(folder / name, info["size"], ours, name in marks and known.get(name) == marks[name])
+        ]
         self.each(lambda name: self._get(there[name]["name"], folder / name), wanted)
         if not ours:
             for name in set(_files(folder)) - set(there) if rows else ():
@@ -221,7 +233,7 @@ class Upload:
                 continue
             (self._folder / _SPOOL).unlink()
             return ""
-        return f"{len(self._left())} files of the run could not be written to {self._store.url} ({why}); they are kept in {self._folder}"  # fmt: skip
+        return f"{len(self._left())} files of the run could not be written to {self._store.url} ({why}); they are kept in {self._folder}"
 
     def _loop(self) -> None:
         while not self._over.wait(PERIOD_S):
@@ -256,7 +268,11 @@ def _s3() -> Any:
 
     where = {"endpoint_override": endpoint} if (endpoint := _endpoint()) else {}
     retry = AwsStandardS3RetryStrategy(max_attempts=2)
-    return ArrowFSWrapper(S3FileSystem(connect_timeout=CONNECT_S, request_timeout=ANSWER_S, retry_strategy=retry, allow_delayed_open=True, **where))  # fmt: skip
+    return ArrowFSWrapper(
+        S3FileSystem(
+            connect_timeout=CONNECT_S, request_timeout=ANSWER_S, retry_strategy=retry, allow_delayed_open=True, **where
+        )
+    )
 
 
 def _endpoint() -> str:

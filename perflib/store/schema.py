@@ -37,12 +37,26 @@ _SIZE: Final = RECORD.size
 _FULL: Final = _SIZE * ROWS_PER_PART
 
 _text = pa.dictionary(pa.int32(), pa.string())
-ROWS: Final = pa.schema([
-    ("scenario", _text), ("operation", _text), ("phase", _text), ("worker", pa.int16()), ("seq", pa.int64()),
-    ("scheduled_ns", pa.int64()), ("start_ns", pa.int64()), ("first_byte_ns", pa.int64()), ("end_ns", pa.int64()),
-    ("ok", pa.bool_()), ("error", _text), ("status", pa.int32()), ("bytes_sent", pa.int64()), ("bytes_received", pa.int64()),
-    ("inflight", pa.int32()), ("server_ns", pa.int64()),
-])  # fmt: skip
+ROWS: Final = pa.schema(
+    [
+        ("scenario", _text),
+        ("operation", _text),
+        ("phase", _text),
+        ("worker", pa.int16()),
+        ("seq", pa.int64()),
+        ("scheduled_ns", pa.int64()),
+        ("start_ns", pa.int64()),
+        ("first_byte_ns", pa.int64()),
+        ("end_ns", pa.int64()),
+        ("ok", pa.bool_()),
+        ("error", _text),
+        ("status", pa.int32()),
+        ("bytes_sent", pa.int64()),
+        ("bytes_received", pa.int64()),
+        ("inflight", pa.int32()),
+        ("server_ns", pa.int64()),
+    ]
+)
 RESOURCES: Final = pa.schema([
     ("t_ns", pa.int64()), ("role", _text), ("pid", pa.int32()), ("name", _text), ("rss_bytes", pa.int64()),
     ("uss_bytes", pa.int64()), ("cpu_ns", pa.int64()), ("threads", pa.int32()), ("fds", pa.int32()), ("process", _text),
@@ -97,9 +111,11 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
     """How a part is written. Only times and the scenario have statistics: who reads one of either skips the other parts."""
     integers = [f.name for f in schema if pa.types.is_integer(f.type)]
     return {
-        "compression": "zstd", "use_dictionary": [f.name for f in schema if pa.types.is_dictionary(f.type)],
-        "write_statistics": [f.name for f in schema if f.name.endswith("_ns") or f.name == "scenario"], "column_encoding": dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
-    }  # fmt: skip
+        "compression": "zstd",
+        "use_dictionary": [f.name for f in schema if pa.types.is_dictionary(f.type)],
+        "write_statistics": [f.name for f in schema if f.name.endswith("_ns") or f.name == "scenario"],
+        "column_encoding": dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
+    }
 
 
 _Part = tuple[bytearray, int, int, list[tuple[int, str, int, int]]]  # records, how many, the first one's seq, spans
@@ -154,8 +170,22 @@ class Recorder:
     ) -> None:  # fmt: skip
         """One request, with clock readings of the monotonic clock (NONE_NS and NONE_STATUS stand for null)."""
         used = self._used
-        self._pack(self._buffer, used, scheduled_ns, start_ns, first_byte_ns, end_ns, bytes_sent, bytes_received, server_ns,
-                   inflight, status, operation, error, phase)  # fmt: skip
+        self._pack(
+            self._buffer,
+            used,
+            scheduled_ns,
+            start_ns,
+            first_byte_ns,
+            end_ns,
+            bytes_sent,
+            bytes_received,
+            server_ns,
+            inflight,
+            status,
+            operation,
+            error,
+            phase,
+        )
         if error:
             self.error_counts[error] += 1
         self._used = used = used + _SIZE
@@ -237,9 +267,12 @@ class Recorder:
         known = sorted(set(names))
         codes = np.array([known.index(name) for name in names])
         columns = [
-            _array(np.full(len(seq), self.worker, np.int16)), _array(np.array(seq, np.int64)), _dictionary(codes, known),
-            _array(np.array(starts, np.int64) - self.t0_ns), _array(np.array(durations, np.int64)),
-        ]  # fmt: skip
+            _array(np.full(len(seq), self.worker, np.int16)),
+            _array(np.array(seq, np.int64)),
+            _dictionary(codes, known),
+            _array(np.array(starts, np.int64) - self.t0_ns),
+            _array(np.array(durations, np.int64)),
+        ]
         return pa.table(columns, schema=SPANS)
 
 

@@ -16,9 +16,12 @@ def measured_windows(
     """Stretches of measured load as (start_ns, stop_ns), the default warm-up cut away; of a killed run, what its rows show."""
     cut_ns = dict(run.cuts).get(scenario, 0)
     segments = [
-        s for s in run.scenario(scenario)["segments"]
-        if s["phase"] == "measure" and stage in (None, s["stage"]) and (operation is None or s["operation"] in (None, operation))
-    ]  # fmt: skip
+        s
+        for s in run.scenario(scenario)["segments"]
+        if s["phase"] == "measure"
+        and stage in (None, s["stage"])
+        and (operation is None or s["operation"] in (None, operation))
+    ]
     if not segments and stage is None:
         first, last = run.query(
             f"select min({DUE}), max(end_ns) from measured where scenario = ?", [scenario]

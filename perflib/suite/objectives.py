@@ -28,12 +28,27 @@ from perflib.errors import SuiteError
 
 # unit -> (dimension, factor to the dimension's base unit)
 UNITS: Final = {
-    "ns": ("time", 1e-6), "us": ("time", 1e-3), "µs": ("time", 1e-3), "ms": ("time", 1.0), "s": ("time", 1e3),
-    "%": ("ratio", 1.0), "/s": ("rate", 1.0), "/min": ("rate", 1 / 60), "rps": ("rate", 1.0),
-    "B": ("bytes", 1e-6), "kB": ("bytes", 1e-3), "MB": ("bytes", 1.0), "GB": ("bytes", 1e3),
-    "MiB": ("bytes", 1.048576), "GiB": ("bytes", 1073.741824),
-    "MB/s": ("bytes/time", 60.0), "MB/min": ("bytes/time", 1.0), "MB/h": ("bytes/time", 1 / 60), "": ("count", 1.0), "×": ("count", 1.0),
-}  # fmt: skip
+    "ns": ("time", 1e-6),
+    "us": ("time", 1e-3),
+    "µs": ("time", 1e-3),
+    "ms": ("time", 1.0),
+    "s": ("time", 1e3),
+    "%": ("ratio", 1.0),
+    "/s": ("rate", 1.0),
+    "/min": ("rate", 1 / 60),
+    "rps": ("rate", 1.0),
+    "B": ("bytes", 1e-6),
+    "kB": ("bytes", 1e-3),
+    "MB": ("bytes", 1.0),
+    "GB": ("bytes", 1e3),
+    "MiB": ("bytes", 1.048576),
+    "GiB": ("bytes", 1073.741824),
+    "MB/s": ("bytes/time", 60.0),
+    "MB/min": ("bytes/time", 1.0),
+    "MB/h": ("bytes/time", 1 / 60),
+    "": ("count", 1.0),
+    "×": ("count", 1.0),
+}
 BASE_UNIT: Final = {"time": "ms", "ratio": "%", "rate": "/s", "bytes": "MB", "bytes/time": "MB/min", "count": ""}
 
 _METRICS: Final = (
@@ -51,8 +66,16 @@ _METRICS: Final = (
     (r"throughput ratio", "count"),
 )
 TRENDS: Final = ("memory slope", "response drift")
-_HIGHEST: Final = {"response": math.inf, "service": math.inf, "error rate": 100.0, "success": 100.0, "throughput": math.inf,
-                   "throughput / offered": math.inf, "capacity": math.inf, "inflight": math.inf}  # fmt: skip
+_HIGHEST: Final = {
+    "response": math.inf,
+    "service": math.inf,
+    "error rate": 100.0,
+    "success": 100.0,
+    "throughput": math.inf,
+    "throughput / offered": math.inf,
+    "capacity": math.inf,
+    "inflight": math.inf,
+}
 _HOLDS: Final = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _COMPARATORS: Final = r"<=|>=|<|>|≤|≥|not above"
 _LINE: Final = re.compile(
@@ -188,10 +211,14 @@ def _limit(value: float, unit: str, dimension: str, text: str) -> float:
 def _check_limit(metric: str, comparator: str, limit: float, text: str) -> None:
     """A limit that every figure meets, or none, says nothing of the target, nor can any but a trend be "not above". Raises SuiteError."""
     if comparator == "not above" and metric not in TRENDS:
-        raise SuiteError(f"objective {text!r}: only a trend is not above something ({', '.join(TRENDS)})", mend="write < instead")  # fmt: skip
+        raise SuiteError(
+            f"objective {text!r}: only a trend is not above something ({', '.join(TRENDS)})", mend="write < instead"
+        )
     holds, highest = _HOLDS.get(comparator), _HIGHEST.get(metric)
     if holds is None or highest is None or holds(0.0, limit) != holds(highest, limit):
         return
     always = "met" if holds(0.0, limit) else "missed"
     between = "0 and 100 %" if math.isfinite(highest) else "0 and infinity"
-    raise SuiteError(f"objective {text!r} is always {always}", mend=f"choose a limit between {between}, or list it under `figures`")  # fmt: skip
+    raise SuiteError(
+        f"objective {text!r} is always {always}", mend=f"choose a limit between {between}, or list it under `figures`"
+    )

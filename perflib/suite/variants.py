@@ -27,7 +27,11 @@ def both(a: Suite, b: Suite, *, block_s: float) -> Suite:
         _check(scenario, a if scenario in a.scenarios else b)
     pairs = zip(a.scenarios, b.scenarios, strict=True)
     scenarios = [_scenario(each, side, block_s) for pair in pairs for each, side in zip(pair, SIDES, strict=True)]
-    targets = {sided(name, side): _target(spec, side, suite.targets) for suite, side in ((a, "a"), (b, "b")) for name, spec in suite.targets.items()}  # fmt: skip
+    targets = {
+        sided(name, side): _target(spec, side, suite.targets)
+        for suite, side in ((a, "a"), (b, "b"))
+        for name, spec in suite.targets.items()
+    }
     return replace(a, scenarios=tuple(scenarios), targets=targets)
 
 
@@ -36,9 +40,15 @@ def _scenario(scenario: Scenario, side: str, block_s: float) -> Scenario:
     warm_s = max(block_s, scenario.warmup.duration_s if scenario.warmup else 0.0)
     load: Load = replace(scenario.load, requests=None, duration_s=block_s)
     return replace(
-        scenario, name=sided(scenario.name, side), target=sided(scenario.target, side) if scenario.target else None, load=load,
-        warmup=Warmup(duration_s=warm_s), operations=_operations(scenario.operations, side), prepare=_operations(scenario.prepare, side), quick={},
-    )  # fmt: skip
+        scenario,
+        name=sided(scenario.name, side),
+        target=sided(scenario.target, side) if scenario.target else None,
+        load=load,
+        warmup=Warmup(duration_s=warm_s),
+        operations=_operations(scenario.operations, side),
+        prepare=_operations(scenario.prepare, side),
+        quick={},
+    )
 
 
 def _operations(operations: tuple[Operation, ...], side: str) -> tuple[Operation, ...]:
@@ -63,13 +73,17 @@ def _check(scenario: Scenario, suite: Suite) -> None:
     if scenario.load.model not in STEADY or scenario.order == "blocks":
         what = "order 'blocks'" if scenario.order == "blocks" else f"load model {scenario.load.model!r}"
         raise SuiteError(
-            f"an A/B needs a steady load, not {what}", where=where, mend=f"use {', '.join(STEADY)}; or leave it out: --only"
-        )  # fmt: skip
+            f"an A/B needs a steady load, not {what}",
+            where=where,
+            mend=f"use {', '.join(STEADY)}; or leave it out: --only",
+        )
     inside = [name for name in scenario.reached if suite.targets[name].in_process]
     if inside:
         raise SuiteError(
-            f"target {inside[0]!r} is in this process, which cannot hold two sides", where=where, mend="leave in_process out"
-        )  # fmt: skip
+            f"target {inside[0]!r} is in this process, which cannot hold two sides",
+            where=where,
+            mend="leave in_process out",
+        )
 
 
 def _check_addresses(a: Suite, b: Suite) -> None:
@@ -78,8 +92,10 @@ def _check_addresses(a: Suite, b: Suite) -> None:
         one, other = a.targets[name], b.targets[name]
         if one.start and other.start and one.url and other.url and _address(one) == _address(other) != None:  # noqa: E711
             raise SuiteError(
-                f"both sides would start {name!r} at {one.url}", where=f"targets.{name}", mend="write {port} in its url and its start: a free one for each"
-            )  # fmt: skip
+                f"both sides would start {name!r} at {one.url}",
+                where=f"targets.{name}",
+                mend="write {port} in its url and its start: a free one for each",
+            )
 
 
 def _address(spec: Target) -> Any:

@@ -53,8 +53,24 @@ class Request:
 class HttpLane(Lane, asyncio.Protocol):
     """One connection, one request at a time. This class and Driver.finish are the hot path."""
 
-    __slots__ = ("_closing", "_complete", "_connecting", "_failures", "_first_ns", "_head", "_keep_alive", "_kind", "_known",
-                 "_parser", "_payload", "_received", "_sent", "_setup", "_transport", "_write")  # fmt: skip
+    __slots__ = (
+        "_closing",
+        "_complete",
+        "_connecting",
+        "_failures",
+        "_first_ns",
+        "_head",
+        "_keep_alive",
+        "_kind",
+        "_known",
+        "_parser",
+        "_payload",
+        "_received",
+        "_sent",
+        "_setup",
+        "_transport",
+        "_write",
+    )
 
     def __init__(self, driver: Driver, index: int, kind: HttpTarget) -> None:
         super().__init__(driver, index)

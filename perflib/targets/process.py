@@ -33,9 +33,14 @@ class StartedTarget:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             self._guard = subprocess.Popen(
-                [sys.executable, "-m", "perflib.targets.guard", *command], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
-                cwd=str(Path(folder) / spec.cwd) if spec.cwd else folder or None, env=env, start_new_session=os.name == "posix",
-            )  # fmt: skip
+                [sys.executable, "-m", "perflib.targets.guard", *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=str(Path(folder) / spec.cwd) if spec.cwd else folder or None,
+                env=env,
+                start_new_session=os.name == "posix",
+            )
 
     @property
     def pids(self) -> list[int]:
@@ -53,14 +58,20 @@ class StartedTarget:
         until = time.monotonic() + self.spec.ready.timeout_s
         while time.monotonic() < until:
             if not self.alive:
-                raise TargetError(f"it ended with code {self._guard.returncode} before it was ready{self._last_words()}",
-                                  where=f"targets.{self.name}", mend=f"its output is in {self.log}")  # fmt: skip
+                raise TargetError(
+                    f"it ended with code {self._guard.returncode} before it was ready{self._last_words()}",
+                    where=f"targets.{self.name}",
+                    mend=f"its output is in {self.log}",
+                )
             if answers(self.spec):
                 return
             time.sleep(0.05)
         self.stop()
-        raise TargetError(f"not ready after {self.spec.ready.timeout_s:g} s{self._last_words()}", where=f"targets.{self.name}",
-                          mend=f"its output is in {self.log}; raise ready.timeout_s if it is only slow")  # fmt: skip
+        raise TargetError(
+            f"not ready after {self.spec.ready.timeout_s:g} s{self._last_words()}",
+            where=f"targets.{self.name}",
+            mend=f"its output is in {self.log}; raise ready.timeout_s if it is only slow",
+        )
 
     def stop(self) -> int | None:
         """End it and all that it started; its exit code."""

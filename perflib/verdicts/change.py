@@ -61,11 +61,21 @@ class Change:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "scenario": self.part.scenario, "stage": self.part.stage, "operation": self.part.operation, "metric": self.metric.name,
-            "unit": self.metric.unit, "base": finite(self.base), "candidate": finite(self.candidate), "difference": self.difference.bounds,
-            "relative_percent": self.relative.bounds, "margin": self.margin, "margin_unit": self.metric.margin_unit,
-            "verdict": self.verdict, "seen": self.seen, "reason": self.reason,
-        }  # fmt: skip
+            "scenario": self.part.scenario,
+            "stage": self.part.stage,
+            "operation": self.part.operation,
+            "metric": self.metric.name,
+            "unit": self.metric.unit,
+            "base": finite(self.base),
+            "candidate": finite(self.candidate),
+            "difference": self.difference.bounds,
+            "relative_percent": self.relative.bounds,
+            "margin": self.margin,
+            "margin_unit": self.metric.margin_unit,
+            "verdict": self.verdict,
+            "seen": self.seen,
+            "reason": self.reason,
+        }
 
 
 def checked_margins(asked: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -81,7 +91,9 @@ def checked_margins(asked: Mapping[str, float | None]) -> dict[str, float | None
     return {**margins, **asked}
 
 
-def changes_of(part: Part, base: Sequence[Measured], candidate: Sequence[Measured], margins: Mapping[str, float | None]) -> list[Change]:  # fmt: skip
+def changes_of(
+    part: Part, base: Sequence[Measured], candidate: Sequence[Measured], margins: Mapping[str, float | None]
+) -> list[Change]:
     """Every metric that a part of this kind has, not judged yet."""
     found = []
     for key, metric in METRICS.items():

@@ -19,7 +19,11 @@ _LENGTH: Final = ("duration_s", "requests")
 def differences(base: Run, candidate: Run) -> tuple[list[str], list[str]]:
     """(doubts, notes) about the two runs as wholes."""
     a, b = base.manifest, candidate.manifest
-    doubts = [f"different {text}: {a['host'].get(key)} and {b['host'].get(key)}" for key, text in _HOST.items() if a["host"].get(key) != b["host"].get(key)]  # fmt: skip
+    doubts = [
+        f"different {text}: {a['host'].get(key)} and {b['host'].get(key)}"
+        for key, text in _HOST.items()
+        if a["host"].get(key) != b["host"].get(key)
+    ]
     memory = [float(m["host"].get("memory_bytes") or 0) for m in (a, b)]
     if abs(memory[0] - memory[1]) > 0.05 * max(memory):
         doubts.append(f"different memory: {memory[0] / 1e9:.1f} GB and {memory[1] / 1e9:.1f} GB")
@@ -69,7 +73,11 @@ def in_words(load: dict[str, Any]) -> str:
 def _notes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     notes = [f"different commits: {_commit(a)} and {_commit(b)}"] if _commit(a) != _commit(b) else []
     packages = sorted(set(a["versions"]) | set(b["versions"]))
-    changed = [f"{p} {a['versions'].get(p, 'none')} → {b['versions'].get(p, 'none')}" for p in packages if a["versions"].get(p) != b["versions"].get(p)]  # fmt: skip
+    changed = [
+        f"{p} {a['versions'].get(p, 'none')} → {b['versions'].get(p, 'none')}"
+        for p in packages
+        if a["versions"].get(p) != b["versions"].get(p)
+    ]
     notes += [f"different versions: {', '.join(changed)}"] if changed else []
     if a["host"].get("kernel") != b["host"].get("kernel"):
         notes.append(f"different kernels: {a['host'].get('kernel')} and {b['host'].get('kernel')}")

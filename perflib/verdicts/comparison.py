@@ -92,16 +92,31 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """The content of summary.json; infinite bounds become null."""
         return {
-            "schema": 1, "kind": "comparison", "base": [run.id for run in self.base], "candidate": [run.id for run in self.candidate],
-            "verdict": self.verdict, "title": self.title, "started_at": self.candidate[0].manifest["started_at"], "sentence": self.sentence, "doubts": list(self.doubts), "invalid": list(self.invalid), "notes": list(self.notes),
-            "forced": self.forced, "changes": [change.as_dict() for change in self.changes],
-        }  # fmt: skip
+            "schema": 1,
+            "kind": "comparison",
+            "base": [run.id for run in self.base],
+            "candidate": [run.id for run in self.candidate],
+            "verdict": self.verdict,
+            "title": self.title,
+            "started_at": self.candidate[0].manifest["started_at"],
+            "sentence": self.sentence,
+            "doubts": list(self.doubts),
+            "invalid": list(self.invalid),
+            "notes": list(self.notes),
+            "forced": self.forced,
+            "changes": [change.as_dict() for change in self.changes],
+        }
 
 
 def compare(
-    base: Side, candidate: Side, *, margin_percent: Mapping[str, float | None] | None = None, data: str | Path | None = None,
-    force: bool = False, only: Sequence[str] = (),
-) -> Comparison:  # fmt: skip
+    base: Side,
+    candidate: Side,
+    *,
+    margin_percent: Mapping[str, float | None] | None = None,
+    data: str | Path | None = None,
+    force: bool = False,
+    only: Sequence[str] = (),
+) -> Comparison:
     """Compare runs, each an id, a path, a baseline's name, `latest`, or a list of them ("a,b,c" as well).
 
     The two sides of an A/B ("latest@a", "latest@b") are compared pair by pair of their blocks, with what the looks at it cost.
@@ -130,8 +145,12 @@ def compare(
 
 
 def _of_trial(
-    base: tuple[Run, ...], candidate: tuple[Run, ...], scenarios: Sequence[str], margin_percent: Mapping[str, float | None], force: bool,
-) -> Comparison:  # fmt: skip
+    base: tuple[Run, ...],
+    candidate: tuple[Run, ...],
+    scenarios: Sequence[str],
+    margin_percent: Mapping[str, float | None],
+    force: bool,
+) -> Comparison:
     """The sides of an A/B: changes by pairs of blocks, judged scenario by scenario at the confidence of its last look."""
     about = base[0].manifest["ab"]
     margins = checked_margins({**about["margin_percent"], **margin_percent})
@@ -140,7 +159,12 @@ def _of_trial(
     found: list[Change] = []
     for name in scenarios:
         shifts = paired.shifts(base[0], candidate[0], name)
-        each = [change for part, (a, b) in known.items() if part.scenario == name for change in changes_of(part, a, b, margins)]  # fmt: skip
+        each = [
+            change
+            for part, (a, b) in known.items()
+            if part.scenario == name
+            for change in changes_of(part, a, b, margins)
+        ]
         each = [_paired(change, shifts) for change in each]
         alarm = 1 - paired.look_of(base[0], name).confidence(1 - ALARM / len(about["scenarios"]))
         found += judged_together(each, lambda _: "" if force else (doubts or [""])[0], alarm)
@@ -160,7 +184,9 @@ def _paired(change: Change, shifts: Mapping[tuple[Part, str], paired.Shift]) -> 
     )
 
 
-def _known(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenarios: Sequence[str]) -> dict[Part, tuple[tuple[Measured, ...], tuple[Measured, ...]]]:  # fmt: skip
+def _known(
+    sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenarios: Sequence[str]
+) -> dict[Part, tuple[tuple[Measured, ...], tuple[Measured, ...]]]:
     """What both sides have measured of each part that every run has."""
     base, candidate = ([measure_all(run, scenarios) for run in runs] for runs in sides)
     return {part: (_of(part, base), _of(part, candidate)) for part in _parts(base + candidate)}
@@ -187,7 +213,10 @@ def opened(side: Side, data: str | Path | None = None) -> tuple[Run, ...]:
         return (side,)
     if isinstance(side, str):
         side = [name.strip() for name in side.split(",") if name.strip()]
-    runs = [which if isinstance(which, Run) else open_side(which, data) for which in ([side] if isinstance(side, Path) else side)]  # fmt: skip
+    runs = [
+        which if isinstance(which, Run) else open_side(which, data)
+        for which in ([side] if isinstance(side, Path) else side)
+    ]
     if not runs:
         raise RunError("a side of the comparison has no run", mend="name one: perflib compare BASE CANDIDATE")
     return tuple(runs)
@@ -213,7 +242,10 @@ def _common(base: Sequence[Run], candidate: Sequence[Run], only: Sequence[str]) 
     each = [[str(e["name"]) for e in run.scenarios if not only or e["name"] in only] for run in (*base, *candidate)]
     common = [name for name in each[0] if all(name in names for names in each)]
     if not common:
-        there = " and ".join(f"{runs[0].id} has {', '.join(names[:4]) or 'none'}" for runs, names in ((base, each[0]), (candidate, each[-1])))  # fmt: skip
+        there = " and ".join(
+            f"{runs[0].id} has {', '.join(names[:4]) or 'none'}"
+            for runs, names in ((base, each[0]), (candidate, each[-1]))
+        )
         raise RunError("the runs have no scenario in common", where="compare", mend=there)
     return common
 

@@ -29,11 +29,27 @@ from perflib.verdicts.comparability import load_shape
 if TYPE_CHECKING:
     from perflib.stats import ChangePoint
 
-SCHEMA: Final = pa.schema([
-    ("run", pa.string()), ("started_at", pa.string()), ("commit", pa.string()), ("machine", pa.string()), ("cpu", pa.string()), ("python", pa.string()),
-    ("suite", pa.string()), ("scenario", pa.string()), ("stage", pa.int32()), ("operation", pa.string()), ("load", pa.string()), ("metric", pa.string()),
-    ("unit", pa.string()), ("estimate", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("n", pa.int64()),
-])  # fmt: skip
+SCHEMA: Final = pa.schema(
+    [
+        ("run", pa.string()),
+        ("started_at", pa.string()),
+        ("commit", pa.string()),
+        ("machine", pa.string()),
+        ("cpu", pa.string()),
+        ("python", pa.string()),
+        ("suite", pa.string()),
+        ("scenario", pa.string()),
+        ("stage", pa.int32()),
+        ("operation", pa.string()),
+        ("load", pa.string()),
+        ("metric", pa.string()),
+        ("unit", pa.string()),
+        ("estimate", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n", pa.int64()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,11 @@ def record_all(data: str | Path | None = None) -> list[str]:
 def left_out(data: str | Path | None = None) -> list[str]:
     """What should be in the history and is not, in words: files of it that cannot be read, complete runs whose rows are damaged."""
     files = sorted(folder(data).glob("*.parquet"))
-    unreadable = [f"{path.name} cannot be read; its run is left out" for path, rows in zip(files, row_counts(files), strict=True) if rows is None]  # fmt: skip
+    unreadable = [
+        f"{path.name} cannot be read; its run is left out"
+        for path, rows in zip(files, row_counts(files), strict=True)
+        if rows is None
+    ]
     runs = [open_run(name, data) for name in run_ids(data)]
     unrecorded = [run for run in runs if run.status == "complete" and not _file(run, data).exists()]
     return unreadable + [f"{run.id} is left out: {'; '.join(run.damage)}" for run in unrecorded if run.damage]
@@ -124,7 +144,9 @@ def history(metric: str | None = None, data: str | Path | None = None) -> list[S
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in _read(sorted(folder(data).glob("*.parquet"))):
         if metric in (None, row["metric"]) and row["metric"] in METRICS:
-            key = tuple(row[name] for name in ("machine", "suite", "scenario", "stage", "operation", "load", "metric", "unit"))  # fmt: skip
+            key = tuple(
+                row[name] for name in ("machine", "suite", "scenario", "stage", "operation", "load", "metric", "unit")
+            )
             groups.setdefault(key, []).append(row)
     found = [_series(key, rows) for key, rows in groups.items()]
     return sorted(found, key=lambda s: (-max((c.index for c in s.changes), default=-1), str(s)))
@@ -142,14 +164,32 @@ def machine(manifest: dict[str, Any]) -> str:
 def _rows(run: Run) -> list[dict[str, Any]]:
     m = run.manifest
     about = {
-        "run": run.id, "started_at": m["started_at"], "commit": (m.get("git") or {}).get("commit", ""), "machine": machine(m),
-        "cpu": m["host"]["cpu"], "python": m["versions"].get("python", ""), "suite": m["suite"]["name"],
-    }  # fmt: skip
+        "run": run.id,
+        "started_at": m["started_at"],
+        "commit": (m.get("git") or {}).get("commit", ""),
+        "machine": machine(m),
+        "cpu": m["host"]["cpu"],
+        "python": m["versions"].get("python", ""),
+        "suite": m["suite"]["name"],
+    }
     return [
-        {**about, "scenario": part.scenario, "stage": part.stage, "operation": part.operation, "load": _digest(load_shape(run.spec(part.scenario))),
-         "metric": key, "unit": METRICS[key].unit, "estimate": i.estimate, "low": i.low, "high": i.high, "n": i.n}
-        for entry in run.scenarios for part, found in measure(run, entry["name"]).items() for key, i in found.figures.items()
-    ]  # fmt: skip
+        {
+            **about,
+            "scenario": part.scenario,
+            "stage": part.stage,
+            "operation": part.operation,
+            "load": _digest(load_shape(run.spec(part.scenario))),
+            "metric": key,
+            "unit": METRICS[key].unit,
+            "estimate": i.estimate,
+            "low": i.low,
+            "high": i.high,
+            "n": i.n,
+        }
+        for entry in run.scenarios
+        for part, found in measure(run, entry["name"]).items()
+        for key, i in found.figures.items()
+    ]
 
 
 def _read(files: Iterable[Path]) -> list[dict[str, Any]]:
@@ -164,7 +204,9 @@ def _read(files: Iterable[Path]) -> list[dict[str, Any]]:
 
 def _series(key: tuple[Any, ...], rows: list[dict[str, Any]]) -> Series:
     fingerprint, suite, scenario, stage, operation, _, metric, unit = key
-    points = tuple(Point(*(row[name] for name in ("run", "started_at", "commit", "estimate", "low", "high"))) for row in rows)  # fmt: skip
+    points = tuple(
+        Point(*(row[name] for name in ("run", "started_at", "commit", "estimate", "low", "high"))) for row in rows
+    )
     changes = tuple(stats.change_points(np.array([p.estimate for p in points])))
     return Series(fingerprint, suite, Part(scenario, stage, operation), metric, unit, points, changes)
 

@@ -84,7 +84,10 @@ def _decide(run: Run, unclear: list[Verdict]) -> Step:
     if not most.needs_more:
         return Step(f"To decide {where}: {most.reason}.{rest}", most.scenario)
     if most.needs_more > ENOUGH_REQUESTS:
-        return Step(f"{where} is too near its limit to be decided by more requests: move the limit, or the target.{rest}", most.scenario)  # fmt: skip
+        return Step(
+            f"{where} is too near its limit to be decided by more requests: move the limit, or the target.{rest}",
+            most.scenario,
+        )
     load = scenario_figures(run, most.scenario)
     longer = (
         f", at its rate some {a_while(most.needs_more * load['seconds'] / load['requests'])} more of load"
@@ -96,7 +99,9 @@ def _decide(run: Run, unclear: list[Verdict]) -> Step:
 
 def _when_met(run: Run, judged: list[Verdict]) -> Step:
     if not judged:
-        return Step('Write what you promise into the suite, as objectives = ["p95 response < 200 ms", "error rate < 1 %"], and run it again.')  # fmt: skip
+        return Step(
+            'Write what you promise into the suite, as objectives = ["p95 response < 200 ms", "error rate < 1 %"], and run it again.'
+        )
     # A maximum in flight is set by the load itself; to be near its limit says nothing about the target.
     near = [v for v in judged if v.margin is not None and v.objective.metric != "inflight" and _bounded(v) < 0.25]
     keep = f"keep this run to compare later ones with: perflib baseline set main {run.id}"
@@ -123,7 +128,10 @@ def _leaks(run: Run) -> list[Step]:
     said = {v.scenario for v in run.verdicts() if v.verdict == "fail" and v.objective.metric.startswith("memory")}
     found = {entry["name"]: growth(run, entry["name"]) for entry in run.scenarios if entry["name"] not in said}
     leaking = {name: grew(each) for name, each in found.items() if each.verdict == "leak"}
-    return [Step(f"{name}: the target leaks memory, and no objective is missed by it: {who}.", name) for name, who in leaking.items()][:1]  # fmt: skip
+    return [
+        Step(f"{name}: the target leaks memory, and no objective is missed by it: {who}.", name)
+        for name, who in leaking.items()
+    ][:1]
 
 
 def _mend_generator(run: Run) -> list[Step]:
@@ -131,4 +139,6 @@ def _mend_generator(run: Run) -> list[Step]:
     if not said:
         return []
     names = {name for name, _ in said}
-    return [Step(f"{len(names)} of {len(run.scenarios)} scenarios with a caution, first {said[0][0]}: {said[0][1]}.", None)]  # fmt: skip
+    return [
+        Step(f"{len(names)} of {len(run.scenarios)} scenarios with a caution, first {said[0][0]}: {said[0][1]}.", None)
+    ]

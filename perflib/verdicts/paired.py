@@ -72,7 +72,10 @@ def notes(run: Run, scenarios: Sequence[str]) -> list[str]:
     found = [f"side {side}: {', '.join(about[side]) or 'as the suite says'}" for side in SIDES]
     looks = {name: look_of(run, name) for name in scenarios}
     ends = {"clear": "then every figure was decided", "budget": "then the time was up", "": "unfinished"}
-    found += [f"{name}: {look.pairs} pairs of blocks of {about['block_s']:g} s in random order, look {look.look} of at most {look.looks}, {ends[look.ended]}" for name, look in looks.items()]  # fmt: skip
+    found += [
+        f"{name}: {look.pairs} pairs of blocks of {about['block_s']:g} s in random order, look {look.look} of at most {look.looks}, {ends[look.ended]}"
+        for name, look in looks.items()
+    ]
     return [
         *found,
         "the intervals are of the changes from pair to pair, and hold at every look together (repeated confidence intervals)",
@@ -127,9 +130,11 @@ class Side:
         cuts = np.searchsorted(of[timed][order], np.arange(1, count))
         return Blocks(
             np.split(rows["response"][timed][order] / 1e6, cuts),
-            np.bincount(of[rows["ok"]], minlength=count), np.bincount(of[~rows["ok"]], minlength=count),
-            (self.windows[:, 1] - self.windows[:, 0]) / 1e9, self._cpu_s() if part.operation is None else np.full(count, math.nan),
-        )  # fmt: skip
+            np.bincount(of[rows["ok"]], minlength=count),
+            np.bincount(of[~rows["ok"]], minlength=count),
+            (self.windows[:, 1] - self.windows[:, 0]) / 1e9,
+            self._cpu_s() if part.operation is None else np.full(count, math.nan),
+        )
 
     def _cpu_s(self) -> NDArray[np.float64]:
         found = cpu_time(self._run, "target", sampled_names(self._run, self._scenario))

@@ -44,10 +44,17 @@ class Length:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "scenario": self.part.scenario, "stage": self.part.stage, "operation": self.part.operation, "metric": self.metric.name,
-            "margin": self.margin, "margin_unit": self.metric.margin_unit, "pilot_requests": self.pilot_requests,
-            "requests": self.requests, "seconds": self.seconds, "reason": self.reason,
-        }  # fmt: skip
+            "scenario": self.part.scenario,
+            "stage": self.part.stage,
+            "operation": self.part.operation,
+            "metric": self.metric.name,
+            "margin": self.margin,
+            "margin_unit": self.metric.margin_unit,
+            "pilot_requests": self.pilot_requests,
+            "requests": self.requests,
+            "seconds": self.seconds,
+            "reason": self.reason,
+        }
 
 
 def lengths(pilot: Run, margin_percent: Mapping[str, float | None] | None = None) -> list[Length]:
@@ -56,7 +63,9 @@ def lengths(pilot: Run, margin_percent: Mapping[str, float | None] | None = None
     margin_percent: as for `compare`. Raises RunError for a run that is not complete or damaged, SuiteError for an unknown metric.
     """
     if pilot.status != "complete":
-        raise RunError(f"{pilot.id} is {pilot.status}: its figures cannot be trusted", mend="plan from a run that is complete")  # fmt: skip
+        raise RunError(
+            f"{pilot.id} is {pilot.status}: its figures cannot be trusted", mend="plan from a run that is complete"
+        )
     margins = checked_margins(margin_percent or {})
     measured = measure_all(pilot, [str(entry["name"]) for entry in pilot.scenarios])
     if pilot.damage:
@@ -66,7 +75,11 @@ def lengths(pilot: Run, margin_percent: Mapping[str, float | None] | None = None
         if (margin := margins[key]) and key in found.figures and key not in found.given
     ]  # fmt: skip
     # How steady memory is within a run says nothing of what two processes differ by.
-    return [_length(part, found, metric, margin, len(judged)) for part, found, metric, margin in judged if metric.key != "memory"]  # fmt: skip
+    return [
+        _length(part, found, metric, margin, len(judged))
+        for part, found, metric, margin in judged
+        if metric.key != "memory"
+    ]
 
 
 def needed(pilot: Interval, metric: Metric, margin: float, comparisons: int) -> int | None:
@@ -82,9 +95,13 @@ def _length(part: Part, found: Measured, metric: Metric, margin: float, comparis
     few = fewest_values(QUANTILES[metric.key]) if metric.key in QUANTILES else 0
     least = math.ceil(few * pilot.n / max(pilot.n_effective, 1.0))  # a percentile with fewer beyond it is no number
     if pilot.n < least:
-        return Length(part, metric, margin, found.requests, None, None, f"too few requests to plan from: run {least:,} first")  # fmt: skip
+        return Length(
+            part, metric, margin, found.requests, None, None, f"too few requests to plan from: run {least:,} first"
+        )
     values = needed(pilot, metric, margin, comparisons)
     if values is None:
-        return Length(part, metric, margin, found.requests, None, None, "it cannot be told from this run: run it longer")  # fmt: skip
+        return Length(
+            part, metric, margin, found.requests, None, None, "it cannot be told from this run: run it longer"
+        )
     times = max(values, least) / pilot.n
     return Length(part, metric, margin, found.requests, math.ceil(found.requests * times), found.seconds * times)

@@ -70,10 +70,18 @@ class Verdict:
         """The entry of summary.json; infinite bounds become null."""
         objective, interval = self.objective, self.interval
         return {
-            "scenario": self.scenario, "operation": objective.operation, "objective": objective.text, "metric": objective.name,
-            "unit": objective.unit, "limit": objective.limit, **interval.bounds,
-            "n": interval.n, "verdict": self.verdict, "needs_more": self.needs_more, "reason": self.reason,
-        }  # fmt: skip
+            "scenario": self.scenario,
+            "operation": objective.operation,
+            "objective": objective.text,
+            "metric": objective.name,
+            "unit": objective.unit,
+            "limit": objective.limit,
+            **interval.bounds,
+            "n": interval.n,
+            "verdict": self.verdict,
+            "needs_more": self.needs_more,
+            "reason": self.reason,
+        }
 
 
 def verdicts(run: Run) -> list[Verdict]:

@@ -133,10 +133,20 @@ def memory(options: argparse.Namespace) -> None:
         tenth = max(1, len(rss) // 10)
         show(
             ("figure", "measured"),
-            [("rows", f"{rows:,}"), ("bytes a row on disk", f"{on_disk / rows:.2f}"), ("generator's RSS, peak MB", f"{rss.max():.0f}"),
-             ("generator's RSS, second and last tenth, MB", f"{np.median(rss[tenth : 2 * tenth]):.0f}, {np.median(rss[-tenth:]):.0f}"),
-             ("event-loop pause, ms: p50, p99, p99.9, max", ", ".join(f"{health['loop_pause_ms'][k]:.2f}" for k in ("p50", "p99", "p99_9", "max")))],
-        )  # fmt: skip
+            [
+                ("rows", f"{rows:,}"),
+                ("bytes a row on disk", f"{on_disk / rows:.2f}"),
+                ("generator's RSS, peak MB", f"{rss.max():.0f}"),
+                (
+                    "generator's RSS, second and last tenth, MB",
+                    f"{np.median(rss[tenth : 2 * tenth]):.0f}, {np.median(rss[-tenth:]):.0f}",
+                ),
+                (
+                    "event-loop pause, ms: p50, p99, p99.9, max",
+                    ", ".join(f"{health['loop_pause_ms'][k]:.2f}" for k in ("p50", "p99", "p99_9", "max")),
+                ),
+            ],
+        )
 
 
 def callables(options: argparse.Namespace) -> None:
@@ -234,8 +244,17 @@ def schedule(options: argparse.Namespace) -> None:
                     begun = run.query("select start_ns from measured order by start_ns").fetchnumpy()["start_ns"]
                     health = run.scenario("load")["workers"][0]
                     achieved = (len(begun) - 1) / ((begun[-1] - begun[0]) / 1e9)
-                    table.append((f"{rate:,}", f"{achieved / rate - 1:+.3%}", f"{np.median(late):.0f}", f"{np.quantile(late, 0.99):.0f}", f"{late.max():,.0f}",
-                                  f"{late.min():.0f}", f"{health['cpu_s'] / health['wall_s']:.0%}"))  # fmt: skip
+                    table.append(
+                        (
+                            f"{rate:,}",
+                            f"{achieved / rate - 1:+.3%}",
+                            f"{np.median(late):.0f}",
+                            f"{np.quantile(late, 0.99):.0f}",
+                            f"{late.max():,.0f}",
+                            f"{late.min():.0f}",
+                            f"{health['cpu_s'] / health['wall_s']:.0%}",
+                        )
+                    )
     show(("rate /s", "achieved", "late µs: p50", "p99", "max", "min", "CPU of a core"), table)
 
 
@@ -244,8 +263,13 @@ def stall(options: argparse.Namespace) -> None:
     truth = {0.9: 1.0, 0.95: 1001.0, 0.99: 1801.0, 0.999: 1981.0}
     table = [("truth", "10,000", *(f"{ms:,.0f}" for ms in truth.values()), "")]
     with started("freeze", "0.001", "8", "2", core=SERVER) as url, tempfile.TemporaryDirectory() as folder:
-        run, _ = perflib_run(suite(url, 'model = "constant", rate_per_s = 500, duration_s = 20').replace("workers = 1", "workers = 1\nwarmup = { duration_s = 0 }"),
-                             GENERATOR, Path(folder))  # fmt: skip
+        run, _ = perflib_run(
+            suite(url, 'model = "constant", rate_per_s = 500, duration_s = 20').replace(
+                "workers = 1", "workers = 1\nwarmup = { duration_s = 0 }"
+            ),
+            GENERATOR,
+            Path(folder),
+        )
         response = run.query("select response_ns / 1e6 as ms from rows where ok").fetchnumpy()["ms"]
         table.append(("perflib", f"{len(response):,}", *(f"{np.quantile(response, q):,.1f}" for q in truth), ""))
     with tempfile.TemporaryDirectory() as folder:
@@ -382,7 +406,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the memory table")
-    parser.add_argument("--sizes", type=lambda text: [int(float(n)) for n in text.split(",")], default=[1_000_000, 10_000_000], metavar="N,…", help="rows of the analysis table's runs, as 1e6,1e7,1e8")  # fmt: skip
+    parser.add_argument(
+        "--sizes",
+        type=lambda text: [int(float(n)) for n in text.split(",")],
+        default=[1_000_000, 10_000_000],
+        metavar="N,…",
+        help="rows of the analysis table's runs, as 1e6,1e7,1e8",
+    )
     options = parser.parse_args()
     unknown = set(options.tables) - set(TABLES)
     if unknown:

@@ -76,12 +76,22 @@ def analysis(options: argparse.Namespace) -> None:
             found |= _measured(again, options.rounds)
             for run in runs:
                 cost([sys.executable, "-m", "perflib", "compact", str(run.path)])
-            found |= _measured({f"{name}, compact": tasks[name] for name in ("percentiles", "report")}, options.rounds, forget=runs)  # fmt: skip
+            found |= _measured(
+                {f"{name}, compact": tasks[name] for name in ("percentiles", "report")}, options.rounds, forget=runs
+            )
             table += [
-                (f"{rows:,}", name, middle(c.wall_s for c in each), f"{min(c.cpu_s for c in each):.1f}", f"{max(c.peak_mb for c in each):,.0f}",
-                 middle(p.wall_s / c.wall_s for p, c in zip(found["pandas"], each, strict=True)) if name.startswith("percentiles") else "")
+                (
+                    f"{rows:,}",
+                    name,
+                    middle(c.wall_s for c in each),
+                    f"{min(c.cpu_s for c in each):.1f}",
+                    f"{max(c.peak_mb for c in each):,.0f}",
+                    middle(p.wall_s / c.wall_s for p, c in zip(found["pandas"], each, strict=True))
+                    if name.startswith("percentiles")
+                    else "",
+                )
                 for name, each in found.items()
-            ]  # fmt: skip
+            ]
             for run in runs:
                 shutil.rmtree(run.path)
     print(f"Load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")

@@ -45,8 +45,10 @@ SERIES = (
     Series("independent, n = 3,000", lambda r: simulate.ar1(r, 3000, 0.0), simulate.ar1_quantile, simulate.ar1_mean()),
     Series("AR(1) 0.5, n = 5,000", lambda r: simulate.ar1(r, 5000, 0.5), simulate.ar1_quantile, simulate.ar1_mean()),
     Series("AR(1) 0.9, n = 20,000", lambda r: simulate.ar1(r, 20_000, 0.9), simulate.ar1_quantile, simulate.ar1_mean()),
-    Series("M/M/1 at 0.6, n = 60,000", lambda r: simulate.mm1(r, 60_000, 0.6), lambda q: simulate.mm1_quantile(q, 0.6), 2.5),
-)  # fmt: skip
+    Series(
+        "M/M/1 at 0.6, n = 60,000", lambda r: simulate.mm1(r, 60_000, 0.6), lambda q: simulate.mm1_quantile(q, 0.6), 2.5
+    ),
+)
 
 
 def coverage(simulations: int) -> Iterator[Row]:
@@ -96,7 +98,12 @@ def shifts(simulations: int) -> Iterator[Row]:
             sides = [simulate.failures(rng, n, errors, rho) for errors in (0.01, 0.02)]
             score.add(rate_shift(*sides), 0.01)
             exact.add(stats.difference(*(error_rate(Rows(_failed(each))) for each in sides)), 1.0)
-        yield Row(f"coverage of shifts, error rate 1 % to 2 %, AR(1) {rho}, n = {n:,}: as compared / rate_shift", "93 to 97 %", joined((exact, score)), simulations)  # fmt: skip
+        yield Row(
+            f"coverage of shifts, error rate 1 % to 2 %, AR(1) {rho}, n = {n:,}: as compared / rate_shift",
+            "93 to 97 %",
+            joined((exact, score)),
+            simulations,
+        )
     rng = np.random.default_rng(6)
     several, naive = Hits(), Hits()
     for _ in range(simulations):
@@ -104,7 +111,12 @@ def shifts(simulations: int) -> Iterator[Row]:
         found = stats.between_runs(base, candidate)
         several.add(found.shift, 0.0)
         naive.add(found.within, 0.0)
-    yield Row("coverage, 5 runs a side that vary by 2 %: between_runs (as if runs did not vary)", "93 to 97 %", f"{several} ({naive})", simulations)  # fmt: skip
+    yield Row(
+        "coverage, 5 runs a side that vary by 2 %: between_runs (as if runs did not vary)",
+        "93 to 97 %",
+        f"{several} ({naive})",
+        simulations,
+    )
 
 
 def run(rng: Rng) -> Interval:
@@ -114,7 +126,12 @@ def run(rng: Rng) -> Interval:
 
 def _failed(failed: np.ndarray) -> dict[str, np.ndarray]:
     """Rows of which only this is known."""
-    return {"end": np.arange(len(failed)), "response": np.ones(len(failed)), "ok": ~failed, "timed": np.ones(len(failed), bool)}  # fmt: skip
+    return {
+        "end": np.arange(len(failed)),
+        "response": np.ones(len(failed)),
+        "ok": ~failed,
+        "timed": np.ones(len(failed), bool),
+    }
 
 
 def rate_shift(base: np.ndarray, candidate: np.ndarray, confidence: float = 0.95) -> Interval:
@@ -132,10 +149,15 @@ def side(rng: Rng, n: int, rho: float, errors: float = 0.01, scale: float = 1.0,
     every = np.ones(n, bool)
     found = Rows({"end": done, "response": latency, "ok": ~simulate.failures(rng, n, errors, rho), "timed": every})
     figures = {
-        **dict(zip(QUANTILES, found.quantiles(list(QUANTILES.values())), strict=True)), "mean": found.mean(), "errors": error_rate(found),
-        "throughput": Rows({"end": done, "response": latency, "ok": every, "timed": every}).throughput([(0, int(done[-1]))], float(done[-1]) / 1e9),
-        "memory": stats.mean_interval(200 + simulate.ar1_normal(rng, 300, 0.5)), "cpu": stats.mean_interval(simulate.ar1(rng, 100, 0.3, 0.05)),
-    }  # fmt: skip
+        **dict(zip(QUANTILES, found.quantiles(list(QUANTILES.values())), strict=True)),
+        "mean": found.mean(),
+        "errors": error_rate(found),
+        "throughput": Rows({"end": done, "response": latency, "ok": every, "timed": every}).throughput(
+            [(0, int(done[-1]))], float(done[-1]) / 1e9
+        ),
+        "memory": stats.mean_interval(200 + simulate.ar1_normal(rng, 300, 0.5)),
+        "cpu": stats.mean_interval(simulate.ar1(rng, 100, 0.3, 0.05)),
+    }
     return Measured(n, found.errors, float(done[-1]) / 1e9, figures=figures)
 
 
@@ -153,7 +175,12 @@ def alarms(simulations: int) -> Iterator[Row]:
             any(change.seen for change in compared(side(rng, n, rho), side(rng, n, rho)).values())
             for _ in range(simulations)
         )
-        yield Row(f"A/A alarms of a comparison of 8 figures, AR(1) {rho}, n = {n:,}", "≤ 1 %", share(count, simulations), simulations)  # fmt: skip
+        yield Row(
+            f"A/A alarms of a comparison of 8 figures, AR(1) {rho}, n = {n:,}",
+            "≤ 1 %",
+            share(count, simulations),
+            simulations,
+        )
     rng, count = np.random.default_rng(8), 0
     looks = [stats.spending_confidence(look, 5) for look in range(1, 6)]
     for _ in range(simulations):
@@ -194,7 +221,12 @@ def trials(simulations: int) -> Iterator[Row]:
             ]
             found += bool(clear)
             looked += clear[:1]
-        yield Row(f"found by an A/B: the median 5 % slower, 40 pairs of 500 requests, AR(1) {rho} (after {np.median(looked):.0f} of 10 looks)", "≥ 95 %", share(found, simulations // 2), simulations // 2)  # fmt: skip
+        yield Row(
+            f"found by an A/B: the median 5 % slower, 40 pairs of 500 requests, AR(1) {rho} (after {np.median(looked):.0f} of 10 looks)",
+            "≥ 95 %",
+            share(found, simulations // 2),
+            simulations // 2,
+        )
 
 
 def turns(rng: Rng, rho: float, scale: float = 1.0, pairs: int = 40, each: int = 500) -> list[list[Floats]]:
@@ -229,7 +261,12 @@ def power(simulations: int) -> Iterator[Row]:
                 found += compared(base, side(rng, n, rho, **change))[key].seen == "worse"
                 passed += compared(base, side(rng, n, rho))[key].verdict == "pass"
             both = f"{share(found, simulations)} / {share(passed, simulations)}"
-            yield Row(f"{label}, AR(1) {rho}, at the length named beforehand (median {np.median(lengths):,.0f}): found / where nothing changed, passed", "≥ 95 %", both, simulations)  # fmt: skip
+            yield Row(
+                f"{label}, AR(1) {rho}, at the length named beforehand (median {np.median(lengths):,.0f}): found / where nothing changed, passed",
+                "≥ 95 %",
+                both,
+                simulations,
+            )
 
 
 def changes(simulations: int) -> Iterator[Row]:
@@ -287,7 +324,12 @@ def leak(simulations: int) -> Iterator[Row]:
                 for _ in range(simulations)
             )
             cells.append(share(verdicts["leak"], simulations))
-        yield Row(f"called a leak, 50 MB teeth every {period:g} s: 60 MB leaked / none / caches filling by 40 MB", "≥ 95 % / ≤ 1 % / ≤ 1 %", " / ".join(cells), simulations)  # fmt: skip
+        yield Row(
+            f"called a leak, 50 MB teeth every {period:g} s: 60 MB leaked / none / caches filling by 40 MB",
+            "≥ 95 % / ≤ 1 % / ≤ 1 %",
+            " / ".join(cells),
+            simulations,
+        )
 
 
 def leak_rates(simulations: int) -> Iterator[Row]:
@@ -314,7 +356,12 @@ def leak_rates(simulations: int) -> Iterator[Row]:
             simulations,
         )
         found_right, found_wrong = share(named["right"], simulations), share(named["wrong"], simulations)
-        yield Row("of four processes with such teeth, one that leaks: named / another named", "≥ 95 % / ≤ 1 %", f"{found_right} / {found_wrong}", simulations)  # fmt: skip
+        yield Row(
+            "of four processes with such teeth, one that leaks: named / another named",
+            "≥ 95 % / ≤ 1 %",
+            f"{found_right} / {found_wrong}",
+            simulations,
+        )
 
 
 SPECSDM91 = ((1, 18, 36, 72, 108, 144, 216), (64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2))
@@ -337,7 +384,12 @@ def usl(simulations: int) -> Iterator[Row]:
         fit = stats.fit_usl(loads, exact * (1 + 0.02 * rng.normal(size=len(loads))))
         for name, (hit, truth) in hits.items():
             hit.add(getattr(fit, name), truth)
-    yield Row("coverage of USL, 8 loads with 2 % noise: contention / coherency / throughput at 1", "93 to 97 %", joined(hit for hit, _ in hits.values()), simulations // 4)  # fmt: skip
+    yield Row(
+        "coverage of USL, 8 loads with 2 % noise: contention / coherency / throughput at 1",
+        "93 to 97 %",
+        joined(hit for hit, _ in hits.values()),
+        simulations // 4,
+    )
 
 
 TABLES = {f.__name__: f for f in (coverage, shifts, alarms, trials, power, changes, leak, leak_rates, warmup, usl)}

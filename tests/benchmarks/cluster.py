@@ -58,11 +58,17 @@ def cluster(options: argparse.Namespace) -> None:
     show(
         ("two workers", "requests/s", "of ours", "CPU µs a request: workers", "coordinator", "shards begin apart, ms"),
         [
-            (name, middle(m.rate_per_s for m in each), of, middle(m.worker_us for m in each), middle(m.coordinator_us for m in each),
-             middle(m.skew_ms for m in each))
+            (
+                name,
+                middle(m.rate_per_s for m in each),
+                of,
+                middle(m.worker_us for m in each),
+                middle(m.coordinator_us for m in each),
+                middle(m.skew_ms for m in each),
+            )
             for name, each, of in (("of our own", ours, ""), ("of a Dask cluster", theirs, ratios))
         ],
-    )  # fmt: skip
+    )
     print(f"({len(pairs)} pairs of {options.seconds} s; load of the machine after it: {os.getloadavg()[0]:.1f})\n")
 
 
@@ -111,4 +117,10 @@ def dask(workers: int) -> Iterator[str]:
 
 def _start(words: list[str]) -> subprocess.Popen[bytes]:
     command = ["taskset", "-c", str(GENERATOR), sys.executable, "-m", f"distributed.cli.{words[0]}", *words[1:]]
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )

@@ -136,10 +136,25 @@ def in_flight(options: argparse.Namespace) -> None:
             for protocol in PROTOCOLS:
                 for concurrency in (100, 200):
                     figures, _ = measured(
-                        SUITE.format(where=f'url = "{url}{path}"', client="lean", protocol=protocol, concurrency=concurrency, seconds=options.seconds, **PING)
-                    )  # fmt: skip
-                    table.append((f"HTTP, {how}, {protocol}", concurrency, f"{figures['requests']:,}", figures["errors"],
-                                  f"{figures['throughput_per_s']:,.0f}", f"{figures['response_ms']['p99']:,.0f}"))  # fmt: skip
+                        SUITE.format(
+                            where=f'url = "{url}{path}"',
+                            client="lean",
+                            protocol=protocol,
+                            concurrency=concurrency,
+                            seconds=options.seconds,
+                            **PING,
+                        )
+                    )
+                    table.append(
+                        (
+                            f"HTTP, {how}, {protocol}",
+                            concurrency,
+                            f"{figures['requests']:,}",
+                            figures["errors"],
+                            f"{figures['throughput_per_s']:,.0f}",
+                            f"{figures['response_ms']['p99']:,.0f}",
+                        )
+                    )
     show(("reference service", "in flight", "calls", "errors", "calls/s", "p99 ms"), table)
 
 

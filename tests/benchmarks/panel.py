@@ -31,9 +31,17 @@ def panel(options: argparse.Namespace) -> None:
                 sides[shown].append(_run(client, suite, Path(folder), shown))
         compared = compare(sides[False], sides[True])
     rows = [
-        (str(c.part), c.metric.name, f"{c.base:.4g} {c.metric.unit}", f"{c.candidate:.4g} {c.metric.unit}", f"{c.relative.estimate:+.1f} % [{c.relative.low:+.1f}, {c.relative.high:+.1f}]", c.seen or "none seen")
-        for c in compared.changes if c.metric.key in FIGURES
-    ]  # fmt: skip
+        (
+            str(c.part),
+            c.metric.name,
+            f"{c.base:.4g} {c.metric.unit}",
+            f"{c.candidate:.4g} {c.metric.unit}",
+            f"{c.relative.estimate:+.1f} % [{c.relative.low:+.1f}, {c.relative.high:+.1f}]",
+            c.seen or "none seen",
+        )
+        for c in compared.changes
+        if c.metric.key in FIGURES
+    ]
     show(
         (
             "scenario",

@@ -122,8 +122,24 @@ def _locust(url: str, connections: int, seconds: int, folder: Path) -> list[str]
     (folder / "locustfile.py").write_text(
         "from locust import FastHttpUser, task\n\n\nclass User(FastHttpUser):\n    @task\n    def get(self):\n        self.client.get('/')\n"
     )
-    return [str(PEERS / "locust"), "-f", str(folder / "locustfile.py"), "--headless", "-u", str(connections), "-r", str(connections), "-t", f"{seconds}s",
-            "-H", url, "--only-summary", "--json", "--loglevel", "ERROR"]  # fmt: skip
+    return [
+        str(PEERS / "locust"),
+        "-f",
+        str(folder / "locustfile.py"),
+        "--headless",
+        "-u",
+        str(connections),
+        "-r",
+        str(connections),
+        "-t",
+        f"{seconds}s",
+        "-H",
+        url,
+        "--only-summary",
+        "--json",
+        "--loglevel",
+        "ERROR",
+    ]
 
 
 def _locust_rate(text: str) -> float:

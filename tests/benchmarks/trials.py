@@ -47,6 +47,9 @@ def table(whole: Comparison) -> None:
         [
             ("trials of six pairs, alarms of any metric", f"{trials}, {alarms} ({alarms / trials:.1%})"),
             ("alarms by metric", ", ".join(f"{key} {n}" for key, n in seen.items()) or "none"),
-            ("all pairs as one trial", f"{whole.verdict}; " + ", ".join(f"{key} [{i.low:+.2f}, {i.high:+.2f}]" for key, i in found.items())),
+            (
+                "all pairs as one trial",
+                f"{whole.verdict}; " + ", ".join(f"{key} [{i.low:+.2f}, {i.high:+.2f}]" for key, i in found.items()),
+            ),
         ],
-    )  # fmt: skip
+    )

@@ -31,18 +31,35 @@ def warmup(simulations: int) -> Iterator[Row]:
             of_all += hits
             bound = share(hits["bound"], simulations) if n <= 20_000 else "–"
             ours, held, mser = (share(hits[by], simulations) for by in ("perflib", "interval", "MSER-5"))
-            yield Row(f"warm-up cut within 10 % of its end, {shape}, AR(1) {rho}, n = {n:,} (MSER-5; bound); its interval holds it",
-                      "≥ 90 %; ≥ 93 %", f"{ours} ({mser}; {bound}); {held}", simulations)  # fmt: skip
+            yield Row(
+                f"warm-up cut within 10 % of its end, {shape}, AR(1) {rho}, n = {n:,} (MSER-5; bound); its interval holds it",
+                "≥ 90 %; ≥ 93 %",
+                f"{ours} ({mser}; {bound}); {held}",
+                simulations,
+            )
         total = 6 * simulations
-        yield Row(f"the same, all six shapes, AR(1) {rho}, n = {n:,}; of those with a sharp interval (how many have one)",
-                  "≥ 90 %; ≥ 90 %", f"{share(of_all['perflib'], total)}; {share(of_all['sharp right'], of_all['sharp'])} ({share(of_all['sharp'], total)})", total)  # fmt: skip
+        yield Row(
+            f"the same, all six shapes, AR(1) {rho}, n = {n:,}; of those with a sharp interval (how many have one)",
+            "≥ 90 %; ≥ 90 %",
+            f"{share(of_all['perflib'], total)}; {share(of_all['sharp right'], of_all['sharp'])} ({share(of_all['sharp'], total)})",
+            total,
+        )
     n = 20_000
     for rho in (0.0, 0.9):
         rng = np.random.default_rng(13)
         flat = [stats.warmup_end(simulate.ar1(rng, n, rho, 0.3)) for _ in range(simulations)]
-        rising = [stats.warmup_end(simulate.ar1(rng, n, rho, 0.3) * np.linspace(1, 2, n)) for _ in range(simulations)]  # fmt: skip
-        cells = [sum(end.index > 400 for end in flat), sum(not end.settled for end in flat), sum(not end.settled for end in rising)]  # fmt: skip
-        yield Row(f"no warm-up: more than 2 % cut / called unsettled; doubling throughout: called unsettled, AR(1) {rho}", "≤ 5 % / ≤ 5 %; ≥ 95 %", "{} / {}; {}".format(*(share(c, simulations) for c in cells)), simulations)  # fmt: skip
+        rising = [stats.warmup_end(simulate.ar1(rng, n, rho, 0.3) * np.linspace(1, 2, n)) for _ in range(simulations)]
+        cells = [
+            sum(end.index > 400 for end in flat),
+            sum(not end.settled for end in flat),
+            sum(not end.settled for end in rising),
+        ]
+        yield Row(
+            f"no warm-up: more than 2 % cut / called unsettled; doubling throughout: called unsettled, AR(1) {rho}",
+            "≤ 5 % / ≤ 5 %; ≥ 95 %",
+            "{} / {}; {}".format(*(share(c, simulations) for c in cells)),
+            simulations,
+        )
 
 
 def warmup_hits(shape: str, rho: float, n: int, simulations: int) -> Counter[str]:

@@ -15,7 +15,14 @@ from perflib.errors import RunError
 from perflib.metrics.parts import Part
 from tests.support.written import latencies, written
 
-OF_ROWS = ("latency_percentiles", "response_over_time", "response_by_inflight", "throughput", "inflight", "errors_over_time")  # fmt: skip
+OF_ROWS = (
+    "latency_percentiles",
+    "response_over_time",
+    "response_by_inflight",
+    "throughput",
+    "inflight",
+    "errors_over_time",
+)
 
 
 @pytest.fixture(scope="module")

@@ -201,7 +201,9 @@ def test_the_command_line_compares_two_options_of_a_service(tmp_path: Path, monk
         (["--b", "workers=1", "--margin", "p95=-3"], "a margin of -3 is not possible"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str) -> None:  # fmt: skip
+def test_bad_input_is_one_line_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("s.toml").write_text(VARIANTS)
     found = ran("ab", "s.toml", *words)
@@ -210,7 +212,11 @@ def test_bad_input_is_one_line_before_anything_starts(tmp_path: Path, monkeypatc
 
 
 def test_a_target_inside_this_process_is_refused(tmp_path: Path) -> None:
-    inside = Suite(name="work", targets={"work": Target(kind="callable", function=quick, in_process=True)}, scenarios=one(quick).scenarios)  # fmt: skip
+    inside = Suite(
+        name="work",
+        targets={"work": Target(kind="callable", function=quick, in_process=True)},
+        scenarios=one(quick).scenarios,
+    )
     with pytest.raises(SuiteError, match="cannot hold two sides"):
         trial(tmp_path, inside, inside)
 
@@ -255,7 +261,10 @@ def test_no_run_but_an_ab_has_sides(small_run: perflib.Run) -> None:
 def blocks(rng: np.random.Generator, pairs: int, scale: float = 1.0, each: int = 400) -> list[list[Any]]:
     """Both sides' times, ms: a level that drifts and swings from pair to pair, alike for both, b slower by `scale`."""
     level = np.exp(0.3 * np.linspace(0, 1, pairs) + 0.2 * rng.normal(size=pairs))
-    return [[factor * one * np.exp(0.4 * rng.normal(size=each) + 0.02 * rng.normal()) for one in level] for factor in (1.0, scale)]  # fmt: skip
+    return [
+        [factor * one * np.exp(0.4 * rng.normal(size=each) + 0.02 * rng.normal()) for one in level]
+        for factor in (1.0, scale)
+    ]
 
 
 def test_pairs_take_out_what_both_sides_share() -> None:

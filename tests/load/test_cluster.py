@@ -51,7 +51,13 @@ class Cluster:
     def _start(self, *words: str, ahead: bool = False) -> subprocess.Popen[bytes]:
         before = ["unshare", "--time", "--monotonic", str(AHEAD_S)] if ahead else []
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [*before, sys.executable, "-m", "distributed.cli.dask_scheduler" if words[0] == "scheduler" else "distributed.cli.dask_worker", *words[1:]]  # fmt: skip
+        command = [
+            *before,
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_scheduler" if words[0] == "scheduler" else "distributed.cli.dask_worker",
+            *words[1:],
+        ]
         return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def close(self) -> None:
@@ -98,7 +104,12 @@ def counted(url: str) -> int:
 
 def test_two_machines_make_one_schedule_on_one_clock(client: Any, make_service: Any, tmp_path: Path) -> None:
     server = make_service()
-    run = perflib.run(load(server.url, model="constant", rate_per_s=200, duration_s=3), data=tmp_path / "data", progress=False, client=client)  # fmt: skip
+    run = perflib.run(
+        load(server.url, model="constant", rate_per_s=200, duration_s=3),
+        data=tmp_path / "data",
+        progress=False,
+        client=client,
+    )
     rows = run.rows(phase=None)
     assert len(rows) == 600 == counted(server.url) and not rows["error"].notna().any()
     assert rows.groupby("worker").size().tolist() == [300, 300]
@@ -122,7 +133,12 @@ def test_two_machines_make_one_schedule_on_one_clock(client: Any, make_service: 
 @pytest.mark.slow
 def test_users_of_a_closed_load_are_divided(client: Any, make_service: Any, tmp_path: Path) -> None:
     server = make_service()
-    run = perflib.run(load(server.url, model="closed", concurrency=5, requests=301), data=tmp_path / "data", progress=False, client=client)  # fmt: skip
+    run = perflib.run(
+        load(server.url, model="closed", concurrency=5, requests=301),
+        data=tmp_path / "data",
+        progress=False,
+        client=client,
+    )
     rows = run.rows(phase=None)
     assert len(rows) == 301 == counted(server.url)
     assert sorted(rows.groupby("worker").size()) == [150, 151] and rows["inflight"].max() <= 3
@@ -144,7 +160,9 @@ def lost_soon(cluster: Cluster, folder: Path, how: signal.Signals = signal.SIGKI
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_the_others_go_on_without_a_machine_that_is_lost_if_the_suite_says_so(how: signal.Signals, cluster: Cluster, client: Any, make_service: Any, tmp_path: Path) -> None:  # fmt: skip
+def test_the_others_go_on_without_a_machine_that_is_lost_if_the_suite_says_so(
+    how: signal.Signals, cluster: Cluster, client: Any, make_service: Any, tmp_path: Path
+) -> None:
     server = make_service()
     losing = lost_soon(cluster, tmp_path, how)
     made = replace(load(server.url, model="constant", rate_per_s=100, duration_s=8), on_lost="continue")
@@ -162,11 +180,18 @@ def test_the_others_go_on_without_a_machine_that_is_lost_if_the_suite_says_so(ho
 
 
 @pytest.mark.slow
-def test_a_machine_that_is_lost_makes_the_run_invalid_and_is_named(cluster: Cluster, client: Any, make_service: Any, tmp_path: Path) -> None:  # fmt: skip
+def test_a_machine_that_is_lost_makes_the_run_invalid_and_is_named(
+    cluster: Cluster, client: Any, make_service: Any, tmp_path: Path
+) -> None:
     server = make_service()
     lost_soon(cluster, tmp_path)
     began = time.monotonic()
-    run = perflib.run(load(server.url, model="constant", rate_per_s=100, duration_s=60), data=tmp_path / "data", progress=False, client=client)  # fmt: skip
+    run = perflib.run(
+        load(server.url, model="constant", rate_per_s=100, duration_s=60),
+        data=tmp_path / "data",
+        progress=False,
+        client=client,
+    )
     assert time.monotonic() - began < 50, "the others do not go on for a minute"
     assert run.status == "invalid"
     assert "the load generator on tcp://" in run.manifest["reasons"][0] and "is lost" in run.manifest["reasons"][0]
@@ -177,14 +202,22 @@ def test_a_machine_that_is_lost_makes_the_run_invalid_and_is_named(cluster: Clus
 
 
 @pytest.mark.slow
-def test_without_their_coordinator_the_workers_stop_by_themselves(cluster: Cluster, client: Any, make_service: Any, tmp_path: Path) -> None:  # fmt: skip
+def test_without_their_coordinator_the_workers_stop_by_themselves(
+    cluster: Cluster, client: Any, make_service: Any, tmp_path: Path
+) -> None:
     server = make_service()
     (tmp_path / "s.toml").write_text(
         f'name = "long"\n[targets.api]\nkind = "http"\nurl = "{server.url}"\n[[scenarios]]\nname = "steady"\ntarget = "api"\n'
         'operations = [{ name = "ping", path = "/ping" }]\nload = { model = "constant", rate_per_s = 100, duration_s = 120 }\n'
     )
     command = [sys.executable, "-m", "perflib", "run", "s.toml", "--dask", cluster.address]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     until = time.monotonic() + 60
     while len(list(tmp_path.glob("data/runs/*/rows/*.parquet"))) < 2:
         assert time.monotonic() < until and process.poll() is None
@@ -204,7 +237,7 @@ def test_a_scheduler_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: 
     from perflib.load import cluster
 
     monkeypatch.setattr(cluster, "PATIENCE_S", 1.0)
-    with pytest.raises(TargetError, match="no Dask scheduler answers at tcp:"), cluster.connected("tcp://127.0.0.1:9"):  # fmt: skip
+    with pytest.raises(TargetError, match="no Dask scheduler answers at tcp:"), cluster.connected("tcp://127.0.0.1:9"):
         pass
 
 

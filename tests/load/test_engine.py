@@ -56,10 +56,18 @@ def test_the_servers_count_is_the_number_of_rows_over_rest(make_service: Any, tm
 
 def test_the_servers_count_is_the_number_of_rows_over_mcp(make_service: Any, tmp_path: Path) -> None:
     server = make_service("--error-rate", "0.2")
-    made = quiet(suite(
-        {"kind": "mcp", "url": server.url + "/mcp"}, operations=[{"name": "validate", "tool": "validate_file", "arguments": DOCUMENT}, {"name": "ping", "tool": "ping"}],
-        load={"model": "constant", "rate_per_s": 200, "duration_s": 1.5}, warmup={"duration_s": 0.5},
-    ), tmp_path)  # fmt: skip
+    made = quiet(
+        suite(
+            {"kind": "mcp", "url": server.url + "/mcp"},
+            operations=[
+                {"name": "validate", "tool": "validate_file", "arguments": DOCUMENT},
+                {"name": "ping", "tool": "ping"},
+            ],
+            load={"model": "constant", "rate_per_s": 200, "duration_s": 1.5},
+            warmup={"duration_s": 0.5},
+        ),
+        tmp_path,
+    )
     rows, counts = made.rows(phase=None), server.get("/counts")
     assert len(rows) == 400 == counts["total"]
     assert (rows["phase"] == "warmup").sum() == 100
@@ -230,8 +238,15 @@ def test_data_that_cannot_be_prepared_makes_the_run_invalid_and_no_verdict_green
 ) -> None:
     server = make_service("--error-rate", "1")
     validate = {"name": "validate", "method": "POST", "path": "/validate", "json": DOCUMENT, "keep": {"id": "$.id"}}
-    run = quiet(suite({"kind": "http", "url": server.url}, prepare=[validate], objectives=["success > 1 %"],
-                      operations=[{"name": "approve", "method": "POST", "path": "/validations/{id}/approve"}]), tmp_path)  # fmt: skip
+    run = quiet(
+        suite(
+            {"kind": "http", "url": server.url},
+            prepare=[validate],
+            objectives=["success > 1 %"],
+            operations=[{"name": "approve", "method": "POST", "path": "/validations/{id}/approve"}],
+        ),
+        tmp_path,
+    )
     assert run.status == "invalid"
     assert "could not prepare the data" in run.manifest["reasons"][0]
     assert [v.verdict for v in run.verdicts()] == ["inconclusive"]
@@ -245,8 +260,13 @@ def test_interleaved_operations_get_the_same_data_in_the_same_round(tmp_path: Pa
     ]
     from dataclasses import replace
 
-    made = suite({"kind": "callable", "function": "tests.load.test_engine:fast"}, operations=operations, order="interleaved",
-                 load={"model": "closed", "concurrency": 1, "requests": 400}, objectives=["slow vs fast: median difference < 50 ms"])  # fmt: skip
+    made = suite(
+        {"kind": "callable", "function": "tests.load.test_engine:fast"},
+        operations=operations,
+        order="interleaved",
+        load={"model": "closed", "concurrency": 1, "requests": 400},
+        objectives=["slow vs fast: median difference < 50 ms"],
+    )
     run = quiet(replace(made, folder=str(tmp_path)), tmp_path)
     (verdict,) = run.verdicts()
     assert verdict.verdict == "pass"
@@ -373,8 +393,12 @@ def test_secrets_reach_no_file(tmp_path: Path, service: Any) -> None:
             }
         ]
     )
-    made["targets"]["api"] = {"kind": "http", "url": service.url.replace("//", "//user:hunter2-url@"), "headers": {"Cookie": "hunter2-cookie"},
-                              "env": {"API_TOKEN": "hunter2-env"}}  # fmt: skip
+    made["targets"]["api"] = {
+        "kind": "http",
+        "url": service.url.replace("//", "//user:hunter2-url@"),
+        "headers": {"Cookie": "hunter2-cookie"},
+        "env": {"API_TOKEN": "hunter2-env"},
+    }
     run = quiet(from_table(made), tmp_path, overrides=["targets.api.headers.Authorization=hunter2-set"])
     assert run.status == "complete"
     for path in run.path.rglob("*"):

@@ -65,8 +65,18 @@ def farm() -> Iterator[Farm]:
         )
         offsets_ns = {}
         for machine in made:
-            worker = machine.start(sys.executable, "-m", "distributed.cli.dask_worker", address, "--host", machine.address,
-                                   "--nthreads", "2", "--no-nanny", "--no-dashboard")  # fmt: skip
+            worker = machine.start(
+                sys.executable,
+                "-m",
+                "distributed.cli.dask_worker",
+                address,
+                "--host",
+                machine.address,
+                "--nthreads",
+                "2",
+                "--no-nanny",
+                "--no-dashboard",
+            )
             stack.callback(_end, worker)
             offsets_ns[machine.address] = _offset_ns(worker.pid, machine.ahead_s)
         client = stack.enter_context(distributed.Client(address, timeout=30, direct_to_workers=True))
@@ -75,7 +85,9 @@ def farm() -> Iterator[Farm]:
 
 
 def _start(stack: contextlib.ExitStack, module: str, *options: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-m", module, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     stack.callback(_end, process)
     return process
 
@@ -117,7 +129,9 @@ def test_far_machines_are_on_one_time_line_and_begin_together(farm: Farm, tmp_pa
         known_ns.append(clock["uncertainty_ns"])
         trip_ms = float((own["end_ns"] - own["start_ns"]).median()) / 1e6
         assert trip_ms >= 2 * (machine.delay_ms - machine.jitter_ms), "requests took the wire"
-        print(f"{address}: error {error_ns / 1e6:+.3f} ms, known to ±{clock['uncertainty_ns'] / 1e6:.3f}, first {late_ns / 1e6:.3f} ms late, trip {trip_ms:.1f} ms")  # fmt: skip
+        print(
+            f"{address}: error {error_ns / 1e6:+.3f} ms, known to ±{clock['uncertainty_ns'] / 1e6:.3f}, first {late_ns / 1e6:.3f} ms late, trip {trip_ms:.1f} ms"
+        )
     assert max(begins_ns) - min(begins_ns) <= SKEW_NS + max(known_ns)
 
 
@@ -143,7 +157,9 @@ def test_a_machine_that_loses_its_network_is_named_and_the_others_go_on(
     watching.start()
     load = {"model": "constant", "rate_per_s": 90, "duration_s": 16}
     began = time.monotonic()
-    run = perflib.run(farm.suite(load=load, on_lost="continue"), data=tmp_path / "data", progress=False, client=farm.client)  # fmt: skip
+    run = perflib.run(
+        farm.suite(load=load, on_lost="continue"), data=tmp_path / "data", progress=False, client=farm.client
+    )
     over.set()
     watching.join()
     assert time.monotonic() - began < 60

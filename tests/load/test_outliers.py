@@ -30,7 +30,14 @@ MEDIANS = {0: 10.0, 1: 10.4, 2: 9.8, 3: 10.1}
 
 def health(number: int, **odd: Any) -> dict[str, Any]:
     """A worker's health; its peers' vary by a few percent."""
-    own = {"worker": number, "rows": 1000 + number, "wall_s": 10.0, "cpu_s": 0.100 + number / 1000, "late_ms": {"p99": 0.5}, "loop_pause_ms": {"p99": 1.0 + number / 10}}  # fmt: skip
+    own = {
+        "worker": number,
+        "rows": 1000 + number,
+        "wall_s": 10.0,
+        "cpu_s": 0.100 + number / 1000,
+        "late_ms": {"p99": 0.5},
+        "loop_pause_ms": {"p99": 1.0 + number / 10},
+    }
     return WELL | own | odd
 
 
@@ -65,7 +72,9 @@ def test_two_cannot_say_which_of_them_is_odd_and_an_uneven_share_is_not() -> Non
 def test_a_lost_share_is_fatal_and_an_odd_worker_is_not() -> None:
     made = suite(load=OPEN)
     lost = {"worker": 2, "host": "tcp://b:1", "what": "no answer", "share": 0.25, "after_s": 12.34}
-    found = doubts(made.scenarios[0], [made.targets["api"]], [health(0), health(1), health(3)], QUIET, [lost], MEDIANS | {3: 40.0})  # fmt: skip
+    found = doubts(
+        made.scenarios[0], [made.targets["api"]], [health(0), health(1), health(3)], QUIET, [lost], MEDIANS | {3: 40.0}
+    )
     assert [doubt.fatal for doubt in found] == [True, False]
     assert "worker 2 on tcp://b:1 was lost 12.3 s after the load began, and 25% of the load is missing" in found[0].text
     assert "worker 3 differs" in found[1].text
@@ -92,7 +101,15 @@ def test_the_slow_one_of_three_workers_is_named_in_run_json(tmp_path: Path) -> N
         "function": "tests.load.test_outliers:sleepy",
         "env": {"SLOW_ONE": str(tmp_path / "slow")},
     }
-    run = quiet(suite(target, operations=[{"name": "sleep"}], workers=3, load={"model": "constant", "rate_per_s": 90, "duration_s": 2}), tmp_path)  # fmt: skip
+    run = quiet(
+        suite(
+            target,
+            operations=[{"name": "sleep"}],
+            workers=3,
+            load={"model": "constant", "rate_per_s": 90, "duration_s": 2},
+        ),
+        tmp_path,
+    )
     medians = medians_ms(run.path, [0, 1, 2])
     slow = max(medians, key=lambda worker: medians[worker])
     (said,) = [text for text in run.scenarios[0]["doubts"] if "median service time" in text]
@@ -113,7 +130,9 @@ def one_worker(folder: Path, act: Callable[[psutil.Process], None]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["stop", "continue"])
-@pytest.mark.parametrize(("signalled", "said"), [(signal.SIGKILL, "ended with code -9"), (signal.SIGSTOP, "stood still for 2 s")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("signalled", "said"), [(signal.SIGKILL, "ended with code -9"), (signal.SIGSTOP, "stood still for 2 s")]
+)
 def test_the_others_stop_or_go_on_as_the_suite_says(
     policy: Any, signalled: signal.Signals, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

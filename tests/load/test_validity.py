@@ -25,8 +25,15 @@ from tests.support.servers import raw_server, says
 from tests.support.suites import suite, table
 
 WELL: dict[str, Any] = {
-    "worker": 0, "rows": 1000, "wall_s": 10.0, "loop_cpu_s": 2.0, "loop_pause_ms": {"p99": 1.0}, "late_ms": {"p99": 0.5}, "waited": 0, "gc_ms": 1.0,
-}  # fmt: skip
+    "worker": 0,
+    "rows": 1000,
+    "wall_s": 10.0,
+    "loop_cpu_s": 2.0,
+    "loop_pause_ms": {"p99": 1.0},
+    "late_ms": {"p99": 0.5},
+    "waited": 0,
+    "gc_ms": 1.0,
+}
 QUIET = {"seconds": 10.0, "busy_share": 0.5, "other_share": 0.01, "steal_share": 0.0, "clock_ns": 1.0}
 OPEN = {"model": "constant", "rate_per_s": 100, "duration_s": 10}
 
@@ -130,9 +137,14 @@ def test_a_worker_that_is_killed_makes_the_run_invalid_and_keeps_the_rows(tmp_pa
 def limited(tmp_path: Path, text: str, limit: int, value: int) -> subprocess.CompletedProcess[str]:
     (tmp_path / "s.toml").write_text(text)
     return subprocess.run(
-        [sys.executable, "-m", "perflib", "run", "s.toml"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-m", "perflib", "run", "s.toml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
         preexec_fn=lambda: resource.setrlimit(limit, (value, value)),
-    )  # fmt: skip
+    )
 
 
 def test_a_disk_that_takes_no_more_ends_the_run_and_keeps_the_complete_parts(tmp_path: Path) -> None:

@@ -123,7 +123,13 @@ def written(
 
 def _run(folder: Path, made: Made, objectives: list[str], operations: tuple[str, ...], load: dict[str, Any]) -> Run:
     spec = {"model": "steps", "from_per_s": 50, "to_per_s": 170, "step_per_s": 30, "step_s": 5, **load}
-    scenario = {"name": "rising", "target": "api", "operations": [{"name": name} for name in operations], "load": spec, "objectives": objectives}  # fmt: skip
+    scenario = {
+        "name": "rising",
+        "target": "api",
+        "operations": [{"name": name} for name in operations],
+        "load": spec,
+        "objectives": objectives,
+    }
     steps = steps_of(Load(**spec), 0)
     segment = {
         "phase": "measure",
@@ -133,8 +139,18 @@ def _run(folder: Path, made: Made, objectives: list[str], operations: tuple[str,
         "stop_ns": steps[-1].stop_ns,
         "offered": 0,
     }
-    entry = {"name": "rising", "status": "complete", "start_ns": 0, "stop_ns": steps[-1].stop_ns, "segments": [segment], "workers": [], "prepare": {"requests": 0}}  # fmt: skip
-    directory = RunDir(folder, {"suite": {"name": "made", "scenarios": [scenario]}, "scenarios": [entry], "targets": {}, "events": []})  # fmt: skip
+    entry = {
+        "name": "rising",
+        "status": "complete",
+        "start_ns": 0,
+        "stop_ns": steps[-1].stop_ns,
+        "segments": [segment],
+        "workers": [],
+        "prepare": {"requests": 0},
+    }
+    directory = RunDir(
+        folder, {"suite": {"name": "made", "scenarios": [scenario]}, "scenarios": [entry], "targets": {}, "events": []}
+    )
     directory.manifest["status"] = "complete"
     directory.save()
     due = np.concatenate([s.start_ns / 1e9 + np.arange(s.due(s.start_ns)) / s.rate_per_s for s in steps])

@@ -80,10 +80,15 @@ def test_what_a_comparison_measures_is_the_same_within_the_stated_error(both: tu
             assert b.figures[key].estimate == pytest.approx(interval.estimate, rel=2 * STATED), (part, key)
         for i, j in zip(a.grid, b.grid, strict=True):
             assert j.estimate == pytest.approx(i.estimate, rel=STATED)
-        assert b.histogram.sum() == a.histogram.sum() and np.abs(b.histogram - a.histogram).sum() <= 0.02 * a.histogram.sum()  # fmt: skip
+        assert (
+            b.histogram.sum() == a.histogram.sum()
+            and np.abs(b.histogram - a.histogram).sum() <= 0.02 * a.histogram.sum()
+        )
 
 
-def test_counts_are_kept_for_the_next_process_and_made_anew_for_other_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_counts_are_kept_for_the_next_process_and_made_anew_for_other_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recording, "IN_MEMORY_ROWS", 1000)
     monkeypatch.setattr(recording, "KEPT_ROWS", 1000)
     path = written(tmp_path, latencies(3000, 1)).path
@@ -135,7 +140,15 @@ def test_a_run_of_many_rows_is_counted_when_it_ends(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(recording, "IN_MEMORY_ROWS", 100)
     monkeypatch.setattr(recording, "KEPT_ROWS", 100)
     target = {"kind": "callable", "function": "time:sleep"}
-    made = perflib.run(suite(target, operations=[{"name": "nap", "args": [0.001]}], load={"model": "closed", "concurrency": 2, "requests": 300}), data=tmp_path, progress=False)  # fmt: skip
+    made = perflib.run(
+        suite(
+            target,
+            operations=[{"name": "nap", "args": [0.001]}],
+            load={"model": "closed", "concurrency": 2, "requests": 300},
+        ),
+        data=tmp_path,
+        progress=False,
+    )
     assert {file.name.partition("-")[0] for file in (made.path / "counts").iterdir()} == {
         "response",
         "service",
@@ -186,7 +199,9 @@ def test_intervals_of_counts_hold_the_exact_ones_of_the_same_worth() -> None:
     values = 1e6 * ar1(np.random.default_rng(1), 50_000, 0.7)
     qs = (0.05, 0.5, 0.95, 0.99, 0.9999)
     worths = [9_000.0] * len(qs)
-    for a, b in zip(quantile_intervals(values, qs, n_effective=worths), binned_quantiles(stepped(values), qs, worths), strict=True):  # fmt: skip
+    for a, b in zip(
+        quantile_intervals(values, qs, n_effective=worths), binned_quantiles(stepped(values), qs, worths), strict=True
+    ):
         assert b.low <= a.low and b.high >= a.high
         assert b.low == a.low == -math.inf or b.low == pytest.approx(a.low, rel=STATED)
         assert b.high == a.high == math.inf or b.high == pytest.approx(a.high, rel=STATED)

@@ -75,13 +75,17 @@ def test_the_process_that_leaks_is_the_one_that_is_named(seed: int, count: int, 
     assert found.grew.process.pid == leaking
 
 
-def of_processes(folder: Path, courses: dict[tuple[str, int, str | None], Course], objectives: list[str], seconds: float = 20.0) -> perflib.Run:  # fmt: skip
+def of_processes(
+    folder: Path, courses: dict[tuple[str, int, str | None], Course], objectives: list[str], seconds: float = 20.0
+) -> perflib.Run:
     """A run of 100 requests/s whose target's processes (target, pid, what) hold what their courses say."""
     run = written(folder, latencies(int(100 * seconds), 1), rate_per_s=100.0, objectives=objectives)
     rows = [
         (START_NS + int(t_s * 1e9), "target", pid, target, int(mb * 1e6), None, int(t_s * 1e9), 1, 1, what)
-        for t_s in np.arange(0, seconds, 0.1).tolist() for (target, pid, what), course in courses.items() if (mb := course(t_s)) is not None
-    ]  # fmt: skip
+        for t_s in np.arange(0, seconds, 0.1).tolist()
+        for (target, pid, what), course in courses.items()
+        if (mb := course(t_s)) is not None
+    ]
     write_part([table_of(rows, RESOURCES)], RESOURCES, run.path / "resources", "part-000000")
     return perflib.open_run(run.path)
 
@@ -158,7 +162,11 @@ def test_a_process_that_comes_meanwhile_counts_with_all_that_it_holds(tmp_path: 
     }
     run = of_processes(tmp_path, courses, LIMITS[:1])
     found = growth(run, "one")
-    assert {each.process.pid: (each.came, each.left) for each in found.each} == {7: (False, False), 8: (True, False), 9: (False, True)}  # fmt: skip
+    assert {each.process.pid: (each.came, each.left) for each in found.each} == {
+        7: (False, False),
+        8: (True, False),
+        9: (False, True),
+    }
     assert found.grew is not None
     assert found.grew.process.pid == 8
     (verdict,) = run.verdicts()
@@ -196,7 +204,9 @@ def test_what_surely_grew_fails_even_where_the_rest_was_not_read(tmp_path: Path)
     assert [v.verdict for v in run.verdicts()] == ["fail"]
 
 
-def test_a_process_that_may_not_be_read_keeps_memory_from_passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_process_that_may_not_be_read_keeps_memory_from_passing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = of_processes(tmp_path, {("api", 7, "main"): lambda t: 100.0}, LIMITS[:1])
     assert [v.verdict for v in run.verdicts()] == ["pass"]
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -232,7 +242,10 @@ def test_samples_of_an_older_version_are_read_and_compacted(tmp_path: Path) -> N
     run = of_processes(tmp_path, TREE, LIMITS[:1])
     for number, half in enumerate((slice(0, 300), slice(300, None))):
         table = pq.read_table(run.path / "resources" / "part-000000.parquet").drop_columns(["process"])
-        pq.write_table(table.slice(half.start, (half.stop or len(table)) - half.start), run.path / "resources" / f"part-{number + 1:06d}.parquet")  # fmt: skip
+        pq.write_table(
+            table.slice(half.start, (half.stop or len(table)) - half.start),
+            run.path / "resources" / f"part-{number + 1:06d}.parquet",
+        )
     (run.path / "resources" / "part-000000.parquet").unlink()
     old = perflib.open_run(run.path)
     assert "api (pid 8) grew by" in old.verdicts()[0].reason
@@ -250,7 +263,10 @@ def test_memory_is_that_of_the_whole_scenario(text: str) -> None:
 
 
 def test_a_thousand_is_written_with_or_without_a_comma() -> None:
-    assert Objective.parse("memory growth per 1,000 requests < 1 MB").metric == Objective.parse("memory growth per 1000 requests < 1 MB").metric  # fmt: skip
+    assert (
+        Objective.parse("memory growth per 1,000 requests < 1 MB").metric
+        == Objective.parse("memory growth per 1000 requests < 1 MB").metric
+    )
 
 
 # Real processes
@@ -286,7 +302,11 @@ def test_of_three_real_processes_the_one_that_hoards_is_named_and_no_secret_kept
 def test_a_process_is_described_without_its_arguments(tmp_path: Path, words: list[str], ends: str) -> None:
     script = tmp_path / "sleeps.py"
     script.write_text("import time; time.sleep(60)")
-    with subprocess.Popen([sys.executable, *(word.format(script=script) for word in words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, *(word.format(script=script) for word in words)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as child:
         process, said = psutil.Process(child.pid), ""
         for _ in range(100):  # until it is the program that it was told to be
             said = described(process)

@@ -115,7 +115,19 @@ class Reader:
             Path(block.file).write_text(text)
         if "def test_" in text:
             Path("test_mine.py").write_text(text)
-            again = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py", "--perflib-quick", "--perflib-report=failed", "--perflib-data", "mine"]  # fmt: skip
+            again = [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                "test_mine.py",
+                "--perflib-quick",
+                "--perflib-report=failed",
+                "--perflib-data",
+                "mine",
+            ]
             done = subprocess.run(again, capture_output=True, text=True, timeout=120, check=False)
             assert re.search(r"1 (passed|failed|skipped)", done.stdout), done.stdout
             assert "Traceback" not in done.stdout, done.stdout
@@ -156,7 +168,9 @@ class Reader:
         if self.script:
             Path("script.py").write_text("\n".join(self.script))
             environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{Path.cwd()}"}
-            done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, timeout=120, env=environment, check=False)  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, "script.py"], capture_output=True, text=True, timeout=120, env=environment, check=False
+            )
             assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -255,7 +269,13 @@ NEEDS = {"ci": _a_run, "report": _a_run, "rows": _a_run, "charts": _runs_of_all_
 
 
 def test_what_is_not_run_is_still_there() -> None:
-    said = {re.sub(r"\s+#.*", "", line).strip() for page in PAGES for block in blocks(page) if block.language == "sh" for line in block.text.splitlines()}  # fmt: skip
+    said = {
+        re.sub(r"\s+#.*", "", line).strip()
+        for page in PAGES
+        for block in blocks(page)
+        if block.language == "sh"
+        for line in block.text.splitlines()
+    }
     assert set(NOT_RUN) <= said
 
 
@@ -270,7 +290,15 @@ def test_the_page_of_the_rows_has_every_column_and_its_type() -> None:
         section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
         told = re.findall(r"^\| `(\w+)` \| (\w+) \|", section, re.M)
         kinds = {"double": "float64"}
-        assert told == [(f.name, "text" if "dictionary" in str(f.type) or str(f.type) == "string" else kinds.get(str(f.type), str(f.type))) for f in columns]  # fmt: skip
+        assert told == [
+            (
+                f.name,
+                "text"
+                if "dictionary" in str(f.type) or str(f.type) == "string"
+                else kinds.get(str(f.type), str(f.type)),
+            )
+            for f in columns
+        ]
 
 
 def test_every_chart_is_in_the_catalogue_with_a_small_picture() -> None:
@@ -296,7 +324,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert target.exists(), f"{page.name}: {link}"
         if part:
             heads = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.M)
-            assert part in {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}, f"{page.name}: {link}"  # fmt: skip
+            assert part in {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}, (
+                f"{page.name}: {link}"
+            )
 
 
 def test_the_readme_is_short() -> None:
@@ -307,7 +337,13 @@ def _everything() -> None:
     """Stands in for npm's example server: its name, and those of its tools that the page names."""
     from tests.support import mcp_servers
 
-    number = {"type": "object", "properties": {k: {"type": "number", "description": f"{n} number"} for k, n in (("a", "First"), ("b", "Second"))}, "required": ["a", "b"]}  # fmt: skip
+    number = {
+        "type": "object",
+        "properties": {
+            k: {"type": "number", "description": f"{n} number"} for k, n in (("a", "First"), ("b", "Second"))
+        },
+        "required": ["a", "b"],
+    }
     mcp_servers.ABOUT["name"] = "mcp-servers/everything"
     mcp_servers.TOOLS += [{"name": "get-sum", "description": "Returns the sum of two numbers", "inputSchema": number}]
     sys.argv = ["everything", "stdio"]

@@ -43,7 +43,16 @@ def scenario(p95: float | None) -> dict[str, Any]:
 def test_reports_stand_by_suite_the_latest_first_with_their_course(tmp_path: Path) -> None:
     for day, (verdict, p95) in enumerate([("pass", 10.0), ("inconclusive", None), ("fail", 20.0)], 1):
         missed = [{"scenario": "browse", "objective": "p95 response < 15 ms", "verdict": verdict}]
-        put(tmp_path, f"day {day}", verdict=verdict, suite="shop", started_at=f"2026-11-0{day}T10:00:00", scenarios=[scenario(p95)], objectives=missed, commit="abcdef0123456789")  # fmt: skip
+        put(
+            tmp_path,
+            f"day {day}",
+            verdict=verdict,
+            suite="shop",
+            started_at=f"2026-11-0{day}T10:00:00",
+            scenarios=[scenario(p95)],
+            objectives=missed,
+            commit="abcdef0123456789",
+        )
     put(tmp_path, "other", suite="cart", started_at="2026-10-01T10:00:00")
     put(
         tmp_path,

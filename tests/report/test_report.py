@@ -117,10 +117,19 @@ def test_what_a_target_says_stays_text(tmp_path: Path) -> None:
         raise Evil(evil)
 
     suite = perflib.Suite(
-        name=f"n {evil}", targets={"f": perflib.Target(kind="callable", function=fails, in_process=True)},
-        scenarios=[perflib.Scenario(name=f"s {evil}", description=evil, target="f", operations=[perflib.Operation(name=f"o {evil}")],
-                                    load=perflib.Load(model="closed", concurrency=2, requests=40), objectives=["error rate < 1 %"])],
-    )  # fmt: skip
+        name=f"n {evil}",
+        targets={"f": perflib.Target(kind="callable", function=fails, in_process=True)},
+        scenarios=[
+            perflib.Scenario(
+                name=f"s {evil}",
+                description=evil,
+                target="f",
+                operations=[perflib.Operation(name=f"o {evil}")],
+                load=perflib.Load(model="closed", concurrency=2, requests=40),
+                objectives=["error rate < 1 %"],
+            )
+        ],
+    )
     run = perflib.run(suite, data=tmp_path, progress=False)
     assert run.rows(phase=None)["error"].str.contains("onerror").all()
     out = reports.report(run, out=tmp_path / "out")
@@ -230,7 +239,13 @@ def test_without_a_browser_the_pdf_is_one_line_and_the_rest_is_written(
 
 def many_scenarios(data: Path, count: int) -> perflib.Run:
     """A run whose scenarios all have the same requests; the last one misses its objective."""
-    run = written(data, latencies(600, 1), operations=("list", "get", "buy"), memory_mb=80, failed=[i % 50 == 0 for i in range(600)])  # fmt: skip
+    run = written(
+        data,
+        latencies(600, 1),
+        operations=("list", "get", "buy"),
+        memory_mb=80,
+        failed=[i % 50 == 0 for i in range(600)],
+    )
     (part,) = sorted((run.path / "rows").glob("part-*.parquet"))
     rows, manifest = pq.read_table(part), json.loads((run.path / "run.json").read_text())
     (spec,), (entry,) = manifest["suite"]["scenarios"], manifest["scenarios"]

@@ -27,11 +27,17 @@ from perflib.service.options import Options
 from perflib.service.rules import apply, check
 
 ROUTES = {
-    "validate_file": ("POST", "/validate"), "validate_content": ("POST", "/validate"), "approve": ("POST", "/validations/{validation_id}/approve"),
-    "reject": ("POST", "/validations/{validation_id}/reject"), "enhance": ("POST", "/enhance"), "get_validation": ("GET", "/validations/{id}"),
-    "get_recommendations": ("GET", "/validations/{validation_id}/recommendations"), "get_stats": ("GET", "/stats"),
-    "list_validations": ("GET", "/validations?limit={limit}"), "ping": ("GET", "/ping"),
-}  # fmt: skip
+    "validate_file": ("POST", "/validate"),
+    "validate_content": ("POST", "/validate"),
+    "approve": ("POST", "/validations/{validation_id}/approve"),
+    "reject": ("POST", "/validations/{validation_id}/reject"),
+    "enhance": ("POST", "/enhance"),
+    "get_validation": ("GET", "/validations/{id}"),
+    "get_recommendations": ("GET", "/validations/{validation_id}/recommendations"),
+    "get_stats": ("GET", "/stats"),
+    "list_validations": ("GET", "/validations?limit={limit}"),
+    "ping": ("GET", "/ping"),
+}
 Door = Callable[..., tuple[bool, Any]]
 
 

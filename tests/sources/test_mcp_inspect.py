@@ -40,9 +40,17 @@ PATTERNS = (
 )
 DEFS = {
     "three": {"type": "integer", "minimum": 3},
-    "tree": {"type": "object", "properties": {"below": {"type": "array", "items": {"$ref": "#/$defs/tree"}}}, "required": ["below"]},
-    "chain": {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#/$defs/chain"}, {"type": "null"}]}}, "required": ["next"]},
-}  # fmt: skip
+    "tree": {
+        "type": "object",
+        "properties": {"below": {"type": "array", "items": {"$ref": "#/$defs/tree"}}},
+        "required": ["below"],
+    },
+    "chain": {
+        "type": "object",
+        "properties": {"next": {"anyOf": [{"$ref": "#/$defs/chain"}, {"type": "null"}]}},
+        "required": ["next"],
+    },
+}
 quickly = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 plain = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 
@@ -50,8 +58,11 @@ plain = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 @st.composite
 def numbers(draw: st.DrawFn) -> dict[str, Any]:
     low, span = draw(st.integers(-50, 50)), draw(st.integers(2, 40))
-    limits = {draw(st.sampled_from(["minimum", "exclusiveMinimum"])): low,
-              draw(st.sampled_from(["maximum", "exclusiveMaximum"])): low + span, "multipleOf": draw(st.sampled_from([1, 0.5, 0.25]))}  # fmt: skip
+    limits = {
+        draw(st.sampled_from(["minimum", "exclusiveMinimum"])): low,
+        draw(st.sampled_from(["maximum", "exclusiveMaximum"])): low + span,
+        "multipleOf": draw(st.sampled_from([1, 0.5, 0.25])),
+    }
     kept = draw(st.sets(st.sampled_from(sorted(limits))))
     return {"type": draw(st.sampled_from(["integer", "number"])), **{key: limits[key] for key in kept}}
 
@@ -74,28 +85,83 @@ def composed(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     few = st.lists(inner, min_size=1, max_size=3)
     return st.one_of(
         objects(inner),
-        st.builds(lambda i, n: {"type": "array", "items": i, "minItems": n, "maxItems": n + 1}, inner, st.integers(0, 4)),
-        st.builds(lambda i: {"type": "array", "prefixItems": [i, {"type": "string"}], "minItems": 2, "items": False}, inner),
+        st.builds(
+            lambda i, n: {"type": "array", "items": i, "minItems": n, "maxItems": n + 1}, inner, st.integers(0, 4)
+        ),
+        st.builds(
+            lambda i: {"type": "array", "prefixItems": [i, {"type": "string"}], "minItems": 2, "items": False}, inner
+        ),
         st.builds(lambda b: {"anyOf": b}, few),
         st.builds(lambda i: {"anyOf": [{"type": "null"}, i]}, inner),
-        st.builds(lambda b: {"allOf": [{"type": "object", "properties": {k: v}, "required": [k]} for k, v in zip("xyz", b, strict=False)]}, few),
-        st.builds(lambda i: {"oneOf": [{"type": "object", "properties": {"kind": {"const": k}, "v": i}, "required": ["kind", "v"]} for k in "ab"]}, inner),
+        st.builds(
+            lambda b: {
+                "allOf": [
+                    {"type": "object", "properties": {k: v}, "required": [k]} for k, v in zip("xyz", b, strict=False)
+                ]
+            },
+            few,
+        ),
+        st.builds(
+            lambda i: {
+                "oneOf": [
+                    {"type": "object", "properties": {"kind": {"const": k}, "v": i}, "required": ["kind", "v"]}
+                    for k in "ab"
+                ]
+            },
+            inner,
+        ),
         st.builds(lambda i, v: {"allOf": [i], "default": v, "examples": [v]}, inner, plain),
-    )  # fmt: skip
+    )
 
 
 schemas = st.recursive(
     st.one_of(
-        numbers(), texts(), st.sampled_from([{"type": t} for t in ("boolean", "null", ["string", "null"], ["null", "integer"])]),
-        st.sampled_from([{"$ref": f"#/$defs/{name}"} for name in DEFS]), st.sampled_from([{"type": "string", "pattern": p} for p in PATTERNS]),
-        st.builds(lambda v: {"enum": v}, st.lists(plain, min_size=1, max_size=4)), st.builds(lambda v: {"const": v}, plain), st.just({}),
+        numbers(),
+        texts(),
+        st.sampled_from([{"type": t} for t in ("boolean", "null", ["string", "null"], ["null", "integer"])]),
+        st.sampled_from([{"$ref": f"#/$defs/{name}"} for name in DEFS]),
+        st.sampled_from([{"type": "string", "pattern": p} for p in PATTERNS]),
+        st.builds(lambda v: {"enum": v}, st.lists(plain, min_size=1, max_size=4)),
+        st.builds(lambda v: {"const": v}, plain),
+        st.just({}),
     ),
     composed,
     max_leaves=8,
-)  # fmt: skip
-WORDS = ("type", "properties", "required", "items", "enum", "const", "allOf", "anyOf", "oneOf", "not", "$ref", "minimum", "maximum", "minLength",
-         "minItems", "pattern", "default", "format", "multipleOf", "uniqueItems", "contains", "prefixItems", "#", "#/properties", "#/allOf/0",
-         "string", "object", "array", "integer", "number", "(a+)+$", "{name}")  # fmt: skip
+)
+WORDS = (
+    "type",
+    "properties",
+    "required",
+    "items",
+    "enum",
+    "const",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "$ref",
+    "minimum",
+    "maximum",
+    "minLength",
+    "minItems",
+    "pattern",
+    "default",
+    "format",
+    "multipleOf",
+    "uniqueItems",
+    "contains",
+    "prefixItems",
+    "#",
+    "#/properties",
+    "#/allOf/0",
+    "string",
+    "object",
+    "array",
+    "integer",
+    "number",
+    "(a+)+$",
+    "{name}",
+)
 junk = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.sampled_from(WORDS) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
@@ -177,11 +243,16 @@ said = st.text(max_size=30) | st.sampled_from(
 tools = st.lists(
     st.fixed_dictionaries(
         {"name": said},
-        optional={"description": said | junk, "inputSchema": schemas | junk | st.builds(lambda k, v: {"required": [k], "properties": {k: {"const": v}}}, said, said),
-                  "annotations": st.just({"destructiveHint": True}) | junk},
+        optional={
+            "description": said | junk,
+            "inputSchema": schemas
+            | junk
+            | st.builds(lambda k, v: {"required": [k], "properties": {k: {"const": v}}}, said, said),
+            "annotations": st.just({"destructiveHint": True}) | junk,
+        },
     ),
     max_size=4,
-)  # fmt: skip
+)
 
 
 @quickly
@@ -213,11 +284,14 @@ def test_what_is_printed_has_no_escapes(about: Any, tools: list[dict[str, Any]],
 
 def test_arguments_are_the_examples_with_what_they_mean() -> None:
     schema = {
-        "properties": {"text": {"type": "string", "description": "Say {this}\nor that", "examples": ["Hi {name}\n"]},
-                       "deep": {"type": "object", "properties": {"a b": {"const": [1, None, "é"]}}, "required": ["a b"]},
-                       "gone": {"type": "null"}, "more": {"type": "integer"}},
+        "properties": {
+            "text": {"type": "string", "description": "Say {this}\nor that", "examples": ["Hi {name}\n"]},
+            "deep": {"type": "object", "properties": {"a b": {"const": [1, None, "é"]}}, "required": ["a b"]},
+            "gone": {"type": "null"},
+            "more": {"type": "integer"},
+        },
         "required": ["deep", "gone"],
-    }  # fmt: skip
+    }
     text = starter_suite({}, [{"name": "say", "description": "\n Says.\nMore", "inputSchema": schema}], URL)
     assert from_table(tomllib.loads(text)).scenarios[0].operations[0].arguments == {
         "deep": {"a b": [1, "é"]},
@@ -363,8 +437,16 @@ WRONG = [
     ([sys.executable, "-c", "raise SystemExit(3)"], 4, "it ended with code 3"),
     ([sys.executable, "-c", "input(); print(5)"], 4, "it ended with code 0"),
     (["--timeout", "0.5", sys.executable, "-c", "import time; time.sleep(60)"], 4, "no answer within 0.5 s"),
-    ([sys.executable, "-c", "import json, sys; [print(json.dumps({'id': json.loads(line)['id'], 'result': [7]}), flush=True) for line in sys.stdin if 'id' in line]"], 4, "MCP server?"),
-]  # fmt: skip
+    (
+        [
+            sys.executable,
+            "-c",
+            "import json, sys; [print(json.dumps({'id': json.loads(line)['id'], 'result': [7]}), flush=True) for line in sys.stdin if 'id' in line]",
+        ],
+        4,
+        "MCP server?",
+    ),
+]
 
 
 @pytest.mark.parametrize(("arguments", "code", "words"), WRONG, ids=[words for _, _, words in WRONG])

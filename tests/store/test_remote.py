@@ -72,7 +72,12 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_cache: Any) -> Ite
 @pytest.fixture
 def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """fresh_cache(): from here on this is a machine that has seen nothing of the store."""
-    for name, value in (("ACCESS_KEY_ID", "tester"), ("SECRET_ACCESS_KEY", SECRET), ("REGION", "us-east-1"), ("EC2_METADATA_DISABLED", "true")):  # fmt: skip
+    for name, value in (
+        ("ACCESS_KEY_ID", "tester"),
+        ("SECRET_ACCESS_KEY", SECRET),
+        ("REGION", "us-east-1"),
+        ("EC2_METADATA_DISABLED", "true"),
+    ):
         monkeypatch.setenv(f"AWS_{name}", value)
 
     def fresh() -> Path:
@@ -110,7 +115,9 @@ def said(*words: str) -> tuple[int, str]:
     return result.return_value, result.output
 
 
-def test_a_run_in_s3_is_read_from_there_by_every_command(s3: S3, service: Server, fresh_cache: Any, tmp_path: Path) -> None:  # fmt: skip
+def test_a_run_in_s3_is_read_from_there_by_every_command(
+    s3: S3, service: Server, fresh_cache: Any, tmp_path: Path
+) -> None:
     made = perflib.run(suite(service.url), data=s3.url, progress=False)
     assert not unwritten(made) and len(made.rows(phase=None)) == 200
     assert {path.name[:9] for path in s3.files("rows/*.parquet")} == {"part-0000", "part-0001"}
@@ -128,7 +135,9 @@ def test_a_run_in_s3_is_read_from_there_by_every_command(s3: S3, service: Server
         assert path.is_dir() or SECRET.encode() not in path.read_bytes()
 
 
-def test_only_what_is_new_is_fetched(s3: S3, service: Server, fresh_cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_only_what_is_new_is_fetched(
+    s3: S3, service: Server, fresh_cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = perflib.run(suite(service.url), data=s3.url, progress=False)
     parts, fetched = len(made.parts), list[str]()
     get = remote.Store._get
@@ -187,7 +196,9 @@ def test_a_store_that_comes_back_has_everything(s3: S3, service: Server, fresh_c
     assert not unwritten(made) and len(perflib.open_run(made.id, s3.url).rows(phase=None)) == 400
 
 
-def test_what_cannot_be_used_is_one_line_before_any_load(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_what_cannot_be_used_is_one_line_before_any_load(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     unreachable = suite("http://127.0.0.1:9")  # a run that began would say of this
     with pytest.raises(
         RunError, match=r"s3://other/x: .*bucket does not exist; is it there, and are its keys"
@@ -201,7 +212,10 @@ def test_what_cannot_be_used_is_one_line_before_any_load(s3: S3, tmp_path: Path,
             perflib.run(unreachable, data=url, progress=False)
         assert "hidden" not in str(refused.value)
     for words in (("compact", "--data", s3.url), ("rm", "x", "--data", s3.url)):
-        assert said(*words) == (2, f"--data: {words[0]} works in a folder, not in a store; give a folder, or use the store's own tools")  # fmt: skip
+        assert said(*words) == (
+            2,
+            f"--data: {words[0]} works in a folder, not in a store; give a folder, or use the store's own tools",
+        )
     assert said("check", "--data", s3.url) == (2, f"{s3.url}: there are no runs; make one: perflib run")
     assert said("check", "x", "--data", s3.url) == (2, f"{s3.url}: no run 'x'; list them: perflib runs")
     assert said("runs", "--data", "nosuch://x")[0] == 2
@@ -261,7 +275,9 @@ def test_two_machines_write_straight_to_s3(s3: S3, hosts: tuple[Any, Path], serv
 
 
 @pytest.mark.slow
-def test_a_machine_whose_rows_do_not_come_to_the_store_is_named(s3: S3, hosts: tuple[Any, Path], service: Server) -> None:  # fmt: skip
+def test_a_machine_whose_rows_do_not_come_to_the_store_is_named(
+    s3: S3, hosts: tuple[Any, Path], service: Server
+) -> None:
     client, theirs = hosts
 
     def stop() -> None:
@@ -281,7 +297,9 @@ def test_a_machine_whose_rows_do_not_come_to_the_store_is_named(s3: S3, hosts: t
 
 
 @pytest.mark.slow
-def test_a_machine_that_cannot_use_the_store_says_so_before_the_load(hosts: tuple[Any, Path], service: Server, tmp_path: Path) -> None:  # fmt: skip
+def test_a_machine_that_cannot_use_the_store_says_so_before_the_load(
+    hosts: tuple[Any, Path], service: Server, tmp_path: Path
+) -> None:
     client, _ = hosts
     made = perflib.run(suite(service.url), data="memory://only/here", progress=False, client=client)
     assert made.status == "invalid"

@@ -43,9 +43,23 @@ def test_rows_come_back_as_they_were_given(tmp_path: Path) -> None:
     found = rows.to_pylist()
     assert len(found) == 101
     assert found[0] == {
-        "scenario": "s", "operation": "a", "phase": "measure", "worker": 3, "seq": 0, "scheduled_ns": 0, "start_ns": 1000, "first_byte_ns": 1500,
-        "end_ns": 2000, "ok": False, "error": "http_5xx", "status": 200, "bytes_sent": 10, "bytes_received": 20, "inflight": 0, "server_ns": None,
-    }  # fmt: skip
+        "scenario": "s",
+        "operation": "a",
+        "phase": "measure",
+        "worker": 3,
+        "seq": 0,
+        "scheduled_ns": 0,
+        "start_ns": 1000,
+        "first_byte_ns": 1500,
+        "end_ns": 2000,
+        "ok": False,
+        "error": "http_5xx",
+        "status": 200,
+        "bytes_sent": 10,
+        "bytes_received": 20,
+        "inflight": 0,
+        "server_ns": None,
+    }
     assert (
         found[1]["scheduled_ns"],
         found[1]["first_byte_ns"],

@@ -103,7 +103,16 @@ def machines(*kinds: tuple[int, float, float]) -> Iterator[tuple[str, list[Machi
 def _connect(machine: Machine, bridge: str) -> None:
     here, there = f"{machine.name}r", f"{machine.name}n"
     ip("netns", "add", machine.name)
-    command = [sys.executable, "-m", "tests.support.machines", here, there, str(machine.delay_ms), str(machine.jitter_ms), machine.address.rpartition(".")[2]]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.machines",
+        here,
+        there,
+        str(machine.delay_ms),
+        str(machine.jitter_ms),
+        machine.address.rpartition(".")[2],
+    ]
     machine.wire = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     assert machine.wire.stdout is not None and machine.wire.stdout.readline()
     ip("link", "set", here, "master", bridge)

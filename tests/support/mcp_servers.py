@@ -30,7 +30,11 @@ from typing import Any
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 META = "io.modelcontextprotocol/"
 ABOUT = {"name": "perflib-test", "version": "1.2"}
-CAPABILITIES = {"tools": {"listChanged": False}, "resources": {"subscribe": False, "listChanged": False}, "prompts": {"listChanged": False}}  # fmt: skip
+CAPABILITIES = {
+    "tools": {"listChanged": False},
+    "resources": {"subscribe": False, "listChanged": False},
+    "prompts": {"listChanged": False},
+}
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}}}
 SIZE = {"type": "object", "properties": {"bytes": {"type": "integer"}}, "required": ["bytes"]}
 TOOLS = [
@@ -305,7 +309,17 @@ async def _duplicate_id(server: Server, peer: Peer, good: Message) -> None:
 
 
 async def _logs_on_stdout(server: Server, peer: Peer, good: Message) -> None:
-    lines = (b"INFO a call", b"", b'{"level":"info","msg":"a call"}', b"[1, 2]", b"12", b"\xff\xfe no UTF-8", b"{", b'  "id": 1', b"}")  # fmt: skip
+    lines = (
+        b"INFO a call",
+        b"",
+        b'{"level":"info","msg":"a call"}',
+        b"[1, 2]",
+        b"12",
+        b"\xff\xfe no UTF-8",
+        b"{",
+        b'  "id": 1',
+        b"}",
+    )
     for line in lines:
         await peer.text(line)
     await peer.answer(good)

@@ -138,10 +138,20 @@ def test_head_checks_templates_and_headers_reach_the_server(tmp_path: Path) -> N
         threading.Thread(target=listen, args=(server,), daemon=True).start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/base"
         probe_free = {"kind": "http", "url": url, "headers": {"Authorization": "Bearer ${PERFLIB_TEST_TOKEN}"}}
-        made = suite(probe_free, operations=[{
-            "name": "buy", "method": "PUT", "path": "/items/{sku}", "json": {"sku": "{sku}", "n": "{n}", "literal": "{{n}}"}, "data": "skus.csv",
-            "expect": {"status": 200, "contains": "ready", "json": {"$.state": "ready"}},
-        }], load={"model": "closed", "concurrency": 1, "requests": 4})  # fmt: skip
+        made = suite(
+            probe_free,
+            operations=[
+                {
+                    "name": "buy",
+                    "method": "PUT",
+                    "path": "/items/{sku}",
+                    "json": {"sku": "{sku}", "n": "{n}", "literal": "{{n}}"},
+                    "data": "skus.csv",
+                    "expect": {"status": 200, "contains": "ready", "json": {"$.state": "ready"}},
+                }
+            ],
+            load={"model": "closed", "concurrency": 1, "requests": 4},
+        )
         from dataclasses import replace
 
         made = replace(made, folder=str(tmp_path))
@@ -188,9 +198,25 @@ def https_server(tmp_path: Path) -> Iterator[str]:
 
     certificate = tmp_path / "server.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-keyout", certificate, "-out", tmp_path / "c.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-keyout",
+            certificate,
+            "-out",
+            tmp_path / "c.pem",
+        ],
+        check=True,
+        capture_output=True,
+    )
     certificate.write_text(certificate.read_text() + (tmp_path / "c.pem").read_text())
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -268,8 +294,12 @@ def test_bodies_of_every_size_are_counted_to_the_byte(size: int, tmp_path: Path)
 def test_answers_that_look_alike_are_told_apart(tmp_path: Path) -> None:
     """The same head with a body in two pieces, another status, and another length, in turn on one connection."""
     answers = [
-        [OK], [OK[:-1], OK[-1:]], [b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno"], [OK], [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", b"!"],
-    ]  # fmt: skip
+        [OK],
+        [OK[:-1], OK[-1:]],
+        [b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno"],
+        [OK],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", b"!"],
+    ]
 
     def turns(connection: socket.socket, number: int) -> bool:
         for piece in answers[number % len(answers)]:

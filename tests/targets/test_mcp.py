@@ -198,11 +198,17 @@ OPERATIONS = [
     {"name": "list resources", "method": "resources/list", "expect": {"contains": "test://greeting"}},
     {"name": "list prompts", "method": "prompts/list", "expect": {"contains": "greet"}},
     {"name": "read", "method": "resources/read", "uri": "test://greeting", "expect": {"contains": "hello"}},
-    {"name": "get", "method": "prompts/get", "params": {"name": "greet"}, "arguments": {"name": "Ann"}, "expect": {"contains": "Greet Ann"}},
+    {
+        "name": "get",
+        "method": "prompts/get",
+        "params": {"name": "greet"},
+        "arguments": {"name": "Ann"},
+        "expect": {"contains": "Greet Ann"},
+    },
     {"name": "ping", "method": "ping"},
     {"name": "nobody", "method": "resources/read", "uri": "test://nobody"},
     {"name": "not ASCII", "tool": "écho", "arguments": {"text": "é"}, "expect": {"json": {"$.length": 1}}},
-]  # fmt: skip
+]
 SEQUENCE = {
     "operations": OPERATIONS,
     "order": "sequence",
@@ -330,7 +336,12 @@ def payloads_arrive(made: perflib.Run, size: int) -> None:
 def test_data_files_fill_arguments(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text('text,n\n"a ""b"" / é",1\nd,2\n', encoding="utf-8")
     (tmp_path / "rows.jsonl").write_text('{"m": 3, "deep": {"list": [true, null]}}\n')
-    csv = {"name": "csv", "tool": "echo", "data": "rows.csv", "arguments": {"text": "{text}", "n": "{n}", "in": ["<{n}>"], "literal": "{{n}}"}}  # fmt: skip
+    csv = {
+        "name": "csv",
+        "tool": "echo",
+        "data": "rows.csv",
+        "arguments": {"text": "{text}", "n": "{n}", "in": ["<{n}>"], "literal": "{{n}}"},
+    }
     lines = {"name": "jsonl", "tool": "echo", "data": "rows.jsonl", "arguments": {"m": "{m}", "deep": "{deep}"}}
     load = {"model": "closed", "concurrency": 1, "requests": 4}
     with http_server() as server:
@@ -399,10 +410,18 @@ def test_answers_over_stdio_find_their_calls_in_any_order(protocol: str, stdio: 
 
 
 BROKEN = {
-    "malformed": "protocol", "not-rpc": "protocol", "half-event": "protocol", "no-event": "protocol", "wrong-id": "protocol",
-    "half-event-cut": "reset", "hang-up": "reset", "tool-error": "mcp_tool", "rpc-error": "mcp_rpc", "rpc-error-400": "mcp_rpc",
+    "malformed": "protocol",
+    "not-rpc": "protocol",
+    "half-event": "protocol",
+    "no-event": "protocol",
+    "wrong-id": "protocol",
+    "half-event-cut": "reset",
+    "hang-up": "reset",
+    "tool-error": "mcp_tool",
+    "rpc-error": "mcp_rpc",
+    "rpc-error-400": "mcp_rpc",
     "http-500": "http_5xx",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("answers", "protocol"), MODES)

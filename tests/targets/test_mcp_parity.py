@@ -108,9 +108,12 @@ def test_both_clients_say_the_same_of_what_is_odd(
     command = {"command": [sys.executable, "-m", "perflib.service", "--stdio"]}
     target = {**(command if transport == "stdio" else {"url": service.url + transport}), "protocol": protocol}
     operations: dict[str, dict[str, Any]] = {
-        "unknown tool": {"tool": "nobody"}, "missing argument": {"tool": "approve"},
-        "unknown argument": {"tool": "ping", "arguments": {"x": 1}}, "method ping": {"method": "ping"}, "session": {"method": "session"},
-    }  # fmt: skip
+        "unknown tool": {"tool": "nobody"},
+        "missing argument": {"tool": "approve"},
+        "unknown argument": {"tool": "ping", "arguments": {"x": 1}},
+        "method ping": {"method": "ping"},
+        "session": {"method": "session"},
+    }
     said = {client: found({**target, "client": client}, operations, tmp_path) for client in CLIENTS}
     assert said["sdk"] == said["lean"]
     assert said["lean"]["unknown tool"] != ["ok"] * 2

@@ -176,9 +176,13 @@ OTHER: list[tuple[str, dict[str, Any], str]] = [
     ("memory", {"host": {"memory_bytes": 16e9}}, "different memory: 8.0 GB and 16.0 GB"),
     ("python", {"python": "3.13.1"}, "different Python: 3.11.7 and 3.13.1"),
     ("suite", {"name": "another"}, "different suites: tested and another"),
-    ("load", {"rate_per_s": 1000.0}, "different loads of one: constant, rate_per_s 500, duration_s 8 and constant, rate_per_s 1000"),
+    (
+        "load",
+        {"rate_per_s": 1000.0},
+        "different loads of one: constant, rate_per_s 500, duration_s 8 and constant, rate_per_s 1000",
+    ),
     ("operations", {"operations": ("get", "put")}, "different operations of one: get × 1 and get × 1, put × 1"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("other", "said"), [(o, s) for _, o, s in OTHER], ids=[name for name, _, _ in OTHER])

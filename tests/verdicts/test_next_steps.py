@@ -62,7 +62,9 @@ def test_where_nothing_is_missed_it_says_what_else_to_do(tmp_path: Path, objecti
 
 def test_an_invalid_run_is_to_be_mended_first(tmp_path: Path) -> None:
     run = written(tmp_path, latencies(50, 1), status="invalid", reasons=["the target died"])
-    assert [step.text for step in next_steps(run)] == ["Do not judge the target by this run: mend the cause and run it again."]  # fmt: skip
+    assert [step.text for step in next_steps(run)] == [
+        "Do not judge the target by this run: mend the cause and run it again."
+    ]
 
 
 def stalled(n: int = 2000, rate_per_s: float = 500.0) -> Any:

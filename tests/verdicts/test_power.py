@@ -31,14 +31,18 @@ def invoke(*arguments: str) -> Result:
 
 def test_every_figure_that_would_be_judged_has_a_length(pilot: perflib.Run) -> None:
     found = {each.metric.key: each for each in lengths(pilot)}
-    assert set(found) == {"p50", "p95", "p99", "mean", "errors", "cpu"}, "memory differs between processes; the load sets the throughput"  # fmt: skip
+    assert set(found) == {"p50", "p95", "p99", "mean", "errors", "cpu"}, (
+        "memory differs between processes; the load sets the throughput"
+    )
     assert found["p50"].requests is not None
     assert found["p50"].seconds == pytest.approx(found["p50"].requests / 500, rel=0.01)
     assert found["p99"].requests is not None
     assert found["p99"].requests > found["p50"].requests
 
 
-def test_a_change_as_large_as_its_margin_is_seen_at_that_length_and_none_is_in_doubt(pilot: perflib.Run, tmp_path: Path) -> None:  # fmt: skip
+def test_a_change_as_large_as_its_margin_is_seen_at_that_length_and_none_is_in_doubt(
+    pilot: perflib.Run, tmp_path: Path
+) -> None:
     n = next(each.requests for each in lengths(pilot) if each.metric.key == "p50")
     assert n is not None
     base, same, slower = (written(tmp_path, latencies(n, seed) * by) for seed, by in ((2, 1.0), (3, 1.0), (4, 1.05)))
@@ -72,8 +76,13 @@ def test_too_few_requests_to_plan_from_is_said(tmp_path: Path) -> None:
     assert p99.reason.startswith("too few requests to plan from: run 1,")
 
 
-@pytest.mark.parametrize(("times_ms", "failed"), [(np.zeros(0), ()), (np.full(50, 3.0), ()), (np.full(50, 3.0), np.ones(50, bool)), ([3.0], ())])  # fmt: skip
-def test_a_pilot_that_tells_nothing_names_no_length_but_does_not_break(tmp_path: Path, times_ms: object, failed: object) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    ("times_ms", "failed"),
+    [(np.zeros(0), ()), (np.full(50, 3.0), ()), (np.full(50, 3.0), np.ones(50, bool)), ([3.0], ())],
+)
+def test_a_pilot_that_tells_nothing_names_no_length_but_does_not_break(
+    tmp_path: Path, times_ms: object, failed: object
+) -> None:
     run = written(tmp_path, times_ms, failed=failed)
     for each in lengths(run):
         assert each.requests is None or each.requests >= 1

@@ -137,5 +137,11 @@ def _inverse(count: int, time_s: Callable[[NDArray[np.float64]], NDArray[np.floa
 
 
 _MODELS: dict[str, Callable[[Load, Any, str], Iterator[Offsets]]] = {
-    "constant": _constant, "poisson": _poisson, "ramp": _ramp, "stages": _stages, "spike": _spike, "steps": _steps, "replay": _replay,
-}  # fmt: skip
+    "constant": _constant,
+    "poisson": _poisson,
+    "ramp": _ramp,
+    "stages": _stages,
+    "spike": _spike,
+    "steps": _steps,
+    "replay": _replay,
+}

@@ -34,9 +34,19 @@ class Driver:
     """
 
     def __init__(
-        self, targets: list[TargetKind], ops: list[Op], recorder: Recorder, *, order: str, seed: int, index: int = 0, of: int = 1,
-        max_requests: int | None = None, max_rate_per_s: float | None = None, folder: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        targets: list[TargetKind],
+        ops: list[Op],
+        recorder: Recorder,
+        *,
+        order: str,
+        seed: int,
+        index: int = 0,
+        of: int = 1,
+        max_requests: int | None = None,
+        max_rate_per_s: float | None = None,
+        folder: str = "",
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.lock = threading.RLock()
         self.targets, self.ops, self.recorder = targets, ops, recorder
@@ -102,11 +112,31 @@ class Driver:
     # The hot path: a request is over, and the lane may take the next.
 
     def finish(
-        self, lane: Lane, end_ns: int, first_byte_ns: int, error: int, status: int, bytes_sent: int, bytes_received: int, server_ns: int
-    ) -> bool:  # fmt: skip
+        self,
+        lane: Lane,
+        end_ns: int,
+        first_byte_ns: int,
+        error: int,
+        status: int,
+        bytes_sent: int,
+        bytes_received: int,
+        server_ns: int,
+    ) -> bool:
         """See targets.base.Driver."""
-        self._add(lane.scheduled_ns, lane.start_ns, first_byte_ns, end_ns, bytes_sent, bytes_received, server_ns, lane.inflight, status,
-                  lane.op.code, error, lane.phase)  # fmt: skip
+        self._add(
+            lane.scheduled_ns,
+            lane.start_ns,
+            first_byte_ns,
+            end_ns,
+            bytes_sent,
+            bytes_received,
+            server_ns,
+            lane.inflight,
+            status,
+            lane.op.code,
+            error,
+            lane.phase,
+        )
         if self._same_again and self._left > 0 and end_ns < self._until_ns:
             self._left -= 1  # one is over, one begins: nothing about the lane or the number in flight changes
             return True
@@ -251,8 +281,10 @@ class Driver:
             if self._exhausted:
                 self._unsent()
             else:
-                self.stop(f"the load generator was overloaded: {grace_s:g} s after its last request was due it had not come to all of them; "
-                          "use more workers, a lower rate, or another machine")  # fmt: skip
+                self.stop(
+                    f"the load generator was overloaded: {grace_s:g} s after its last request was due it had not come to all of them; "
+                    "use more workers, a lower rate, or another machine"
+                )
 
     def _dispatch(self) -> None:
         """Hand out all that is due, and set the timer for what comes next."""

@@ -68,8 +68,19 @@ async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) ->
     targets: list[TargetKind] = []
     try:
         targets, ops = _compile(job, job.scenario.operations)
-        driver = _driver(job, targets, ops, Recorder(Path(job.run_dir), worker=job.worker, scenario=job.scenario.name,
-                         operations=[op.name for op in ops], t0_ns=job.t0_ns), max_requests=job.max_requests)  # fmt: skip
+        driver = _driver(
+            job,
+            targets,
+            ops,
+            Recorder(
+                Path(job.run_dir),
+                worker=job.worker,
+                scenario=job.scenario.name,
+                operations=[op.name for op in ops],
+                t0_ns=job.t0_ns,
+            ),
+            max_requests=job.max_requests,
+        )
         started(driver)
         driver.most_lanes = _lanes_allowed(job, targets)
         for target in targets:
@@ -240,13 +251,32 @@ def _compile(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKi
         index = names.index(operation.target or job.scenario.target or "")
         request = targets[index].compile(operation)
         where = f"scenario {job.scenario.name!r}, operation {operation.name!r}"
-        used = [operation.path, operation.json, operation.body, dict(operation.headers), dict(operation.arguments), operation.uri,
-                list(operation.args), dict(operation.kwargs), dict(operation.params)]  # fmt: skip
-        ops.append(Op(
-            operation.name, code, index, operation.weight, int((operation.timeout_s or targets[index].spec.timeout_s) * 1e9), request,
-            dict(operation.keep), operation.expect, varies=bool(variables_in(used)), reads_answer=bool(operation.keep or operation.expect),
-            data=read_data(operation.data, job.folder, where) if operation.data else [],
-        ))  # fmt: skip
+        used = [
+            operation.path,
+            operation.json,
+            operation.body,
+            dict(operation.headers),
+            dict(operation.arguments),
+            operation.uri,
+            list(operation.args),
+            dict(operation.kwargs),
+            dict(operation.params),
+        ]
+        ops.append(
+            Op(
+                operation.name,
+                code,
+                index,
+                operation.weight,
+                int((operation.timeout_s or targets[index].spec.timeout_s) * 1e9),
+                request,
+                dict(operation.keep),
+                operation.expect,
+                varies=bool(variables_in(used)),
+                reads_answer=bool(operation.keep or operation.expect),
+                data=read_data(operation.data, job.folder, where) if operation.data else [],
+            )
+        )
     return targets, ops
 
 

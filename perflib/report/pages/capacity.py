@@ -43,10 +43,19 @@ def answer(run: Run, scenario: str) -> Html:
 def steps_table(run: Run, scenario: str) -> Html:
     """A line for each step."""
     rows = [
-        (number(s.rate_per_s), f"{s.requests:,}", _cell(s.throughput), _time(s.p50), _time(s.p95), _time(s.p99), _cell(s.error_rate),
-         number(s.inflight), _limits(s))
+        (
+            number(s.rate_per_s),
+            f"{s.requests:,}",
+            _cell(s.throughput),
+            _time(s.p50),
+            _time(s.p95),
+            _time(s.p99),
+            _cell(s.error_rate),
+            number(s.inflight),
+            _limits(s),
+        )
         for s in capacity(run, scenario).steps
-    ]  # fmt: skip
+    ]
     head = (
         "Offered /s",
         "Requests",

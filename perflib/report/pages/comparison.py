@@ -38,7 +38,10 @@ def opening(compared: Comparison, title: str | None = None) -> Html:
     listed = "".join(f"<li>{escape(text)}</li>" for text in against)
     box = f'<div class="doubts"><p><strong>{_against(compared)}</strong></p><ul>{listed}</ul></div>' if against else ""
     notes = "".join(f"<li>{escape(text)}</li>" for text in compared.notes)
-    sides = " · ".join(f"{side}: {', '.join(f'<code>{escape(run.id)}</code>' for run in runs)}" for side, runs in (("base", compared.base), ("candidate", compared.candidate)))  # fmt: skip
+    sides = " · ".join(
+        f"{side}: {', '.join(f'<code>{escape(run.id)}</code>' for run in runs)}"
+        for side, runs in (("base", compared.base), ("candidate", compared.candidate))
+    )
     return Html(
         f'<header><h1>{escape(title or compared.title)}</h1><p class="verdict {word}"><span class="sign" aria-hidden="true">{SIGNS[word]}</span> '
         f'{escape(compared.sentence)}</p>{box}<p class="small">{sides}</p><ul class="small">{notes}</ul></header>'
@@ -93,10 +96,18 @@ def part(compared: Comparison, which: Part, *, draw: bool = True) -> Html:
 def sides(compared: Comparison) -> Html:
     """Where and how each side was run, and the command that repeats it."""
     rows = [
-        (side, f"<code>{escape(run.id)}</code>", escape(str(run.manifest["host"]["cpu"])), escape(str(run.manifest["versions"].get("python", "?"))),
-         escape(_commit(run.manifest.get("git"))), escape(str(run.manifest["started_at"])[:16].replace("T", " ")), f"<code>{escape(str(run.manifest['command']))}</code>")
-        for side, runs in (("base", compared.base), ("candidate", compared.candidate)) for run in runs
-    ]  # fmt: skip
+        (
+            side,
+            f"<code>{escape(run.id)}</code>",
+            escape(str(run.manifest["host"]["cpu"])),
+            escape(str(run.manifest["versions"].get("python", "?"))),
+            escape(_commit(run.manifest.get("git"))),
+            escape(str(run.manifest["started_at"])[:16].replace("T", " ")),
+            f"<code>{escape(str(run.manifest['command']))}</code>",
+        )
+        for side, runs in (("base", compared.base), ("candidate", compared.candidate))
+        for run in runs
+    ]
     head = ("Side", "Run", "Machine", "Python", "Commit", "Started, UTC", "Repeat")
     method = _IN_PAIRS if "ab" in compared.base[0].manifest else _APART
     return Html(
@@ -106,7 +117,19 @@ def sides(compared: Comparison) -> Html:
 
 def _table(compared: Comparison, *, link: bool = True) -> str:
     ordered = sorted(compared.changes, key=lambda c: _ORDER.index(c.verdict))
-    head = ("Verdict", "Scenario", "Figure", "Base", "Candidate", "Change", "95 % interval", "Against the margin", "Margin", "Any change", "")  # fmt: skip
+    head = (
+        "Verdict",
+        "Scenario",
+        "Figure",
+        "Base",
+        "Candidate",
+        "Change",
+        "95 % interval",
+        "Against the margin",
+        "Margin",
+        "Any change",
+        "",
+    )
     return table(
         head, [_row(c, link) for c in ordered], "Every figure of both sides with its change, margin and verdict"
     )
@@ -117,7 +140,19 @@ def _row(c: Change, link: bool) -> tuple[str, ...]:
     word = badge(c.verdict)
     where = f'<a href="#{anchor(str(c.part))}">{escape(str(c.part))}</a>' if link else escape(str(c.part))
     margin = "–" if c.margin is None else f"{c.margin:g} {c.metric.margin_unit}"
-    return word, where, escape(c.metric.name), base, candidate, change, bounds, change_bar(c), margin, _SEEN[c.seen], escape(c.reason)  # fmt: skip
+    return (
+        word,
+        where,
+        escape(c.metric.name),
+        base,
+        candidate,
+        change,
+        bounds,
+        change_bar(c),
+        margin,
+        _SEEN[c.seen],
+        escape(c.reason),
+    )
 
 
 def _changes_of(compared: Comparison, which: Part) -> list[Change]:

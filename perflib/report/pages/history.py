@@ -31,10 +31,16 @@ def opening(series: Sequence[Series], title: str | None = None) -> Html:
 def changes(series: Sequence[Series]) -> Html:
     """Every change: where, by how much, between which commits."""
     rows = [
-        (f'<a href="#{_anchor(each)}">{escape(str(each))}</a>', _size(each, index), _levels(each, index),
-         f"<code>{escape(each.points[c.index].run)}</code>", " … ".join(f"<code>{escape(commit[:12]) or '–'}</code>" for commit in each.commits(c)))
-        for each in series for index, c in enumerate(each.changes)
-    ]  # fmt: skip
+        (
+            f'<a href="#{_anchor(each)}">{escape(str(each))}</a>',
+            _size(each, index),
+            _levels(each, index),
+            f"<code>{escape(each.points[c.index].run)}</code>",
+            " … ".join(f"<code>{escape(commit[:12]) or '–'}</code>" for commit in each.commits(c)),
+        )
+        for each in series
+        for index, c in enumerate(each.changes)
+    ]
     if not rows:
         return Html("<p>No series changed its level.</p>" if series else "")
     head = ("Series", "Change [95 %]", "Level", "First run of the new level", "Commits between")

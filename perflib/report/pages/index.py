@@ -109,9 +109,13 @@ def _row(report: Report) -> tuple[str, ...]:
     names += f"; and {len(missed) - 3} more" if len(missed) > 3 else ""
     reasons = "; ".join(map(str, report.content.get("reasons", [])[:1]))
     return (
-        badge(report.verdict), _link(report), escape(report.when[:16].replace("T", " ")), met, escape(reasons or names or "–"),
+        badge(report.verdict),
+        _link(report),
+        escape(report.when[:16].replace("T", " ")),
+        met,
+        escape(reasons or names or "–"),
         escape(str(report.content.get("commit") or "–")[:12]),
-    )  # fmt: skip
+    )
 
 
 def _comparisons(reports: Sequence[Report]) -> str:
@@ -162,7 +166,11 @@ def _sparkline(values: Sequence[float], what: str) -> str:
     """A line from 0 to the highest value; gaps where a report has none."""
     known = [value for value in values if math.isfinite(value)]
     highest, step = max(known) or 1.0, (WIDTH - 8) / max(1, len(values) - 1)
-    points = [(4 + step * i, HEIGHT - 4 - (HEIGHT - 8) * value / highest) for i, value in enumerate(values) if math.isfinite(value)]  # fmt: skip
+    points = [
+        (4 + step * i, HEIGHT - 4 - (HEIGHT - 8) * value / highest)
+        for i, value in enumerate(values)
+        if math.isfinite(value)
+    ]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     label = (
         f"{what} in {len(known)} reports: {number(min(known))} to {number(highest)} ms, latest {number(known[-1])} ms"

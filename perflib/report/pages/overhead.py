@@ -21,10 +21,15 @@ def answer(run: Run, scenario: str = "mcp_overhead") -> Html:
 
 def rungs_table(run: Run, scenario: str = "mcp_overhead") -> Html:
     rows = [
-        (escape(r.operation), _cell(r.p50), _cell(r.p99) if np.isfinite(r.p99.high) else f"{ms(r.p99.estimate)} (too few to bound)",
-         f"{_cell(r.more)} over {escape(r.below or '')}" if r.more else "–", f"{r.requests:,}")
+        (
+            escape(r.operation),
+            _cell(r.p50),
+            _cell(r.p99) if np.isfinite(r.p99.high) else f"{ms(r.p99.estimate)} (too few to bound)",
+            f"{_cell(r.more)} over {escape(r.below or '')}" if r.more else "–",
+            f"{r.requests:,}",
+        )
         for r in rungs(run, scenario)
-    ]  # fmt: skip
+    ]
     head = ("Way", "p50, ms", "p99, ms", "takes more, ms", "rounds")
     return Html(
         table(

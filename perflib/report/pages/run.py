@@ -30,7 +30,11 @@ def opening(run: Run, title: str | None = None) -> Html:
     word = overall(run)
     heading = title or f"Performance of {run.manifest['suite']['name']}"
     reasons = "".join(f"<li>{escape(str(reason))}</li>" for reason in run.manifest["reasons"])
-    box = f'<div class="doubts"><p><strong>Why</strong></p><ul>{reasons}</ul></div>' if run.status in STATUS and reasons else ""  # fmt: skip
+    box = (
+        f'<div class="doubts"><p><strong>Why</strong></p><ul>{reasons}</ul></div>'
+        if run.status in STATUS and reasons
+        else ""
+    )
     steps = "".join(f"<li>{_step(run, step)}</li>" for step in next_steps(run))
     health = " See <a href='#generator'>the load generator's own health</a>." if cautions(run) else ""
     when = escape(str(run.manifest["started_at"])[:16].replace("T", " "))
@@ -78,11 +82,21 @@ def objectives(run: Run) -> Html:
     urgent = sorted((v for v in found if v.verdict in ("fail", "inconclusive")), key=lambda v: v.verdict != "fail")
     met, shown = ([v for v in found if v.verdict == word] for word in ("pass", "shown"))
     first = _objectives_table(run, urgent, "Objectives that are missed or undecided") if urgent else ""
-    rest = [(met, "met", "objective", not urgent, "Objectives that are met"), (shown, "shown", "figure", False, "Figures without a limit")]  # fmt: skip
+    rest = [
+        (met, "met", "objective", not urgent, "Objectives that are met"),
+        (shown, "shown", "figure", False, "Figures without a limit"),
+    ]
     folds = "".join(
-        folded(f"objectives-{key}", f"{len(each)} {noun}{'s' if len(each) > 1 else ''} {_KEPT[key]}", _objectives_table(run, each, caption), opened=opened, level=3)
-        for each, key, noun, opened, caption in rest if each
-    )  # fmt: skip
+        folded(
+            f"objectives-{key}",
+            f"{len(each)} {noun}{'s' if len(each) > 1 else ''} {_KEPT[key]}",
+            _objectives_table(run, each, caption),
+            opened=opened,
+            level=3,
+        )
+        for each, key, noun, opened, caption in rest
+        if each
+    )
     return Html(f'<section id="objectives"><h2>Objectives</h2>{first}{folds}</section>')
 
 
@@ -98,7 +112,9 @@ def contents(run: Run) -> Html:
         for word in [_word(run, entry["name"])]
     )
     parts = "".join(f'<li><a href="#{at}">{text}</a></li>' for at, text in _PARTS)
-    return Html(f'<nav class="rail" aria-label="Sections"><ul class="parts">{parts}</ul><ul class="contents">{items}</ul></nav>')  # fmt: skip
+    return Html(
+        f'<nav class="rail" aria-label="Sections"><ul class="parts">{parts}</ul><ul class="contents">{items}</ul></nav>'
+    )
 
 
 _PARTS: Final = (
@@ -115,8 +131,16 @@ def scenarios(run: Run) -> Html:
     sections = "".join(scenario(run, name, charts_shown=count) for name, count in drawn.items())
     left_out = len(run.scenarios) - len(drawn)
     fewer = any(count < len(_draws(run, name)) for name, count in drawn.items())
-    said = "<p>The page stays small: not every scenario has all of its charts. Draw them from the run with explore.ipynb.</p>" if fewer else ""  # fmt: skip
-    said += f"<p>{left_out:,} more scenarios were met and are left out here; their figures are in summary.json.</p>" if left_out else ""  # fmt: skip
+    said = (
+        "<p>The page stays small: not every scenario has all of its charts. Draw them from the run with explore.ipynb.</p>"
+        if fewer
+        else ""
+    )
+    said += (
+        f"<p>{left_out:,} more scenarios were met and are left out here; their figures are in summary.json.</p>"
+        if left_out
+        else ""
+    )
     return Html(f'<section id="scenarios"><h2>Scenarios</h2>{said}{sections}</section>')
 
 
@@ -180,15 +204,28 @@ def generator(run: Run) -> Html:
         health, shares = scenario_figures(run, entry["name"])["generator"], entry.get("machine")
         if health["workers"]:
             pause, late = health["loop_pause_ms"], health["late_ms"]
-            rows.append((
-                escape(entry["name"]), number(health["workers"]), f"{health['cpu_cores']:.2f}", f"{ms(pause['p50'])} / {ms(pause['p99'])} / {ms(pause['max'])}",
-                f"{ms(late['p99'])} / {ms(late['max'])}" if late["max"] else "–", number(health["waited"]), f"{health['gc_count']} ({health['gc_ms']:.0f} ms)",
-                f"{100 * shares['other_share']:.0f} / {100 * shares['steal_share']:.0f} %" if shares else "–",
-            ))  # fmt: skip
+            rows.append(
+                (
+                    escape(entry["name"]),
+                    number(health["workers"]),
+                    f"{health['cpu_cores']:.2f}",
+                    f"{ms(pause['p50'])} / {ms(pause['p99'])} / {ms(pause['max'])}",
+                    f"{ms(late['p99'])} / {ms(late['max'])}" if late["max"] else "–",
+                    number(health["waited"]),
+                    f"{health['gc_count']} ({health['gc_ms']:.0f} ms)",
+                    f"{100 * shares['other_share']:.0f} / {100 * shares['steal_share']:.0f} %" if shares else "–",
+                )
+            )
     head = (
-        "Scenario", "Workers", "CPU of the busiest, cores", "Event-loop pauses, ms (p50 / p99 / max)", "Handed out late by at most, ms (p99 / max)",
-        "Waited for a connection", "Garbage collections", "Other load / stolen",
-    )  # fmt: skip
+        "Scenario",
+        "Workers",
+        "CPU of the busiest, cores",
+        "Event-loop pauses, ms (p50 / p99 / max)",
+        "Handed out late by at most, ms (p99 / max)",
+        "Waited for a connection",
+        "Garbage collections",
+        "Other load / stolen",
+    )
     note = "<p>A worker near one core is the bottleneck itself: give the load more workers. A callable runs inside its worker and is counted with it.</p>"
     said = "".join(f"<li>{escape(f'{name}: {text}')}</li>" for name, text in cautions(run))
     said += "".join(f"<li>{escape(text)}</li>" for text in _missing(run))
@@ -210,10 +247,17 @@ def _missing(run: Run) -> list[str]:
 def _clocks(run: Run) -> str:
     """How the clocks of other machines stood to ours, where the load came from such."""
     rows = [
-        (escape(entry["name"]), f"<code>{escape(str(c['host']))}</code>", ", ".join(map(str, c["workers"])), f"{c['offset_ns'] / 1e9:,.6f}",
-         ms(c["uncertainty_ns"] / 1e6), "–" if c["drift_ns"] is None else ms(abs(c["drift_ns"]) / 1e6))
-        for entry in run.scenarios for c in entry.get("clocks", ())
-    ]  # fmt: skip
+        (
+            escape(entry["name"]),
+            f"<code>{escape(str(c['host']))}</code>",
+            ", ".join(map(str, c["workers"])),
+            f"{c['offset_ns'] / 1e9:,.6f}",
+            ms(c["uncertainty_ns"] / 1e6),
+            "–" if c["drift_ns"] is None else ms(abs(c["drift_ns"]) / 1e6),
+        )
+        for entry in run.scenarios
+        for c in entry.get("clocks", ())
+    ]
     head = ("Scenario", "Machine", "Workers", "Clock ahead of ours by, s", "Known to ±, ms", "Drift meanwhile, ms")
     return f"<h3>Clocks</h3>{table(head, rows, 'Clocks of the machines that made the load')}" if rows else ""
 
@@ -279,7 +323,14 @@ def _objective_row(run: Run, v: Verdict) -> tuple[str, ...]:
     ).replace("-", "−")
     why = f'<br><span class="small">{escape(v.reason)}</span>' if v.reason else ""
     seen = f'<span class="number">{figure}</span><br><span class="small number">{bounds}</span>'
-    return badge(v.verdict), f"{_link(run, v.scenario)}<br>{escape(v.objective.text)}{why}", seen, interval_bar(v), margin, f"{v.interval.n:,}"  # fmt: skip
+    return (
+        badge(v.verdict),
+        f"{_link(run, v.scenario)}<br>{escape(v.objective.text)}{why}",
+        seen,
+        interval_bar(v),
+        margin,
+        f"{v.interval.n:,}",
+    )
 
 
 def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
@@ -299,7 +350,9 @@ def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
 
 def _in_short(figures: dict[str, Any]) -> str:
     times = figures["response_ms"]
-    highest = next((f", {name} {ms(times[name])} ms" for name in ("p99", "p95", "p90", "p50") if times[name] is not None), "")  # fmt: skip
+    highest = next(
+        (f", {name} {ms(times[name])} ms" for name in ("p99", "p95", "p90", "p50") if times[name] is not None), ""
+    )
     return f"{figures['requests']:,} requests, {figures['errors']:,} errors{highest}"
 
 

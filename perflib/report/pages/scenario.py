@@ -14,7 +14,11 @@ from perflib.store.recording import Run
 from perflib.text import grew, number
 
 PROCESSES: Final = 8  # shown, those that gained most first
-_SAID: Final = {"leak": "The target leaks memory", "no leak": "No leak of memory", "inconclusive": "Whether memory leaks could not be told"}  # fmt: skip
+_SAID: Final = {
+    "leak": "The target leaks memory",
+    "no leak": "No leak of memory",
+    "inconclusive": "Whether memory leaks could not be told",
+}
 
 
 def figures_table(figures: dict[str, Any]) -> str:
@@ -80,12 +84,23 @@ def memory_table(run: Run, scenario: str) -> str:
         rows.insert(0, ("all", "", "", "", *_grown(found.whole)))
     more = len(found.each) - PROCESSES
     rest = f"<p>{more:,} more processes gained less; summary.json has the first {LISTED}.</p>" if more > 0 else ""
-    head = ("Process", "At the start, MB", "At the end", "At most", "Grew by, MB", "Per hour, MB", "Per 1,000 requests, MB", "")  # fmt: skip
+    head = (
+        "Process",
+        "At the start, MB",
+        "At the end",
+        "At most",
+        "Grew by, MB",
+        "Per hour, MB",
+        "Per 1,000 requests, MB",
+        "",
+    )
     return f"<p>{escape(told)}.</p>{table(head, rows, f'Memory of the target of {scenario}')}{rest}"
 
 
 def _process_row(one: Grown) -> tuple[str, ...]:
-    start, end = ("–" if away else number(held / 1e6) for away, held in ((one.came, one.start_bytes), (one.left, one.end_bytes)))  # fmt: skip
+    start, end = (
+        "–" if away else number(held / 1e6) for away, held in ((one.came, one.start_bytes), (one.left, one.end_bytes))
+    )
     return escape(f"{one.process.target}: {one.process}"), start, end, number(one.peak_bytes / 1e6), *_grown(one.growth)
 
 

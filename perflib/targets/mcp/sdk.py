@@ -97,10 +97,12 @@ class HeldClient:
         """What was negotiated, in this package's words."""
         version, server = self.client.protocol_version, self.client.server_info
         about = {
-            "protocol_version": version, "era": "modern" if version == MODERN else "handshake",
-            "transport": self.transport, "server": server.model_dump(mode="json", by_alias=True, exclude_none=True) if server else None,
+            "protocol_version": version,
+            "era": "modern" if version == MODERN else "handshake",
+            "transport": self.transport,
+            "server": server.model_dump(mode="json", by_alias=True, exclude_none=True) if server else None,
             "capabilities": sorted(self.client.server_capabilities.model_dump(exclude_none=True)),
-        }  # fmt: skip
+        }
         return Session(version, version == MODERN, about=about)
 
     async def close(self) -> None:

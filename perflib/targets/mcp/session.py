@@ -116,8 +116,10 @@ async def work(talk: Talk, session: Session, params: Mapping[str, Any]) -> dict[
 def steps(began: int, opened: int, worked: int, ended: int) -> list[tuple[str, int, int]]:
     """The spans of a whole session, from the moments between its steps, ns."""
     return [
-        ("session:open", began, opened - began), ("session:work", opened, worked - opened), ("session:end", worked, ended - worked),
-    ]  # fmt: skip
+        ("session:open", began, opened - began),
+        ("session:work", opened, worked - opened),
+        ("session:end", worked, ended - worked),
+    ]
 
 
 class HttpTalk:

@@ -23,9 +23,17 @@ HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
 HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", HANDSHAKE)
 SESSION: Final = "session"  # a whole session as one operation
 METHODS: Final = (
-    "tools/call", "tools/list", "resources/list", "resources/templates/list", "resources/read", "prompts/list", "prompts/get",
-    "completion/complete", "ping", SESSION,
-)  # fmt: skip
+    "tools/call",
+    "tools/list",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "prompts/list",
+    "prompts/get",
+    "completion/complete",
+    "ping",
+    SESSION,
+)
 CLIENT: Final = {"name": "perflib", "version": "1"}
 FIRST_ID: Final = 1_000_000_000  # ten digits from the first to the last
 SERVER_TIMING: Final = "io.perflib/server-timing"  # in an answer's _meta, written like the HTTP header
