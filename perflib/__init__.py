@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from perflib import charts, stats
     from perflib.errors import PerflibError, ReportError, RunError, SuiteError, TargetError
     from perflib.experiments.ab import ab
-    from perflib.load.session import run
+    from perflib.experiments.run import run
     from perflib.notebook.explorer import Explorer, explore
-    from perflib.store.recording import Run, open_run
+    from perflib.verdicts.run import Run, open_run
     from perflib.suite.file import load_suite
     from perflib.suite.model import Expect, Load, Operation, Ready, Scenario, Suite, Target, Warmup
     from perflib.suite.objectives import Objective
@@ -56,8 +56,8 @@ _HOMES = {
     "suite.model": ("Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"),
     "suite.objectives": ("Objective",),
     "errors": ("PerflibError", "ReportError", "RunError", "SuiteError", "TargetError"),
-    "store.recording": ("Run", "open_run"),
-    "load.session": ("run",),
+    "verdicts.run": ("Run", "open_run"),
+    "experiments.run": ("run",),
     "suite.file": ("load_suite",),
     "verdicts.comparison": ("Comparison", "compare"),
     "experiments.ab": ("ab",),

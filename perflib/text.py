@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from perflib.metrics.processes import Growth
-    from perflib.stats import MemoryGrowth
-    from perflib.verdicts.change import Change
-    from perflib.verdicts.verdict import Verdict
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any, Final
 
 SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
+# Seen on white and on black; everything else takes the page's own colour.
+COLOURS: Final = {
+    "pass": "#1f9d61",
+    "fail": "#d1343f",
+    "invalid": "#d1343f",
+    "inconclusive": "#b7791f",
+    "shown": "#808080",
+}
+_SMALL_PRINT: Final = "opacity:.72;font-size:12px"
+_CELL: Final = "text-align:left;padding:2px 14px 2px 0"
+_FONT: Final = "font:13px/1.5 system-ui,sans-serif"
 
 
 def number(value: float | None) -> str:
@@ -40,66 +47,12 @@ def a_while(seconds: float) -> str:
     )
 
 
-def observed(verdict: Verdict) -> tuple[str, str]:
-    """An objective's figure with its unit, and its interval; of a percentile that too few requests decide only what bounds it."""
-    interval, objective = verdict.interval, verdict.objective
-    if interval.n == 0:
-        return "–", "–"
-    seen = objective.metric == "inflight" or objective.statistic == "max"  # a maximum of what was seen
-    bounds = "exact" if seen else f"{number(interval.low)} … {number(interval.high)}"
-    if not math.isnan(interval.estimate):
-        figure = number(interval.estimate)
-    elif math.isfinite(interval.low):
-        figure = f"≥ {number(interval.low)}"
-    elif math.isfinite(interval.high):
-        figure = f"≤ {number(interval.high)}"
-    else:
-        return "–", bounds
-    return f"{figure} {objective.unit}".strip(), bounds
-
-
-def grew(growth: Growth, *, speeds: bool = True) -> str:
-    """Which process's memory grew and by how much, and that of all together with how fast it grew; "" where none did."""
-    one, whole = growth.grew, growth.whole
-    rises = whole.slope_bytes_per_s.low > 0
-    fast = f": {per_time(whole)}" if speeds else ""
-    total = f"{number(whole.growth_mb.estimate)} MB"
-    if one is None:
-        return f"its processes together grew by {total}, and none by itself{fast}" if rises else ""
-    said = f"{one.process} {'came meanwhile and holds' if one.came else 'grew by'} {number(one.gained_bytes * 1e-6)} MB"
-    if not rises:
-        return said
-    return f"{said}{fast}" if len(growth.each) == 1 else f"{said}; all together by {total}{fast}"
-
-
-def per_time(of: MemoryGrowth) -> str:
-    """How fast memory grows: per hour, and per 1,000 requests where that is known."""
-    each = of.per_1000_requests_mb
-    requests = f", {number(each.estimate)} MB per 1,000 requests" if math.isfinite(each.low) else ""
-    return f"{number(of.per_hour_mb.estimate)} MB per hour{requests}"
-
-
 def signed(value: float) -> str:
     """signed(4.217) == "+4.2", signed(123.4) == "+123"; never "−0.0"."""
     if not math.isfinite(value):
         return number(value)
     text = f"{value:+,.0f}" if abs(value) >= 99.95 else f"{value:+.1f}" if abs(value) >= 0.995 else f"{value:+.2f}"
     return text.replace("-", "−") if any(c in "123456789" for c in text) else "0"
-
-
-def percent(change: Change) -> str:
-    """A change as it is judged: "+4.2 %", "+0.30 points"."""
-    return f"{signed(change.shown.estimate)} {change.metric.margin_unit}" if change.told else ""
-
-
-def moved(change: Change) -> tuple[str, str, str, str]:
-    """Base, candidate, change and its interval, as a table shows them."""
-    shown, unit = change.shown, change.metric.unit
-    sides = ["–" if math.isnan(v) else f"{number(v)} {unit}" for v in (change.base, change.candidate)]
-    low = "open" if shown.low <= -100 else signed(shown.low)  # nothing falls by more than all there is
-    high = "open" if math.isinf(shown.high) else signed(shown.high)
-    bounds = "–" if math.isnan(shown.estimate) else f"{low} … {high}"
-    return sides[0], sides[1], percent(change) or "–", bounds
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -118,3 +71,38 @@ def one_line(text: Any, most: int) -> str:
 
 
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]")
+
+
+def html_card(title: str, word: str, said: str, lines: Iterable[str] = (), rows: Sequence[Sequence[str]] = ()) -> str:
+    """A heading with a coloured word before it, lines of small print, and rows, the first of which heads the others. All is text."""
+    small = "".join(f'<div style="{_SMALL_PRINT}">{escape(line)}</div>' for line in lines if line)
+    return (
+        f'<div style="font:13px/1.5 system-ui,sans-serif;max-width:860px"><div>{html_badge(word, said)} <strong>{escape(title)}</strong></div>'
+        f"{small}{html_table(rows) if rows else ''}</div>"
+    )
+
+
+def html_badge(word: str, label: str | None = None) -> str:
+    """A word in the colour of what it means, with a sign that does not need the colour."""
+    colour = COLOURS.get(word, COLOURS["invalid"])
+    return f'<strong style="color:{colour};white-space:nowrap">{SIGNS.get(word, "!")} {escape(label or word)}</strong>'
+
+
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text, the first their heading. A cell that is a verdict's word gets its colour."""
+    head, *body = rows
+    heading = "".join(f'<th style="{_CELL};{_SMALL_PRINT}">{escape(text)}</th>' for text in head)
+    cells = "".join("<tr>" + "".join(_html_cell(text) for text in row) + "</tr>" for row in body)
+    return f'<table style="border-collapse:collapse;margin-top:4px;background:none"><thead><tr>{heading}</tr></thead><tbody>{cells}</tbody></table>'
+
+
+def _html_cell(text: str) -> str:
+    return f'<td style="{_CELL}">{html_badge(text) if text in SIGNS else escape(text)}</td>'
+
+
+def html_interval(estimate: float, low: float, high: float, n: int, confidence: float) -> str:
+    """An estimate with the bounds of its interval."""
+    return (
+        f'<span style="{_FONT}"><strong>{number(estimate)}</strong> [{number(low)} … {number(high)}] '
+        f'<span style="{_SMALL_PRINT}">{confidence * 100:g} % interval, n = {n:,}</span></span>'
+    )

@@ -23,10 +23,10 @@ from PIL import Image
 import perflib
 from perflib import Load, Operation, Scenario, Suite, Target, charts
 from perflib.metrics.parts import Part
-from perflib.store.recording import Run
 from perflib.suite.file import from_table
 from perflib.verdicts.comparison import Comparison
 from perflib.verdicts.history import Series, history, record_all
+from perflib.verdicts.run import Run
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"

@@ -1,4 +1,4 @@
-"""One function per figure. Each takes a Run and a scenario's name, and returns a matplotlib Figure whose title says what it shows.
+"""One function per figure. Each takes a Recording and a scenario's name, and returns a matplotlib Figure whose title says what it shows.
 Instead of a run, rows in a DataFrame do. docs/charts.md has a picture of each.
 
 perflib.charts.latency_percentiles(run, "api_response_times")

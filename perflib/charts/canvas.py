@@ -8,20 +8,22 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, ParamSpec
+from typing import Any, Concatenate, Final, Literal, ParamSpec
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
+from perflib.errors import RunError
 from perflib.metrics.incidents import incidents
 from perflib.metrics.totals import totals
 from perflib.store.frame import FrameRun
-from perflib.store.recording import Run
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.suite.objectives import Objective
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 STYLE: Final = str(Path(__file__).with_name("perflib.mplstyle"))
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LIMIT, MUTED, SHADE = "#B00020", "#777777", "#999999"
@@ -30,24 +32,46 @@ TIME: Final = "time since the scenario's start, s"
 FITTING, LONGEST = 60, 78  # letters of a title: at its usual size, and at the smallest that is read with ease
 
 
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in our style, whatever the caller's own is; rows in a DataFrame stand for a run."""
+def styled(draw: Callable[Concatenate[ScenarioRun, P], Figure]) -> Callable[..., Figure]:
+    """Draw a scenario in our style, whatever the caller's own is.
+
+    The chart takes a ScenarioRun, a run and a scenario's name, or rows in a DataFrame (and the name, where they are of several).
+    """
 
     @functools.wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def drawn(what: Any, *args: Any, **kwargs: Any) -> Figure:
+        scenario, rest = _scenario_of(what, args, kwargs)
         with mpl.rc_context(fname=STYLE):
-            return draw(*_as_run(args, kwargs), **kwargs)
+            return draw(scenario, *rest, **kwargs)
 
     return drawn
 
 
-def _as_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """A chart's arguments, a DataFrame of rows turned into a run; the scenario may be left out where it has only one."""
+def plainly_styled(draw: Callable[Q, Figure]) -> Callable[Q, Figure]:
+    """The same for a chart of something else than a scenario."""
+
+    @functools.wraps(draw)
+    def drawn(*args: Q.args, **kwargs: Q.kwargs) -> Figure:
+        with mpl.rc_context(fname=STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def _scenario_of(what: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[ScenarioRun, tuple[Any, ...]]:
+    """The scenario that a chart is asked to draw, and the arguments that are left; `scenario` is taken out of kwargs."""
+    if isinstance(what, ScenarioRun):
+        return what, args
     pandas = sys.modules.get("pandas")  # who has not imported it has no DataFrame
-    if pandas is None or not args or not isinstance(args[0], pandas.DataFrame):
-        return args
-    run = FrameRun(args[0])
-    return (run, *args[1:]) if len(args) > 1 or "scenario" in kwargs else (run, run.only())
+    run = FrameRun(what) if pandas is not None and isinstance(what, pandas.DataFrame) else what
+    if not isinstance(run, Recording):
+        raise RunError(
+            f"a {type(what).__name__} cannot be drawn", where="charts", mend="give a run and a scenario's name"
+        )
+    if args:
+        return run.scenario(args[0]), args[1:]
+    name = kwargs.pop("scenario", None)
+    return run.scenario(name) if name is not None else run.only_scenario(), args
 
 
 class Chart(Figure):
@@ -110,9 +134,9 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def colour(run: Run, scenario: str, operation: str) -> str:
+def colour(scenario: ScenarioRun, operation: str) -> str:
     """The same colour for the same operation in every chart of a scenario."""
-    names = [op["name"] for op in run.spec(scenario)["operations"]]
+    names = scenario.operations
     return COLOURS[names.index(operation) % len(COLOURS)] if operation in names else COLOURS[0]
 
 
@@ -140,19 +164,19 @@ class Window:
         return self.bin_ns / 1e9
 
 
-def window(run: Run, scenario: str) -> Window | None:
+def window(scenario: ScenarioRun) -> Window | None:
     """All of a scenario's time, warm-up included; None where it has no rows."""
-    of = totals(run, scenario)
+    of = totals(scenario)
     if of.first_due_ns is None or of.last_end_ns is None:
         return None
-    start = run.scenario(scenario)["start_ns"] or of.first_due_ns
+    start = scenario.record.start_ns or of.first_due_ns
     seconds = max((of.last_end_ns - start) / 1e9, 1e-3)
     return Window(start, seconds, max(int(seconds / BINS * 1e9), 1_000_000))
 
 
-def shade_warmup(axes: Axes, run: Run, scenario: str, at: Window) -> None:
+def shade_warmup(axes: Axes, run: Recording, scenario: str, at: Window) -> None:
     """Grey where it is not measured, light grey where the warm-up may last until, lines where something happened."""
-    until = (totals(run, scenario).measured_from_ns or at.start_ns) - at.start_ns
+    until = (totals(run.scenario(scenario)).measured_from_ns or at.start_ns) - at.start_ns
     latest = run.warmups[scenario].latest_ns - at.start_ns if scenario in run.warmups else until
     if latest - until > 0.02e9 * at.seconds:
         axes.axvspan(until / 1e9, latest / 1e9, color=SHADE, alpha=0.07, lw=0)
@@ -169,9 +193,9 @@ def shade_warmup(axes: Axes, run: Run, scenario: str, at: Window) -> None:
             transform=axes.get_xaxis_transform(),
         )
     stages = {
-        s["stage"]: s["start_ns"]
-        for s in reversed(run.scenario(scenario)["segments"])
-        if s["stage"] and s["operation"] is None
+        segment.stage: segment.start_ns
+        for segment in reversed(run.scenario(scenario).record.segments)
+        if segment.stage and segment.operation is None
     }
     for number, start_ns in stages.items() if len(stages) > 1 else ():
         t_s = (start_ns - at.start_ns) / 1e9
@@ -179,25 +203,24 @@ def shade_warmup(axes: Axes, run: Run, scenario: str, at: Window) -> None:
         axes.text(
             t_s, 0.99, f" stage {number}", va="top", fontsize=7, color=MUTED, transform=axes.get_xaxis_transform()
         )
-    for each in incidents(run, scenario):
+    for each in incidents(run.scenario(scenario)):
         shade = LIMIT if each.kind == "errors" else COLOURS[4]
         axes.axvspan(
             (each.start_ns - at.start_ns) / 1e9, (each.stop_ns - at.start_ns) / 1e9, color=shade, alpha=0.16, lw=0
         )
         axes.text((each.start_ns - at.start_ns) / 1e9, 0.94, f" {each.kind}", va="top", fontsize=7, color=MUTED,
                   transform=axes.get_xaxis_transform())  # fmt: skip
-    for event in run.manifest["events"]:
-        t_s = (event["t_ns"] - at.start_ns) / 1e9
+    for event in run.manifest.events:
+        t_s = (event.t_ns - at.start_ns) / 1e9
         if 0 <= t_s <= at.seconds:
             axes.axvline(t_s, color=LIMIT, lw=1, ls=":")
-            axes.text(t_s, 0.9, f" {event['kind']}", fontsize=7, color=LIMIT, transform=axes.get_xaxis_transform())
+            axes.text(t_s, 0.9, f" {event.kind}", fontsize=7, color=LIMIT, transform=axes.get_xaxis_transform())
     axes.set_xlim(0, at.seconds)
 
 
-def limits_of(run: Run, scenario: str, *metrics: str) -> list[Objective]:
+def limits_of(scenario: ScenarioRun, *metrics: str) -> list[Objective]:
     """The scenario's objectives on these metrics that have a limit other than zero."""
-    asked = (Objective.parse(text) for text in run.spec(scenario).get("objectives", ()))
-    return [objective for objective in asked if objective.metric in metrics and objective.limit]
+    return [objective for objective in scenario.spec.objectives if objective.metric in metrics and objective.limit]
 
 
 def draw_limit(axes: Axes, limit: float, text: str) -> None:
@@ -216,16 +239,16 @@ def draw_limit(axes: Axes, limit: float, text: str) -> None:
     )
 
 
-def share_time_axis(axes: Axes, run: Run, scenario: str) -> None:
+def share_time_axis(axes: Axes, run: Recording, scenario: str) -> None:
     """The range of response times, ms, of the whole scenario and its limits: the same in every chart of it, to be looked across."""
-    of = totals(run, scenario)
+    of = totals(run.scenario(scenario))
     if of.least_response_ns is not None and of.most_response_ns is not None:
         low, high = of.least_response_ns / 1e6, of.most_response_ns / 1e6
-        limits = [float(each.limit or high) for each in limits_of(run, scenario, "response", "service")]
+        limits = [float(each.limit or high) for each in limits_of(run.scenario(scenario), "response", "service")]
         bottom, top = max(min([low, *limits]), 1e-4) / 1.2, max(high, *limits, 2e-4)
         axes.set_ylim(bottom, top * (top / bottom) ** 0.22)  # room for the legend
 
 
-def rows_as_dict(run: Run, query: str, values: list[Any]) -> dict[str, Any]:
+def rows_as_dict(run: Recording, query: str, values: list[Any]) -> dict[str, Any]:
     """A query's columns as arrays."""
     return dict(run.query(query, values).fetchnumpy())

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, styled
 from perflib.metrics.capacity import Capacity, capacity
 from perflib.stats import Interval
-from perflib.store.recording import Run
-from perflib.suite.objectives import Objective
+from perflib.store.recording import ScenarioRun
 from perflib.text import ms, number
 
 _OFFERED = "offered rate, requests per second"
@@ -20,9 +19,9 @@ _NONE = "no step was completed"
 
 
 @styled
-def capacity_throughput(run: Run, scenario: str) -> Figure:
+def capacity_throughput(scenario: ScenarioRun) -> Figure:
     """Good answers per second at each offered rate, the ideal line, the capacity and the knee."""
-    found = capacity(run, scenario)
+    found = capacity(scenario)
     steps = [step for step in found.steps if math.isfinite(step.throughput.estimate)]
     if not steps:
         return nothing("Throughput over the offered rate", _NONE)
@@ -44,9 +43,9 @@ def capacity_throughput(run: Run, scenario: str) -> Figure:
 
 
 @styled
-def capacity_times(run: Run, scenario: str) -> Figure:
+def capacity_times(scenario: ScenarioRun) -> Figure:
     """The median, the 95th and the 99th percentile of the response time at each offered rate, with the limits on times."""
-    found = capacity(run, scenario)
+    found = capacity(scenario)
     steps = [step for step in found.steps if step.p50.n]
     if not steps:
         return nothing("Response times over the offered rate", _NONE)
@@ -54,7 +53,7 @@ def capacity_times(run: Run, scenario: str) -> Figure:
     rates = np.array([step.rate_per_s for step in steps])
     for shade, label in zip((COLOURS[6], COLOURS[0], COLOURS[1]), ("p50", "p95", "p99"), strict=True):
         _with_intervals(axes, rates, [getattr(step, label) for step in steps], shade, label)
-    for limit in (Objective.parse(text) for text in run.spec(scenario).get("objectives", ())):
+    for limit in scenario.spec.objectives:
         if limit.metric in ("response", "service") and limit.limit:
             axes.axhline(limit.limit, color=LIMIT, ls="--", lw=1)
             axes.annotate(plain(limit.text), (0.01, limit.limit), (0, 2), axes.get_yaxis_transform(), "offset points",
@@ -75,9 +74,9 @@ def capacity_times(run: Run, scenario: str) -> Figure:
 
 
 @styled
-def capacity_scaling(run: Run, scenario: str) -> Figure:
+def capacity_scaling(scenario: ScenarioRun) -> Figure:
     """Throughput over mean requests in flight, with the Universal Scalability Law fitted to it."""
-    found = capacity(run, scenario)
+    found = capacity(scenario)
     points = [(s.inflight, s.throughput.estimate) for s in found.steps if s.inflight > 0 and s.throughput.estimate > 0]
     if found.usl is None or not points:
         return nothing("How throughput scales", found.usl_reason or _NONE)

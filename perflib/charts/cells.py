@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import Window, rows_as_dict
-from perflib.metrics.counts import DUE, TIMED
 from perflib.store.cache import once
-from perflib.store.recording import Run
+from perflib.store.database import DUE, TIMED
+from perflib.store.recording import ScenarioRun
 
 STEPS_PER_E: Final = 50  # response times by 2 %: less than a line is wide
 Column = NDArray[Any]
@@ -50,13 +50,13 @@ class Cells:
 
 
 @once
-def cells(run: Run, scenario: str, at: Window) -> Cells:
+def cells(scenario: ScenarioRun, at: Window) -> Cells:
     """Of a scenario, warm-up included."""
     found = rows_as_dict(
-        run,
+        scenario.run,
         f"select operation, greatest(({DUE} - ?) // ?, 0)::int as due, greatest((end_ns - ?) // ?, 0)::int as ended, "
         f"(ln(greatest(response_ns, 1)) * {STEPS_PER_E})::int as step, coalesce({TIMED}, false) as timed, scheduled_ns is not null as scheduled, ok, error, "
         "count(*) as n from rows where scenario = ? group by all",
-        [at.start_ns, at.bin_ns, at.start_ns, at.bin_ns, scenario],
+        [at.start_ns, at.bin_ns, at.start_ns, at.bin_ns, scenario.name],
     )
     return Cells(**{name: np.asarray(column) for name, column in found.items()})

@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, styled
-from perflib.metrics.parts import BINS_PER_DECADE, GRID, Measured, Part
-from perflib.text import ms, percent, signed
+from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, plainly_styled
+from perflib.metrics.parts import BINS_PER_DECADE, GRID, Measured
+from perflib.metrics.selection import Selection
+from perflib.text import ms, signed
 from perflib.verdicts.change import Change, is_closed
 from perflib.verdicts.comparison import Comparison, curve
 
@@ -24,8 +25,8 @@ _WORDS: Final = {
 }
 
 
-@styled
-def shift_function(compared: Comparison, part: Part) -> Figure:
+@plainly_styled
+def shift_function(compared: Comparison, part: Selection) -> Figure:
     """How much the candidate's response time is above the base's at each quantile, with its interval and the zero line."""
     points = curve(compared, part)
     known = [(q, i) for q, i in zip(GRID, points, strict=False) if is_closed(i)]
@@ -67,8 +68,8 @@ def shift_function(compared: Comparison, part: Part) -> Figure:
     return figure
 
 
-@styled
-def forest(compared: Comparison, part: Part) -> Figure:
+@plainly_styled
+def forest(compared: Comparison, part: Selection) -> Figure:
     """The change of every figure with its interval; what lies in the shaded stretch, or on its other side, is within the margin."""
     changes = [c for c in compared.changes if c.part == part and math.isfinite(c.shown.estimate)]
     if not changes:
@@ -93,13 +94,13 @@ def forest(compared: Comparison, part: Part) -> Figure:
     bad = [c for c in changes if c.verdict == "fail"]
     largest = max((c for c in bad or changes if c.told), key=lambda c: abs(c.shown.estimate), default=None)
     said = f"{len(bad)} of {len(changes)} beyond the margin" if bad else "None beyond its margin for certain"
-    name(figure, axes, f"{said}; largest: {largest.metric.name} {percent(largest)}" if largest else said)
+    name(figure, axes, f"{said}; largest: {largest.metric.name} {largest.percent}" if largest else said)
     axes.set_title(axes.get_title(loc="left"), loc="left", x=-0.43)  # over the names of the figures as well
     return figure
 
 
-@styled
-def two_distributions(compared: Comparison, part: Part) -> Figure:
+@plainly_styled
+def two_distributions(compared: Comparison, part: Selection) -> Figure:
     """The response times of both sides over each other, each as the share of its requests in equal steps of the logarithm."""
     sides = [_counts(side) for side in compared.measured[part]]
     if not all(len(side) and side.sum() for side in sides):
@@ -122,8 +123,8 @@ def two_distributions(compared: Comparison, part: Part) -> Figure:
     return figure
 
 
-@styled
-def ecdf(compared: Comparison, part: Part) -> Figure:
+@plainly_styled
+def ecdf(compared: Comparison, part: Selection) -> Figure:
     """The share of the requests that was answered within each time, base and candidate: the further left, the faster."""
     sides = [_counts(side) for side in compared.measured[part]]
     if not all(len(side) and side.sum() for side in sides):
@@ -162,7 +163,7 @@ def _forest_row(axes: Any, row: int, change: Change, reach: float) -> None:
     axes.plot([max(shown.low, -reach), min(shown.high, reach)], [row, row], color=shade, lw=1.6)
     if change.told:
         axes.plot([np.clip(shown.estimate, -reach, reach)], [row], marker=marker, color=shade, ms=5.5)
-    axes.text(1.015, row, percent(change), va="center", fontsize=7.5, transform=axes.get_yaxis_transform())
+    axes.text(1.015, row, change.percent, va="center", fontsize=7.5, transform=axes.get_yaxis_transform())
 
 
 def _reach(changes: list[Change]) -> float:

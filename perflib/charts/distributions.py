@@ -28,12 +28,13 @@ from perflib.charts.canvas import (
     styled,
 )
 from perflib.metrics import counts
-from perflib.metrics.counts import TIMED
 from perflib.metrics.parts import quantiles
 from perflib.metrics.scenario import BANDS, PARTS, percentiles, timed_requests
 from perflib.metrics.scenario import breakdown as parts_by_band
+from perflib.metrics.selection import Selection
 from perflib.stats.intervals import fewest_values
-from perflib.store.recording import Run
+from perflib.store.database import TIMED
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.suite.objectives import Objective
 from perflib.text import ms
 
@@ -44,10 +45,10 @@ _FEWEST: Final = 20  # requests that a quantile at one number of requests in fli
 
 
 @styled
-def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -> Figure:
+def latency_percentiles(scenario: ScenarioRun, operation: str | None = None) -> Figure:
     """Response time at each percentile with its 95 % interval, the tail stretched out; service time dashed; limits drawn in."""
-    names = [operation] if operation else [str(op["name"]) for op in run.spec(scenario)["operations"]]
-    found = {each: _curve(run, scenario, each, "response") for each in names}
+    names = [operation] if operation else list(scenario.operations)
+    found = {each: _curve(scenario, each, "response") for each in names}
     curves = {each: curve for each, curve in found.items() if curve is not None}
     if not curves:
         return nothing("Response time by percentile", "no request was answered")
@@ -56,33 +57,33 @@ def latency_percentiles(run: Run, scenario: str, operation: str | None = None) -
     for each, curve in curves.items():
         shares, times = curve
         deepest = max(deepest, float(shares[-1]))
-        shade = colour(run, scenario, each)
+        shade = colour(scenario, each)
         axes.plot(_stretch(shares), times, color=shade, label=plain(each if len(each) <= 24 else each[:23] + "…"))
-        _band(axes, run, scenario, each, shade)
-        service = _curve(run, scenario, each, "service")
+        _band(axes, scenario.run, scenario.name, each, shade)
+        service = _curve(scenario, each, "service")
         if len(curves) < 3 and service is not None and not np.allclose(service[1], times, rtol=0.02):
             axes.plot(
                 _stretch(service[0]), service[1], color=shade, ls="--", lw=1, label=plain(f"{each[:20]}, service")
             )
     axes.fill_between([], [], [], color=MUTED, alpha=0.3, lw=0, label="95 % interval")
-    _limits(axes, run, scenario, operation)
+    _limits(axes, scenario.run, scenario.name, operation)
     ticks = [q for q in _TICKS if q <= deepest + 1e-12]
     axes.set_xticks([float(_stretch(np.array([q]))[0]) for q in ticks], [f"{q * 100:g}" for q in ticks])
     log_scale(axes)
-    share_time_axis(axes, run, scenario)
+    share_time_axis(axes, scenario.run, scenario.name)
     axes.legend(loc="upper left", ncols=1 if len(curves) < 4 else 2)
-    name(figure, axes, _finding(run, scenario, operation))
+    name(figure, axes, _finding(scenario, operation))
     return figure
 
 
 @styled
-def response_by_inflight(run: Run, scenario: str) -> Figure:
+def response_by_inflight(scenario: ScenarioRun) -> Figure:
     """Response time by how many requests were in flight when one was sent: density, with the median and the 95th percentile."""
-    one_in = max(1, timed_requests(run, scenario) // _DRAWN)
+    one_in = max(1, timed_requests(scenario) // _DRAWN)
     cells = rows_as_dict(
-        run,
+        scenario.run,
         f"select inflight, response_ns / 1e6 as ms from measured where scenario = ? and inflight > 0 and {TIMED} and coalesce(seq, 0) % ? = 0",
-        [scenario, one_in],
+        [scenario.name, one_in],
     )
     depth, times = np.asarray(cells["inflight"], float), np.maximum(np.asarray(cells["ms"], float), 1e-4)
     if not len(depth):
@@ -131,9 +132,9 @@ def _by_depth(middle: NDArray[Any], median_ms: NDArray[Any]) -> str:
 
 
 @styled
-def breakdown(run: Run, scenario: str) -> Figure:
+def breakdown(scenario: ScenarioRun) -> Figure:
     """Where the time goes, in the fast half of the requests and in the slow ones: waiting, connecting, first byte, body."""
-    parts = parts_by_band(run, scenario)
+    parts = parts_by_band(scenario)
     heights = np.array([parts[part] for part in PARTS])
     if not heights.sum():
         return nothing("Where the time goes", "the target tells no parts of a request apart")
@@ -157,20 +158,19 @@ def breakdown(run: Run, scenario: str) -> Figure:
 
 
 @styled
-def paired_differences(run: Run, scenario: str, objective: str | None = None) -> Figure:
+def paired_differences(scenario: ScenarioRun, objective: str | None = None) -> Figure:
     """Differences of pairs of an interleaved scenario, with their median, its interval, and the limit."""
     from perflib.metrics.objective import paired
     from perflib.verdicts.verdict import judge
 
-    spec = run.spec(scenario)
-    texts = [objective] if objective else [text for text in spec.get("objectives", ()) if "median difference" in text]
-    if not texts:
+    named = [each for each in scenario.spec.objectives if each.metric == "median difference"]
+    if not objective and not named:
         return nothing("Paired differences", "no objective compares two operations")
-    asked = Objective.parse(texts[0])
-    a, b = paired(run, scenario, asked)
+    asked = Objective.parse(objective) if objective else named[0]
+    a, b = paired(scenario, asked)
     if not len(a):
         return nothing("Paired differences", "no round in which both succeeded")
-    verdict, difference = judge(run, scenario, asked), (a - b) / 1e6
+    verdict, difference = judge(scenario, asked), (a - b) / 1e6
     low, high = np.quantile(difference, [0.005, 0.995])
     first, second = asked.versus or ("", "")
     figure, axes = canvas("", f"{first} − {second}, ms", "pairs")
@@ -189,21 +189,21 @@ def paired_differences(run: Run, scenario: str, objective: str | None = None) ->
     return figure
 
 
-def _curve(run: Run, scenario: str, operation: str, time: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def _curve(scenario: ScenarioRun, operation: str, time: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """(shares, times in ms) down to the last percentile that the number of rows can show."""
-    count = timed_requests(run, scenario, operation)
+    count = timed_requests(scenario, operation)
     if not count:
         return None
     deepest = max(1.0, np.log10(count))
     shares = 1 - 10 ** -np.linspace(0, deepest, 80)[1:]
-    times = percentiles(run, time, scenario, operation, shares.tolist()) or []
+    times = percentiles(scenario.run, time, scenario.name, operation, shares.tolist()) or []
     return shares, np.maximum(np.array(times) / 1e6, 1e-4)
 
 
-def _band(axes: Axes, run: Run, scenario: str, operation: str, shade: str) -> None:
+def _band(axes: Axes, run: Recording, scenario: str, operation: str, shade: str) -> None:
     """The interval of each percentile, as far into the tail as the rows can bound it."""
     if run.many:
-        each = counts.quantiles(run, "response", counts.Which(scenario, operation), _BAND)
+        each = counts.quantiles(run, "response", Selection(scenario, operation=operation), _BAND)
     else:
         where = f"scenario = ? and operation = ? and {TIMED}"
         cells = rows_as_dict(
@@ -223,8 +223,8 @@ def _stretch(shares: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(-np.log10(1 - shares))
 
 
-def _limits(axes: Axes, run: Run, scenario: str, operation: str | None) -> None:
-    for objective in limits_of(run, scenario, "response", "service"):
+def _limits(axes: Axes, run: Recording, scenario: str, operation: str | None) -> None:
+    for objective in limits_of(run.scenario(scenario), "response", "service"):
         if operation in (None, objective.operation):
             limit = float(objective.limit or 0)
             draw_limit(axes, limit, f"{objective.name} limit {ms(limit)} ms")
@@ -232,11 +232,11 @@ def _limits(axes: Axes, run: Run, scenario: str, operation: str | None) -> None:
                 axes.plot(_stretch(np.array([objective.q])), [limit], marker="v", color=LIMIT, ms=5, ls="")
 
 
-def _finding(run: Run, scenario: str, operation: str | None) -> str:
-    count = timed_requests(run, scenario, operation)
+def _finding(scenario: ScenarioRun, operation: str | None) -> str:
+    count = timed_requests(scenario, operation)
     told = [q for q in (0.5, 0.9, 0.95, 0.99) if count >= fewest_values(q)]
     shown = [0.5, told[-1]] if len(told) > 1 else told
-    at = percentiles(run, "response", scenario, operation, shown) if shown else None
+    at = percentiles(scenario.run, "response", scenario.name, operation, shown) if shown else None
     words = [
         f"{'half' if q == 0.5 else f'{100 * q:g} %'} within {ms(v / 1e6)} ms"
         for q, v in zip(shown, at or (), strict=False)

@@ -6,13 +6,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from perflib.charts.canvas import COLOURS, LIMIT, canvas, name, nothing, plain, styled
+from perflib.charts.canvas import COLOURS, LIMIT, canvas, name, nothing, plain, plainly_styled
 from perflib.metrics.parts import METRICS
 from perflib.text import number, signed
 from perflib.verdicts.history import Series
 
 
-@styled
+@plainly_styled
 def history(series: Series) -> Figure:
     """Each run's figure with its interval, the levels between changes, and each change with its size."""
     if not series.points:

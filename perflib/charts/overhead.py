@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 
 from perflib.charts.canvas import COLOURS, MUTED, canvas, log_scale, name, nothing, plain, styled
 from perflib.metrics import overhead as steps
-from perflib.store.recording import Run
+from perflib.store.recording import ScenarioRun
 from perflib.text import ms
 
 
 @styled
-def ladder(run: Run, scenario: str = "mcp_overhead") -> Figure:
+def ladder(scenario: ScenarioRun) -> Figure:
     """The median response time of every way with its interval, and a mark at the 99th percentile."""
-    rungs = steps.rungs(run, scenario)
+    rungs = steps.rungs(scenario)
     if not rungs or not rungs[0].requests:
         return nothing("The overhead ladder", "no round in which every way succeeded")
     figure, axes = canvas("", "response time, ms (log)", "")
@@ -47,9 +47,9 @@ def ladder(run: Run, scenario: str = "mcp_overhead") -> Figure:
 
 
 @styled
-def ladder_parts(run: Run, scenario: str = "mcp_overhead") -> Figure:
+def ladder_parts(scenario: ScenarioRun) -> Figure:
     """What a call by the SDK's client over streamable HTTP is made of, side by side."""
-    found = steps.parts(run, scenario)
+    found = steps.parts(scenario)
     takes = np.array([max(part.takes.estimate, 0.0) for part in found])
     if not np.isfinite(takes).all() or not takes.sum():
         return nothing("What a call is made of", "no server times in this run")

@@ -26,35 +26,34 @@ from perflib.charts.canvas import (
     styled,
     window,
 )
-from perflib.metrics.processes import Growth, Memory, cpu_time, growth, sampled_names
+from perflib.metrics.processes import Growth, Memory, cpu_time, growth, growth_rates, sampled_names
 from perflib.metrics.processes import memory as memory_of
-from perflib.store.recording import Run
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import span
-from perflib.suite.objectives import Objective
-from perflib.text import per_time, signed
+from perflib.text import signed
 
 PROCESSES: Final = 4  # with a line of their own
 
 
 @styled
-def memory(run: Run, scenario: str) -> Figure:
+def memory(scenario: ScenarioRun) -> Figure:
     """Memory of the target's processes: resident set of all and of each, unique set where it was sampled, the line through the troughs."""
-    seen = memory_of(run, scenario)
+    seen = memory_of(scenario)
     if len(seen.t_s) < 2:
         return nothing("Memory of the target", "the target's processes were not sampled (no `start`, no `pids`)")
-    at, (start_ns, _) = window(run, scenario), span(run, scenario)
-    offset_s, found = _offset_s(at, start_ns), growth(run, scenario)
+    at, (start_ns, _) = window(scenario), span(scenario)
+    offset_s, found = _offset_s(at, start_ns), growth(scenario)
     figure, axes = canvas("", TIME, "memory, MB")
     axes.plot(seen.t_s + offset_s, seen.rss_bytes / 1e6, color=COLOURS[0], label="resident set (RSS)")
     _each(axes, seen, found, offset_s)
-    _unique_set(axes, run, scenario, offset_s)
+    _unique_set(axes, scenario.run, scenario.name, offset_s)
     _trough_line(axes, seen, found, offset_s)
     low, high = axes.get_ylim()
     axes.set_ylim(max(0, low - 0.1 * high), high * (1.15 if len(seen.each) == 1 else 1.4))  # room for the legend
-    _same_time(axes, run, scenario, at)
+    _same_time(axes, scenario.run, scenario.name, at)
     axes.legend(loc="upper right", ncols=2)
     name(figure, axes, _what_it_did(seen.rss_bytes / 1e6, found))
-    _growth_limit(axes, run, scenario, float(seen.rss_bytes[0]) / 1e6, high)
+    _growth_limit(axes, scenario.run, scenario.name, float(seen.rss_bytes[0]) / 1e6, high)
     return figure
 
 
@@ -64,7 +63,7 @@ def _what_it_did(rss_mb: NDArray[Any], found: Growth) -> str:
     if whole.verdict != "leak" or one is None:
         return f"{rss_mb[0]:,.0f} MB at the start, {rss_mb[-1]:,.0f} MB at the end, {rss_mb.max():,.0f} MB at most"
     where = "in" if len(found.each) == 1 else "most in"
-    return f"Leak: {per_time(whole)}, {where} pid {one.process.pid}"
+    return f"Leak: {growth_rates(whole)}, {where} pid {one.process.pid}"
 
 
 def _each(axes: Axes, seen: Memory, found: Growth, offset_s: float) -> None:
@@ -76,13 +75,13 @@ def _each(axes: Axes, seen: Memory, found: Growth, offset_s: float) -> None:
         axes.plot(seen.t_s + offset_s, seen.each[one.process] / 1e6, color=shade, lw=0.9, label=plain(str(one.process)))
 
 
-def _unique_set(axes: Axes, run: Run, scenario: str, offset_s: float) -> None:
-    start_ns, stop_ns = span(run, scenario)
+def _unique_set(axes: Axes, run: Recording, scenario: str, offset_s: float) -> None:
+    start_ns, stop_ns = span(run.scenario(scenario))
     uss = rows_as_dict(
         run,
         "select t_ns // 1000000000 as x, sum(uss_bytes) as uss from resources where role = 'target' and uss_bytes is not null "
         "and name in (select unnest(?)) and t_ns between ? and ? group by x order by x",
-        [sampled_names(run, scenario), start_ns, stop_ns],
+        [sampled_names(run.scenario(scenario)), start_ns, stop_ns],
     )
     if len(uss["x"]):
         t_s = np.asarray(uss["x"]) - start_ns / 1e9 + offset_s
@@ -106,10 +105,9 @@ def _trough_line(axes: Axes, seen: Memory, found: Growth, offset_s: float) -> No
     axes.plot(ends + offset_s, line / 1e6, color=COLOURS[6], marker="v", ms=3, lw=1, ls="--", label=label)
 
 
-def _growth_limit(axes: Axes, run: Run, scenario: str, start_mb: float, high: float) -> None:
+def _growth_limit(axes: Axes, run: Recording, scenario: str, start_mb: float, high: float) -> None:
     """Where the memory would be if it had grown by as much as it may, if that is in sight."""
-    for text in run.spec(scenario).get("objectives", ()):
-        objective = Objective.parse(text)
+    for objective in run.scenario(scenario).spec.objectives:
         if objective.metric == "memory growth" and objective.limit and start_mb + objective.limit < high * 1.6:
             at = start_mb + objective.limit
             axes.axhline(at, color=LIMIT, ls="--", lw=1)
@@ -119,12 +117,12 @@ def _growth_limit(axes: Axes, run: Run, scenario: str, start_mb: float, high: fl
 
 
 @styled
-def gauges(run: Run, scenario: str) -> Figure:
+def gauges(scenario: ScenarioRun) -> Figure:
     """What the target holds: its own gauges, its open descriptors and threads, over time."""
-    at, (start, stop) = window(run, scenario), span(run, scenario)
-    names = sampled_names(run, scenario)
+    at, (start, stop) = window(scenario), span(scenario)
+    names = sampled_names(scenario)
     held = rows_as_dict(
-        run,
+        scenario.run,
         "select t_ns, gauge, value from gauges where target in (select unnest(?)) and t_ns between ? and ? "
         "union all select t_ns // 1000000000 * 1000000000, unnest(['descriptors', 'threads']), unnest([max(fds), max(threads)])::double from resources "
         "where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? group by t_ns // 1000000000 order by t_ns",
@@ -141,7 +139,7 @@ def gauges(run: Run, scenario: str) -> Figure:
         axes.plot(
             t_s + _offset_s(at, start), values, color=shade, label=plain(f"{each}: {values[0]:g} → {values[-1]:g}")
         )
-    _same_time(axes, run, scenario, at)
+    _same_time(axes, scenario.run, scenario.name, at)
     axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.25)
     axes.legend(loc="upper right", ncols=2)
     most = max(changes, key=lambda each: changes[each][1] - changes[each][0])
@@ -151,17 +149,17 @@ def gauges(run: Run, scenario: str) -> Figure:
 
 
 @styled
-def cpu(run: Run, scenario: str) -> Figure:
+def cpu(scenario: ScenarioRun) -> Figure:
     """CPU of the target and of the load generator, in cores: the growth of their CPU time from step to step."""
-    at, (start, stop) = window(run, scenario), span(run, scenario)
-    workers = [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
+    at, (start, stop) = window(scenario), span(scenario)
+    workers = [f"worker {w.worker}" for w in scenario.record.workers]
     figure, axes = canvas("", TIME, "CPU, cores")
     means, highest = {}, 0.0
     for role, names, shade in (
-        ("target", sampled_names(run, scenario), COLOURS[0]),
+        ("target", sampled_names(scenario), COLOURS[0]),
         ("generator", workers, COLOURS[1]),
     ):
-        t_s, used_s = _cpu_time(run, role, names, start, stop)
+        t_s, used_s = _cpu_time(scenario.run, role, names, start, stop)
         if len(t_s) < 3:
             continue
         cores = np.diff(used_s) / np.diff(t_s)
@@ -171,7 +169,7 @@ def cpu(run: Run, scenario: str) -> Figure:
     if not means:
         return nothing("CPU", "too short to be sampled")
     axes.set_ylim(0, highest * 1.25 or 1)
-    _same_time(axes, run, scenario, at)
+    _same_time(axes, scenario.run, scenario.name, at)
     axes.legend(loc="upper right", ncols=2)
     said = " and ".join(f"the {role} {mean:.2f}" for role, mean in means.items())
     name(figure, axes, f"{said[0].upper()}{said[1:]} cores on average")
@@ -183,13 +181,15 @@ def _offset_s(at: Window | None, start_ns: int) -> float:
     return (start_ns - at.start_ns) / 1e9 if at else 0.0
 
 
-def _same_time(axes: Axes, run: Run, scenario: str, at: Window | None) -> None:
+def _same_time(axes: Axes, run: Recording, scenario: str, at: Window | None) -> None:
     """The time axis, and the marks on it, of the scenario's other charts."""
     if at:
         shade_warmup(axes, run, scenario, at)
 
 
-def _cpu_time(run: Run, role: str, names: list[str], start_ns: int, stop_ns: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def _cpu_time(
+    run: Recording, role: str, names: list[str], start_ns: int, stop_ns: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """CPU time of a role's processes together at equal steps: seconds since the start, seconds of CPU."""
     found = cpu_time(run, role, names, start_ns, stop_ns)
     first_ns, last_ns = found.span_ns

@@ -29,20 +29,21 @@ from perflib.charts.canvas import (
     window,
 )
 from perflib.charts.cells import Cells, cells
-from perflib.metrics.counts import DUE, TIMED, Which
+from perflib.metrics.selection import Selection
 from perflib.metrics.totals import totals
 from perflib.stats.intervals import fewest_values
-from perflib.store.recording import Run
+from perflib.store.database import DUE, TIMED
+from perflib.store.recording import ScenarioRun
 from perflib.text import ms
 
 FINE, COARSE = 40, 8  # points of a line over time: as many as show a course, and the fewest
 
 
 @styled
-def response_over_time(run: Run, scenario: str, operation: str | None = None) -> Figure:
+def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> Figure:
     """How many requests took how long, when they were due: density, with the median and the highest percentile that each moment tells."""
-    at = window(run, scenario)
-    x, y, n = _density(run, scenario, operation, at) if at else (np.zeros(0, int),) * 3
+    at = window(scenario)
+    x, y, n = _density(scenario, operation, at) if at else (np.zeros(0, int),) * 3
     if at is None or not len(x):
         return nothing("Response time over time", "no request was answered")
     figure, axes = canvas("", TIME, "response time, ms (log)")
@@ -60,17 +61,17 @@ def response_over_time(run: Run, scenario: str, operation: str | None = None) ->
     )
     q = told(int(n.sum()))
     width = together(BINS, int(n.sum()), q)
-    moments, (p50, high) = _lines(run, scenario, operation, at, width, (0.5, q))
+    moments, (p50, high) = _lines(scenario, operation, at, width, (0.5, q))
     middle = (moments + 0.5) * width * at.bin_s
     if q > 0.5:
         axes.plot(middle, high / 1e6, color=COLOURS[1], lw=1.1, label=named(q))
     axes.plot(middle, p50 / 1e6, color=COLOURS[6], lw=1.1, label=named(0.5))
-    for objective in limits_of(run, scenario, "response", "service"):
+    for objective in limits_of(scenario, "response", "service"):
         if operation in (None, objective.operation):
             draw_limit(axes, float(objective.limit or 0), f"{objective.name} limit")
     log_scale(axes)
-    share_time_axis(axes, run, scenario)
-    shade_warmup(axes, run, scenario, at)
+    share_time_axis(axes, scenario.run, scenario.name)
+    shade_warmup(axes, scenario.run, scenario.name, at)
     axes.legend(loc="upper right", ncols=2)
     name(figure, axes, _slowest_moment(named(q), high / 1e6, middle))
     return figure
@@ -92,14 +93,14 @@ def named(q: float) -> str:
     return "median" if q == 0.5 else f"p{100 * q:g}"
 
 
-def _density(run: Run, scenario: str, operation: str | None, at: Window) -> tuple[NDArray[Any], ...]:
+def _density(scenario: ScenarioRun, operation: str | None, at: Window) -> tuple[NDArray[Any], ...]:
     """(bin of time, sixteenth of a decade of response time, requests) of those that percentiles speak of."""
-    if run.many:
-        found = _timed_cells(run, scenario, operation, at)
+    if scenario.run.many:
+        found = _timed_cells(scenario, operation, at)
         return found.due, np.floor(np.log10(np.maximum(found.times_ms, 1e-4)) * 16).astype(int), found.n
-    where, values = Which(scenario, operation).sql
+    where, values = Selection(scenario.name, operation=operation).sql
     counted = rows_as_dict(
-        run,
+        scenario.run,
         f"select greatest(({DUE} - ?) // ?, 0) as x, floor(log10(greatest(response_ns, 100) / 1e6) * 16) as y, count(*) as n "
         f"from rows where {where} and {TIMED} group by all",
         [at.start_ns, at.bin_ns, *values],
@@ -108,23 +109,23 @@ def _density(run: Run, scenario: str, operation: str | None, at: Window) -> tupl
 
 
 def _lines(
-    run: Run, scenario: str, operation: str | None, at: Window, width: int, qs: tuple[float, ...]
+    scenario: ScenarioRun, operation: str | None, at: Window, width: int, qs: tuple[float, ...]
 ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     """(moments of so many bins, each quantile in them, ns); of many rows off counts in steps of 2 %, less than a line's width."""
-    if run.many:
-        return _timed_cells(run, scenario, operation, at).quantiles(width, qs)
-    where, values = Which(scenario, operation).sql
+    if scenario.run.many:
+        return _timed_cells(scenario, operation, at).quantiles(width, qs)
+    where, values = Selection(scenario.name, operation=operation).sql
     each = ", ".join(f"quantile_cont(response_ns, {q}) as q{i}" for i, q in enumerate(qs))
     found = rows_as_dict(
-        run,
+        scenario.run,
         f"select greatest(({DUE} - ?) // ?, 0) as x, {each} from rows where {where} and {TIMED} group by x order by x",
         [at.start_ns, width * at.bin_ns, *values],
     )
     return np.asarray(found["x"]), [np.asarray(found[f"q{i}"]) for i in range(len(qs))]
 
 
-def _timed_cells(run: Run, scenario: str, operation: str | None, at: Window) -> Cells:
-    found = cells(run, scenario, at)
+def _timed_cells(scenario: ScenarioRun, operation: str | None, at: Window) -> Cells:
+    found = cells(scenario, at)
     return found.chosen(found.timed & (True if operation is None else found.operation == operation))
 
 
@@ -137,16 +138,16 @@ def _slowest_moment(what: str, line_ms: NDArray[Any], t_s: NDArray[Any]) -> str:
 
 
 @styled
-def throughput(run: Run, scenario: str) -> Figure:
+def throughput(scenario: ScenarioRun) -> Figure:
     """Good answers per second, and what was offered where a schedule offers."""
-    at = window(run, scenario)
+    at = window(scenario)
     if at is None:
         return nothing("Throughput", "no request was made")
     bin_ns = max(at.bin_ns * 3, 250_000_000 if at.seconds > 5 else 50_000_000)
     count = int(at.seconds * 1e9 // bin_ns)
     if count < 2:
         return nothing("Throughput", f"the load took only {at.seconds:.2g} s")
-    done, due = _done_and_due(run, scenario, at, bin_ns)
+    done, due = _done_and_due(scenario, at, bin_ns)
     achieved, offered = (_spread(cells, count) / (bin_ns / 1e9) for cells in (done, due))
     t_s = (np.arange(count) + 0.5) * bin_ns / 1e9
     figure, axes = canvas("", TIME, "requests per second")
@@ -161,19 +162,19 @@ def throughput(run: Run, scenario: str) -> Figure:
         )
     else:
         name(figure, axes, f"{median:,.4g} good answers a second")
-    limits = [float(each.limit or 0) for each in limits_of(run, scenario, "throughput")]
-    for objective, limit in zip(limits_of(run, scenario, "throughput"), limits, strict=True):
+    limits = [float(each.limit or 0) for each in limits_of(scenario, "throughput")]
+    for objective, limit in zip(limits_of(scenario, "throughput"), limits, strict=True):
         draw_limit(axes, limit, f"limit {objective.comparator} {limit:g} /s")
     axes.set_ylim(0, max(float(achieved.max()), float(offered.max()), *limits, 0.1) * 1.25)
-    shade_warmup(axes, run, scenario, at)
+    shade_warmup(axes, scenario.run, scenario.name, at)
     axes.legend(loc="upper right", ncols=2)
     return figure
 
 
-def _done_and_due(run: Run, scenario: str, at: Window, bin_ns: int) -> list[dict[str, NDArray[Any]]]:
+def _done_and_due(scenario: ScenarioRun, at: Window, bin_ns: int) -> list[dict[str, NDArray[Any]]]:
     """Good answers by when they ended, and requests by when a schedule wanted them: {"x": bin, "n": requests}."""
-    if run.many and bin_ns % at.bin_ns == 0:
-        found, width = cells(run, scenario, at), bin_ns // at.bin_ns
+    if scenario.run.many and bin_ns % at.bin_ns == 0:
+        found, width = cells(scenario, at), bin_ns // at.bin_ns
         return [
             {"x": found.ended[found.ok] // width, "n": found.n[found.ok]},
             {"x": found.due[found.scheduled] // width, "n": found.n[found.scheduled]},
@@ -182,30 +183,33 @@ def _done_and_due(run: Run, scenario: str, at: Window, bin_ns: int) -> list[dict
         "(end_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and ok",
         "(scheduled_ns - ?) // ? as x, count(*) as n from rows where scenario = ? and scheduled_ns is not null",
     )
-    return [rows_as_dict(run, f"select {query} group by x", [at.start_ns, bin_ns, scenario]) for query in queries]
+    return [
+        rows_as_dict(scenario.run, f"select {query} group by x", [at.start_ns, bin_ns, scenario.name])
+        for query in queries
+    ]
 
 
 @styled
-def inflight(run: Run, scenario: str) -> Figure:
+def inflight(scenario: ScenarioRun) -> Figure:
     """Requests in flight when one was sent: the most and the mean of each moment."""
-    at = window(run, scenario)
+    at = window(scenario)
     if at is None:
         return nothing("Requests in flight", "no request was made")
     cells = rows_as_dict(
-        run,
+        scenario.run,
         "select greatest((start_ns - ?) // ?, 0) as x, max(inflight) as most, avg(inflight) as mean from rows where scenario = ? group by x order by x",
-        [at.start_ns, at.bin_ns, scenario],
+        [at.start_ns, at.bin_ns, scenario.name],
     )
     figure, axes = canvas("", TIME, "requests in flight")
     t_s = (np.asarray(cells["x"]) + 0.5) * at.bin_s
     axes.fill_between(t_s, 0, np.asarray(cells["most"]), step="mid", color=COLOURS[5], alpha=0.35, label="most", lw=0)
     axes.step(t_s, np.asarray(cells["mean"]), where="mid", color=COLOURS[0], label="mean")
     highest = int(np.max(cells["most"]))
-    limits = [float(each.limit or 0) for each in limits_of(run, scenario, "inflight")]
+    limits = [float(each.limit or 0) for each in limits_of(scenario, "inflight")]
     for limit in limits:
         draw_limit(axes, limit, f"asked for: {limit:g}")
     axes.set_ylim(0, max(highest, *limits, 1) * 1.25 + 0.5)
-    shade_warmup(axes, run, scenario, at)
+    shade_warmup(axes, scenario.run, scenario.name, at)
     axes.legend(loc="upper right", ncols=2)
     name(
         figure,
@@ -216,12 +220,12 @@ def inflight(run: Run, scenario: str) -> Figure:
 
 
 @styled
-def errors_over_time(run: Run, scenario: str) -> Figure:
+def errors_over_time(scenario: ScenarioRun) -> Figure:
     """Failed requests by class, when they ended."""
-    at = window(run, scenario)
-    failed = _failed(run, scenario, at) if at else {"x": np.zeros(0)}
+    at = window(scenario)
+    failed = _failed(scenario, at) if at else {"x": np.zeros(0)}
     if at is None or not len(failed["x"]):
-        return nothing("Errors", f"no errors in {totals(run, scenario).rows:,} requests")
+        return nothing("Errors", f"no errors in {totals(scenario).rows:,} requests")
     figure, axes = canvas("", TIME, "errors per second")
     bins = int(np.max(failed["x"])) + 1
     bottom, width = np.zeros(bins), at.bin_s * 2
@@ -241,23 +245,27 @@ def errors_over_time(run: Run, scenario: str) -> Figure:
         )
         bottom += heights
     axes.set_ylim(0, 1.25 * float(bottom.max()))  # room for the legend
-    shade_warmup(axes, run, scenario, at)
+    shade_warmup(axes, scenario.run, scenario.name, at)
     axes.legend(loc="upper right")
     total = int(np.sum(failed["n"]))
-    name(figure, axes, f"{total:,} of {totals(run, scenario).rows:,} requests failed, most by {classes[0][:40]}")
+    name(
+        figure,
+        axes,
+        f"{total:,} of {totals(scenario).rows:,} requests failed, most by {classes[0][:40]}",
+    )
     return figure
 
 
-def _failed(run: Run, scenario: str, at: Window) -> dict[str, NDArray[Any]]:
+def _failed(scenario: ScenarioRun, at: Window) -> dict[str, NDArray[Any]]:
     """Failed requests by class and by pairs of bins: {"error", "x", "n"}."""
-    if run.many:
-        found = cells(run, scenario, at)
+    if scenario.run.many:
+        found = cells(scenario, at)
         found = found.chosen(~found.ok)
         return {"error": found.error, "x": found.ended // 2, "n": found.n}
     return rows_as_dict(
-        run,
+        scenario.run,
         "select error, greatest((end_ns - ?) // ?, 0) as x, count(*) as n from rows where scenario = ? and not ok group by all",
-        [at.start_ns, at.bin_ns * 2, scenario],
+        [at.start_ns, at.bin_ns * 2, scenario.name],
     )
 
 

@@ -20,9 +20,10 @@ from perflib.errors import (
     EXIT_PASS,
     PerflibError,
 )
+from perflib.verdicts.run import Run
 
 if TYPE_CHECKING:
-    from perflib.store.recording import Run
+    pass
 
 DATA = click.option(
     "--data",
@@ -96,8 +97,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def print_verdicts(run: Run) -> int:
-    from perflib.text import observed
-    from perflib.verdicts.verdict import overall
 
     verdicts = run.verdicts()
     print_table(
@@ -105,7 +104,7 @@ def print_verdicts(run: Run) -> int:
             {
                 "scenario": v.scenario,
                 "objective": v.objective.text,
-                "observed": "{} [{}]".format(*observed(v)),
+                "observed": "{} [{}]".format(*v.observed),
                 "n": f"{v.interval.n:,}",
                 "verdict": v.verdict.upper(),
                 "": v.reason,
@@ -114,9 +113,9 @@ def print_verdicts(run: Run) -> int:
         ],
         False,
     )
-    for reason in run.manifest["reasons"]:
+    for reason in run.manifest.reasons:
         click.echo(reason, err=True)
-    word = overall(run)
+    word = run.verdict
     click.echo(
         f"{run.id}: {word.upper()}"
         if any(v.judged for v in verdicts) or word == "invalid"
@@ -128,7 +127,7 @@ def print_verdicts(run: Run) -> int:
 def exit_code(run: Run, word: str) -> int:
     if run.status == "interrupted":
         return EXIT_INTERRUPTED
-    asked = any(spec.get("objectives") for spec in run.manifest["suite"]["scenarios"])
+    asked = any(scenario.objectives for scenario in run.suite.scenarios)
     return EXIT_PASS if word == "inconclusive" and not asked else EXITS[word]
 
 

@@ -28,10 +28,10 @@ from perflib.errors import (
     EXIT_INVALID,
     EXIT_PASS,
 )
+from perflib.verdicts.run import Run, open_run
 
 if TYPE_CHECKING:
     from perflib.report.kernel import Kernel
-    from perflib.store.recording import Run
     from perflib.verdicts.comparison import Comparison
 
 
@@ -56,8 +56,6 @@ def check(
     from perflib.report import github
     from perflib.report.comparison import markdown as compared_markdown
     from perflib.report.render import markdown
-    from perflib.store.recording import open_run
-    from perflib.verdicts.verdict import overall
 
     found = open_run(run, data)
     compared = _compare(baseline, found, margin, force, data) if baseline else None
@@ -68,7 +66,7 @@ def check(
                 {"objectives": objectives, "comparison": compared.as_dict()} if compared else objectives, indent=1
             )
         )
-        code = exit_code(found, overall(found))
+        code = exit_code(found, found.verdict)
     else:
         code = print_verdicts(found)
     github.tell(lambda: markdown(found, found.summary()), github.of_verdicts(found.verdicts()))
@@ -77,7 +75,7 @@ def check(
 
         missed = webhook.of_verdicts(found.verdicts()) if found.status == "complete" else []
         worse = webhook.of_comparison(compared) if compared else []
-        webhook.notify(notify, f"{found.manifest['suite']['name']}, run {found.id}", missed + worse)
+        webhook.notify(notify, f"{found.suite.name}, run {found.id}", missed + worse)
     if compared is None:
         return code
     if not as_json:
@@ -302,7 +300,6 @@ def baseline() -> None:
 def baseline_set(name: str, run: str, data: str | None) -> int:
     """Keep RUN under NAME, in place of the one that had it. It stays when the run itself is removed."""
     from perflib.store.baselines import set_baseline
-    from perflib.store.recording import open_run
 
     click.echo(f"{name}: {set_baseline(name, open_run(run, data), data).id}")
     click.echo(f"how long must the runs be that are compared with it? perflib plan {name}", err=True)
@@ -318,7 +315,7 @@ def baseline_list(data: str | None, as_json: bool) -> int:
 
     found = baselines(data).items()
     print_table(
-        [{"baseline": name, "run": run.id, "started": run.manifest["started_at"][:19]} for name, run in found], as_json
+        [{"baseline": name, "run": run.id, "started": run.manifest.started_at[:19]} for name, run in found], as_json
     )
     return EXIT_PASS
 
@@ -381,11 +378,10 @@ def _margins(texts: tuple[str, ...]) -> dict[str, float | None]:
 
 
 def _print_comparison(compared: Comparison) -> None:
-    from perflib.text import moved
 
     rows = []
     for c in compared.changes:
-        base, candidate, change, bounds = moved(c)
+        base, candidate, change, bounds = c.cells
         margin = "–" if c.margin is None else f"{c.margin:g} {c.metric.margin_unit}"
         rows.append(
             {

@@ -22,6 +22,7 @@ from perflib.errors import (
     EXIT_INTERRUPTED,
     EXIT_PASS,
 )
+from perflib.verdicts.run import open_run
 
 if TYPE_CHECKING:
     pass
@@ -61,8 +62,8 @@ def run(
     on_lost: str | None,
 ) -> int:
     """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
-    from perflib.load.session import run as run_suite
-    from perflib.store.recording import data_folder, open_run, run_ids
+    from perflib.experiments.run import run as run_suite
+    from perflib.store.recording import data_folder, run_ids
 
     here = data_folder(data)  # a store has runs of other machines too
     before = set(run_ids(here))
@@ -122,7 +123,6 @@ def report(
     from perflib.report.render import page
     from perflib.report.render import report as render
     from perflib.store.baselines import open_side
-    from perflib.store.recording import open_run
     from perflib.suite.file import setting
 
     found = open_run(run, data)
@@ -147,7 +147,7 @@ def report(
 @JSON
 def runs(data: str | None, as_json: bool) -> int:
     """List the runs there are, the latest first."""
-    from perflib.store.recording import open_run, run_ids
+    from perflib.store.recording import run_ids
 
     found = [open_run(name, data, rows=False) for name in reversed(run_ids(data))]
     table = [
@@ -155,8 +155,8 @@ def runs(data: str | None, as_json: bool) -> int:
             "run": r.id,
             "status": r.status,
             "scenarios": len(r.scenarios),
-            "quick": r.manifest["quick"],
-            "started": r.manifest["started_at"][:19],
+            "quick": r.manifest.quick,
+            "started": r.manifest.started_at[:19],
         }
         for r in found
     ]
@@ -170,17 +170,15 @@ def runs(data: str | None, as_json: bool) -> int:
 @JSON
 def show(run: str, data: str | None, as_json: bool) -> int:
     """What is known of RUN: its scenarios with their figures."""
-    from perflib.metrics.scenario import summary
-    from perflib.store.recording import open_run
     from perflib.text import number
 
     found = open_run(run, data)
-    figures = summary(found)
+    figures = found.summary()
     if as_json:
         click.echo(json.dumps(figures, indent=1))
         return EXIT_PASS
-    click.echo(f"{found.id}: {found.status}, {found.manifest['command']}")
-    for reason in found.manifest["reasons"]:
+    click.echo(f"{found.id}: {found.status}, {found.manifest.command}")
+    for reason in found.manifest.reasons:
         click.echo(f"  {reason}")
     times = [(s, s["response_ms"]) for s in figures["scenarios"]]
     print_table(
@@ -216,7 +214,6 @@ def rm(run: str, data: str | None) -> int:
 def compact(run: str, data: str | None) -> int:
     """Rewrite the many small files of RUN as few sorted ones, which are read faster. Nothing is lost, whenever it is cut short."""
     from perflib.store.compaction import compact as rewrite
-    from perflib.store.recording import open_run
     from perflib.store.remote import folder_only
 
     folder_only(data, "compact")

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Final
 
 from perflib.errors import SuiteError
+from perflib.experiments.run import make
 from perflib.load.generator import plan
 from perflib.load.scenario import Ledger
-from perflib.load.session import Turns, make
+from perflib.load.session import Turns
+from perflib.store.manifest import AbRecord
 from perflib.store.metadata import python_call, redact_text
-from perflib.store.recording import SIDES, Variant
+from perflib.store.recording import Recording
 from perflib.suite.file import load_suite, select
 from perflib.suite.model import Suite
-from perflib.suite.variants import both
+from perflib.suite.variants import SIDES, both
 from perflib.verdicts.change import Change, checked_margins
 from perflib.verdicts.comparison import Comparison, compare
 from perflib.verdicts.paired import Look
@@ -70,18 +72,19 @@ def ab(
         name: [] if isinstance(which, Suite) else [redact_text(text) for text in which]
         for name, which in zip(SIDES, (a, b), strict=True)
     }
-    about = {
-        **texts,
-        "block_s": block_s,
-        "budget_s": budget_s,
-        "margin_percent": checked_margins({**MARGINS, **(margin_percent or {})}),
-        "scenarios": {scenario.name: asdict(Look(looks=looks)) for scenario in sides[0].scenarios},
-    }
+    about = AbRecord(
+        a=texts["a"],
+        b=texts["b"],
+        block_s=block_s,
+        budget_s=budget_s,
+        margin_percent=checked_margins({**MARGINS, **(margin_percent or {})}),
+        scenarios={scenario.name: asdict(Look(looks=looks)) for scenario in sides[0].scenarios},
+    )
     turns = Turns(about, _orders(sides[0].seed), _Enough(step), 2 * block_s * step * looks)
     source = sides[0].name if isinstance(suite, Suite) else str(suite)
     command = python_call(source, only, quick, seed, overrides, "ab", _options(texts, asked))
     run = make(both(*sides, block_s=block_s), data=data, command=command, quick=quick, progress=progress, turns=turns)
-    return compare(Variant(run.path, "a"), Variant(run.path, "b"))
+    return compare(Recording(run.path, "a"), Recording(run.path, "b"))
 
 
 class _Enough:
@@ -94,13 +97,13 @@ class _Enough:
         """Why it ends after so many pairs; "" where it goes on. What is known of it is in run.json."""
         if pairs == 0 or pairs % self._step:
             return ""
-        known = ledger.manifest["ab"]["scenarios"]
+        known = ledger.manifest.ab.scenarios if ledger.manifest.ab else {}
         look = Look(pairs, pairs // self._step, known[scenario]["looks"])
         known[scenario] = asdict(look)
         ledger.dir.save()
         path = ledger.dir.path
         last = look.look == look.looks
-        changes = [] if last else compare(Variant(path, "a"), Variant(path, "b"), only=[scenario]).changes
+        changes = [] if last else compare(Recording(path, "a"), Recording(path, "b"), only=[scenario]).changes
         clear = not last and _clear(changes)
         if last or clear:
             known[scenario]["ended"] = "clear" if clear else "budget"

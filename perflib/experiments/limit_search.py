@@ -6,13 +6,13 @@ as more of its answers come; nobody waits, so the load is in the next step by th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perflib.load.stop_rules import LoadState, Stop
 from perflib.metrics.steps import Answers, Step, judge, limits, steps_of
 from perflib.store.schema import SECONDS_PER_PART
 from perflib.suite.model import Scenario
@@ -24,11 +24,8 @@ HEARD_NS: Final = 500_000_000  # workers tell four times a second how many rows 
 _COLUMNS: Final = ("scheduled_ns", "start_ns", "end_ns", "ok", "error", "operation", "phase")
 
 
-class Lookout:
-    """Lookout(scenario, run_folder).look(start_ns, now_ns, workers, rows): what ends the load, or None.
-
-    Times are ns on the run's clock; `workers`: their numbers, `rows`: how many rows they have made. Does nothing for other loads.
-    """
+class LimitSearch:
+    """LimitSearch(scenario, run_folder): a stop rule that ends a load of `steps` when a limit is surely broken."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self._scenario, self._folder = scenario, folder / "rows"
@@ -39,22 +36,21 @@ class Lookout:
         self._parts: dict[Path, NDArray[Any]] = {}
         self._last_ns: dict[int, int] = {}
 
-    def look(self, start_ns: int, now_ns: int, workers: Iterable[int], rows: int) -> str | None:
-        """Called after every message of a worker; there is something to do once a step."""
-        if self._scenario.load.model != "steps":
-            return None
+    def look(self, state: LoadState) -> Stop | None:
+        """Why the search ends, or None; there is something to do once a step."""
         if not self._steps:
             warm_s = self._scenario.warmup.duration_s if self._scenario.warmup else 0.0
-            self._steps = steps_of(self._scenario.load, start_ns + int(warm_s * 1e9))
-        over = sum(step.stop_ns + WAIT_NS <= now_ns for step in self._steps)
+            self._steps = steps_of(self._scenario.load, state.start_ns + int(warm_s * 1e9))
+        over = sum(step.stop_ns + WAIT_NS <= state.now_ns for step in self._steps)
         if over == self._judged:
             return None
         self._judged = over
-        answers = self._answers(list(workers), rows, now_ns)
+        answers = self._answers(list(state.workers_left), state.workers.rows, state.now_ns)
         found = (
             self._broken(limit, step, answers) for step in self._steps[:over] for limit in self._limits
         )  # the lowest rate first
-        return next(filter(None, found), None)
+        broken = next(filter(None, found), None)
+        return None if broken is None else Stop(broken, is_failure=False)
 
     def _broken(self, limit: Objective, step: Step, answers: Answers) -> str | None:
         place = self._names.index(limit.operation) if limit.operation is not None else None

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perflib.verdicts.run import Run
+
 if TYPE_CHECKING:
-    from perflib.store.recording import Run
     from perflib.suite.model import Suite
 
 _KEPT = pytest.StashKey[list[str]]()
@@ -84,14 +85,13 @@ class Bench:
 
 def _judged(made: Run) -> tuple[str, str]:
     """The run in one word, and what speaks for it, a line for each objective that did not pass."""
-    from perflib.verdicts.verdict import overall
 
     verdicts = [verdict for verdict in made.verdicts() if verdict.judged]
     if made.status != "complete":
-        return "invalid", "; ".join(made.manifest["reasons"]) or made.status
+        return "invalid", "; ".join(made.manifest.reasons) or made.status
     if not verdicts:
         return "invalid", "no objective was judged; give the scenario `objectives`"
-    return overall(made), "\n".join(str(verdict) for verdict in verdicts if verdict.verdict != "pass")
+    return made.verdict, "\n".join(str(verdict) for verdict in verdicts if verdict.verdict != "pass")
 
 
 @pytest.fixture

@@ -5,20 +5,29 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from perflib.errors import PerflibError
-from perflib.experiments.limit_search import Lookout
 from perflib.load.generator.worker import ORPHANED, Job
 from perflib.load.outliers import medians_ms
 from perflib.load.progress import Progress
 from perflib.load.resources import Sampler
-from perflib.load.stop_rules import Vigil
+from perflib.load.stop_rules import LoadState, StopRule, standard_rules
 from perflib.load.validity import Machine, doubts
 from perflib.load.workers import InProcess, Message, Process, Workers, callables_env
-from perflib.store.manifest import RunDir
+from perflib.store.manifest import (
+    ClockRecord,
+    MachineShares,
+    Manifest,
+    MissingWorker,
+    RunDirectory,
+    ScenarioRecord,
+    Segment,
+    TargetRecord,
+    WorkerRecord,
+)
 from perflib.suite.model import Scenario, Target
 from perflib.targets.process import StartedTarget
 
@@ -30,13 +39,13 @@ class Ledger:
     url     of the store where machines put their rows, None where they share the directory
     """
 
-    dir: RunDir
+    dir: RunDirectory
     sampler: Sampler
     t0_ns: int
     url: str | None = None
 
     @property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         return self.dir.manifest
 
     def now(self) -> int:
@@ -44,9 +53,9 @@ class Ledger:
 
     def invalid(self, reason: str) -> None:
         """The run can show nothing, and says why."""
-        self.manifest["status"] = "invalid"
-        if reason not in self.manifest["reasons"]:
-            self.manifest["reasons"].append(reason)
+        self.manifest.status = "invalid"
+        if reason not in self.manifest.reasons:
+            self.manifest.reasons.append(reason)
             with contextlib.suppress(OSError):
                 self.dir.event(self.now(), "invalid", reason)
 
@@ -67,20 +76,18 @@ class Loading:
         bar: Progress,
         client: Any = None,
         on_lost: str = "stop",
+        stop_rules: Sequence[StopRule] = (),
     ) -> None:
         self.scenario, self.bar, self._on_lost = scenario, bar, on_lost
         self._ledger, self._targets, self._jobs = ledger, targets, jobs
-        self.entry: dict[str, Any] = {
-            "name": scenario.name, "status": "running", "start_ns": None, "stop_ns": None, "segments": [],
-            "prepare": {"requests": 0}, "workers": [], "missing": [], "doubts": [], "unsent": 0,
-        }  # fmt: skip
-        ledger.manifest["scenarios"].append(self.entry)
+        self.record = ScenarioRecord(name=scenario.name)
+        ledger.manifest.scenarios.append(self.record)
         ledger.dir.save()
         in_process = any(target.in_process for target in targets.values())
         self._workers = self._started(in_process, client)
         if self._workers.here:
             self._watch_workers(in_process)
-        self._vigil, self._lookout = Vigil(scenario, started), Lookout(scenario, ledger.dir.path)
+        self._stop_rules = [*standard_rules(scenario, started), *stop_rules]
         self._machine, self._ours_s = Machine(), 0.0
 
     def _started(self, in_process: bool, client: Any) -> Workers:
@@ -96,32 +103,42 @@ class Loading:
     def listen(self, until: Callable[[], bool] = lambda: False) -> None:
         """Pass messages on until every worker is done, or until it is enough; then judge the load generator itself."""
         for message in self._workers.messages():
-            waiting = self.entry["start_ns"] is None
+            waiting = self.record.start_ns is None
             self._heard(message)
             if waiting:  # what came before the load, imports and preparation, is not looked at
                 self._machine, self._ours_s = Machine(), self._ledger.sampler.cpu_s()
-            elif reason := self._vigil.look(self._workers):
-                self._abort(reason)
-            elif "ended" not in self.entry and (
-                broke := self._lookout.look(self.entry["start_ns"], self._ledger.now(), self._left, self._workers.rows)
-            ):  # fmt: skip
-                self._ledger.dir.event(self._ledger.now(), "limit", f"scenario {self.scenario.name!r}: {broke}")
-                self.finish(broke)
+            else:
+                self._ask_stop_rules()
             if until():
                 return
-        self.entry["machine"] = self._machine.stop(self._ledger.sampler.cpu_s() - self._ours_s)
+        shares = self._machine.stop(self._ledger.sampler.cpu_s() - self._ours_s)
+        self.record.machine = MachineShares(**shares)
         if self.running:
             self._doubt()
+
+    def _ask_stop_rules(self) -> None:
+        now, began_ns = self._ledger.now(), self.record.start_ns or 0
+        state = LoadState(self._workers, self._left, began_ns, now)
+        for rule in self._stop_rules:
+            stop = rule.look(state)
+            if stop is None:
+                continue
+            if stop.is_failure:
+                self._abort(f"{stop.reason} during scenario {self.scenario.name!r}")
+            elif not self.record.ended:
+                self._ledger.dir.event(now, "limit", f"scenario {self.scenario.name!r}: {stop.reason}")
+                self.finish(stop.reason)
+            return
 
     @property
     def running(self) -> bool:
         """Neither over nor given up."""
-        return bool(self.entry["status"] == "running")
+        return bool(self.record.status == "running")
 
     @property
     def _left(self) -> list[int]:
         """Numbers of the workers that were not lost."""
-        missing = {about["worker"] for about in self.entry["missing"]}
+        missing = {about.worker for about in self.record.missing}
         return [worker for worker in self._workers.pids if worker not in missing]
 
     def ready(self) -> None:
@@ -130,7 +147,7 @@ class Loading:
 
     def turn(self) -> None:
         """One stretch of load by workers that take turns, and all its answers."""
-        if self.entry["start_ns"] is None:
+        if self.record.start_ns is None:
             self._begin()
         before = self._workers.turns
         self._workers.go(time.monotonic_ns() + self._workers.start_delay_ns)
@@ -139,7 +156,7 @@ class Loading:
 
     def finish(self, why: str) -> None:
         """End the load before its time, as something good."""
-        self.entry["ended"] = why
+        self.record.ended = why
         self._workers.stop(why)
 
     def interrupt(self) -> None:
@@ -148,7 +165,7 @@ class Loading:
         with contextlib.suppress(KeyboardInterrupt):
             for message in self._workers.messages(timeout_s=15):
                 self._heard(message)
-        self.entry["status"] = "interrupted"
+        self.record.status = "interrupted"
 
     def close(self) -> None:
         self.bar.close()
@@ -156,12 +173,12 @@ class Loading:
         for reason in self._workers.unsaved:
             self._ledger.invalid(reason)
         if clocks := self._workers.clocks:
-            self.entry["clocks"] = clocks
+            self.record.clocks = [ClockRecord(**clock) for clock in clocks]
         for job in self._jobs:
             self._ledger.sampler.forget("generator", f"worker {job.worker}")
-        self.entry["stop_ns"] = self._ledger.now()
+        self.record.stop_ns = self._ledger.now()
         if self.running:
-            self.entry["status"] = "complete"
+            self.record.status = "complete"
         self._ledger.dir.save()
 
     def _watch_workers(self, in_process: bool) -> None:
@@ -175,24 +192,31 @@ class Loading:
 
     def _begin(self) -> int:
         start_ns = time.monotonic_ns() + self._workers.start_delay_ns
-        self.entry["start_ns"] = start_ns - self._ledger.t0_ns
+        self.record.start_ns = start_ns - self._ledger.t0_ns
         self.bar.begin()
         return start_ns
 
     def _doubt(self) -> None:
         """Judge the load generator itself."""
-        workers, missing = self.entry["workers"], self.entry["missing"]
-        medians = medians_ms(self._ledger.dir.path, [about["worker"] for about in workers])
-        found = doubts(self.scenario, list(self._targets.values()), workers, self.entry["machine"], missing, medians)
-        self.entry["doubts"] = [str(doubt) for doubt in found if not doubt.fatal]
+        workers, missing = self.record.workers, self.record.missing
+        medians = medians_ms(self._ledger.dir.path, [about.worker for about in workers])
+        found = doubts(
+            self.scenario,
+            list(self._targets.values()),
+            [worker.model_dump() for worker in workers],
+            self.record.machine.model_dump() if self.record.machine else {},
+            [worker.model_dump() for worker in missing],
+            medians,
+        )
+        self.record.doubts = [str(doubt) for doubt in found if not doubt.fatal]
         for doubt in found:
             if doubt.fatal:
-                self.entry["status"] = "partial" if missing else "overloaded"
+                self.record.status = "partial" if missing else "overloaded"
                 self._ledger.invalid(f"scenario {self.scenario.name!r}: {doubt}")
 
     def _abort(self, reason: str) -> None:
         if self.running:
-            self.entry["status"] = "aborted"
+            self.record.status = "aborted"
             self._ledger.invalid(reason)
             self._workers.stop(reason)
 
@@ -202,13 +226,13 @@ class Loading:
             case "ready":
                 self._ready(content)
             case "prepared":
-                self.entry["prepare"]["requests"] += content["requests"]
+                self.record.prepare.requests += content["requests"]
             case "progress":
                 self.bar.show(self._workers.rows, self._workers.errors)
             case "segment":
                 t0_ns = self._ledger.t0_ns
                 found = {"start_ns": content["start_ns"] - t0_ns, "stop_ns": content["stop_ns"] - t0_ns}
-                _merge_segment(self.entry["segments"], {**content, **found})
+                _merge_segment(self.record.segments, Segment(**{**content, **found}))
             case "done":
                 self._done(message.worker, content)
             case "failed":
@@ -217,18 +241,20 @@ class Loading:
                 self._lost(message.worker, content)
 
     def _failed(self, content: dict[str, Any]) -> None:
-        self.entry["status"] = "unprepared" if self.entry["start_ns"] is None else "aborted"
+        self.record.status = "unprepared" if self.record.start_ns is None else "aborted"
         error = PerflibError(content["what"], where=content["where"], mend=content["mend"])
         self._ledger.invalid(f"scenario {self.scenario.name!r}: {error}")
         self._workers.stop("another worker failed")
 
     def _lost(self, worker: int, content: dict[str, Any]) -> None:
         """A worker is gone: the others stop, or go on without its share (`on_lost`). Before the load, and in turns, nobody goes on."""
-        began_ns, now = self.entry["start_ns"], self._ledger.now()
-        self.entry["missing"].append({
-            "worker": worker, "host": content.get("host", ""), "what": content["what"], "share": 1 / len(self._jobs),
-            "at_ns": now, "after_s": None if began_ns is None else (now - began_ns) / 1e9,
-        })  # fmt: skip
+        began_ns, now = self.record.start_ns, self._ledger.now()
+        self.record.missing.append(
+            MissingWorker(
+            worker=worker, host=content.get("host", ""), what=content["what"], share=1 / len(self._jobs),
+            at_ns=now, after_s=None if began_ns is None else (now - began_ns) / 1e9,
+        )
+        )  # fmt: skip
         if self._on_lost == "stop" or began_ns is None or self._jobs[0].turns:
             self._failed(content)
             return
@@ -240,15 +266,18 @@ class Loading:
             if pids and self._workers.here:
                 self._ledger.sampler.watch("target", name, pids)
         for name, about in content["targets"].items():
-            self._ledger.manifest["targets"].setdefault(name, {}).update(about)
+            known = self._ledger.manifest.targets.get(name, TargetRecord())
+            self._ledger.manifest.targets[name] = TargetRecord(**{**known.model_dump(), **about})
         if self._workers.all_ready and self.running and not self._jobs[0].turns:
             self._workers.go(self._begin())
             self._ledger.dir.save()
 
     def _done(self, worker: int, content: dict[str, Any]) -> None:
-        about = {"worker": worker, "pid": self._workers.pids.get(worker), "rows": content["rows"], **content["health"]}
-        self.entry["workers"].append(about)
-        self.entry["unsent"] += content["unsent"]
+        about = WorkerRecord(
+            worker=worker, pid=self._workers.pids.get(worker), rows=content["rows"], **content["health"]
+        )
+        self.record.workers.append(about)
+        self.record.unsent += content["unsent"]
         stopped = content["stopped"]
         if stopped == ORPHANED and self.running:
             host = next((clock["host"] for clock in self._workers.clocks if worker in clock["workers"]), "")
@@ -256,8 +285,8 @@ class Loading:
             self._lost(
                 worker, {"what": what, "where": "--dask", "mend": "look at the network between them", "host": host}
             )
-        elif stopped and self.running and stopped not in ("interrupted", self.entry.get("ended")):
-            self.entry["status"] = "aborted"
+        elif stopped and self.running and stopped not in ("interrupted", self.record.ended):
+            self.record.status = "aborted"
             self._ledger.invalid(f"scenario {self.scenario.name!r}: {stopped}")
 
 
@@ -276,13 +305,12 @@ def _environment(added: Mapping[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _merge_segment(segments: list[dict[str, Any]], found: dict[str, Any]) -> None:
+def _merge_segment(segments: list[Segment], new: Segment) -> None:
     """The same stretch seen by several workers is one: first start, last stop, requests added up."""
-    same = ("phase", "stage", "operation", "turn")
     for known in segments:
-        if all(known[key] == found[key] for key in same):
-            known["start_ns"] = min(known["start_ns"], found["start_ns"])
-            known["stop_ns"] = max(known["stop_ns"], found["stop_ns"])
-            known["offered"] += found["offered"]
+        if (known.phase, known.stage, known.operation, known.turn) == (new.phase, new.stage, new.operation, new.turn):
+            known.start_ns = min(known.start_ns, new.start_ns)
+            known.stop_ns = max(known.stop_ns, new.stop_ns)
+            known.offered += new.offered
             return
-    segments.append({key: found[key] for key in (*same, "start_ns", "stop_ns", "offered")})
+    segments.append(new)

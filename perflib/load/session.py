@@ -21,56 +21,19 @@ from perflib.errors import PerflibError, TargetError
 from perflib.load.gauges import Gauges
 from perflib.load.generator.arrivals import peak_rate_per_s
 from perflib.load.generator.worker import Job
-from perflib.load.preflight import check
-from perflib.load.progress import Progress
+from perflib.load.progress import Progress, View
 from perflib.load.resources import Sampler
 from perflib.load.scenario import Ledger, Loading
-from perflib.metrics import parts
-from perflib.notebook.panel import view
+from perflib.load.stop_rules import StopRule
 from perflib.store import metadata
-from perflib.store.manifest import RunDir
-from perflib.store.recording import SIDES, Run, data_folder, sided
+from perflib.store.manifest import AbRecord, ProcessRecord, RunDirectory, TargetRecord
+from perflib.store.recording import data_folder
 from perflib.store.remote import Upload, is_url
-from perflib.suite.file import load_suite, select
 from perflib.suite.model import Scenario, Suite, Target
+from perflib.suite.variants import SIDES, sided
 from perflib.targets.process import StartedTarget, answers, fill_port
 
 RATE_PER_WORKER = 20_000
-
-
-def run(
-    suite: Suite | str | Path = "acceptance",
-    *,
-    only: Sequence[str] = (),
-    quick: bool = False,
-    data: str | Path | None = None,
-    seed: int | None = None,
-    overrides: Sequence[str] = (),
-    progress: bool = True,
-    command: str | None = None,
-    client: Any = None,
-) -> Run:
-    """Run a suite and return its Run; what happened to it is in `status`, what it showed in `verdicts()`.
-
-    run("acceptance", only=["error_rate"], quick=True)     run(Suite(...))     run("checkout.toml", overrides=["workers=1"])
-
-    client: of a Dask cluster (`distributed.Client`, direct_to_workers=True), whose workers then make the load.
-    data: the folder of the runs, or the URL of a store, as "s3://bucket/prefix".
-
-    Raises SuiteError for a wrong suite, RunError for a store that cannot be used, before anything is started. An interrupt ends the load, keeps the rows, and is
-    raised again (KeyboardInterrupt) when the run directory is complete. The live panel's Stop button ends it the same way, and
-    the Run is returned, its status "interrupted".
-    """
-    chosen = (
-        select(suite, only=only, quick=quick)
-        if isinstance(suite, Suite)
-        else load_suite(suite, overrides=list(overrides), only=list(only), quick=quick)
-    )
-    if seed is not None:
-        chosen = replace(chosen, seed=seed)
-    source = chosen.name if isinstance(suite, Suite) else str(suite)
-    command = command or metadata.python_call(source, only, quick, seed, overrides)
-    return make(chosen, data=data, command=command, quick=quick, progress=progress, client=client)
 
 
 @dataclass(frozen=True)
@@ -83,39 +46,18 @@ class Turns:
     seconds   how long a scenario is loaded at most
     """
 
-    about: dict[str, Any]
+    about: AbRecord
     orders: Iterator[tuple[int, int]]
     enough: Callable[[Ledger, str, int], str]
     seconds: float
 
 
-def make(
-    suite: Suite,
-    *,
-    data: str | Path | None,
-    command: str,
-    quick: bool,
-    progress: bool,
-    turns: Turns | None = None,
-    client: Any = None,
-) -> Run:
-    """Check a suite, run it and return its Run. See `run`."""
-    check(suite)
-    session = _Session(suite, data, command, quick, progress, turns, client)
-    try:
-        session.go()
-    except KeyboardInterrupt:
-        if not session.view.stopped:
-            raise
-    finally:
-        session.end()
-    made = Run(session.dir.path)
-    parts.keep(made)
-    return made
+class Session:
+    """One run while it is made.
 
-
-class _Session:
-    """One run while it is made."""
+    view        what shows its progress, made for the run's folder
+    stop_rules  further reasons to end a scenario's load, made for the scenario and the run's folder
+    """
 
     def __init__(
         self,
@@ -123,36 +65,31 @@ class _Session:
         data: str | Path | None,
         command: str,
         quick: bool,
-        progress: bool,
-        turns: Turns | None,
-        client: Any,
+        view: Callable[[Path], View],
+        stop_rules: Callable[[Scenario, Path], Sequence[StopRule]],
+        turns: Turns | None = None,
+        client: Any = None,
     ) -> None:
-        self.suite, self.turns, self.client = suite, turns, client
+        self.suite, self.turns, self.client, self._stop_rules = suite, turns, client, stop_rules
         self.t0_ns = time.monotonic_ns()
         me = psutil.Process()
-        self.dir = RunDir(
+        self.dir = RunDirectory(
             data_folder(data),
-            {
-                "process": {"pid": me.pid, "created": me.create_time()},
-                "suite": metadata.redacted(suite),
-                "command": command,
-                "seed": suite.seed,
-                "quick": quick,
-                "host": metadata.host(),
-                "versions": metadata.versions(),
-                "git": metadata.git(),
-                "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "stopped_ns": None,
-                "targets": {},
-                "scenarios": [],
-                "events": [],
-                **({"ab": turns.about} if turns else {}),
-            },
             shared=is_url(data),
+            process=ProcessRecord(pid=me.pid, created=me.create_time()),
+            suite=metadata.redacted(suite),
+            command=command,
+            seed=suite.seed,
+            quick=quick,
+            host=metadata.host(),
+            versions=metadata.versions(),
+            git=metadata.git(),
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            ab=turns.about if turns else None,
         )
         self.manifest = self.dir.manifest
         self.upload = Upload(data, self.dir.path.name, self.dir.path, both=client is not None) if is_url(data) else None
-        self.view = view(self.dir.path, show=progress)
+        self.view = view(self.dir.path)
         self.sampler = Sampler(self.dir.path, self.t0_ns)
         self.ledger = Ledger(self.dir, self.sampler, self.t0_ns, data if is_url(data) else None)
         self.gauges = Gauges(self.dir.path, self.t0_ns)
@@ -173,11 +110,11 @@ class _Session:
                 elif scenario.name.endswith(sided("", SIDES[1])):
                     before = self.suite.scenarios[self.suite.scenarios.index(scenario) - 1]
                     self._take_turns(before, scenario, self.turns)
-                if self.manifest["status"] == "invalid":
+                if self.manifest.status == "invalid":
                     break
         except KeyboardInterrupt:
-            self.manifest["status"] = "interrupted"
-            self.manifest["reasons"].append("interrupted by the user")
+            self.manifest.status = "interrupted"
+            self.manifest.reasons.append("interrupted by the user")
             raise
         except PerflibError as error:
             self.ledger.invalid(str(error))
@@ -189,18 +126,18 @@ class _Session:
         self.view.freeze()
         for name, target in self.started.items():
             code = target.stop()
-            self.manifest["targets"][name]["exit_code"] = code
+            self.manifest.targets[name].exit_code = code
         self.sampler.close()
         self.gauges.close()
         for failure in filter(None, (self.sampler.failure, self.gauges.failure)):
             self.ledger.invalid(f"resources cannot be written: {failure}")
-        self.manifest["stopped_ns"] = self.ledger.now()
-        if self.manifest["status"] == "running":
-            self.manifest["status"] = "complete"
+        self.manifest.stopped_ns = self.ledger.now()
+        if self.manifest.status == "running":
+            self.manifest.status = "complete"
         self.dir.save()
         if self.upload is not None and (kept := self.upload.close()):
             self.ledger.invalid(kept)
-        self.view.end(self.manifest["status"])
+        self.view.end(self.manifest.status)
 
     def _start_targets(self, scenario: Scenario) -> None:
         for name in scenario.reached:
@@ -208,7 +145,7 @@ class _Session:
 
     def _start_target(self, name: str) -> None:
         """Start a target, or see that it is there; before it, the one whose URL it uses as {name.url}."""
-        if name in self.manifest["targets"]:
+        if name in self.manifest.targets:
             return
         via = [
             other
@@ -218,17 +155,17 @@ class _Session:
         for other in via:
             self._start_target(other)
         spec = self.targets[name]
-        about: dict[str, Any] = {"kind": spec.kind, "via": via}
+        about = TargetRecord(kind=spec.kind, via=via)
         self._bring_up(name, spec, about)
 
-    def _bring_up(self, name: str, spec: Target, about: dict[str, Any]) -> None:
+    def _bring_up(self, name: str, spec: Target, about: TargetRecord) -> None:
         if spec.start:
             target = StartedTarget(name, spec, log=self.dir.path / "logs" / f"{name}.log", folder=self.suite.folder)
             self.started[name] = target
-            self.manifest["targets"][name] = about
+            self.manifest.targets[name] = about
             target.wait_ready()
             self.targets[name] = spec = target.spec
-            about["pids"] = target.pids
+            about.pids = target.pids
             self._share_urls(name, spec)
         elif spec.url and not answers(spec):
             raise TargetError(
@@ -236,9 +173,9 @@ class _Session:
                 where=f"targets.{name}",
                 mend="start it, or give `start`",
             )
-        about["url"] = metadata.redact_text(spec.url) if spec.url else None
-        self.manifest["targets"][name] = about
-        self.sampler.watch("target", name, [*about.get("pids", []), *spec.pids])
+        about.url = metadata.redact_text(spec.url) if spec.url else None
+        self.manifest.targets[name] = about
+        self.sampler.watch("target", name, [*about.pids, *spec.pids])
         if spec.gauges and spec.url:
             self.gauges.watch(name, spec.url, spec.gauges)
         self.dir.save()
@@ -280,7 +217,17 @@ class _Session:
         jobs = self._jobs(scenario, turns)
         targets = {name: self.targets[name] for name in scenario.reached}
         progress = Progress(scenario, self.view, self.turns.seconds if self.turns else None)
-        loading = Loading(self.ledger, scenario, targets, self.started, jobs, progress, self.client, self.suite.on_lost)
+        loading = Loading(
+            self.ledger,
+            scenario,
+            targets,
+            self.started,
+            jobs,
+            progress,
+            self.client,
+            self.suite.on_lost,
+            self._stop_rules(scenario, self.dir.path),
+        )
         try:
             yield loading
         except KeyboardInterrupt:

@@ -1,55 +1,100 @@
-"""What ends a scenario before its time: a target that died, one that no longer answers, a burst of errors (`abort_on`)."""
+"""What ends a scenario's load before its time: a dead target, no answers, a burst of errors (`abort_on`), a broken limit.
+
+A `StopRule` is asked after every message of a worker; rules that need a run's figures (the limit search) stand in `experiments`.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from perflib.load.workers import Workers
 from perflib.suite.model import Scenario
+from perflib.suite.objectives import ErrorBurst
 from perflib.targets.process import StartedTarget
 
-LOST_PATIENCE_S: Final = 3.0
+PATIENCE_S: Final = 3.0
 
 
-class Vigil:
-    """Vigil(scenario, started).look(workers): the reason to stop, or None. Called after every message of a worker."""
+@dataclass(frozen=True)
+class LoadState:
+    """Where a scenario's load is: times are ns on the run's clock, `workers_left` the numbers of those not lost."""
 
-    def __init__(self, scenario: Scenario, started: Mapping[str, StartedTarget]) -> None:
-        self._scenario, self._started = scenario, started
+    workers: Workers
+    workers_left: Sequence[int]
+    start_ns: int
+    now_ns: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why the load ends. `is_failure`: the run is invalid; otherwise the load has done its work."""
+
+    reason: str
+    is_failure: bool = True
+
+
+class StopRule(Protocol):
+    """One reason to end a load before its time."""
+
+    def look(self, state: LoadState) -> Stop | None:
+        """Why the load must end now, or None."""
+        ...
+
+
+class DeadTarget:
+    """A target that perflib started has ended."""
+
+    def __init__(self, started: Mapping[str, StartedTarget]) -> None:
+        self._started = started
+
+    def look(self, state: LoadState) -> Stop | None:
+        dead = [name for name, target in self._started.items() if not target.alive]
+        return Stop(f"target {dead[0]!r} died") if dead else None
+
+
+class NoAnswers:
+    """All that ended for a while found nobody to answer."""
+
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self._lost_since: float | None = None
         self._seen = (0, 0)
-        self._history: deque[tuple[float, int, int]] = deque()  # when, rows, errors
 
-    def look(self, workers: Workers) -> str | None:
-        during = f"during scenario {self._scenario.name!r}"
-        dead = [name for name, target in self._started.items() if not target.alive]
-        if dead:
-            return f"target {dead[0]!r} died {during}"
-        if self._lost(workers):
-            return f"nothing answered for {LOST_PATIENCE_S:g} s {during}"
-        rule = self._scenario.abort_on
-        if rule is not None and self._burst(workers, rule.share, rule.seconds):
-            return f"{rule.text} (`abort_on`) {during}"
-        return None
-
-    def _lost(self, workers: Workers) -> bool:
-        """Whether all that ended lately found nobody to answer."""
-        answered, lost = workers.rows - workers.lost, workers.lost
+    def look(self, state: LoadState) -> Stop | None:
+        answered, lost = state.workers.rows - state.workers.lost, state.workers.lost
         if (answered, lost) != self._seen:
             only_lost = answered == self._seen[0] and lost > self._seen[1]
             self._lost_since = (self._lost_since or time.monotonic()) if only_lost else None
             self._seen = (answered, lost)
-        return self._lost_since is not None and time.monotonic() - self._lost_since > LOST_PATIENCE_S
+        if self._lost_since is None or time.monotonic() - self._lost_since <= self._patience_s:
+            return None
+        return Stop(f"nothing answered for {self._patience_s:g} s")
 
-    def _burst(self, workers: Workers, share: float, seconds: float) -> bool:
-        """Whether more than that share of the last seconds' requests failed."""
-        now = time.monotonic()
-        self._history.append((now, workers.rows, workers.errors))
-        while len(self._history) > 1 and self._history[1][0] <= now - seconds:
+
+class TooManyErrors:
+    """More than a share of the last seconds' requests failed: `abort_on`."""
+
+    def __init__(self, burst: ErrorBurst) -> None:
+        self._burst = burst
+        self._history: deque[tuple[float, int, int]] = deque()  # when, requests, errors
+
+    def look(self, state: LoadState) -> Stop | None:
+        now, burst = time.monotonic(), self._burst
+        self._history.append((now, state.workers.rows, state.workers.errors))
+        while len(self._history) > 1 and self._history[1][0] <= now - burst.seconds:
             self._history.popleft()
-        then, rows, errors = self._history[0]
-        made = workers.rows - rows
-        return now - then >= seconds and made > 0 and (workers.errors - errors) / made > share
+        then, requests, errors = self._history[0]
+        lately, failed = state.workers.rows - requests, state.workers.errors - errors
+        if now - then < burst.seconds or lately <= 0 or failed / lately <= burst.share:
+            return None
+        return Stop(f"{burst.text} (`abort_on`)")
+
+
+def standard_rules(scenario: Scenario, started: Mapping[str, StartedTarget]) -> list[StopRule]:
+    """The rules that hold for every load."""
+    burst = [TooManyErrors(scenario.abort_on)] if scenario.abort_on is not None else []
+    return [DeadTarget(started), NoAnswers(), *burst]

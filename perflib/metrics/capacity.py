@@ -16,7 +16,6 @@ import numpy as np
 
 from perflib import stats
 from perflib.errors import RunError
-from perflib.metrics.counts import DUE, TIMED
 from perflib.metrics.steps import (
     KEEPS_UP,
     LIMITED,
@@ -35,11 +34,12 @@ from perflib.metrics.steps import (
 )
 from perflib.stats import Interval, Usl
 from perflib.stats.scalability import FEWEST_LOADS
-from perflib.suite.model import Load
+from perflib.store.database import DUE, TIMED
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.suite.objectives import Objective
 
 if TYPE_CHECKING:
-    from perflib.store.recording import Run
+    pass
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Capacity:
         return _highest(self.steps, text)
 
 
-def capacity(run: Run, scenario: str) -> Capacity:
+def capacity(scenario: ScenarioRun) -> Capacity:
     """The capacity that a `steps` scenario found; steps that the end of the load cut short are left out.
 
     highest: `low` is the highest rate that surely meets every limit, 0 where none does; `high` the lowest that surely breaks
@@ -97,47 +97,47 @@ def capacity(run: Run, scenario: str) -> Capacity:
     usl: fitted to throughput over mean requests in flight, of the steps up to the first one that was not kept up with.
     Raises RunError for a scenario whose load is not `steps`.
     """
-    cache = run.__dict__.setdefault("_capacities", {})
-    if scenario not in cache:
-        cache[scenario] = _capacity(run, scenario)
-    return cache[scenario]  # type: ignore[no-any-return]
+    cache = scenario.run.__dict__.setdefault("_capacities", {})
+    if scenario.name not in cache:
+        cache[scenario.name] = _capacity(scenario)
+    return cache[scenario.name]  # type: ignore[no-any-return]
 
 
-def searched(run: Run) -> str:
+def searched(run: Recording) -> str:
     """The first scenario that searched for a capacity. Raises RunError where there is none."""
-    for entry in run.scenarios:
-        if run.spec(entry["name"])["load"]["model"] == "steps":
-            return str(entry["name"])
+    for scenario in run.scenarios:
+        if scenario.spec.load.model == "steps":
+            return scenario.name
     raise RunError("no scenario of this run has a load of `steps`", where=run.id, mend="make one: perflib run capacity")
 
 
-def is_limit(run: Run, scenario: str, objective: Objective) -> bool:
+def is_limit(scenario: ScenarioRun, objective: Objective) -> bool:
     """Whether an objective is a limit that ends the load, rather than what is judged."""
-    steps = run.spec(scenario)["load"]["model"] == "steps"
+    steps = scenario.spec.load.model == "steps"
     return steps and objective.metric in LIMITED and objective.limit is not None
 
 
-def _capacity(run: Run, scenario: str) -> Capacity:
-    spec, entry = run.spec(scenario), run.scenario(scenario)
-    if spec["load"]["model"] != "steps":
+def _capacity(scenario: ScenarioRun) -> Capacity:
+    spec, record = scenario.spec, scenario.record
+    if spec.load.model != "steps":
         mend = 'give it load = { model = "steps", from = …, to = …, step_per_s = …, step_s = … }'
-        raise RunError(f"scenario {scenario!r} does not search for a capacity", where=run.id, mend=mend)
-    limited = limits(Objective.parse(text) for text in spec.get("objectives", ()))
-    names = [str(operation["name"]) for operation in spec["operations"]]
-    warm_s = (spec.get("warmup") or {}).get("duration_s", 0.0)
-    answers = _answers(run, scenario, names)
-    planned = steps_of(Load(**spec["load"]), (entry["start_ns"] or 0) + int(warm_s * 1e9))
+        raise RunError(f"scenario {scenario.name!r} does not search for a capacity", where=scenario.run.id, mend=mend)
+    limited = limits(spec.objectives)
+    names = scenario.operations
+    warm_s = spec.warmup.duration_s if spec.warmup else 0.0
+    answers = _answers(scenario, names)
+    planned = steps_of(spec.load, (record.start_ns or 0) + int(warm_s * 1e9))
     figures = tuple(_figures(step, answers, limited, names) for step in planned if _whole(step, answers))
     usl, reason = _usl(figures)
-    return Capacity(figures, _highest(figures), _knee(figures), usl, reason, str(entry.get("ended", "")))
+    return Capacity(figures, _highest(figures), _knee(figures), usl, reason, record.ended)
 
 
-def _answers(run: Run, scenario: str, names: list[str]) -> Answers:
+def _answers(scenario: ScenarioRun, names: list[str]) -> Answers:
     """All rows of the scenario that count as measured."""
-    rows = run.query(
+    rows = scenario.run.query(
         f"select {DUE} as due, start_ns, end_ns, ok, not ok and error in ('unsent', 'aborted') as cut, {TIMED} as timed, "
         "list_position(?::varchar[], operation::varchar) - 1 as operation from rows where scenario = ? and phase = 'measure' order by due, seq",
-        [names, scenario],
+        [names, scenario.name],
     ).fetchnumpy()
     due, start, end = (np.asarray(rows[key], np.int64) for key in ("due", "start_ns", "end_ns"))
     ok, cut, timed = (np.asarray(rows[key], bool) for key in ("ok", "cut", "timed"))

@@ -17,34 +17,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from perflib.metrics.selection import Selection
 from perflib.stats.histogram import Steps, binned_mean, binned_quantiles, binned_sample_size
 from perflib.stats.intervals import Interval, mean_interval, unknown
 from perflib.store.cache import once, stamp
-from perflib.store.database import quoted
-from perflib.store.recording import FINAL, Run
+from perflib.store.database import DUE, TIMED, quoted
+from perflib.store.recording import FINAL, Recording, ScenarioRun
 
 STEP: Final = 0.001  # of the logarithm: 0.1 %
 BINS: Final = 1024
 LEVELS_PER_E: Final = 7  # levels by moment: 15 % wide
-TIMED: Final = "(ok or error in ('timeout', 'unsent', 'aborted'))"
-DUE: Final = "coalesce(scheduled_ns, start_ns)"
 _TIMES: Final = {"response": "response_ns", "service": "service_ns", "late": "start_ns - scheduled_ns"}
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Which:
-    """The measured requests that a figure speaks of."""
-
-    scenario: str
-    operation: str | None = None
-    stage: int | None = None
-
-    @property
-    def sql(self) -> tuple[str, list[Any]]:
-        """A condition and its values."""
-        given = {key: value for key, value in vars(self).items() if value is not None}
-        return " and ".join(f"{key} = ?" for key in given), list(given.values())
 
 
 @dataclass(frozen=True)
@@ -64,18 +48,18 @@ class Moments:
         return self.start_ns + np.arange(len(self.ended) + 1.0) * self.bin_ns
 
 
-def count(run: Run) -> None:
+def count(run: Recording) -> None:
     """Count a run of many rows at its end, so that nobody who asks later has to wait for it."""
     import duckdb
 
     if run.many and run.scenarios:
         with suppress(duckdb.Error):  # a damaged file: who asks is told
             for time in _TIMES:
-                steps(run, time, Which(str(run.scenarios[0]["name"])))
+                steps(run, time, Selection(run.scenarios[0].name))
 
 
 @once
-def steps(run: Run, time: str, which: Which) -> Steps:
+def steps(run: Recording, time: str, which: Selection) -> Steps:
     """How many requests took how long: `time` is response or service, of the timed ones, or late, of all that were scheduled."""
     where, values = which.sql
     timed = "true" if time == "late" else TIMED
@@ -89,7 +73,7 @@ def steps(run: Run, time: str, which: Which) -> Steps:
     return Steps(*(np.asarray(column) for column in found.values()))
 
 
-def outcomes(run: Run, which: Which) -> dict[str | None, int]:
+def outcomes(run: Recording, which: Selection) -> dict[str | None, int]:
     """Requests by class of error, None for good answers; the most frequent class first."""
     where, values = which.sql
     found = _asked(
@@ -103,7 +87,7 @@ def outcomes(run: Run, which: Which) -> dict[str | None, int]:
 
 
 @once
-def moments(run: Run, which: Which) -> Moments:
+def moments(run: Recording, which: Selection) -> Moments:
     """The requests by moment."""
     where, values = which.sql
     cells = _asked(
@@ -128,13 +112,13 @@ def moments(run: Run, which: Which) -> Moments:
     )  # fmt: skip
 
 
-def quantiles(run: Run, time: str, which: Which, qs: Sequence[float]) -> tuple[Interval, ...]:
+def quantiles(run: Recording, time: str, which: Selection, qs: Sequence[float]) -> tuple[Interval, ...]:
     """Percentiles in ns with their intervals. What service times are worth is taken from response times."""
     found = steps(run, time, which)
     return binned_quantiles(found, qs, _worths(moments(run, which), found, qs))
 
 
-def mean(run: Run, time: str, which: Which) -> Interval:
+def mean(run: Recording, time: str, which: Selection) -> Interval:
     """The mean in ns."""
     found, by = steps(run, time, which), moments(run, which)
     whole = steps(run, "response", which).variance
@@ -173,57 +157,60 @@ def _worths(by: Moments, found: Steps, qs: Sequence[float]) -> list[float]:
     return np.interp(qs, shares[at], worth).tolist()
 
 
-def _asked(run: Run, time: str, query: str, values: Sequence[Any]) -> dict[str, Any]:
+def _asked(run: Recording, time: str, query: str, values: Sequence[Any]) -> dict[str, Any]:
     """Ask the counts of a time, which are read or made first where they are not there yet."""
     _counted(run, time)
     return dict(run.query(query, values).fetchnumpy())
 
 
 @once
-def _counted(run: Run, time: str) -> None:
+def _counted(run: Recording, time: str) -> None:
     """Make the table of the counts of a time."""
     name, file = f"counted_{time}", run.path / "counts" / f"{time}-{_fingerprint(run)}.parquet"
     if not _read(run, name, file):
-        counted = " union all ".join(f"({_count(run, time, str(entry['name']))})" for entry in run.scenarios)
+        counted = " union all ".join(f"({_count(scenario, time)})" for scenario in run.scenarios)
         run.query(f"create table {name} as {counted}")
         _keep(run, name, file)
 
 
-def _count(run: Run, time: str, scenario: str) -> str:
+def _count(scenario: ScenarioRun, time: str) -> str:
     """The query that counts one scenario: on its own, so that other scenarios' files are left alone. Response times also by moment."""
-    start, width = _bins(run, scenario)
+    start, width = _bins(scenario)
     by, took = "operation, stage, ok, error", _TIMES[time]
     sets, moments = f"({by}, step)", "false as by_moment"
     if time == "response":
         sets, moments = f"{sets}, ({by}, bin, level)", "bin, level, grouping(step) = 1 as by_moment"
     return (
-        f"select {quoted(scenario)} as scenario, {by}, step, {moments}, {start} as start, {width} as width, "
+        f"select {quoted(scenario.name)} as scenario, {by}, step, {moments}, {start} as start, {width} as width, "
         "count(*) as n, min(took)::double as least, max(took)::double as most, sum(took)::double as total, max(end_ns) as last "
-        f"from (select operation, {_stage(run, scenario)} as stage, ok, error, end_ns, {took} as took, (ln(greatest({took}, 1)) / {STEP})::int as step, "
-        f"((end_ns - {start}) // {width})::int as bin, (ln(greatest({took}, 1)) * {LEVELS_PER_E})::int as level from measured where scenario = {quoted(scenario)}) "
+        f"from (select operation, {_stage(scenario)} as stage, ok, error, end_ns, {took} as took, (ln(greatest({took}, 1)) / {STEP})::int as step, "
+        f"((end_ns - {start}) // {width})::int as bin, (ln(greatest({took}, 1)) * {LEVELS_PER_E})::int as level from measured where scenario = {quoted(scenario.name)}) "
         f"where took is not null group by grouping sets ({sets})"
     )
 
 
-def _bins(run: Run, scenario: str) -> tuple[int, int]:
+def _bins(scenario: ScenarioRun) -> tuple[int, int]:
     """Where the bins of time begin and how wide they are, ns; what ended after the load lies in further ones."""
-    entry = run.scenario(scenario)
-    start, stop = max(entry["start_ns"] or 0, dict(run.cuts).get(scenario, 0)), entry["stop_ns"]
+    record = scenario.record
+    start, stop = max(record.start_ns or 0, scenario.warmup_end_ns), record.stop_ns
     if stop is None:  # the run broke off
-        stop = (run.query("select max(end_ns) from measured where scenario = ?", [scenario]).fetchone() or (0,))[0] or 0
+        stop = (
+            scenario.run.query("select max(end_ns) from measured where scenario = ?", [scenario.name]).fetchone()
+            or (0,)
+        )[0] or 0
     return start, max(1, -(-(stop - start) // BINS))
 
 
-def _stage(run: Run, scenario: str) -> str:
+def _stage(scenario: ScenarioRun) -> str:
     """In which stage a request was due, 0 for none."""
     whens = [
-        f"when {DUE} between {int(s['start_ns'])} and {int(s['stop_ns'])} then {int(s['stage'])}"
-        for s in run.scenario(scenario)["segments"] if s["phase"] == "measure" and s["stage"] and s["operation"] is None
+        f"when {DUE} between {s.start_ns} and {s.stop_ns} then {s.stage}"
+        for s in scenario.record.segments if s.phase == "measure" and s.stage and s.operation is None
     ]  # fmt: skip
     return f"case {' '.join(whens)} else 0 end" if whens else "0"
 
 
-def _read(run: Run, name: str, file: Path) -> bool:
+def _read(run: Recording, name: str, file: Path) -> bool:
     import duckdb
 
     try:
@@ -233,7 +220,7 @@ def _read(run: Run, name: str, file: Path) -> bool:
     return True
 
 
-def _keep(run: Run, name: str, file: Path) -> None:
+def _keep(run: Recording, name: str, file: Path) -> None:
     """For the next process, in place of counts of other rows; not of a run that goes on, nor where nothing can be written."""
     import duckdb
 
@@ -250,7 +237,7 @@ def _keep(run: Run, name: str, file: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _fingerprint(run: Run) -> str:
+def _fingerprint(run: Recording) -> str:
     """Of what is counted: the part files as they are, which run or side of one, where the measured part begins, the stages."""
-    stages = [_stage(run, str(entry["name"])) for entry in run.scenarios]
+    stages = [_stage(entry) for entry in run.scenarios]
     return stamp((), run.fingerprint, run.id, run.cuts, stages)

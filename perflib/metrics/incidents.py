@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from perflib.metrics.counts import TIMED
 from perflib.store.cache import once
-from perflib.store.recording import Run
+from perflib.store.database import TIMED
+from perflib.store.recording import ScenarioRun
 
 STALL_S: Final = 0.5  # shorter pauses are not worth a mark
 STALL_FACTOR: Final = 20  # as long as so many usual gaps between answers
@@ -39,17 +39,17 @@ class Incident:
 
 
 @once
-def incidents(run: Run, scenario: str) -> list[Incident]:
+def incidents(scenario: ScenarioRun) -> list[Incident]:
     """Stalls and error bursts of a scenario, in their order."""
-    cells = run.query(
+    cells = scenario.run.query(
         f"select min(end_ns) filter ({TIMED}) as first, max(end_ns) filter ({TIMED}) as last, min(start_ns) filter ({TIMED}) as earliest, "
         f"count(*) filter ({TIMED}) as timed, count(*) as n, count(*) filter (not ok) as failed, end_ns // {CELL_NS} as cell from rows "
         "where scenario = ? group by cell order by cell",
-        [scenario],
+        [scenario.name],
     ).fetchnumpy()
     found = {name: np.ma.filled(column, 0) for name, column in cells.items()}
     answered = {name: column[found["timed"] > 0] for name, column in found.items()}
-    begin_ns = run.scenario(scenario)["start_ns"] or (int(found["cell"][0]) * CELL_NS if len(found["cell"]) else 0)
+    begin_ns = scenario.record.start_ns or (int(found["cell"][0]) * CELL_NS if len(found["cell"]) else 0)
     return sorted((*_stalls(answered, begin_ns), *_bursts(found, begin_ns)), key=lambda incident: incident.start_ns)
 
 

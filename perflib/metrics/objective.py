@@ -12,31 +12,33 @@ from numpy.typing import NDArray
 from perflib import stats
 from perflib.metrics import counts
 from perflib.metrics.capacity import capacity
-from perflib.metrics.counts import DUE, TIMED, Which
 from perflib.metrics.processes import growth
+from perflib.metrics.selection import Selection
 from perflib.stats import Interval
 from perflib.stats.intervals import scaled
+from perflib.store.database import DUE, TIMED
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_windows
 from perflib.suite.objectives import Objective
 
 if TYPE_CHECKING:
-    from perflib.store.recording import Run
+    pass
 
 DRIFT_ROWS: Final = 1_000_000
 _NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0, 0.95)
 
 
-def measure(run: Run, scenario: str, objective: Objective) -> Interval:
+def measure(scenario: ScenarioRun, objective: Objective) -> Interval:
     """The objective's figure with its 95 % interval, in the objective's unit."""
-    if not measured_windows(run, scenario):
+    if not measured_windows(scenario):
         return _NOTHING
-    return _MEASURES[objective.metric](run, scenario, objective)
+    return _MEASURES[objective.metric](scenario, objective)
 
 
-def _times(run: Run, scenario: str, objective: Objective) -> Interval:
-    if run.many:
-        return _counted_times(run, objective.metric, _which(scenario, objective), objective)
-    values = _column(run, scenario, objective, f"{objective.metric}_ns", TIMED) / 1e6
+def _times(scenario: ScenarioRun, objective: Objective) -> Interval:
+    if scenario.run.many:
+        return _counted_times(scenario.run, objective.metric, _which(scenario.name, objective), objective)
+    values = _column(scenario, objective, f"{objective.metric}_ns", TIMED) / 1e6
     if not len(values):
         return _NOTHING
     if objective.q is not None:
@@ -51,7 +53,7 @@ def _seen(highest: float, n: int) -> Interval:
     return Interval(highest, highest, highest, n, float(n), 0.95)
 
 
-def _counted_times(run: Run, time: str, which: Which, objective: Objective) -> Interval:
+def _counted_times(run: Recording, time: str, which: Selection, objective: Objective) -> Interval:
     """The same of many rows."""
     found = counts.steps(run, time, which)
     if not found.n:
@@ -63,59 +65,59 @@ def _counted_times(run: Run, time: str, which: Which, objective: Objective) -> I
     return _seen(float(found.most.max()) / 1e6, found.n)
 
 
-def _which(scenario: str, objective: Objective) -> Which:
-    return Which(scenario, objective.operation, objective.stage)
+def _which(scenario: str, objective: Objective) -> Selection:
+    return Selection(scenario, objective.stage, objective.operation)
 
 
-def _proportion(run: Run, scenario: str, objective: Objective) -> Interval:
-    if run.many:
-        by = counts.moments(run, _which(scenario, objective))
+def _proportion(scenario: ScenarioRun, objective: Objective) -> Interval:
+    if scenario.run.many:
+        by = counts.moments(scenario.run, _which(scenario.name, objective))
         count, n = int((by.good if objective.metric == "success" else by.ended - by.good).sum()), int(by.ended.sum())
         return scaled(
             stats.proportion_interval(count, n, n_effective=counts.good_worth(by) if 0 < count < n else None), 100.0
         )
     wanted = "ok" if objective.metric == "success" else "not ok"
-    hits = _column(run, scenario, objective, f"({wanted})::tinyint", "true")
+    hits = _column(scenario, objective, f"({wanted})::tinyint", "true")
     count, n = int(hits.sum()), len(hits)
     # Errors come in bursts: a burst of a hundred is not a hundred independent observations.
     effective = min(stats.effective_sample_size(hits), n) if 0 < count < n else None
     return scaled(stats.proportion_interval(count, n, n_effective=effective), 100.0)
 
 
-def _throughput(run: Run, scenario: str, objective: Objective) -> Interval:
-    windows = measured_windows(run, scenario, objective.stage)
+def _throughput(scenario: ScenarioRun, objective: Objective) -> Interval:
+    windows = measured_windows(scenario, objective.stage)
     if not windows:
         return _NOTHING
-    if run.many:
-        by = counts.moments(run, _which(scenario, objective))
+    if scenario.run.many:
+        by = counts.moments(scenario.run, _which(scenario.name, objective))
         return counts.throughput(by, windows, (max(by.last_good_ns, windows[-1][1]) - windows[0][0]) / 1e9)
-    completed = np.sort(_column(run, scenario, objective, "end_ns", "ok")).astype(np.int64)
+    completed = np.sort(_column(scenario, objective, "end_ns", "ok")).astype(np.int64)
     return stats.throughput_interval(
         completed, windows[0][0], max(int(completed[-1]) if len(completed) else 0, windows[-1][1])
     )
 
 
-def _followed(run: Run, scenario: str, objective: Objective) -> Interval:
+def _followed(scenario: ScenarioRun, objective: Objective) -> Interval:
     """Good answers per request that was due, %."""
-    (offered,) = _asked(run, scenario, objective, "count(scheduled_ns)", "true").fetchone() or (0,)
-    windows = measured_windows(run, scenario, objective.stage)
+    (offered,) = _asked(scenario, objective, "count(scheduled_ns)", "true").fetchone() or (0,)
+    windows = measured_windows(scenario, objective.stage)
     if not offered or not windows:
         return _NOTHING
     seconds = sum(stop - start for start, stop in windows) / 1e9
-    return scaled(_throughput(run, scenario, objective), 100 * seconds / offered)
+    return scaled(_throughput(scenario, objective), 100 * seconds / offered)
 
 
-def _capacity(run: Run, scenario: str, objective: Objective) -> Interval:
-    return capacity(run, scenario).highest
+def _capacity(scenario: ScenarioRun, objective: Objective) -> Interval:
+    return capacity(scenario).highest
 
 
-def _inflight(run: Run, scenario: str, objective: Objective) -> Interval:
-    highest, n = _asked(run, scenario, objective, "coalesce(max(inflight), 0), count(*)", "true").fetchone() or (0, 0)
+def _inflight(scenario: ScenarioRun, objective: Objective) -> Interval:
+    highest, n = _asked(scenario, objective, "coalesce(max(inflight), 0), count(*)", "true").fetchone() or (0, 0)
     return _seen(float(highest), n) if n else _NOTHING
 
 
-def _memory(run: Run, scenario: str, objective: Objective) -> Interval:
-    found = growth(run, scenario).whole
+def _memory(scenario: ScenarioRun, objective: Objective) -> Interval:
+    found = growth(scenario).whole
     return {
         "memory growth": found.growth_mb,
         "memory growth per hour": found.per_hour_mb,
@@ -124,73 +126,74 @@ def _memory(run: Run, scenario: str, objective: Objective) -> Interval:
     }[objective.metric]
 
 
-def _drift(run: Run, scenario: str, objective: Objective) -> Interval:
+def _drift(scenario: ScenarioRun, objective: Objective) -> Interval:
     """Change of the response time's median from the first to the last of the measured time, % of the median."""
     chosen = TIMED
-    if run.many:  # a trend is as plain in some of the requests, drawn by chance
-        (n,) = _asked(run, scenario, objective, "count(*)", "true").fetchone() or (0,)
+    if scenario.run.many:  # a trend is as plain in some of the requests, drawn by chance
+        (n,) = _asked(scenario, objective, "count(*)", "true").fetchone() or (0,)
         chosen = f"{TIMED} and hash(seq, worker) % {1 + n // DRIFT_ROWS} = 0"
-    values = _column(run, scenario, objective, "response_ns", chosen)
-    at_s = _column(run, scenario, objective, DUE, chosen) / 1e9
+    values = _column(scenario, objective, "response_ns", chosen)
+    at_s = _column(scenario, objective, DUE, chosen) / 1e9
     if not len(values):
         return _NOTHING
     change = stats.trend(at_s, values).change
     return scaled(change, 100.0 / max(float(np.median(values)), 1.0))
 
 
-def _median_difference(run: Run, scenario: str, objective: Objective) -> Interval:
-    a, b = paired(run, scenario, objective)
+def _median_difference(scenario: ScenarioRun, objective: Objective) -> Interval:
+    a, b = paired(scenario, objective)
     return stats.paired_difference(b / 1e6, a / 1e6) if len(a) else _NOTHING
 
 
-def _throughput_ratio(run: Run, scenario: str, objective: Objective) -> Interval:
-    a, b = (_block_rates(run, scenario, name) for name in objective.versus or ())
+def _throughput_ratio(scenario: ScenarioRun, objective: Objective) -> Interval:
+    a, b = (_block_rates(scenario, name) for name in objective.versus or ())
     n = min(len(a), len(b))
     return stats.ratio_interval(a[:n], b[:n]) if n else _NOTHING
 
 
-def paired(run: Run, scenario: str, objective: Objective) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def paired(scenario: ScenarioRun, objective: Objective) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Response times, ns, of the two operations in the rounds in which both succeeded."""
     first, second = objective.versus or ("", "")
-    rows = run.query(
+    rows = scenario.run.query(
         "with each as (select *, (row_number() over (partition by worker order by seq) - 1) // ? as round from rows "
         "where scenario = ? and phase = 'measure') "
         "select a.response_ns as a, b.response_ns as b from each a join each b using (worker, round) "
         "where a.operation = ? and b.operation = ? and a.ok and b.ok order by worker, round",
-        [len(run.spec(scenario)["operations"]), scenario, first, second],
+        [len(scenario.operations), scenario.name, first, second],
     ).fetchnumpy()
     return np.asarray(rows["a"], float), np.asarray(rows["b"], float)
 
 
-def _block_rates(run: Run, scenario: str, operation: str) -> NDArray[np.float64]:
+def _block_rates(scenario: ScenarioRun, operation: str) -> NDArray[np.float64]:
     """Good answers per second of each of an operation's blocks, in turn."""
-    windows = sorted(window for window in measured_windows(run, scenario, operation=operation))
-    ends = run.query(
-        "select end_ns from measured where scenario = ? and operation = ? and ok order by end_ns", [scenario, operation]
+    windows = sorted(window for window in measured_windows(scenario, operation=operation))
+    ends = scenario.run.query(
+        "select end_ns from measured where scenario = ? and operation = ? and ok order by end_ns",
+        [scenario.name, operation],
     ).fetchnumpy()["end_ns"]
     counts = [np.searchsorted(ends, stop, "right") - np.searchsorted(ends, start, "left") for start, stop in windows]
     return np.array([count / ((stop - start) / 1e9) for count, (start, stop) in zip(counts, windows, strict=True)])
 
 
-def _column(run: Run, scenario: str, objective: Objective, column: str, condition: str) -> NDArray[np.float64]:
+def _column(scenario: ScenarioRun, objective: Objective, column: str, condition: str) -> NDArray[np.float64]:
     """A column of the rows that an objective speaks of, in the order in which they were due."""
-    found = _asked(run, scenario, objective, f"{column} as v", condition, f"order by {DUE}, seq").fetchnumpy()["v"]
+    found = _asked(scenario, objective, f"{column} as v", condition, f"order by {DUE}, seq").fetchnumpy()["v"]
     return np.asarray(found, float)
 
 
-def _asked(run: Run, scenario: str, objective: Objective, columns: str, condition: str, order: str = "") -> Any:
+def _asked(scenario: ScenarioRun, objective: Objective, columns: str, condition: str, order: str = "") -> Any:
     """A query of the rows that an objective speaks of."""
-    where, values = f"scenario = ? and {condition}", [scenario]  # type: tuple[str, list[Any]]
+    where, values = f"scenario = ? and {condition}", [scenario.name]  # type: tuple[str, list[Any]]
     if objective.operation is not None:
         where, values = f"{where} and operation = ?", [*values, objective.operation]
     if objective.stage is not None:
-        windows = measured_windows(run, scenario, objective.stage)
+        windows = measured_windows(scenario, objective.stage)
         start, stop = windows[0] if windows else (0, -1)
         where, values = f"{where} and {DUE} between ? and ?", [*values, start, stop]
-    return run.query(f"select {columns} from measured where {where} {order}", values)
+    return scenario.run.query(f"select {columns} from measured where {where} {order}", values)
 
 
-_MEASURES: Final[dict[str, Callable[[Run, str, Objective], Interval]]] = {
+_MEASURES: Final[dict[str, Callable[[ScenarioRun, Objective], Interval]]] = {
     "response": _times, "service": _times, "error rate": _proportion, "success": _proportion, "throughput": _throughput,
     "throughput / offered": _followed, "capacity": _capacity,
     "inflight": _inflight, "memory growth": _memory, "memory growth per hour": _memory,

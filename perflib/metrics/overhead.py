@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from perflib import stats
 from perflib.stats import Interval
-from perflib.store.recording import Run
+from perflib.store.recording import ScenarioRun
 from perflib.text import ms
 
 Values = NDArray[np.float64]
@@ -53,14 +53,14 @@ class Part:
     takes: Interval
 
 
-def rounds(run: Run, scenario: str) -> dict[str, dict[str, Values]]:
+def rounds(scenario: ScenarioRun) -> dict[str, dict[str, Values]]:
     """Response and server times, ms, of every operation by round; only rounds in which all succeeded. Server time is NaN where none was said."""
-    names = [str(op["name"]) for op in run.spec(scenario)["operations"]]
-    rows = run.query(
+    names = list(scenario.operations)
+    rows = scenario.run.query(
         "with each as (select *, (row_number() over (partition by worker order by seq) - 1) // ? as round from rows where scenario = ? and phase = 'measure'), "
         "whole as (select worker, round from each group by all having count(*) = ? and bool_and(ok)) "
         "select operation, response_ns / 1e6 as response, server_ns / 1e6 as server from each join whole using (worker, round) order by worker, round, seq",
-        [len(names), scenario, len(names)],
+        [len(names), scenario.name, len(names)],
     ).df()
     first = len(rows) // len(names) // 20  # the first rounds connect, and warm what is cold
     found = {}
@@ -70,9 +70,9 @@ def rounds(run: Run, scenario: str) -> dict[str, dict[str, Values]]:
     return found
 
 
-def rungs(run: Run, scenario: str = "mcp_overhead", below: dict[str, str] | None = None) -> list[Rung]:
+def rungs(scenario: ScenarioRun, below: dict[str, str] | None = None) -> list[Rung]:
     """Every operation in the suite's order."""
-    times, under = rounds(run, scenario), BELOW if below is None else below
+    times, under = rounds(scenario), BELOW if below is None else below
     made = []
     for name, values in times.items():
         taken, base = values["response"], under.get(name)
@@ -82,9 +82,9 @@ def rungs(run: Run, scenario: str = "mcp_overhead", below: dict[str, str] | None
     return made
 
 
-def parts(run: Run, scenario: str = "mcp_overhead") -> list[Part]:
+def parts(scenario: ScenarioRun) -> list[Part]:
     """What a call over streamable HTTP by the SDK's client is made of, from the inside out; nothing where a way is missing."""
-    times = rounds(run, scenario)
+    times = rounds(scenario)
     if not times.keys() >= set(_WAYS):
         return []
 
@@ -102,9 +102,9 @@ def parts(run: Run, scenario: str = "mcp_overhead") -> list[Part]:
     ]
 
 
-def sentence(run: Run, scenario: str = "mcp_overhead") -> str:
+def sentence(scenario: ScenarioRun) -> str:
     """What MCP costs over a direct call and over REST, and which part of it is whose."""
-    times = {name: values["response"] for name, values in rounds(run, scenario).items()}
+    times = {name: values["response"] for name, values in rounds(scenario).items()}
     over = stats.paired_difference(times["direct"], times["HTTP"])
     rest = stats.paired_difference(times["REST"], times["HTTP"])
     client = stats.paired_difference(times["HTTP"], times["HTTP, SDK"])
@@ -112,7 +112,7 @@ def sentence(run: Run, scenario: str = "mcp_overhead") -> str:
     return (
         f"A call over MCP (streamable HTTP) takes {told(over)} ms more than the direct call and {told(rest)} ms more than the same over REST; "
         f"the SDK's client adds {told(client)} ms to that, and a new session for every call {told(session)} ms. "
-        f"Of a call by the SDK's client {_shares(parts(run, scenario))}."
+        f"Of a call by the SDK's client {_shares(parts(scenario))}."
     )
 
 

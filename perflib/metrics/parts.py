@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from perflib import stats
 from perflib.errors import RunError
 from perflib.metrics import counts
-from perflib.metrics.counts import TIMED, Which
 from perflib.metrics.processes import cpu_time, memory, sampled_names
+from perflib.metrics.selection import Selection
 from perflib.stats import Interval
 from perflib.stats.intervals import BEYOND, scaled, unknown
 from perflib.store.cache import code, once
+from perflib.store.database import TIMED
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_windows, span
 
 if TYPE_CHECKING:
-    from perflib.store.recording import Run
+    pass
 
 Columns = dict[str, NDArray[Any]]
 
@@ -81,19 +83,6 @@ _DECADES: Final = 14  # 1 ns … 28 hours
 CPU_STEP_S: Final = 0.5
 
 
-@dataclass(frozen=True, order=True)
-class Part:
-    """Rows that are compared with their like: a scenario's, of one stage or operation where it has several."""
-
-    scenario: str
-    stage: int | None = None
-    operation: str | None = None
-
-    def __str__(self) -> str:
-        stage = f", stage {self.stage}" if self.stage is not None else ""
-        return f"{self.scenario}{stage}" + (f": {self.operation}" if self.operation is not None else "")
-
-
 @dataclass(frozen=True)
 class Measured:
     """What one run shows of a part: `figures` by metric, in its unit; `asked` are those that a part of its kind should have,
@@ -112,90 +101,79 @@ class Measured:
     histogram: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def keep(run: Run) -> None:
+def keep(run: Recording) -> None:
     """Count and measure a run of many rows at its end, so that nobody who asks later has to wait for it."""
     import duckdb
 
     counts.count(run)
-    if run.keeps and "ab" not in run.manifest:
+    if run.is_cached and run.manifest.ab is None:
         with suppress(duckdb.Error):  # a damaged file: who asks is told
             _ = run.damage
             for entry in run.scenarios:
-                measure(run, str(entry["name"]))
+                measure(entry)
 
 
 @once
-def measure(run: Run, scenario: str) -> dict[Part, Measured]:
+def measure(scenario: ScenarioRun) -> dict[Selection, Measured]:
     """Every part of a scenario that ran; of many rows measured once, by this very code."""
-    found = run.kept(
-        "measured", scenario, lambda: [_as_json(*each) for each in _measure(run, scenario).items()], code()
-    )
+    found = scenario.cached("measured", lambda: [_as_json(*each) for each in _measure(scenario).items()], code())
     return dict(_of_json(each) for each in found)
 
 
-def measure_all(run: Run, scenarios: Iterable[str]) -> dict[Part, Measured]:
+def measure_all(run: Recording, scenarios: Iterable[str]) -> dict[Selection, Measured]:
     """The same of several scenarios. Raises RunError for a part file whose end is sound and whose middle is not."""
     import duckdb
 
     try:
-        return {part: found for name in scenarios for part, found in measure(run, name).items()}
+        return {part: found for name in scenarios for part, found in measure(run.scenario(name)).items()}
     except duckdb.Error as error:
         raise RunError(
             str(error).splitlines()[0], where=run.id, mend="remove the damaged part file, or choose another run"
         ) from None
 
 
-def _as_json(part: Part, measured: Measured) -> list[dict[str, Any]]:
+def _as_json(part: Selection, measured: Measured) -> list[dict[str, Any]]:
     return [asdict(part), {**asdict(measured), "histogram": measured.histogram.tolist()}]
 
 
-def _of_json(each: list[dict[str, Any]]) -> tuple[Part, Measured]:
+def _of_json(each: list[dict[str, Any]]) -> tuple[Selection, Measured]:
     part, found = each
     figures = {key: Interval(**interval) for key, interval in found["figures"].items()}
     grid, histogram = tuple(Interval(**interval) for interval in found["grid"]), np.array(found["histogram"])
     given = {key: tuple(found[key]) for key in ("asked", "given")}
-    return Part(**part), Measured(**{**found, **given, "figures": figures, "grid": grid, "histogram": histogram})
+    return Selection(**part), Measured(**{**found, **given, "figures": figures, "grid": grid, "histogram": histogram})
 
 
-def _measure(run: Run, scenario: str) -> dict[Part, Measured]:
-    if run.many:
-        return {part: _measured(run, part, _Counts(run, part)) for part in parts(run, scenario)}
-    rows = measured_rows(run, scenario)
-    return {part: _measured(run, part, Rows(chosen(run, part, rows))) for part in parts(run, scenario)}
+def _measure(scenario: ScenarioRun) -> dict[Selection, Measured]:
+    if scenario.run.many:
+        return {part: _measured(scenario.run, part, _Counts(scenario.run, part)) for part in parts(scenario)}
+    rows = measured_rows(scenario)
+    return {part: _measured(scenario.run, part, Rows(chosen(scenario.run, part, rows))) for part in parts(scenario)}
 
 
-def parts(run: Run, scenario: str) -> list[Part]:
+def parts(scenario: ScenarioRun) -> list[Selection]:
     """The scenario as a whole, then its stages, then the operations of each."""
-    stages: list[int] = _stages(run, scenario)
-    names = _operations(run, scenario) if len(_operations(run, scenario)) > 1 else []
-    wide = [Part(scenario), *(Part(scenario, stage) for stage in stages)]
-    return [*wide, *(Part(scenario, stage, name) for stage in (stages or (None,)) for name in names)]
+    stages: list[int] = _stages(scenario)
+    names = scenario.operations if len(scenario.operations) > 1 else []
+    wide = [Selection(scenario.name), *(Selection(scenario.name, stage) for stage in stages)]
+    return [*wide, *(Selection(scenario.name, stage, name) for stage in (stages or (None,)) for name in names)]
 
 
-def _is_open(load: dict[str, Any]) -> bool:
-    """Requests start when a schedule says, however the target fares."""
-    return all(map(_is_open, load["stages"])) if load.get("stages") else load["model"] != "closed"
-
-
-def _stages(run: Run, scenario: str) -> list[int]:
+def _stages(scenario: ScenarioRun) -> list[int]:
     """Numbers of the stages of a load that has several; blocks are no stages."""
-    segments = run.scenario(scenario)["segments"]
-    found = {s["stage"] for s in segments if s["phase"] == "measure" and s["stage"] and s["operation"] is None}
+    segments = scenario.record.segments
+    found = {s.stage for s in segments if s.phase == "measure" and s.stage and s.operation is None}
     return sorted(found) if len(found) > 1 else []
 
 
-def _operations(run: Run, scenario: str) -> list[str]:
-    return [str(op["name"]) for op in run.spec(scenario)["operations"]]
-
-
-def measured_rows(run: Run, scenario: str) -> Columns:
+def measured_rows(scenario: ScenarioRun) -> Columns:
     """The measured rows of a scenario in the order in which they ended: end, response (ns), ok, timed, operation (from 1)."""
-    names = _operations(run, scenario)
+    names = scenario.operations
     which, values = ("list_position(?, operation)", [names]) if len(names) > 1 else ("1", [])  # type: tuple[str, list[Any]]
-    found = run.query(
+    found = scenario.run.query(
         f"select end_ns, response_ns, (4 * coalesce({which}, 0) + 2 * coalesce({TIMED}, false)::int + ok::int)::{'usmallint' if len(names) > 1 else 'utinyint'} as flags "
         "from measured where scenario = ?",
-        [*values, scenario],
+        [*values, scenario.name],
     ).fetchnumpy()
     end, response, flags = (np.asarray(column) for column in found.values())
     if len(response) and response.max() < 2**31:
@@ -207,14 +185,14 @@ def measured_rows(run: Run, scenario: str) -> Columns:
     return {"end": end, "response": response, "ok": ok, "timed": timed, "operation": flags >> 2}
 
 
-def chosen(run: Run, part: Part, rows: Columns) -> Columns:
+def chosen(run: Recording, part: Selection, rows: Columns) -> Columns:
     """The rows of a part."""
     keep = np.ones(len(rows["end"]), bool)
     if part.operation is not None:
-        keep &= rows["operation"] == _operations(run, part.scenario).index(part.operation) + 1
+        keep &= rows["operation"] == run.scenario(part.scenario).operations.index(part.operation) + 1
     if part.stage is not None:
         due = rows["end"] - rows["response"]
-        windows = measured_windows(run, part.scenario, part.stage)
+        windows = measured_windows(run.scenario(part.scenario), part.stage)
         keep &= (due >= windows[0][0]) & (due <= windows[0][1]) if windows else False
     return rows if keep.all() else {name: column[keep] for name, column in rows.items()}
 
@@ -250,8 +228,8 @@ class Rows:
 class _Counts:
     """The same, of many rows, from their counts."""
 
-    def __init__(self, run: Run, part: Part) -> None:
-        self._run, self._which = run, Which(part.scenario, part.operation, part.stage)
+    def __init__(self, run: Recording, part: Selection) -> None:
+        self._run, self._which = run, part
         self._steps, self._by = counts.steps(run, "response", self._which), counts.moments(run, self._which)
         self.count, self.timed = int(self._by.ended.sum()), self._steps.n
         self.errors = self.count - int(self._by.good.sum())
@@ -275,22 +253,22 @@ class _Counts:
         return _histogram(self._steps.sums / self._steps.counts, self._steps.counts)
 
 
-def _measured(run: Run, part: Part, found: Rows | _Counts) -> Measured:
+def _measured(run: Recording, part: Selection, found: Rows | _Counts) -> Measured:
     """Mixtures of stages have no rate of their own, and mixtures of operations no response time."""
-    windows = measured_windows(run, part.scenario, part.stage, part.operation)
+    windows = measured_windows(run.scenario(part.scenario), part.stage, part.operation)
     seconds = sum(stop - start for start, stop in windows) / 1e9
     count, errors = found.count, found.errors
-    figures = _resources(run, part.scenario, found.ended) if part == Part(part.scenario) else {}
+    figures = _resources(run.scenario(part.scenario), found.ended) if part == Selection(part.scenario) else {}
     asked: tuple[str, ...] = ()
-    level = part.stage is not None or not _stages(run, part.scenario)
+    level = part.stage is not None or not _stages(run.scenario(part.scenario))
     if level:
         asked = ("throughput", "errors")
     given = (
-        ("throughput",) if _is_open(run.spec(part.scenario)["load"]) else ()
+        ("throughput",) if run.scenario(part.scenario).spec.load.is_open else ()
     )  # but for the error rate, which is judged
     if count and level:
         figures |= {"errors": error_rate(found), "throughput": found.throughput(windows, seconds)}
-    alone = level and (part.operation is not None or len(_operations(run, part.scenario)) == 1)
+    alone = level and (part.operation is not None or len(run.scenario(part.scenario).operations) == 1)
     if alone:
         asked = (*QUANTILES, "mean", *asked)
     if not alone or not found.timed:
@@ -338,13 +316,13 @@ def _histogram(times: NDArray[Any], weights: NDArray[Any] | None = None) -> NDAr
     return np.bincount(codes, weights, minlength=_DECADES * BINS_PER_DECADE)
 
 
-def _resources(run: Run, scenario: str, ended: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Interval]:
+def _resources(scenario: ScenarioRun, ended: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Interval]:
     """Memory and CPU of the target's processes, where they were sampled."""
     found = {}
-    seen = memory(run, scenario)
+    seen = memory(scenario)
     if seen.each:
         found["memory"] = scaled(_level(seen.t_s, seen.rss_bytes), 1e-6)
-    edges_s, used_s = _cpu_steps(run, scenario)
+    edges_s, used_s = _cpu_steps(scenario)
     requests = np.diff(ended(edges_s * 1e9))
     if len(used_s) and requests.sum():
         each = float(used_s.sum() / requests.sum())
@@ -362,9 +340,9 @@ def _level(t_s: NDArray[np.float64], values: NDArray[np.float64]) -> Interval:
     return stats.mean_interval(values - slope * (t_s - t_s.mean()))
 
 
-def _cpu_steps(run: Run, scenario: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _cpu_steps(scenario: ScenarioRun) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Edges of equal steps of the measured time, s, and the CPU time, s, that the target's processes together used in each."""
-    found = cpu_time(run, "target", sampled_names(run, scenario), *span(run, scenario))
+    found = cpu_time(scenario.run, "target", sampled_names(scenario), *span(scenario))
     first_s, last_s = (edge / 1e9 for edge in found.span_ns)
     if last_s - first_s < 2 * CPU_STEP_S:
         return np.zeros(1), np.zeros(0)

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from perflib import stats
 from perflib.metrics import counts
-from perflib.metrics.counts import Which
+from perflib.metrics.selection import Selection
 from perflib.stats import MemoryGrowth
 from perflib.store.cache import once
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import span
+from perflib.text import number
 
 if TYPE_CHECKING:
-    from perflib.store.recording import Run
+    pass
 
 BUCKET_NS: Final = 250_000_000
 UNREAD_S: Final = 2.0  # so long without a sample, and a tenth of the time, is memory that was not read
@@ -101,27 +103,47 @@ class Growth:
         alone = self.grew and self.grew.growth.verdict == "leak"
         return "leak" if alone else self.whole.verdict
 
+    def describe(self, *, rates: bool = True) -> str:
+        """Which process's memory grew and by how much, and that of all together with how fast it grew; "" where none did."""
+        one, whole = self.grew, self.whole
+        rises = whole.slope_bytes_per_s.low > 0
+        fast = f": {growth_rates(whole)}" if rates else ""
+        total = f"{number(whole.growth_mb.estimate)} MB"
+        if one is None:
+            return f"its processes together grew by {total}, and none by itself{fast}" if rises else ""
+        said = f"{one.process} {'came meanwhile and holds' if one.came else 'grew by'} {number(one.gained_bytes * 1e-6)} MB"
+        if not rises:
+            return said
+        return f"{said}{fast}" if len(self.each) == 1 else f"{said}; all together by {total}{fast}"
 
-def sampled_names(run: Run, scenario: str) -> list[str]:
+
+def growth_rates(of: MemoryGrowth) -> str:
+    """How fast memory grows: per hour, and per 1,000 requests where that is known."""
+    each = of.per_1000_requests_mb
+    requests = f", {number(each.estimate)} MB per 1,000 requests" if math.isfinite(each.low) else ""
+    return f"{number(of.per_hour_mb.estimate)} MB per hour{requests}"
+
+
+def sampled_names(scenario: ScenarioRun) -> list[str]:
     """Names under which the scenario's targets are sampled: their own, and those of the targets they are reached by."""
-    return sorted({name for names in _reached(run, scenario).values() for name in names})
+    return sorted({name for names in _reached(scenario).values() for name in names})
 
 
-def _reached(run: Run, scenario: str) -> dict[str, set[str]]:
+def _reached(scenario: ScenarioRun) -> dict[str, set[str]]:
     """The scenario's targets, each with the names under which its processes may be sampled."""
-    spec = run.spec(scenario)
-    names = {str(op.get("target") or spec.get("target")) for op in spec["operations"]}
-    return {name: {name, *run.manifest["targets"].get(name, {}).get("via", ())} for name in names}
+    spec, targets = scenario.spec, scenario.run.manifest.targets
+    names = {str(operation.target or spec.target) for operation in spec.operations}
+    return {name: {name, *(targets[name].via if name in targets else ())} for name in names}
 
 
 @once
-def memory(run: Run, scenario: str) -> Memory:
+def memory(scenario: ScenarioRun) -> Memory:
     """Memory of the target's processes while a scenario was measured; of none where nothing was sampled."""
-    start_ns, stop_ns = span(run, scenario)
-    cells = run.query(
+    start_ns, stop_ns = span(scenario)
+    cells = scenario.run.query(
         "select t_ns // ? as bucket, name, pid, arg_max(process, t_ns) as process, avg(rss_bytes) as rss from resources where role = 'target' and name in "
         "(select unnest(?)) and t_ns between ? and ? and rss_bytes is not null group by bucket, name, pid order by bucket",
-        [BUCKET_NS, sampled_names(run, scenario), start_ns, stop_ns],
+        [BUCKET_NS, sampled_names(scenario), start_ns, stop_ns],
     ).fetchall()
     moments = sorted({bucket for bucket, *_ in cells})
     at = {bucket: index for index, bucket in enumerate(moments)}
@@ -131,7 +153,7 @@ def memory(run: Run, scenario: str) -> Memory:
         each[name, pid][at[bucket]] = rss
     t_s = (np.array(moments, float) * BUCKET_NS - start_ns) / 1e9
     found = {Process(*key, what[key]): _filled(series) for key, series in each.items()}
-    return Memory(t_s, _answered(run, scenario, start_ns + t_s * 1e9), found)
+    return Memory(t_s, _answered(scenario, start_ns + t_s * 1e9), found)
 
 
 def _filled(series: Floats) -> Floats:
@@ -142,21 +164,21 @@ def _filled(series: Floats) -> Floats:
     return series
 
 
-def _answered(run: Run, scenario: str, at_ns: Floats) -> Floats:
+def _answered(scenario: ScenarioRun, at_ns: Floats) -> Floats:
     """How many of the measured requests had ended by each moment."""
-    if run.many:
-        by = counts.moments(run, Which(scenario))
+    if scenario.run.many:
+        by = counts.moments(scenario.run, Selection(scenario.name))
         return np.interp(at_ns, by.edges_ns, np.concatenate(([0.0], np.cumsum(by.ended))))
-    ends = run.query("select end_ns from measured where scenario = ? order by end_ns", [scenario]).fetchnumpy()[
-        "end_ns"
-    ]
+    ends = scenario.run.query(
+        "select end_ns from measured where scenario = ? order by end_ns", [scenario.name]
+    ).fetchnumpy()["end_ns"]
     return np.searchsorted(ends, at_ns, "right").astype(float)
 
 
 @once
-def growth(run: Run, scenario: str) -> Growth:
+def growth(scenario: ScenarioRun) -> Growth:
     """Whether the target's memory grew while a scenario was measured, by how much, and which process it was."""
-    return growth_of(memory(run, scenario))
+    return growth_of(memory(scenario))
 
 
 def growth_of(seen: Memory) -> Growth:
@@ -175,19 +197,20 @@ def _grown(process: Process, t_s: Floats, rss: Floats, requests: Floats) -> Grow
     )  # fmt: skip
 
 
-def unread(run: Run, scenario: str) -> str:
+def unread(scenario: ScenarioRun) -> str:
     """What of the target's memory was not read, in words: "" where all was. What was not read may have grown."""
-    seen, (start_ns, stop_ns) = memory(run, scenario), span(run, scenario)
+    seen, (start_ns, stop_ns) = memory(scenario), span(scenario)
     sampled = {process.target for process in seen.each}
-    for name, names in sorted(_reached(run, scenario).items()):
+    for name, names in sorted(_reached(scenario).items()):
         if not names & sampled:
-            inside = run.manifest["targets"].get(name, {}).get("kind") == "callable"
+            targets = scenario.run.manifest.targets
+            inside = name in targets and targets[name].kind == "callable"
             why = "it runs inside the load generator" if inside else "give the target `start` or `pids`"
             return f"the memory of {name} was not read: {why}"
-    denied = run.query(
+    denied = scenario.run.query(
         "select distinct coalesce(process, name), pid from resources where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? "
         "and rss_bytes is null order by pid",
-        [sampled_names(run, scenario), start_ns, stop_ns],
+        [sampled_names(scenario), start_ns, stop_ns],
     ).fetchall()
     if denied:
         return f"the memory of {', '.join(str(Process('', pid, what)) for what, pid in denied[:3])} could not be read"
@@ -215,7 +238,7 @@ class CpuTime:
         return np.asarray(sum((np.interp(at_ns, *one) for one in self.each), np.zeros(np.shape(at_ns))))
 
 
-def cpu_time(run: Run, role: str, names: list[str], start_ns: int = 0, stop_ns: int = 2**62) -> CpuTime:
+def cpu_time(run: Recording, role: str, names: list[str], start_ns: int = 0, stop_ns: int = 2**62) -> CpuTime:
     """What the processes of a role used from one moment to another."""
     cells = run.query(
         "select pid, t_ns, cpu_ns from resources where role = ? and name in (select unnest(?)) and t_ns between ? and ? and cpu_ns is not null order by t_ns",
@@ -225,9 +248,9 @@ def cpu_time(run: Run, role: str, names: list[str], start_ns: int = 0, stop_ns: 
     return CpuTime(tuple((t_ns[pid == each].astype(float), cpu_ns[pid == each] / 1e9) for each in np.unique(pid)))
 
 
-def cpu_cores(run: Run, scenario: str, role: str) -> float | None:
+def cpu_cores(scenario: ScenarioRun, role: str) -> float | None:
     """CPU that the processes of a role used while the scenario ran, in cores; None where it was not sampled."""
-    workers = [f"worker {w['worker']}" for w in run.scenario(scenario)["workers"]]
-    found = cpu_time(run, role, sampled_names(run, scenario) if role == "target" else workers, *span(run, scenario))
+    workers = [f"worker {w.worker}" for w in scenario.record.workers]
+    found = cpu_time(scenario.run, role, sampled_names(scenario) if role == "target" else workers, *span(scenario))
     longest_ns = max((t_ns[-1] - t_ns[0] for t_ns, _ in found.each), default=0.0)
     return float(sum(used[-1] - used[0] for _, used in found.each)) * 1e9 / longest_ns if longest_ns else None

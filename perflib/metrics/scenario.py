@@ -11,100 +11,83 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.metrics import counts
-from perflib.metrics.counts import TIMED, Which
 from perflib.metrics.processes import Grown, cpu_cores, growth, memory
+from perflib.metrics.selection import Selection
 from perflib.metrics.totals import Totals, totals
 from perflib.stats import MemoryGrowth
 from perflib.stats.intervals import fewest_values
 from perflib.store.cache import code, once
+from perflib.store.database import TIMED
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_seconds
 
 if TYPE_CHECKING:
-    from perflib.store.recording import Run
+    pass
 
 PROCESSES: Final = 50  # listed of each scenario, those that gained most first
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 
 
-def summary(run: Run) -> dict[str, Any]:
-    """What summary.json holds."""
-    from perflib.verdicts.verdict import overall
-
-    verdicts = run.verdicts()
-    return {
-        "schema": 1,
-        "run": run.id,
-        "verdict": overall(run),
-        "status": run.status,
-        "reasons": run.manifest["reasons"],
-        "suite": run.manifest["suite"]["name"],
-        "quick": run.manifest["quick"],
-        "started_at": run.manifest["started_at"],
-        "commit": (run.manifest["git"] or {}).get("commit"),
-        "objectives": [v.as_dict() for v in verdicts if v.judged],
-        "figures": [v.as_dict() for v in verdicts if not v.judged],
-        "scenarios": [scenario_figures(run, entry["name"]) for entry in run.scenarios],
-    }
-
-
 @once
-def scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
+def scenario_figures(scenario: ScenarioRun) -> dict[str, Any]:
     """All figures of one scenario, with those of each operation under "operations"; of many rows computed once, by this very code."""
-    found: dict[str, Any] = run.kept("figures", scenario, lambda: _scenario_figures(run, scenario), code())
+    found: dict[str, Any] = scenario.cached("figures", lambda: _scenario_figures(scenario), code())
     return found
 
 
-def _scenario_figures(run: Run, scenario: str) -> dict[str, Any]:
-    seconds = measured_seconds(run, scenario)
-    operations = [str(op["name"]) for op in run.spec(scenario)["operations"]]
-    found = {name: _request_figures(run, scenario, name, seconds) for name in operations}
+def _scenario_figures(scenario: ScenarioRun) -> dict[str, Any]:
+    seconds = measured_seconds(scenario)
+    operations = list(scenario.operations)
+    found = {name: _request_figures(scenario, name, seconds) for name in operations}
     return {
-        "name": scenario,
-        "description": run.spec(scenario).get("description", ""),
-        "status": run.scenario(scenario)["status"],
-        **_request_figures(run, scenario, None, seconds),
+        "name": scenario.name,
+        "description": scenario.spec.description,
+        "status": scenario.record.status,
+        **_request_figures(scenario, None, seconds),
         "seconds": seconds,
         "operations": [{"name": name, **figures} for name, figures in found.items()],
-        "load": load_figures(run, scenario, seconds),
-        "timed_parts": totals(run, scenario).with_first_byte > 0,
-        "memory_mb": memory_figures(run, scenario),
-        "memory_growth": growth_figures(run, scenario),
-        "cpu_cores": {"mean": cpu_cores(run, scenario, "target")},
-        "generator": generator_figures(run, scenario),
+        "load": load_figures(scenario, seconds),
+        "timed_parts": totals(scenario).with_first_byte > 0,
+        "memory_mb": memory_figures(scenario),
+        "memory_growth": growth_figures(scenario),
+        "cpu_cores": {"mean": cpu_cores(scenario, "target")},
+        "generator": generator_figures(scenario),
     }
 
 
-def _request_figures(run: Run, scenario: str, operation: str | None, seconds: float) -> dict[str, Any]:
-    by_class = _outcomes(run, scenario, operation)
+def _request_figures(scenario: ScenarioRun, operation: str | None, seconds: float) -> dict[str, Any]:
+    by_class = _outcomes(scenario, operation)
     total, good = sum(by_class.values()), by_class.pop(None, 0)
     return {
         "requests": total,
         "errors": total - good,
         "errors_by_class": by_class,
         "throughput_per_s": good / seconds if seconds else 0.0,
-        "response_ms": time_figures(run, "response", scenario, operation),
-        "service_ms": time_figures(run, "service", scenario, operation),
+        "response_ms": time_figures(scenario.run, "response", scenario.name, operation),
+        "service_ms": time_figures(scenario.run, "service", scenario.name, operation),
     }
 
 
-def _outcomes(run: Run, scenario: str, operation: str | None) -> dict[str | None, int]:
-    if run.many:
-        return counts.outcomes(run, Which(scenario, operation))
-    where, values = Which(scenario, operation).sql
+def _outcomes(scenario: ScenarioRun, operation: str | None) -> dict[str | None, int]:
+    if scenario.run.many:
+        return counts.outcomes(scenario.run, Selection(scenario.name, operation=operation))
+    where, values = Selection(scenario.name, operation=operation).sql
     return dict(
-        run.query(
+        scenario.run.query(
             f"select case when not ok then error end as class, count(*) from measured where {where} group by class order by 2 desc, 1",
             values,
         ).fetchall()
     )
 
 
-def percentiles(run: Run, time: str, scenario: str, operation: str | None, qs: Sequence[float]) -> list[float] | None:
+def percentiles(
+    run: Recording, time: str, scenario: str, operation: str | None, qs: Sequence[float]
+) -> list[float] | None:
     """Percentiles of a time (`response`, `service`), ns; None where there is no row."""
     if run.many:
-        found = counts.steps(run, time, Which(scenario, operation))
+        found = counts.steps(run, time, Selection(scenario, operation=operation))
         return [found.quantile(q) for q in qs] if found.n else None
-    where, values = Which(scenario, operation).sql
+    where, values = Selection(scenario, operation=operation).sql
     row = run.query(
         f"select quantile_cont({time}_ns, [{', '.join(f'{q:.9f}' for q in qs)}]) from measured where {TIMED} and {where}",
         values,
@@ -112,25 +95,25 @@ def percentiles(run: Run, time: str, scenario: str, operation: str | None, qs: S
     return row[0] if row else None
 
 
-def timed_requests(run: Run, scenario: str, operation: str | None = None) -> int:
+def timed_requests(scenario: ScenarioRun, operation: str | None = None) -> int:
     """How many requests percentiles speak of."""
-    where, values = Which(scenario, operation).sql
-    if run.many:
-        return counts.steps(run, "response", Which(scenario, operation)).n
-    (count,) = run.query(f"select count(*) from measured where {TIMED} and {where}", values).fetchone() or (0,)
+    where, values = Selection(scenario.name, operation=operation).sql
+    if scenario.run.many:
+        return counts.steps(scenario.run, "response", Selection(scenario.name, operation=operation)).n
+    (count,) = scenario.run.query(f"select count(*) from measured where {TIMED} and {where}", values).fetchone() or (0,)
     return int(count)
 
 
-def time_figures(run: Run, time: str, scenario: str, operation: str | None = None) -> dict[str, float | None]:
+def time_figures(run: Recording, time: str, scenario: str, operation: str | None = None) -> dict[str, float | None]:
     """Percentiles, mean and maximum of a time, ms; None where there is no row, or fewer than ten lie beyond a percentile."""
     at = percentiles(run, time, scenario, operation, list(QUANTILES.values()))
     if at is None:
         return dict.fromkeys((*QUANTILES, "max", "mean"))
     if run.many:
-        found = counts.steps(run, time, Which(scenario, operation))
+        found = counts.steps(run, time, Selection(scenario, operation=operation))
         highest, mean, n = float(found.most.max()), found.mean, found.n
     else:
-        where, values = Which(scenario, operation).sql
+        where, values = Selection(scenario, operation=operation).sql
         highest, mean, n = run.query(
             f"select max({time}_ns), avg({time}_ns), count(*) from measured where {TIMED} and {where}", values
         ).fetchone() or (0, 0, 0)
@@ -141,12 +124,12 @@ def time_figures(run: Run, time: str, scenario: str, operation: str | None = Non
     }
 
 
-def load_figures(run: Run, scenario: str, seconds: float) -> dict[str, Any]:
+def load_figures(scenario: ScenarioRun, seconds: float) -> dict[str, Any]:
     """What was asked for, what was done, and how late it was sent."""
-    of = totals(run, scenario)
-    late = _late(run, scenario) if of.scheduled else None
+    of = totals(scenario)
+    late = _late(scenario) if of.scheduled else None
     return {
-        "model": run.spec(scenario)["load"]["model"],
+        "model": scenario.spec.load.model,
         "offered": of.scheduled or None,
         "offered_per_s": _offered_rate(of) if of.scheduled else None,
         "achieved_per_s": of.measured / seconds if seconds else 0.0,
@@ -155,18 +138,18 @@ def load_figures(run: Run, scenario: str, seconds: float) -> dict[str, Any]:
         else None,
         "unsent": of.unsent,
         "warmup_requests": of.rows - of.measured,
-        "prepare_requests": run.scenario(scenario)["prepare"]["requests"],
+        "prepare_requests": scenario.record.prepare.requests,
         "max_inflight": of.max_inflight or 0,
     }
 
 
-def _late(run: Run, scenario: str) -> list[float]:
+def _late(scenario: ScenarioRun) -> list[float]:
     """How late requests were sent, ns: the median and the 99th percentile."""
-    if run.many:
-        found = counts.steps(run, "late", Which(scenario))
+    if scenario.run.many:
+        found = counts.steps(scenario.run, "late", Selection(scenario.name))
         return [found.quantile(q) for q in (0.5, 0.99)]
-    (late,) = run.query(
-        "select quantile_cont(start_ns - scheduled_ns, [0.5, 0.99]) from measured where scenario = ?", [scenario]
+    (late,) = scenario.run.query(
+        "select quantile_cont(start_ns - scheduled_ns, [0.5, 0.99]) from measured where scenario = ?", [scenario.name]
     ).fetchone() or (None,)
     return late or [0.0, 0.0]
 
@@ -175,23 +158,23 @@ PARTS: Final = ("wait", "connect", "first byte", "body")
 BANDS: Final = ((0.0, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.0))
 
 
-def breakdown(run: Run, scenario: str) -> dict[str, list[float]]:
+def breakdown(scenario: ScenarioRun) -> dict[str, list[float]]:
     """Where the time goes: the mean of each part, ms, of the requests in each band of response time (BANDS).
 
     wait: due, not sent yet · connect: name, connection and TLS, where the request had to make one · first byte: until the answer
     began, the server's work and the network · body: until it was complete. Only requests that were answered.
     """
-    edges = percentiles(run, "response", scenario, None, [high for _, high in BANDS[:-1]])
+    edges = percentiles(scenario.run, "response", scenario.name, None, [high for _, high in BANDS[:-1]])
     if edges is None:
         return {part: [0.0] * len(BANDS) for part in PARTS}
     band = " ".join(f"when response_ns <= {edge!r} then {number}" for number, edge in enumerate(edges))
-    rows = run.query(
+    rows = scenario.run.query(
         "with opened as (select worker, seq, sum(duration_ns) as connect from spans where span in ('dns', 'connect', 'tls') group by all), "
         "each as (select response_ns, start_ns - coalesce(scheduled_ns, start_ns) as wait, coalesce(connect, 0) as connect, first_byte_ns - start_ns as first, "
         "end_ns - first_byte_ns as body from measured left join opened using (worker, seq) where scenario = ? and first_byte_ns is not null) "
         f"select case {band} else {len(edges)} end as band, "
         "avg(wait) / 1e6, avg(connect) / 1e6, avg(greatest(first - connect, 0)) / 1e6, avg(body) / 1e6 from each group by band order by band",
-        [scenario],
+        [scenario.name],
     ).fetchall()
     found = {int(row[0]): row[1:] for row in rows}
     return {
@@ -208,15 +191,15 @@ def _offered_rate(of: Totals) -> float | None:
     )
 
 
-def memory_figures(run: Run, scenario: str) -> dict[str, float] | None:
+def memory_figures(scenario: ScenarioRun) -> dict[str, float] | None:
     """Start, end and peak of the target's memory, MB; None where it was not sampled."""
-    rss = memory(run, scenario).rss_bytes
+    rss = memory(scenario).rss_bytes
     return {"start": rss[0] / 1e6, "end": rss[-1] / 1e6, "peak": rss.max() / 1e6} if len(rss) else None
 
 
-def growth_figures(run: Run, scenario: str) -> dict[str, Any] | None:
+def growth_figures(scenario: ScenarioRun) -> dict[str, Any] | None:
     """Whether the target's memory grows, by how much, MB, and that of each of its processes; None where it was not sampled."""
-    found = growth(run, scenario)
+    found = growth(scenario)
     if not found.each:
         return None
     listed = [_process(one) for one in found.each[:PROCESSES]]
@@ -247,17 +230,19 @@ def _process(one: Grown) -> dict[str, Any]:
     }
 
 
-def generator_figures(run: Run, scenario: str) -> dict[str, Any]:
+def generator_figures(scenario: ScenarioRun) -> dict[str, Any]:
     """The workers' own health: the worst of each figure."""
-    workers = run.scenario(scenario)["workers"]
+    workers = scenario.record.workers
     if not workers:
         return {"workers": 0}
     return {
         "workers": len(workers),
-        "cpu_cores": max(w["cpu_s"] / w["wall_s"] for w in workers if w["wall_s"]),
-        "loop_pause_ms": {key: max(w["loop_pause_ms"][key] for w in workers) for key in ("p50", "p99", "p99_9", "max")},
-        "late_ms": {key: max(w["late_ms"][key] for w in workers) for key in ("p50", "p99", "max")},
-        "waited": sum(w["waited"] for w in workers),
-        "gc_count": sum(w["gc_count"] for w in workers),
-        "gc_ms": sum(w["gc_ms"] for w in workers),
+        "cpu_cores": max((w.cpu_s / w.wall_s for w in workers if w.wall_s), default=0.0),
+        "loop_pause_ms": {
+            key: max((w.loop_pause_ms.get(key) or 0.0) for w in workers) for key in ("p50", "p99", "p99_9", "max")
+        },
+        "late_ms": {key: max((w.late_ms.get(key) or 0.0) for w in workers) for key in ("p50", "p99", "max")},
+        "waited": sum(w.waited for w in workers),
+        "gc_count": sum(w.gc_count for w in workers),
+        "gc_ms": sum(w.gc_ms for w in workers),
     }

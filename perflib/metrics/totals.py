@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from perflib.metrics.counts import DUE, TIMED
 from perflib.store.cache import once
-from perflib.store.recording import Run
+from perflib.store.database import DUE, TIMED
+from perflib.store.recording import ScenarioRun
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class Totals:
 
 
 @once
-def totals(run: Run, scenario: str) -> Totals:
+def totals(scenario: ScenarioRun) -> Totals:
     """Of one scenario."""
-    return Totals(**run.kept("totals", scenario, lambda: _look(run, scenario)))
+    return Totals(**scenario.cached("totals", lambda: _look(scenario)))
 
 
-def _look(run: Run, scenario: str) -> dict[str, Any]:
-    measured = f"filter ({run.is_measured})"
-    row = run.query(
+def _look(scenario: ScenarioRun) -> dict[str, Any]:
+    measured = f"filter ({scenario.run.is_measured})"
+    row = scenario.run.query(
         f"select count(*), min({DUE}), max(end_ns), min(response_ns) filter ({TIMED}), max(response_ns) filter ({TIMED}), "
-        f"count(*) {measured}, count(*) filter ({run.is_measured} and error = 'unsent'), "
+        f"count(*) {measured}, count(*) filter ({scenario.run.is_measured} and error = 'unsent'), "
         f"count(first_byte_ns) {measured}, max(inflight) {measured}, max(start_ns - scheduled_ns) {measured}, "
         f"count(scheduled_ns) {measured}, min(scheduled_ns) {measured}, max(scheduled_ns) {measured}, min({DUE}) {measured} "
         "from rows where scenario = ?",
-        [scenario],
+        [scenario.name],
     ).fetchone()
     return dict(zip(Totals.__dataclass_fields__, row or (), strict=True))

@@ -160,7 +160,7 @@ class _Controls:
         explored = self._explored
         self._quiet = True
         low, high = explored.window_s
-        self.scenario.options = [entry["name"] for entry in explored.run.scenarios]
+        self.scenario.options = [entry.name for entry in explored.run.scenarios]
         self.scenario.value = explored.scenario
         self.operation.options = [("all operations", ""), *((name, name) for name in explored.operations)]
         self.operation.value = explored.operation or ""

@@ -21,9 +21,10 @@ from perflib.notebook.panel import html as panel_html
 from perflib.notebook.panel import somebody_looks
 from perflib.report.html import Html, picture
 from perflib.report.pages.run import objectives, sentence
-from perflib.store.recording import Run, data_folder, open_run, run_ids
+from perflib.store.recording import data_folder, run_ids
 from perflib.store.remote import is_url
 from perflib.verdicts.history import history, record_all
+from perflib.verdicts.run import Run, open_run
 
 EVERY_S: Final = 1.0
 TRENDS: Final = ("p95", "throughput", "errors")
@@ -51,8 +52,8 @@ class Live:
             self._run, self._glance = run.id, Glance(run.path)
         now = self._glance.look()
         begun = time.time() - run.path.stat().st_ctime
-        done = sum(entry["stop_ns"] is not None for entry in run.scenarios)
-        of = len(run.manifest["suite"]["scenarios"])
+        done = sum(entry.record.stop_ns is not None for entry in run.scenarios)
+        of = len(run.suite.scenarios)
         return (
             panel_html(now, f"{run.id}: scenario {min(done + 1, of)} of {of}", done / max(of, 1)) if begun >= 0 else ""
         )
@@ -60,8 +61,8 @@ class Live:
 
 def detail(run: Run) -> Html:
     """One run: its sentence, objectives, and the percentile curve of each scenario that has an objective or stands alone."""
-    names = [entry["name"] for entry in run.scenarios][:4]
-    drawn = "".join(picture(lambda name=name: charts.latency_percentiles(run, name)) for name in names)  # type: ignore[misc]
+    names = [entry.name for entry in run.scenarios][:4]
+    drawn = "".join(picture(lambda name=name: charts.latency_percentiles(run.scenario(name))) for name in names)  # type: ignore[misc]
     return Html(f"<p><strong>{sentence(run)}</strong></p>{objectives(run)}{drawn}")
 
 

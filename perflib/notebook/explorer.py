@@ -21,15 +21,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from perflib.charts.canvas import COLOURS, LIMIT, MUTED, Chart, log_scale, name, plain, styled
+from perflib.charts.canvas import COLOURS, LIMIT, MUTED, Chart, log_scale, name, plain, plainly_styled
 from perflib.charts.timelines import named, together, told
 from perflib.errors import RunError
-from perflib.metrics.counts import DUE, TIMED
 from perflib.metrics.processes import memory
 from perflib.notebook.panel import somebody_looks
-from perflib.store.recording import Run, open_run, run_ids
+from perflib.store.database import DUE, TIMED
+from perflib.store.recording import run_ids
 from perflib.store.windows import span
 from perflib.text import ms
+from perflib.verdicts.run import Run, open_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,14 +73,14 @@ class Explorer:
         self.run = run
         for known in ("_table", "_cells", "_spans"):
             self.__dict__.pop(known, None)
-        self.choose(scenario=run.scenarios[0]["name"])
+        self.choose(scenario=run.scenarios[0].name)
 
     def choose(
         self, *, scenario: str | None = None, operation: str | None = None, window_s: tuple[float, float] | None = None,
         band: tuple[float, float] = (99.0, 100.0),
     ) -> Explorer:  # fmt: skip
         """What to look at. None: the scenario as before, all operations, all of its time. Raises RunError for what is not there."""
-        self.scenario = str(self.run.scenario(scenario or self.scenario)["name"])
+        self.scenario = str(self.run.scenario(scenario or self.scenario).name)
         if operation is not None and operation not in self.operations:
             raise RunError(
                 f"no operation {operation!r} in {self.scenario!r}",
@@ -96,7 +97,7 @@ class Explorer:
 
     @property
     def operations(self) -> list[str]:
-        return [str(op["name"]) for op in self.run.spec(self.scenario)["operations"]]
+        return self.run.scenario(self.scenario).operations
 
     @property
     def seconds(self) -> float:
@@ -139,7 +140,7 @@ class Explorer:
         """Response time, throughput and errors, the percentile curve and the target's memory, all of the chosen window."""
         return self.draw(Chart(figsize=SIZE))
 
-    @styled
+    @plainly_styled
     def draw(self, figure: Figure) -> Figure:
         """The same into a figure that is there: response time, percentile curve, rate, memory, in this order of its axes."""
         figure.clear()
@@ -212,7 +213,7 @@ class Explorer:
     def _spans(self) -> dict[str, tuple[int, float]]:
         """Start, ns, and length, s, of each scenario."""
         rows = self.run.query(f"select scenario, min(due_ns), max(due_ns) from {self._table} group by all").fetchall()
-        found = {entry["name"]: (0, 1.0) for entry in self.run.scenarios}
+        found = {entry.name: (0, 1.0) for entry in self.run.scenarios}
         return found | {str(row[0]): (int(row[1]), max((row[2] - row[1]) / 1e9, 0.001)) for row in rows}
 
     @cached_property
@@ -322,13 +323,13 @@ class Explorer:
         axes.legend(loc="lower right")
 
     def _draw_memory(self, axes: Axes) -> None:
-        seen, start_ns = memory(self.run, self.scenario), self._spans[self.scenario][0]
+        seen, start_ns = memory(self.run.scenario(self.scenario)), self._spans[self.scenario][0]
         name(axes.figure, axes, "Memory of the target, MB")  # type: ignore[arg-type]
         if not seen.each:
             axes.set_yticks([])
             axes.text(0.5, 0.5, plain("the target was not sampled"), ha="center", color=MUTED, transform=axes.transAxes)
             return
-        t_s = seen.t_s + (span(self.run, self.scenario)[0] - start_ns) / 1e9
+        t_s = seen.t_s + (span(self.run.scenario(self.scenario))[0] - start_ns) / 1e9
         axes.plot(t_s, seen.rss_bytes / 1e6, color=COLOURS[2])
         axes.set_ylim(bottom=0)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from perflib.notebook import cards
 from perflib.report.html import Html
-from perflib.store.recording import Run, open_run, run_ids
-from perflib.verdicts.verdict import overall
+from perflib.store.recording import run_ids
+from perflib.text import html_table
+from perflib.verdicts.run import Run, open_run
 
 NEWEST = 12
 
@@ -29,13 +29,13 @@ def runs(data: str | Path | None = None, most: int = NEWEST, *, judge: bool = Tr
     rows = [_row(run, judge) for run in newest(data, most)]
     if not rows:
         return Html("<p>There are no runs yet: <code>perflib run</code> makes one, and so does quickstart.ipynb.</p>")
-    return Html(cards.table([("run", "started", "status", "scenarios", "requests", "verdict"), *rows]))
+    return Html(html_table([("run", "started", "status", "scenarios", "requests", "verdict"), *rows]))
 
 
 def _row(run: Run, judge: bool) -> tuple[str, ...]:
-    requests = sum(map(cards.requests, run.scenarios))
+    requests = sum(record.requests for record in run.manifest.scenarios)
     verdict = verdict_of(run) if judge and run.status != "running" else ""
-    started = str(run.manifest["started_at"])[:16].replace("T", " ")
+    started = run.manifest.started[:16]
     return run.id, started, run.status, str(len(run.scenarios)), f"{requests:,}", verdict
 
 
@@ -47,8 +47,8 @@ def verdict_of(run: Run) -> str:
 @functools.lru_cache(1000)
 def _verdict(path: Path, status: str) -> str:
     run = Run(path)
-    asked = any(spec.get("objectives") for spec in run.manifest["suite"]["scenarios"])
-    return overall(run) if asked or status != "complete" else "–"
+    asked = any(scenario.objectives for scenario in run.suite.scenarios)
+    return run.verdict if asked or status != "complete" else "–"
 
 
 def _opened(name: str, data: str | Path | None) -> Run | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree
 
 from perflib.report.render import REPORTS, cell, execute, html, list_in, shortened, write, xml_text
-from perflib.text import SIGNS, moved
+from perflib.text import SIGNS
 from perflib.verdicts.change import Change
 from perflib.verdicts.comparison import Comparison
 
@@ -83,7 +83,7 @@ def markdown(compared: Comparison, title: str | None = None) -> str:
     names = [", ".join(f"`{run.id}`" for run in runs) for runs in (compared.base, compared.candidate)]
     lines += [
         "",
-        f"Base {names[0]}, candidate {names[1]}, on {cell(compared.candidate[0].manifest['host']['cpu'])}.",
+        f"Base {names[0]}, candidate {names[1]}, on {cell(compared.candidate[0].manifest.host.cpu)}.",
         "",
     ]
     return shortened("\n".join(lines), "compare.html")
@@ -118,7 +118,7 @@ def _outcome(compared: Comparison, change: Change) -> tuple[str, str]:
 
 
 def _said(compared: Comparison, change: Change) -> str:
-    base, candidate, percent, bounds = moved(change)
+    base, candidate, percent, bounds = change.cells
     why = compared.invalid[0] if compared.invalid else change.reason
     return f"base {base}, candidate {candidate}: {percent} [{bounds}]. {why}".strip()
 
@@ -126,7 +126,7 @@ def _said(compared: Comparison, change: Change) -> str:
 def _table(changes: Sequence[Change]) -> list[str]:
     lines = ["| | Figure | Base | Candidate | Change [95 %] |", "|---|---|---|---|---|"]
     for c in changes:
-        base, candidate, percent, bounds = moved(c)
+        base, candidate, percent, bounds = c.cells
         lines.append(
             f"| {SIGNS[c.verdict]} {c.verdict} | {cell(f'{c.part}: {c.question}')} | {cell(base)} | {cell(candidate)} | {cell(f'{percent} [{bounds}]')} |"
         )

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Literal
 
-from perflib.text import moved, observed
 from perflib.verdicts.comparison import Comparison
 from perflib.verdicts.verdict import Verdict
 
@@ -34,7 +33,7 @@ def tell(markdown: Callable[[], str], annotations: Iterable[tuple[Level, str]]) 
 def of_verdicts(verdicts: Iterable[Verdict]) -> list[tuple[Level, str]]:
     """Objectives that are missed, and those that could not be decided."""
     return [
-        (_level(v.verdict), f"{v.scenario}: {v.objective.text}: {v.verdict}, observed {observed(v)[0]}. {v.reason}")
+        (_level(v.verdict), f"{v.scenario}: {v.objective.text}: {v.verdict}, observed {v.observed[0]}. {v.reason}")
         for v in verdicts
         if v.judged and v.verdict != "pass"
     ]
@@ -46,7 +45,7 @@ def of_comparison(compared: Comparison) -> list[tuple[Level, str]]:
         return [("error" if compared.invalid else "warning", compared.sentence)]
     found = [c for c in compared.judged if c.verdict != "pass"]
     return [
-        (_level(c.verdict), f"{c.part}: {c.question}: {c.verdict}, {moved(c)[2]} [{moved(c)[3]}]. {c.reason}")
+        (_level(c.verdict), f"{c.part}: {c.question}: {c.verdict}, {c.cells[2]} [{c.cells[3]}]. {c.reason}")
         for c in found
     ]
 

@@ -13,8 +13,7 @@ from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from perflib.notebook.cards import COLOURS
-from perflib.text import SIGNS, moved, number, observed
+from perflib.text import COLOURS, SIGNS, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +114,7 @@ def interval_bar(v: Verdict) -> str:
     limit, interval = v.objective.limit, v.interval
     if limit is None or not any(map(math.isfinite, (interval.low, interval.estimate, interval.high))):
         return "–"
-    figure, bounds = observed(v)
+    figure, bounds = v.observed
     said = f"{figure}, interval {bounds}, limit {number(limit)}: {v.verdict}"
     return _bar(interval, limit, v.objective.wants_less, v.verdict, said)
 
@@ -124,7 +123,7 @@ def change_bar(c: Change) -> str:
     """The same of a change against its margin, with a line at no change."""
     if c.margin is None or not math.isfinite(c.shown.estimate):
         return "–"
-    _, _, change, bounds = moved(c)
+    _, _, change, bounds = c.cells
     said = f"{change}, interval {bounds}, margin {c.margin:g} {c.metric.margin_unit}: {c.verdict}"
     limit = c.margin if c.metric.more_is_worse else -c.margin
     return _bar(c.shown, limit, c.metric.more_is_worse, c.verdict, said, from_zero=True)

@@ -19,9 +19,10 @@ from perflib.errors import ReportError, SuiteError
 from perflib.report import parameters as notebook_parameters
 from perflib.report.html import NOTEBOOK_STYLE
 from perflib.report.pages import index as index_page
-from perflib.store.recording import Run
-from perflib.text import SIGNS, number, observed
-from perflib.verdicts.verdict import Verdict, overall
+from perflib.store.recording import Recording
+from perflib.text import SIGNS, number
+from perflib.verdicts.run import Run
+from perflib.verdicts.verdict import Verdict
 
 if TYPE_CHECKING:
     from perflib.report.kernel import Kernel
@@ -31,7 +32,7 @@ MARKDOWN_LIMIT: Final = 60_000
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def report(run: Run, *, baseline: Run | None = None, out: Path | None = None, title: str | None = None) -> Path:
+def report(run: Run, *, baseline: Recording | None = None, out: Path | None = None, title: str | None = None) -> Path:
     """Write report.html, report.md, junit.xml and summary.json; the folder they are in. Raises ReportError.
 
     Without `out` the folder is reports/<run id>, and reports/latest comes to point to it.
@@ -45,7 +46,7 @@ def report(run: Run, *, baseline: Run | None = None, out: Path | None = None, ti
     }
     notebook = execute("report", parameters, folder / "report.ipynb", of=[run])
     figures = run.summary()
-    write(folder / "report.html", html(notebook, title or f"Performance of {run.manifest['suite']['name']}"))
+    write(folder / "report.html", html(notebook, title or f"Performance of {run.suite.name}"))
     write(folder / "report.md", markdown(run, figures, title))
     write(folder / "junit.xml", junit(run))
     write(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
@@ -74,7 +75,7 @@ def page(name: str, run: Run, *, parameters: Mapping[str, Any] | None = None, ou
 
 
 def execute(
-    name: str, parameters: dict[str, Any], output: Path, *, of: Sequence[Run] = (), kernel: Kernel | None = None
+    name: str, parameters: dict[str, Any], output: Path, *, of: Sequence[Recording] = (), kernel: Kernel | None = None
 ) -> Any:
     """A notebook with these parameters, executed by papermill, in a kernel that may have been started before.
 
@@ -153,15 +154,15 @@ def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str
 
     from perflib.report.pages.run import sentence
 
-    word = overall(run)
+    word = run.verdict
     lines = [
-        f"## {SIGNS[word]} {cell(title or run.manifest['suite']['name'])}: {word}",
+        f"## {SIGNS[word]} {cell(title or run.suite.name)}: {word}",
         "",
         cell(unescape(sentence(run))),
         "",
     ]
     judged = [v for v in run.verdicts() if v.judged]
-    for reason in run.manifest["reasons"]:
+    for reason in run.manifest.reasons:
         lines += [f"- {cell(reason)}"]
     urgent = [v for v in judged if v.verdict != "pass"]
     if urgent:
@@ -193,7 +194,7 @@ def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str
         "",
         "</details>",
         "",
-        f"Run `{run.id}` on {cell(run.manifest['host']['cpu'])}. Repeat: `{cell(run.manifest['command'])}`",
+        f"Run `{run.id}` on {cell(run.manifest.host.cpu)}. Repeat: `{cell(run.manifest.command)}`",
         "",
     ]
     return shortened("\n".join(lines), "report.html")
@@ -209,7 +210,7 @@ def shortened(text: str, whole: str) -> str:
 def junit(run: Run) -> str:
     """One case per objective: fail is a failure, inconclusive is skipped (neither green nor red), an invalid run an error."""
     judged = [v for v in run.verdicts() if v.judged]
-    suite = ElementTree.Element("testsuite", name=xml_text(str(run.manifest["suite"]["name"])), tests=str(len(judged)))
+    suite = ElementTree.Element("testsuite", name=xml_text(str(run.suite.name)), tests=str(len(judged)))
     counts = {"failures": 0, "skipped": 0, "errors": 0}
     for v in judged:
         case = ElementTree.SubElement(
@@ -222,7 +223,7 @@ def junit(run: Run) -> str:
     if run.status != "complete" and not judged:
         counts["errors"] = 1
         case = ElementTree.SubElement(suite, "testcase", classname="run", name=xml_text(run.id))
-        ElementTree.SubElement(case, "error", message=xml_text("; ".join(run.manifest["reasons"]) or run.status))
+        ElementTree.SubElement(case, "error", message=xml_text("; ".join(run.manifest.reasons) or run.status))
         suite.set("tests", "1")
     for key, value in counts.items():
         suite.set(key, str(value))
@@ -242,10 +243,10 @@ def notebooks_folder() -> Path:
 
 
 def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
-    figure, bounds = observed(v)
+    figure, bounds = v.observed
     said = f"observed {figure} [{bounds}], n = {v.interval.n}. {v.reason}".strip()
     if run.status != "complete":
-        return "error", "; ".join(run.manifest["reasons"]) or run.status
+        return "error", "; ".join(run.manifest.reasons) or run.status
     return {"pass": ("", ""), "fail": ("failure", said), "inconclusive": ("skipped", f"inconclusive: {said}")}[
         v.verdict
     ]
@@ -257,7 +258,7 @@ def _objectives_table(verdicts: list[Verdict]) -> list[str]:
     lines = ["| | Objective | Observed [95 %] |", "|---|---|---|"]
     lines = [line + end for line, end in zip(lines, (" Why |", "---|"), strict=True)] if why else lines
     for v in verdicts:
-        figure, bounds = observed(v)
+        figure, bounds = v.observed
         lines.append(
             f"| {SIGNS[v.verdict]} {v.verdict} | {cell(v.scenario)}: {cell(v.objective.text)} | {cell(figure)} [{cell(bounds)}] |"
             + (f" {cell(v.reason)} |" if why else "")

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from perflib.targets.template import from_environment
-from perflib.text import moved, observed
 
 if TYPE_CHECKING:
     from perflib.verdicts.comparison import Comparison
@@ -45,7 +44,7 @@ def notify(url: str, headline: str, lines: Iterable[str]) -> None:
 def of_verdicts(verdicts: Iterable[Verdict]) -> list[str]:
     """Objectives that are missed."""
     return [
-        f"{v.scenario}: {v.objective.text}: observed {observed(v)[0]} [{observed(v)[1]}]"
+        f"{v.scenario}: {v.objective.text}: observed {v.observed[0]} [{v.observed[1]}]"
         for v in verdicts
         if v.judged and v.verdict == "fail"
     ]
@@ -55,4 +54,4 @@ def of_comparison(compared: Comparison) -> list[str]:
     """Figures that are worse than their margin for certain."""
     if compared.invalid:
         return []
-    return [f"{c.part}: {c.question}: {moved(c)[2]} [{moved(c)[3]}]" for c in compared.judged if c.verdict == "fail"]
+    return [f"{c.part}: {c.question}: {c.cells[2]} [{c.cells[3]}]" for c in compared.judged if c.verdict == "fail"]

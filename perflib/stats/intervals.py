@@ -14,6 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from perflib.text import html_interval
+
 Values = NDArray[Any]
 BEYOND: Final = 10
 LARGEST_LOG: Final = 700.0  # of a number that fits
@@ -39,9 +41,7 @@ class Interval:
         return {"estimate": finite(self.estimate), "low": finite(self.low), "high": finite(self.high)}
 
     def _repr_html_(self) -> str:
-        from perflib.notebook import cards
-
-        return cards.of_interval(self)
+        return html_interval(self.estimate, self.low, self.high, self.n, self.confidence)
 
 
 def finite(value: float) -> float | None:

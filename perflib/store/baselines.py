@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from perflib.errors import RunError
-from perflib.store.recording import Run, data_folder, open_run
+from perflib.store.recording import Recording, data_folder, open_recording
 from perflib.store.remote import folder_only
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,79}", re.ASCII)
@@ -26,7 +26,7 @@ def folder(data: str | Path | None = None) -> Path:
     return data_folder(data) / "baselines"
 
 
-def set_baseline(name: str, run: Run, data: str | Path | None = None) -> Run:
+def set_baseline(name: str, run: Recording, data: str | Path | None = None) -> Recording:
     """Keep a run under a name, in place of the one that had it. Raises RunError for a bad name or a run that has not ended well."""
     folder_only(data, "baseline set")
     if not _NAME.fullmatch(name) or name == "latest":
@@ -51,15 +51,15 @@ def set_baseline(name: str, run: Run, data: str | Path | None = None) -> Run:
     else:
         unfinished.replace(made)
     made.chmod(0o755)
-    return Run(made)
+    return Recording(made)
 
 
-def baselines(data: str | Path | None = None) -> dict[str, Run]:
+def baselines(data: str | Path | None = None) -> dict[str, Recording]:
     """The baselines there are, by name; those that cannot be read are left out."""
     found = {}
     for path in sorted(folder(data).glob("[!.]*/run.json")):
         with contextlib.suppress(RunError):
-            found[path.parent.name] = Run(path.parent)
+            found[path.parent.name] = Recording(path.parent)
     return found
 
 
@@ -70,12 +70,12 @@ def remove_baseline(name: str, data: str | Path | None = None) -> None:
     shutil.rmtree(folder(data) / name)
 
 
-def open_side(which: str | Path, data: str | Path | None = None) -> Run:
+def open_side(which: str | Path, data: str | Path | None = None) -> Recording:
     """A run by the name of a baseline, by id, by path, or the latest. Raises RunError where there is none."""
     if isinstance(which, str) and _NAME.fullmatch(which) and (folder(data) / which / "run.json").is_file():
-        return Run(folder(data) / which)
+        return Recording(folder(data) / which)
     try:
-        return open_run(which, data)
+        return open_recording(which, data)
     except RunError as error:
         if isinstance(which, str) and error.what.startswith("no run"):
             raise RunError(

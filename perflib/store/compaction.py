@@ -1,6 +1,6 @@
 """Rewrites a run's many small part files as few large ones, sorted by time; no row is lost, whenever it is cut short.
 
-done = compact(open_run("latest"))
+done = compact(open_recording("latest"))
 done.files_before, done.files_after, done.bytes_after
 
 The new files are written under hidden names, which nobody reads, and compared with the old ones: as many rows, the same sum of
@@ -14,14 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from perflib.errors import RunError
-from perflib.metrics import counts
 from perflib.store.database import connected, listed
 from perflib.store.database import parts as parts_of
-from perflib.store.manifest import save_manifest
-from perflib.store.recording import Run
+from perflib.store.manifest import Replacing, read_manifest, write_manifest
+from perflib.store.recording import Recording
 from perflib.store.schema import TABLES, write_file
 
 if TYPE_CHECKING:
@@ -48,35 +47,34 @@ class Compacted:
     bytes_after: int
 
 
-def compact(run: Run) -> Compacted:
+def compact(run: Recording) -> Compacted:
     """Few files instead of many. Raises RunError for a run that goes on, and where a file cannot be read or written."""
     import duckdb
 
     if run.status == "running":
         raise RunError(f"{run.id} is still running", mend="compact it when it has ended")
     _finish(run.path)
-    run = Run(run.path)
+    run = Recording(run.path)
     before = [path for path, rows in run.parts if rows is not None]
     size = sum(path.stat().st_size for path in before)
     try:
         old, new = _rewritten(run)
         if new:
-            manifest = {**run.manifest, "replacing": {"old": _names(run, old), "new": _names(run, new)}}
-            save_manifest(run.path, manifest)
+            run.manifest.replacing = Replacing(old=_names(run, old), new=_names(run, new))
+            write_manifest(run.path, run.manifest)
             _finish(run.path)
     except (duckdb.Error, OSError) as error:
         raise RunError(
             str(error).splitlines()[0], where=run.id, mend="every row is still there; mend it and compact again"
         ) from None
-    done = Run(run.path)
-    counts.count(done)
+    done = Recording(run.path)
     after = [(path, rows) for path, rows in done.parts if rows is not None]
     return Compacted(
         sum(rows for _, rows in after), len(before), len(after), size, sum(path.stat().st_size for path, _ in after)
     )
 
 
-def _rewritten(run: Run) -> tuple[list[Path], list[Path]]:
+def _rewritten(run: Recording) -> tuple[list[Path], list[Path]]:
     """(old files that can go, new ones in their place, by the names that they will have), complete and verified."""
     old: list[Path] = []
     new: list[Path] = []
@@ -156,18 +154,19 @@ def _verify(database: duckdb.DuckDBPyConnection, kind: str, old: Sequence[Path],
 
 def _finish(path: Path) -> None:
     """What a `compact` had left to do when it was cut short: before the switch nothing stays of it, after it the rest is done."""
-    manifest = Run(path).manifest
-    replacing: dict[str, Any] = manifest.pop("replacing", {})
-    for name in replacing.get("new", ()):
+    manifest = read_manifest(path)
+    replacing = manifest.replacing or Replacing()
+    for name in replacing.new:
         if hidden(path / name).exists():
             hidden(path / name).replace(path / name)
-    for name in replacing.get("old", ()):
+    for name in replacing.old:
         (path / name).unlink(missing_ok=True)
     for kind in TABLES:
         for left in (path / kind).glob(".part-c*.parquet"):
             left.unlink()
-    if replacing:
-        save_manifest(path, manifest)
+    if manifest.replacing is not None:
+        manifest.replacing = None
+        write_manifest(path, manifest)
 
 
 def hidden(path: Path) -> Path:
@@ -175,5 +174,5 @@ def hidden(path: Path) -> Path:
     return path.with_name(f".{path.name}")
 
 
-def _names(run: Run, paths: Sequence[Path]) -> list[str]:
+def _names(run: Recording, paths: Sequence[Path]) -> list[str]:
     return [path.relative_to(run.path).as_posix() for path in paths]

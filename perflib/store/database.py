@@ -17,6 +17,9 @@ MEMORY: Final = "1GB"  # of one process; more than that is spilled to disk
 
 _SQL: Final = {"int16": "smallint", "int32": "integer", "int64": "bigint", "bool": "boolean", "double": "double"}
 
+TIMED: Final = "(ok or error in ('timeout', 'unsent', 'aborted'))"
+DUE: Final = "coalesce(scheduled_ns, start_ns)"
+
 
 def connected() -> duckdb.DuckDBPyConnection:
     """A DuckDB in memory: a thread for each core, a bounded memory, and a folder of the system's for what does not fit in it."""

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import RunError
 from perflib.store.database import empty
-from perflib.store.recording import Run
+from perflib.store.manifest import Manifest, ScenarioRecord
+from perflib.store.recording import Recording
+from perflib.suite.file import stored_suite
+from perflib.suite.model import Suite
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,7 +28,7 @@ NEEDED: Final = ("start_ns", "end_ns", "ok")
 _ASSUMED: Final = {"scenario": "rows", "operation": "all", "phase": "measure"}
 
 
-class FrameRun(Run):
+class FrameRun(Recording):
     """A run of the rows given; a column of the schema that they lack is null."""
 
     def __init__(self, rows: pd.DataFrame) -> None:
@@ -34,20 +37,19 @@ class FrameRun(Run):
             raise RunError(f"rows without {', '.join(missing)}", where="DataFrame", mend="take them from run.rows(...)")
         if rows.empty:
             raise RunError("there are no rows", where="DataFrame", mend="widen what you selected")
-        self.path, self._frame = Path(), rows
-        self.manifest = {"run": "rows", "status": "complete", "reasons": [], "events": [], "targets": {}}
-        names = self._names("scenario")
-        self.manifest |= {
-            "scenarios": [_entry(name) for name in names],
-            "suite": {"scenarios": list(map(self._spec, names))},
+        self.path, self.side, self._frame = Path(), None, rows
+        records = [ScenarioRecord(name=name, status="complete") for name in self._names("scenario")]
+        suite = {
+            "name": "rows",
+            "targets": {"rows": {"kind": "callable", "function": "rows:rows"}},
+            "scenarios": list(map(self._spec, self._names("scenario"))),
         }
+        self.manifest = Manifest(run="rows", status="complete", suite=suite, scenarios=records)
 
-    def only(self) -> str:
-        """The scenario of the rows. Raises RunError where they are of several."""
-        names = [str(entry["name"]) for entry in self.scenarios]
-        if len(names) > 1:
-            raise RunError("rows of several scenarios", where="DataFrame", mend=f"name one of {', '.join(names)}")
-        return names[0]
+    @cached_property
+    def suite(self) -> Suite:
+        """Scenarios of the names that the rows hold."""
+        return stored_suite(self.manifest.suite, where="DataFrame")
 
     def _names(self, column: str, scenario: str | None = None) -> list[str]:
         if column not in self._frame:
@@ -59,8 +61,11 @@ class FrameRun(Run):
 
     def _spec(self, scenario: str) -> dict[str, Any]:
         scheduled = "scheduled_ns" in self._frame and bool(self._frame["scheduled_ns"].notna().any())
-        operations = [{"name": name} for name in self._names("operation", scenario)]
-        return {"name": scenario, "operations": operations, "load": {"model": "replay" if scheduled else "closed"}}
+        operations = [{"name": name, "target": "rows"} for name in self._names("operation", scenario)]
+        load = (
+            {"model": "replay", "starts": [0.0]} if scheduled else {"model": "closed", "concurrency": 1, "requests": 1}
+        )
+        return {"name": scenario, "operations": operations, "load": load}
 
     @cached_property
     def parts(self) -> list[tuple[Path, int | None]]:
@@ -90,7 +95,3 @@ class FrameRun(Run):
             "update rows set service_ns = end_ns - start_ns, response_ns = end_ns - coalesce(scheduled_ns, start_ns)"
         )
         return database
-
-
-def _entry(scenario: str) -> dict[str, Any]:
-    return {"name": scenario, "status": "complete", "start_ns": None, "stop_ns": None, "segments": [], "workers": []}

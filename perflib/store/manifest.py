@@ -1,4 +1,10 @@
-"""The writing side of a run: its directory, and its run.json, whole or not at all."""
+"""run.json: what a run was, is and had happen to it. Its shape stands here alone, and here alone it is read and written.
+
+    manifest = read_manifest(Path("data/runs/20261130-101500-shop"))
+    manifest.status, manifest.host.cpu, manifest.scenarios[0].workers[0].rows
+
+A run.json of an older schema is brought up to date as it is read (`_migrated`); one of a newer schema is refused in one line.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +13,259 @@ import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from perflib.errors import RunError
+from perflib.store.files import write_atomically
+
+SCHEMA: Final = 2
+FILE: Final = "run.json"
+
+RunStatus = Literal["running", "complete", "interrupted", "invalid"]
+RunName = Annotated[str, Field(pattern=r"^[\w.+-][\w.+@-]*$", max_length=200)]
+PartName = Annotated[str, Field(pattern=r"^(rows|resources|spans|gauges)/\.?part-[\w.-]+\.parquet$")]
 
 
-class RunDir:
-    """One directory, its manifest kept current by atomic replacement. `shared`: other machines make runs there too."""
+class _Record(BaseModel):
+    """What a newer version wrote besides is kept when run.json is written again."""
 
-    def __init__(self, data: Path, manifest: dict[str, Any], *, shared: bool = False) -> None:
+    model_config = ConfigDict(extra="allow", validate_assignment=False, populate_by_name=True)
+
+
+class Segment(_Record):
+    """A stretch of a scenario's load: a warm-up, a stage, a step, a block or a turn."""
+
+    phase: str
+    start_ns: int
+    stop_ns: int
+    stage: int | None = None
+    operation: str | None = None
+    turn: int | None = None
+    offered: int = 0  # requests that the load asked for
+
+
+class WorkerRecord(_Record):
+    """How one worker fared: its requests, and the health of the load generator."""
+
+    worker: int
+    pid: int | None = None
+    rows: int = 0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    loop_cpu_s: float = 0.0
+    loop_pause_ms: dict[str, float | None] = Field(default_factory=dict)
+    gc_count: int = 0
+    gc_ms: float = 0.0
+    late_ms: dict[str, float | None] = Field(default_factory=dict)
+    waited: int = 0
+
+
+class MissingWorker(_Record):
+    """A worker that was lost, and since when its share of the load is missing."""
+
+    worker: int
+    host: str = ""
+    what: str = ""
+    share: float = 0.0
+    at_ns: int = 0
+    after_s: float | None = None
+
+
+class MachineShares(_Record):
+    """What the generator's machine did during the load, as shares of all its cores."""
+
+    seconds: float = 0.0
+    busy_share: float = 0.0
+    other_share: float = 0.0
+    steal_share: float = 0.0
+    clock_ns: float = 0.0
+
+
+class ClockRecord(_Record):
+    """Another machine's clock, set against ours."""
+
+    host: str = ""
+    workers: list[int] = Field(default_factory=list)
+    offset_ns: float = 0.0
+    uncertainty_ns: float = 0.0
+    drift_ns: float | None = None
+
+
+class PrepareRecord(_Record):
+    """What was done before the load."""
+
+    requests: int = 0
+
+
+class ScenarioRecord(_Record):
+    """What happened to one scenario."""
+
+    name: str
+    status: str = "running"
+    start_ns: int | None = None
+    stop_ns: int | None = None
+    segments: list[Segment] = Field(default_factory=list)
+    prepare: PrepareRecord = Field(default_factory=PrepareRecord)
+    workers: list[WorkerRecord] = Field(default_factory=list)
+    missing: list[MissingWorker] = Field(default_factory=list)
+    doubts: list[str] = Field(default_factory=list)
+    unsent: int = 0
+    machine: MachineShares | None = None
+    clocks: list[ClockRecord] = Field(default_factory=list)
+    ended: str = ""  # why the load ended before its time, as something good
+
+    @property
+    def requests(self) -> int:
+        """How many requests its workers made, the warm-up's among them."""
+        return sum(worker.rows for worker in self.workers)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took from the first request due to its end, s; None before either."""
+        if self.start_ns is None or self.stop_ns is None:
+            return None
+        return (self.stop_ns - self.start_ns) / 1e9
+
+
+class TargetRecord(_Record):
+    """What was learnt of a target: where it is, what it says of itself (further keys are its kind's own)."""
+
+    kind: str = ""
+    via: list[str] = Field(default_factory=list)  # names under which its processes are sampled besides its own
+    pids: list[int] = Field(default_factory=list)
+    url: str | None = None
+    host: str | None = None
+    port: int | None = None
+    exit_code: int | None = None
+
+
+class Event(_Record):
+    """Something that happened during the run."""
+
+    t_ns: int
+    kind: str
+    text: str
+
+
+class ProcessRecord(_Record):
+    """The process that makes the run."""
+
+    pid: int
+    created: float
+
+
+class HostRecord(_Record):
+    """The machine of the run's coordinator."""
+
+    cpu: str = ""
+    cores: int = 0
+    memory_bytes: int = 0
+    os: str = ""
+    kernel: str = ""
+    machine: str = ""
+    load_average: float | None = None
+
+
+class GitRecord(_Record):
+    """The commit of the folder in which the run was started."""
+
+    commit: str = ""
+    dirty: bool = False
+
+
+class Replacing(_Record):
+    """Part files that a compaction replaces: valid from here on are the new ones."""
+
+    old: list[PartName] = Field(default_factory=list)
+    new: list[PartName] = Field(default_factory=list)
+
+
+class AbRecord(_Record):
+    """What an A/B varied (`a`, `b`: overrides of the suite), and how far it looked at each scenario."""
+
+    a: list[str] = Field(default_factory=list)
+    b: list[str] = Field(default_factory=list)
+    block_s: float = 1.0
+    budget_s: float = 0.0
+    margin_percent: dict[str, float | None] = Field(default_factory=dict)
+    scenarios: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Manifest(_Record):
+    """All of run.json."""
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    run: RunName
+    status: RunStatus = "running"
+    reasons: list[str] = Field(default_factory=list)
+    process: ProcessRecord | None = None
+    suite: dict[str, Any]  # plain data without secrets; `Recording.suite` is the Suite again
+    command: str = ""
+    seed: int = 0
+    quick: bool = False
+    host: HostRecord = Field(default_factory=HostRecord)
+    versions: dict[str, str] = Field(default_factory=dict)
+    git: GitRecord | None = None
+    started_at: str = ""
+    stopped_ns: int | None = None
+    targets: dict[str, TargetRecord] = Field(default_factory=dict)
+    scenarios: list[ScenarioRecord] = Field(default_factory=list)
+    events: list[Event] = Field(default_factory=list)
+    ab: AbRecord | None = None
+    replacing: Replacing | None = None
+
+    @property
+    def started(self) -> str:
+        """When it was started, to the second, UTC."""
+        return self.started_at[:19].replace("T", " ")
+
+    @property
+    def commit(self) -> str | None:
+        return self.git.commit if self.git else None
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the run in a folder. Raises RunError, in one line, for what is no run."""
+    try:
+        content = json.loads((path / FILE).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise _no_run(path, str(error)) from None
+    if not isinstance(content, dict):
+        raise _no_run(path, "it is no table")
+    schema = content.get("schema")
+    if not isinstance(schema, int) or schema < 1:
+        raise _no_run(path, "it names no schema version")
+    if schema > SCHEMA:
+        mend = "read it with that version"
+        raise RunError(f"{FILE} has schema {schema}, written by a newer perflib", where=str(path), mend=mend)
+    try:
+        return Manifest.model_validate(_migrated(content))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise _no_run(path, f"{key}: {first['msg']}") from None
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write the run.json of the run in a folder, whole or not at all. Raises OSError."""
+    content = manifest.model_dump(by_alias=True, mode="json", exclude_none=False, exclude_unset=False)
+    for key in ("ab", "replacing"):
+        if content[key] is None:
+            del content[key]
+    write_atomically(path / FILE, json.dumps(content, indent=1, ensure_ascii=False))
+
+
+class RunDirectory:
+    """The writing side of a run: its directory, made here, and its manifest, kept current.
+
+    RunDirectory(data, shared=True, suite=…, command=…): `shared` where other machines make runs in the same folder.
+    """
+
+    def __init__(self, data: Path, *, shared: bool = False, **about: Any) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        name = re.sub(r"[^\w.-]+", "-", manifest["suite"]["name"], flags=re.ASCII).strip("-.")[:60] or "suite"
+        name = re.sub(r"[^\w.-]+", "-", about["suite"]["name"], flags=re.ASCII).strip("-.")[:60] or "suite"
         name += f"-{secrets.token_hex(3)}" if shared else ""
         parent = data / "runs"
         parent.mkdir(parents=True, exist_ok=True)
@@ -26,26 +276,25 @@ class RunDir:
                 break
             except FileExistsError:
                 continue
-        self.manifest: dict[str, Any] = {
-            "schema": 1,
-            "run": self.path.name,
-            "status": "running",
-            "reasons": [],
-            **manifest,
-        }
+        self.manifest = Manifest(run=self.path.name, **about)
         self.save()
 
     def save(self) -> None:
-        save_manifest(self.path, self.manifest)
+        write_manifest(self.path, self.manifest)
 
     def event(self, t_ns: int, kind: str, text: str) -> None:
         """Something that happened: shown in the report, drawn into its charts."""
-        self.manifest["events"].append({"t_ns": t_ns, "kind": kind, "text": text})
+        self.manifest.events.append(Event(t_ns=t_ns, kind=kind, text=text))
         self.save()
 
 
-def save_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    """Write a run's run.json: whole or not at all."""
-    unfinished = path / ".run.json.tmp"
-    unfinished.write_text(json.dumps(manifest, indent=1, default=str), "utf-8")
-    unfinished.replace(path / "run.json")
+def _no_run(path: Path, why: str) -> RunError:
+    return RunError(f"cannot read {FILE}: {why}", where=str(path), mend="choose another run: perflib runs")
+
+
+def _migrated(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of an older schema as one of today's.
+
+    1 → 2: runs made before scenarios named what was missing, doubted and unsent lack these keys (their defaults stand in).
+    """
+    return {**content, "schema": SCHEMA}

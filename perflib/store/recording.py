@@ -1,17 +1,17 @@
-"""Runs: open, list, remove; their rows as pandas or through DuckDB.
+"""Recordings: what a run left on disk, opened for reading; its rows as pandas or through DuckDB.
 
-run = open_run("latest")
+run = open_recording("latest")
 run.rows(scenario="browse")                    # DataFrame: the schema's columns + service_ns, response_ns
 run.sql("select operation, count(*) from measured group by 1")
-run.manifest["host"]; run.summary(); run.verdicts()
+run.manifest.host.cpu; run.scenario("browse").record.segments; run.scenario("browse").spec.load
 
 Tables for `sql`: rows (every row), measured (phase "measure", the default warm-up cut away), resources, spans, gauges.
+`perflib.verdicts.run.Run` is a recording that is judged as well.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -23,24 +23,21 @@ from perflib.errors import RunError
 from perflib.store import remote
 from perflib.store.cache import kept, stamp
 from perflib.store.database import connected, parts, quoted, row_counts
+from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest
+from perflib.suite.file import stored_suite
+from perflib.suite.variants import SIDES, sided
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
     from perflib.store.warmup import Cut
-    from perflib.verdicts.verdict import Verdict
+    from perflib.suite.model import Scenario, Suite
 
 FINAL: Final = ("complete", "interrupted", "invalid")
 IN_MEMORY_ROWS: Final = 1_000_000
-KEPT_ROWS: Final = 50_000
+CACHED_ROWS: Final = 50_000
 SLACK_NS: Final = 1_000_000_000
-SIDES: Final = ("a", "b")  # of an A/B
-
-
-def sided(name: str, side: str) -> str:
-    """The name that a side's target or scenario has in the run: "browse@a"."""
-    return f"{name}@{side}"
 
 
 def data_folder(data: str | Path | None = None) -> Path:
@@ -56,49 +53,112 @@ def data_folder(data: str | Path | None = None) -> Path:
     return Path("..", "data") if here.name == "notebooks" else Path("data")
 
 
-class Run:
-    """The reading side: one finished, broken or still running run."""
+class ScenarioRun:
+    """One scenario of a run: what was asked (`spec`), what happened (`record`), and the run that holds its rows."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.manifest: dict[str, Any] = json.loads((path / "run.json").read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"cannot read run.json: {error}", where=str(path), mend="choose another run: perflib runs"
-            ) from None
+    def __init__(self, run: Recording, record: ScenarioRecord) -> None:
+        self.run, self.record, self.name = run, record, record.name
+
+    @cached_property
+    def spec(self) -> Scenario:
+        """The suite's scenario, as it was run."""
+        return next(scenario for scenario in self.run.suite.scenarios if scenario.name == self.name)
+
+    @property
+    def operations(self) -> list[str]:
+        """Names of its operations, in the suite's order."""
+        return [operation.name for operation in self.spec.operations]
+
+    @property
+    def warmup_end_ns(self) -> int:
+        """Where its measured part begins when the suite names no warm-up; 0 where it does."""
+        return dict(self.run.cuts).get(self.name, 0)
+
+    def rows(self, columns: Sequence[str] | None = None, phase: str | None = "measure") -> pd.DataFrame:
+        """As `Recording.rows`, of this scenario."""
+        return self.run.rows(self.name, columns, phase)
+
+    def cached(self, name: str, find: Callable[[], Any], *about: object) -> Any:
+        """What `find` gives of this scenario (JSON); of many rows kept on disk until they, or what it is `about`, change."""
+        run = self.run
+        depends_on = stamp((), run.fingerprint, run.cuts, self.record, self.spec, *about)
+        return kept(run.path, f"{name}-{run.cache_name(self.name)}", depends_on, find, lambda _: run.is_cached)
+
+    def __repr__(self) -> str:
+        return f"<ScenarioRun {self.name} of {self.run.id}: {self.record.status}>"
+
+
+class Recording:
+    """One finished, broken or still running run as it is on disk; with `side` one side of an A/B as a run of its own.
+
+    Raises RunError where the folder holds no run, or no A/B where a side is asked for.
+    """
+
+    def __init__(self, path: Path, side: str | None = None) -> None:
+        self.path, self.side = path, side
+        self.manifest: Manifest = read_manifest(path)
+        if side is not None:
+            self._take_side(side)
+
+    def _take_side(self, side: str) -> None:
+        """Leave only a side's scenarios, under their plain names."""
+        if self.manifest.ab is None:
+            raise RunError(f"{self.id} is no A/B and has no side {side!r}", mend="leave the @ and what follows out")
+        end, suite = sided("", side), self.manifest.suite
+        specs = [
+            {**spec, "name": spec["name"].removesuffix(end)}
+            for spec in suite["scenarios"]
+            if spec["name"].endswith(end)
+        ]
+        records = [
+            record.model_copy(update={"name": record.name.removesuffix(end)})
+            for record in self.manifest.scenarios
+            if record.name.endswith(end)
+        ]
+        self.manifest = self.manifest.model_copy(
+            update={"run": sided(self.manifest.run, side), "suite": {**suite, "scenarios": specs}, "scenarios": records}
+        )
 
     @property
     def id(self) -> str:
-        return str(self.manifest["run"])
+        return self.manifest.run
 
     @property
     def reference(self) -> str:
         """What `open_run` finds it by, from any folder."""
-        return str(self.path.resolve())
+        whole = str(self.path.resolve())
+        return sided(whole, self.side) if self.side else whole
 
     @property
     def status(self) -> str:
         """running | complete | interrupted | invalid, and "incomplete" for one whose process died while it ran."""
-        status = str(self.manifest["status"])
+        status = self.manifest.status
         return "incomplete" if status == "running" and not self._alive() else status
 
-    @property
-    def scenarios(self) -> list[dict[str, Any]]:
-        """What is known of each scenario that was started: name, start_ns, stop_ns, segments, workers."""
-        return list(self.manifest["scenarios"])
+    @cached_property
+    def suite(self) -> Suite:
+        """The suite as it was run: secrets struck out, functions named."""
+        return stored_suite(self.manifest.suite, where=str(self.path / FILE))
 
-    def scenario(self, name: str) -> dict[str, Any]:
+    @cached_property
+    def scenarios(self) -> list[ScenarioRun]:
+        """The scenarios that were started, in their order."""
+        return [ScenarioRun(self, record) for record in self.manifest.scenarios]
+
+    def scenario(self, name: str) -> ScenarioRun:
         """One of them. Raises RunError where it did not run."""
-        for entry in self.scenarios:
-            if entry["name"] == name:
-                return dict(entry)
-        there = ", ".join(entry["name"] for entry in self.scenarios)
+        for scenario in self.scenarios:
+            if scenario.name == name:
+                return scenario
+        there = ", ".join(scenario.name for scenario in self.scenarios)
         raise RunError(f"no scenario {name!r} in this run", where=self.id, mend=f"there are {there}")
 
-    def spec(self, name: str) -> dict[str, Any]:
-        """The suite's table of one scenario, as it was run."""
-        return next(dict(s) for s in self.manifest["suite"]["scenarios"] if s["name"] == name)
+    def only_scenario(self) -> ScenarioRun:
+        """Its one scenario. Raises RunError where there are several, or none."""
+        if len(self.scenarios) != 1:
+            there = ", ".join(scenario.name for scenario in self.scenarios)
+            raise RunError("which of its scenarios?", where=self.id, mend=f"name one of {there}" if there else "it has none")
+        return self.scenarios[0]
 
     def rows(
         self, scenario: str | None = None, columns: Sequence[str] | None = None, phase: str | None = "measure"
@@ -136,22 +196,6 @@ class Run:
         """What targets said of themselves (`gauges`): t_ns, target, gauge, value."""
         return self.query("select * from gauges order by t_ns, target, gauge").df()
 
-    def summary(self) -> dict[str, Any]:
-        """The content of summary.json."""
-        from perflib.metrics.scenario import summary
-
-        return summary(self)
-
-    def verdicts(self) -> list[Verdict]:
-        """One per objective, in the suite's order."""
-        return list(self._verdicts)
-
-    @cached_property
-    def _verdicts(self) -> list[Verdict]:
-        from perflib.verdicts.verdict import verdicts
-
-        return verdicts(self)
-
     def rows_sha256(self) -> str:
         """What the rows are, in one word: the digest of their part files' names and bytes."""
         digest = hashlib.sha256()
@@ -168,7 +212,7 @@ class Run:
     @cached_property
     def impossible(self) -> int:
         """Rows whose times cannot be: they end before they begin, or lie outside the run. A clock was set while they were made."""
-        stopped_ns = self.manifest.get("stopped_ns")
+        stopped_ns = self.manifest.stopped_ns
         last_ns = stopped_ns + SLACK_NS if stopped_ns else 2**63 - 1
 
         def find() -> int:
@@ -181,7 +225,7 @@ class Run:
             return int((self.query(f"select count(*) from rows where {wrong}", [last_ns]).fetchone() or (0,))[0])
 
         of = stamp((), self.fingerprint, last_ns)
-        return int(kept(self.path, f"impossible-{self._named()}", of, find, lambda _: self.keeps))
+        return int(kept(self.path, f"impossible-{self.cache_name()}", of, find, lambda _: self.is_cached))
 
     @property
     def damage(self) -> list[str]:
@@ -199,9 +243,9 @@ class Run:
         """Every part file with how many rows it has, None for one that cannot be read."""
         kinds = ("rows", "resources", "spans", "gauges")
         found = {path for kind in kinds for path in (self.path / kind).glob("part-*.parquet")}
-        if replacing := self.manifest.get("replacing"):  # a `compact` that was cut short after its switch
-            new = [self.path / name for name in replacing["new"]]
-            found -= {self.path / name for name in replacing["old"]}
+        if replacing := self.manifest.replacing:  # a `compact` that was cut short after its switch
+            new = [self.path / name for name in replacing.new]
+            found -= {self.path / name for name in replacing.old}
             found |= {path.with_name(f".{path.name}") for path in new if not path.exists()}
         ordered = sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
         of = stamp(ordered)
@@ -225,16 +269,11 @@ class Run:
         return self._count > IN_MEMORY_ROWS
 
     @property
-    def keeps(self) -> bool:
+    def is_cached(self) -> bool:
         """Whether what is found in its rows is kept beside them: a look at them takes a while, and they will not change."""
-        return self._count > KEPT_ROWS and self.status in FINAL
+        return self._count > CACHED_ROWS and self.status in FINAL
 
-    def kept(self, name: str, scenario: str, find: Callable[[], Any], *about: object) -> Any:
-        """What `find` gives of a scenario (JSON); of many rows found once, and again when they or what it is `about` change."""
-        of = stamp((), self.fingerprint, self.cuts, self.scenario(scenario), self.spec(scenario), *about)
-        return kept(self.path, f"{name}-{self._named(scenario)}", of, find, lambda _: self.keeps)
-
-    def _named(self, *what: str) -> str:
+    def cache_name(self, *what: str) -> str:
         """For the name of a file: this run, or side of one, and a part of it."""
         return stamp((), self.id, *what)[:8]
 
@@ -245,10 +284,10 @@ class Run:
     def _alive(self) -> bool:
         import psutil
 
-        process = self.manifest.get("process", {})
+        process = self.manifest.process
         try:
-            return bool(abs(psutil.Process(process["pid"]).create_time() - process["created"]) < 1)
-        except (psutil.Error, KeyError):
+            return process is not None and abs(psutil.Process(process.pid).create_time() - process.created) < 1
+        except psutil.Error:
             return False
 
     @property
@@ -266,14 +305,12 @@ class Run:
         """The warm-ups that were found, by scenario; none where the suite names them."""
         from perflib.store.warmup import Cut, cut
 
-        specs = {entry["name"]: self.spec(entry["name"]) for entry in self.scenarios}
-
         def find() -> dict[str, Cut]:
-            each = {entry["name"]: cut(self._tables, entry, specs[entry["name"]]) for entry in self.scenarios}
+            each = {scenario.name: cut(self._tables, scenario.record, scenario.spec) for scenario in self.scenarios}
             return {name: found for name, found in each.items() if found is not None}
 
-        of = stamp((), self.fingerprint, self.scenarios, specs)
-        found = kept(self.path, f"warmups-{self._named()}", of, find, lambda _: self.keeps)
+        depends_on = stamp((), self.fingerprint, self.manifest.scenarios, self.manifest.suite["scenarios"])
+        found = kept(self.path, f"warmups-{self.cache_name()}", depends_on, find, lambda _: self.is_cached)
         return {name: Cut(*each) for name, each in found.items()}
 
     @cached_property
@@ -310,73 +347,46 @@ class Run:
         return database
 
     def _chosen(self, kind: str, source: str) -> str:
-        """What of a table's rows belongs to this run."""
-        return source
-
-    def __repr__(self) -> str:
-        return f"<Run {self.id}: {self.status}, {len(self.scenarios)} scenarios>"
-
-    def _repr_html_(self) -> str:
-        from perflib.notebook import cards
-
-        return cards.of_run(self)
-
-
-class Variant(Run):
-    """One side of an A/B as a run of its own: its scenarios, under their plain names, and its rows."""
-
-    def __init__(self, path: Path, side: str) -> None:
-        super().__init__(path)
-        self.side = side
-        if "ab" not in self.manifest:
-            raise RunError(f"{self.id} is no A/B and has no side {side!r}", mend="leave the @ and what follows out")
-        suite, of_both = self.manifest["suite"], self.manifest
-        self._ours = [s["name"] for s in suite["scenarios"] if s["name"].endswith(sided("", side))]
-        self.manifest = {
-            **of_both,
-            "run": sided(of_both["run"], side),
-            "suite": {**suite, "scenarios": self._plain(suite["scenarios"])},
-            "scenarios": self._plain(of_both["scenarios"]),
-        }
-
-    @property
-    def reference(self) -> str:
-        return sided(super().reference, self.side)
-
-    def _plain(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        end = sided("", self.side)
-        return [{**entry, "name": entry["name"].removesuffix(end)} for entry in entries if entry["name"] in self._ours]
-
-    def _chosen(self, kind: str, source: str) -> str:
-        if kind != "rows":
+        """What of a table's rows belongs to this run, or to its side."""
+        if kind != "rows" or self.side is None:
             return source
         end = sided("", self.side)
         return f"(select * replace (scenario[:-{len(end) + 1}] as scenario) from {source} where scenario like '%{end}')"
 
+    def __repr__(self) -> str:
+        return f"<Run {self.id}: {self.status}, {len(self.scenarios)} scenarios>"
 
-def open_run(which: str | Path = "latest", data: str | Path | None = None, *, rows: bool = True) -> Run:
-    """A run by id, by path, or the latest; with @a or @b one side of an A/B. Raises RunError where there is none.
 
-    data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only its run.json.
+def locate(
+    which: str | Path = "latest", data: str | Path | None = None, *, rows: bool = True
+) -> tuple[Path, str | None]:
+    """The folder of a run by id, by path, or the latest, and the side of an A/B where it is named with @a or @b.
+
+    data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only its
+    run.json. Raises RunError where there is no such run.
     """
     whole, at, side = str(which).rpartition("@")
     if at and side in SIDES and not Path(which).is_dir():
-        return Variant(open_run(whole, data).path, side)
-    if isinstance(which, Path) or os.sep in which or (Path(which) / "run.json").is_file():
-        return Run(Path(which))
+        return locate(whole, data, rows=rows)[0], side
+    if isinstance(which, Path) or os.sep in which or (Path(which) / FILE).is_file():
+        return Path(which), None
     folder = data_folder(data) / "runs"
     if which == "latest":
         known = run_ids(data)
         if not known:
-            raise RunError(
-                "there are no runs", where=str(data if remote.is_url(data) else folder), mend="make one: perflib run"
-            )
+            where = str(data if remote.is_url(data) else folder)
+            raise RunError("there are no runs", where=where, mend="make one: perflib run")
         which = known[-1]
     if remote.is_url(data):
         remote.Store(data).fetch(which, folder / which, rows=rows)
-    if not (folder / which / "run.json").is_file():
+    if not (folder / which / FILE).is_file():
         raise RunError(f"no run {which!r}", where=str(folder), mend="list them: perflib runs")
-    return Run(folder / which)
+    return folder / which, None
+
+
+def open_recording(which: str | Path = "latest", data: str | Path | None = None, *, rows: bool = True) -> Recording:
+    """A run by id, by path, or the latest; with @a or @b one side of an A/B. As `locate`, and raises what it raises."""
+    return Recording(*locate(which, data, rows=rows))
 
 
 def run_ids(data: str | Path | None = None) -> list[str]:
@@ -386,16 +396,16 @@ def run_ids(data: str | Path | None = None) -> list[str]:
     return [
         path.parent.name
         for path in sorted(
-            (data_folder(data) / "runs").glob("*/run.json"),
+            (data_folder(data) / "runs").glob(f"*/{FILE}"),
             key=lambda p: (p.parent.name[:15], p.parent.stat().st_ctime_ns),
         )
     ]
 
 
-def remove_run(which: str, data: str | Path | None = None) -> Run:
+def remove_run(which: str, data: str | Path | None = None) -> Recording:
     """Delete a run directory. Raises RunError for one that still runs."""
     remote.folder_only(data, "rm")
-    run = open_run(which, data)
+    run = open_recording(which, data)
     if run.status == "running":
         raise RunError(f"{run.id} is still running", mend="stop it first")
     shutil.rmtree(run.path)

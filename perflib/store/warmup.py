@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from perflib import stats
-from perflib.load.generator.plan import STEADY, opening_s
+from perflib.store.manifest import ScenarioRecord
+from perflib.suite.model import STEADY, Scenario, opening_s
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,25 +26,25 @@ class Cut(NamedTuple):
     latest_ns: int
 
 
-def cut(database: duckdb.DuckDBPyConnection, entry: dict[str, Any], spec: dict[str, Any]) -> Cut | None:
+def cut(database: duckdb.DuckDBPyConnection, record: ScenarioRecord, spec: Scenario) -> Cut | None:
     """Of a timed load whose suite names no warm-up, else None.
 
-    At least the opening (`plan.opening_s`) is cut, in which connections are made; more where the response times, as geometric
+    At least the opening (`suite.model.opening_s`) is cut, in which connections are made; more where the response times, as geometric
     means over 1/400 of the time each, are still on their way to their level (`stats.warmup_end`), at most the half, where the load is
     meant to be steady.
     """
-    seconds = spec["load"].get("duration_s")
-    if spec.get("warmup") is not None or not seconds or entry.get("start_ns") is None:
+    seconds = spec.load.duration_s
+    if spec.warmup is not None or not seconds or record.start_ns is None:
         return None
-    start = int(entry["start_ns"])
+    start = record.start_ns
     opening = start + int(opening_s(seconds) * 1e9)
-    if spec["load"]["model"] not in STEADY or spec.get("order") == "blocks":
+    if spec.load.model not in STEADY or spec.order == "blocks":
         return Cut(opening, True, opening)
     step = seconds * 1e9 / BINS
     rows = database.execute(
         "select ((coalesce(scheduled_ns, start_ns) - ?) / ?)::int as bin, avg(ln(greatest(response_ns, 1))) from rows "
         "where scenario = ? and ok and coalesce(scheduled_ns, start_ns) between ? and ? group by bin order by bin",
-        [start, step, entry["name"], start, start + int(seconds * 1e9)],
+        [start, step, record.name, start, start + int(seconds * 1e9)],
     ).fetchall()
     if len(rows) < FEWEST:
         return Cut(opening, True, opening)

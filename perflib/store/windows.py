@@ -4,41 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perflib.metrics.counts import DUE
+from perflib.store.database import DUE
 
 if TYPE_CHECKING:
-    from perflib.store.recording import Run
+    from perflib.store.recording import ScenarioRun
 
 
 def measured_windows(
-    run: Run, scenario: str, stage: int | None = None, operation: str | None = None
+    scenario: ScenarioRun, stage: int | None = None, operation: str | None = None
 ) -> list[tuple[int, int]]:
     """Stretches of measured load as (start_ns, stop_ns), the default warm-up cut away; of a killed run, what its rows show."""
-    cut_ns = dict(run.cuts).get(scenario, 0)
+    cut_ns = scenario.warmup_end_ns
     segments = [
         s
-        for s in run.scenario(scenario)["segments"]
-        if s["phase"] == "measure"
-        and stage in (None, s["stage"])
-        and (operation is None or s["operation"] in (None, operation))
+        for s in scenario.record.segments
+        if s.phase == "measure" and stage in (None, s.stage) and (operation is None or s.operation in (None, operation))
     ]
     if not segments and stage is None:
-        first, last = run.query(
-            f"select min({DUE}), max(end_ns) from measured where scenario = ?", [scenario]
+        first, last = scenario.run.query(
+            f"select min({DUE}), max(end_ns) from measured where scenario = ?", [scenario.name]
         ).fetchone() or (None, None)
-        return [(first, last)] if first is not None else []
-    windows = [(max(s["start_ns"], cut_ns), s["stop_ns"]) for s in segments]
+        return [(first, last)] if first is not None and last is not None else []
+    windows = [(max(s.start_ns, cut_ns), s.stop_ns) for s in segments]
     return [(start, stop) for start, stop in windows if stop > start]
 
 
-def measured_seconds(run: Run, scenario: str, stage: int | None = None) -> float:
+def measured_seconds(scenario: ScenarioRun, stage: int | None = None) -> float:
     """How long was measured, s."""
-    return sum(stop - start for start, stop in measured_windows(run, scenario, stage)) / 1e9
+    return sum(stop - start for start, stop in measured_windows(scenario, stage)) / 1e9
 
 
-def span(run: Run, scenario: str) -> tuple[int, int]:
+def span(scenario: ScenarioRun) -> tuple[int, int]:
     """From the first measured moment to the last, ns."""
-    entry = run.scenario(scenario)
-    windows = measured_windows(run, scenario)
-    start = windows[0][0] if windows else entry["start_ns"] or 0
-    return start, max((stop for _, stop in windows), default=entry["stop_ns"] or 2**62)
+    record = scenario.record
+    windows = measured_windows(scenario)
+    start = windows[0][0] if windows else record.start_ns or 0
+    return start, max((stop for _, stop in windows), default=record.stop_ns or 2**62)

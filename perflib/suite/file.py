@@ -78,6 +78,11 @@ def from_table(table: dict[str, Any], *, where: str = "suite", folder: str = "")
     return found
 
 
+def stored_suite(table: dict[str, Any], *, where: str) -> Suite:
+    """The Suite of plain data as run.json holds it: secrets struck out, functions named. Raises SuiteError."""
+    return from_table(table, where=where)
+
+
 def select(suite: Suite, *, only: Sequence[str] = (), quick: bool = False) -> Suite:
     """The suite with some of its scenarios, or with its long loads shortened."""
     names = [scenario.name for scenario in suite.scenarios]

@@ -38,6 +38,7 @@ Judged = Annotated[Objective, BeforeValidator(lambda v: Objective.parse(v) if is
 Burst = Annotated[ErrorBurst, BeforeValidator(lambda v: ErrorBurst.parse(v) if isinstance(v, str) else v)]
 Figure = Annotated[Objective, BeforeValidator(lambda v: Objective.parse(v, judged=False) if isinstance(v, str) else v)]
 
+STEADY = ("closed", "constant", "poisson")  # loads of one level: of these, longer is more of the same
 MODELS = ("closed", "constant", "poisson", "ramp", "stages", "spike", "steps", "replay")
 _NEEDS: dict[str, tuple[str, ...]] = {
     "closed": ("concurrency",),
@@ -134,6 +135,11 @@ class Load:
         if self.model == "steps":
             return (self.step_s or 0.0) * len(self.rates_per_s())
         return self.duration_s
+
+
+def opening_s(measured_s: float) -> float:
+    """What figures leave out at the start where a suite names no warm-up: 5 % of the measured time, at most 2 s."""
+    return min(2.0, 0.05 * measured_s)
 
 
 @dataclass(frozen=True, config=_CONFIG)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from perflib.errors import SuiteError
-from perflib.load.generator.plan import STEADY
-from perflib.store.recording import SIDES, sided
-from perflib.suite.model import Load, Operation, Scenario, Suite, Target, Warmup
+from perflib.suite.model import STEADY, Load, Operation, Scenario, Suite, Target, Warmup
+
+SIDES: Final = ("a", "b")  # of an A/B
+
+
+def sided(name: str, side: str) -> str:
+    """The name that a side's target or scenario has in the run: "browse@a"."""
+    return f"{name}@{side}"
 
 
 def both(a: Suite, b: Suite, *, block_s: float) -> Suite:

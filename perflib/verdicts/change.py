@@ -13,9 +13,11 @@ from typing import Any, Final, Literal
 
 from perflib import stats
 from perflib.errors import SuiteError
-from perflib.metrics.parts import METRICS, QUANTILES, Measured, Metric, Part
+from perflib.metrics.parts import METRICS, QUANTILES, Measured, Metric
+from perflib.metrics.selection import Selection
 from perflib.stats import Interval
 from perflib.stats.intervals import fewest_values, finite, scaled
+from perflib.text import number, signed
 from perflib.verdicts.verdict import Word
 
 # To raise at most 1 % also where requests depend on each other so much that what they are worth is uncertain.
@@ -27,7 +29,7 @@ _NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0)
 class Change:
     """One figure of one part on both sides. `difference` is in the metric's unit, `relative` in % of the base."""
 
-    part: Part
+    part: Selection
     metric: Metric
     base: float
     candidate: float
@@ -58,6 +60,21 @@ class Change:
         """What the verdict answers: "p95 response no worse than 10 %"."""
         limit = "" if self.margin is None else f" no worse than {self.margin:g} {self.metric.margin_unit}"
         return f"{self.metric.name}{limit}"
+
+    @property
+    def percent(self) -> str:
+        """The change as it is judged: "+4.2 %", "+0.30 points"; "" where it cannot be said."""
+        return f"{signed(self.shown.estimate)} {self.metric.margin_unit}" if self.told else ""
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """Base, candidate, change and its interval, as a table shows them."""
+        shown, unit = self.shown, self.metric.unit
+        sides = ["–" if math.isnan(v) else f"{number(v)} {unit}" for v in (self.base, self.candidate)]
+        low = "open" if shown.low <= -100 else signed(shown.low)  # nothing falls by more than all there is
+        high = "open" if math.isinf(shown.high) else signed(shown.high)
+        bounds = "–" if math.isnan(shown.estimate) else f"{low} … {high}"
+        return sides[0], sides[1], self.percent or "–", bounds
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -92,7 +109,7 @@ def checked_margins(asked: Mapping[str, float | None]) -> dict[str, float | None
 
 
 def changes_of(
-    part: Part, base: Sequence[Measured], candidate: Sequence[Measured], margins: Mapping[str, float | None]
+    part: Selection, base: Sequence[Measured], candidate: Sequence[Measured], margins: Mapping[str, float | None]
 ) -> list[Change]:
     """Every metric that a part of this kind has, not judged yet."""
     found = []

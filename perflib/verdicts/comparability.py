@@ -5,48 +5,48 @@ A doubt makes the verdict inconclusive, a note only explains.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import dataclasses
+from typing import Any, Final
 
-from perflib.load.generator.plan import STEADY
-
-if TYPE_CHECKING:
-    from perflib.store.recording import Run
+from perflib.store.manifest import Manifest
+from perflib.store.recording import Recording
+from perflib.suite.model import STEADY, Load, Scenario
 
 _HOST: Final = {"cpu": "CPU", "cores": "number of cores", "machine": "architecture", "os": "operating system"}
 _LENGTH: Final = ("duration_s", "requests")
 
 
-def differences(base: Run, candidate: Run) -> tuple[list[str], list[str]]:
+def differences(base: Recording, candidate: Recording) -> tuple[list[str], list[str]]:
     """(doubts, notes) about the two runs as wholes."""
     a, b = base.manifest, candidate.manifest
     doubts = [
-        f"different {text}: {a['host'].get(key)} and {b['host'].get(key)}"
+        f"different {text}: {getattr(a.host, key)} and {getattr(b.host, key)}"
         for key, text in _HOST.items()
-        if a["host"].get(key) != b["host"].get(key)
+        if getattr(a.host, key) != getattr(b.host, key)
     ]
-    memory = [float(m["host"].get("memory_bytes") or 0) for m in (a, b)]
+    memory = [float(m.host.memory_bytes) for m in (a, b)]
     if abs(memory[0] - memory[1]) > 0.05 * max(memory):
         doubts.append(f"different memory: {memory[0] / 1e9:.1f} GB and {memory[1] / 1e9:.1f} GB")
-    pythons = [str(m["versions"].get("python", "?")) for m in (a, b)]
+    pythons = [m.versions.get("python", "?") for m in (a, b)]
     if _minor(pythons[0]) != _minor(pythons[1]):
         doubts.append(f"different Python: {pythons[0]} and {pythons[1]}")
-    if a["suite"]["name"] != b["suite"]["name"]:
-        doubts.append(f"different suites: {a['suite']['name']} and {b['suite']['name']}")
+    if base.suite.name != candidate.suite.name:
+        doubts.append(f"different suites: {base.suite.name} and {candidate.suite.name}")
     return doubts + damage(base, candidate), _notes(a, b)
 
 
-def damage(*runs: Run) -> list[str]:
+def damage(*runs: Recording) -> list[str]:
     """What is wrong with their rows."""
     return [f"damaged rows in {run.id}: {said}" for run in runs for said in run.damage]
 
 
-def load_differences(base: Run, candidate: Run, scenario: str) -> list[str]:
+def load_differences(base: Recording, candidate: Recording, scenario: str) -> list[str]:
     """Why the figures of a scenario cannot be set side by side."""
-    a, b = (run.spec(scenario) for run in (base, candidate))
+    a, b = (run.scenario(scenario).spec for run in (base, candidate))
     found = []
     shapes = load_shape(a), load_shape(b)
     if shapes[0]["load"] != shapes[1]["load"]:
-        found.append(f"different loads of {scenario}: {in_words(a['load'])} and {in_words(b['load'])}")
+        found.append(f"different loads of {scenario}: {in_words(a.load)} and {in_words(b.load)}")
     if shapes[0]["operations"] != shapes[1]["operations"]:
         found.append(
             f"different operations of {scenario}: {' and '.join(_mix(shape['operations']) for shape in shapes)}"
@@ -54,43 +54,51 @@ def load_differences(base: Run, candidate: Run, scenario: str) -> list[str]:
     return found
 
 
-def load_shape(spec: dict[str, Any]) -> dict[str, Any]:
+def load_shape(spec: Scenario) -> dict[str, Any]:
     """What a scenario's figures depend on: its load, but not how long it goes on, and the mix of its operations."""
     return {
-        "load": _shape(spec["load"]),
-        "operations": {op["name"]: op.get("weight", 1.0) for op in spec["operations"]},
+        "load": _shape(spec.load),
+        "operations": {operation.name: operation.weight for operation in spec.operations},
     }
 
 
-def in_words(load: dict[str, Any]) -> str:
-    """in_words({"model": "constant", "rate_per_s": 500, "duration_s": 20}) == "constant, rate_per_s 500, duration_s 20" """
-    if load.get("stages"):
-        return f"{load['model']} ({'; '.join(in_words(stage) for stage in load['stages'][:4])})"
-    settings = [f"{key} {value:g}" for key, value in load.items() if isinstance(value, int | float) and value]
-    return ", ".join([str(load["model"]), *settings])
+def in_words(load: Load) -> str:
+    """in_words(Load(model="constant", rate_per_s=500, duration_s=20)) == "constant, rate_per_s 500, duration_s 20" """
+    if load.model == "stages":
+        return f"{load.model} ({'; '.join(in_words(stage) for stage in list(load.parts())[:4])})"
+    settings = [
+        f"{key} {value:g}" for key, value in _settings(load).items() if isinstance(value, int | float) and value
+    ]
+    return ", ".join([load.model, *settings])
 
 
-def _notes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+def _notes(a: Manifest, b: Manifest) -> list[str]:
     notes = [f"different commits: {_commit(a)} and {_commit(b)}"] if _commit(a) != _commit(b) else []
-    packages = sorted(set(a["versions"]) | set(b["versions"]))
+    packages = sorted(set(a.versions) | set(b.versions))
     changed = [
-        f"{p} {a['versions'].get(p, 'none')} → {b['versions'].get(p, 'none')}"
+        f"{p} {a.versions.get(p, 'none')} → {b.versions.get(p, 'none')}"
         for p in packages
-        if a["versions"].get(p) != b["versions"].get(p)
+        if a.versions.get(p) != b.versions.get(p)
     ]
     notes += [f"different versions: {', '.join(changed)}"] if changed else []
-    if a["host"].get("kernel") != b["host"].get("kernel"):
-        notes.append(f"different kernels: {a['host'].get('kernel')} and {b['host'].get('kernel')}")
-    if a.get("seed") != b.get("seed"):
-        notes.append(f"different seeds: {a.get('seed')} and {b.get('seed')}")
+    if a.host.kernel != b.host.kernel:
+        notes.append(f"different kernels: {a.host.kernel} and {b.host.kernel}")
+    if a.seed != b.seed:
+        notes.append(f"different seeds: {a.seed} and {b.seed}")
     return notes
 
 
-def _shape(load: dict[str, Any]) -> dict[str, Any]:
+def _settings(load: Load) -> dict[str, Any]:
+    """A load's fields that are set, as run.json of schema 1 wrote them: the history's series are told apart by these."""
+    fields = {field.name: getattr(load, field.name) for field in dataclasses.fields(load)}
+    return {**{key: value for key, value in fields.items() if value not in (None, (), {})}, "think_time_s": fields.get("think_time_s", 0.0)}
+
+
+def _shape(load: Load) -> dict[str, Any]:
     """A load without how long it goes on, where that does not change what it is."""
-    left_out = _LENGTH if load["model"] in STEADY else ()
-    kept = {key: value for key, value in load.items() if key not in left_out}
-    return {**kept, "stages": [_shape(stage) for stage in load["stages"]]} if load.get("stages") else kept
+    left_out = _LENGTH if load.model in STEADY else ()
+    shape = {key: value for key, value in _settings(load).items() if key not in left_out}
+    return {**shape, "stages": [_shape(stage) for stage in load.parts()]} if load.model == "stages" else shape
 
 
 def _mix(weights: dict[str, float]) -> str:
@@ -101,6 +109,6 @@ def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _commit(manifest: dict[str, Any]) -> str:
-    git = manifest.get("git")
-    return f"{git['commit'][:12]}{' with uncommitted changes' if git['dirty'] else ''}" if git else "none"
+def _commit(manifest: Manifest) -> str:
+    git = manifest.git
+    return f"{git.commit[:12]}{' with uncommitted changes' if git.dirty else ''}" if git else "none"

@@ -15,19 +15,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from perflib.errors import RunError
-from perflib.metrics.parts import Measured, Part, measure_all
+from perflib.metrics.parts import Measured, measure_all
+from perflib.metrics.selection import Selection
 from perflib.stats import Interval
 from perflib.store.baselines import open_side
-from perflib.store.recording import Run
-from perflib.text import percent
+from perflib.store.recording import Recording
+from perflib.text import html_card
 from perflib.verdicts import paired
 from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together, shift
 from perflib.verdicts.comparability import damage, differences, load_differences
 
-Side = Run | str | Path | Sequence[Run | str | Path]
+Side = Recording | str | Path | Sequence[Recording | str | Path]
+
+
+_ROWS_SHOWN: Final = 12  # in a notebook
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,10 @@ class Comparison:
     notes     what else differs, and what a comparison of so few runs cannot know
     """
 
-    base: tuple[Run, ...]
-    candidate: tuple[Run, ...]
+    base: tuple[Recording, ...]
+    candidate: tuple[Recording, ...]
     changes: tuple[Change, ...]
-    measured: Mapping[Part, tuple[tuple[Measured, ...], tuple[Measured, ...]]]
+    measured: Mapping[Selection, tuple[tuple[Measured, ...], tuple[Measured, ...]]]
     doubts: tuple[str, ...]
     invalid: tuple[str, ...]
     notes: tuple[str, ...]
@@ -62,7 +66,7 @@ class Comparison:
     @property
     def title(self) -> str:
         if paired.are_sides(self.base, self.candidate):
-            return f"{self.base[0].manifest['suite']['name']}: b against a"
+            return f"{self.base[0].suite.name}: b against a"
         return f"{named(self.candidate)} against {named(self.base)}"
 
     @property
@@ -85,9 +89,18 @@ class Comparison:
         )
 
     def _repr_html_(self) -> str:
-        from perflib.notebook import cards
-
-        return cards.of_comparison(self)
+        first = sorted(self.judged, key=lambda change: ("fail", "inconclusive", "pass").index(change.verdict))[
+            :_ROWS_SHOWN
+        ]
+        rows = [
+            (str(c.part), c.metric.name, f"{base} → {candidate}", f"{change} [{bounds}]", c.verdict)
+            for c in first
+            for base, candidate, change, bounds in [c.cells]
+        ]
+        more = len(self.judged) - len(first)
+        lines = [self.sentence, *self.doubts, f"and {more} more figures" if more else ""]
+        head = ("part", "figure", "base → candidate", "change [95 %]", "verdict")
+        return html_card(self.title, self.verdict, self.verdict, lines, [head, *rows] if rows else [])
 
     def as_dict(self) -> dict[str, Any]:
         """The content of summary.json; infinite bounds become null."""
@@ -98,7 +111,7 @@ class Comparison:
             "candidate": [run.id for run in self.candidate],
             "verdict": self.verdict,
             "title": self.title,
-            "started_at": self.candidate[0].manifest["started_at"],
+            "started_at": self.candidate[0].manifest.started_at,
             "sentence": self.sentence,
             "doubts": list(self.doubts),
             "invalid": list(self.invalid),
@@ -145,15 +158,15 @@ def compare(
 
 
 def _of_trial(
-    base: tuple[Run, ...],
-    candidate: tuple[Run, ...],
+    base: tuple[Recording, ...],
+    candidate: tuple[Recording, ...],
     scenarios: Sequence[str],
     margin_percent: Mapping[str, float | None],
     force: bool,
 ) -> Comparison:
     """The sides of an A/B: changes by pairs of blocks, judged scenario by scenario at the confidence of its last look."""
-    about = base[0].manifest["ab"]
-    margins = checked_margins({**about["margin_percent"], **margin_percent})
+    about = paired.ab_of(base[0])
+    margins = checked_margins({**about.margin_percent, **margin_percent})
     known = _known((base, candidate), scenarios)
     doubts = damage(base[0], candidate[0])
     found: list[Change] = []
@@ -166,7 +179,7 @@ def _of_trial(
             for change in changes_of(part, a, b, margins)
         ]
         each = [_paired(change, shifts) for change in each]
-        alarm = 1 - paired.look_of(base[0], name).confidence(1 - ALARM / len(about["scenarios"]))
+        alarm = 1 - paired.look_of(base[0].scenario(name)).confidence(1 - ALARM / len(about.scenarios))
         found += judged_together(each, lambda _: "" if force else (doubts or [""])[0], alarm)
     notes = paired.notes(base[0], scenarios)
     return Comparison(
@@ -174,7 +187,7 @@ def _of_trial(
     )
 
 
-def _paired(change: Change, shifts: Mapping[tuple[Part, str], paired.Shift]) -> Change:
+def _paired(change: Change, shifts: Mapping[tuple[Selection, str], paired.Shift]) -> Change:
     """The change as pairs of blocks show it."""
     shift = shifts.get((change.part, change.metric.key))
     if shift is None or change.reason:
@@ -185,20 +198,20 @@ def _paired(change: Change, shifts: Mapping[tuple[Part, str], paired.Shift]) -> 
 
 
 def _known(
-    sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenarios: Sequence[str]
-) -> dict[Part, tuple[tuple[Measured, ...], tuple[Measured, ...]]]:
+    sides: tuple[tuple[Recording, ...], tuple[Recording, ...]], scenarios: Sequence[str]
+) -> dict[Selection, tuple[tuple[Measured, ...], tuple[Measured, ...]]]:
     """What both sides have measured of each part that every run has."""
     base, candidate = ([measure_all(run, scenarios) for run in runs] for runs in sides)
     return {part: (_of(part, base), _of(part, candidate)) for part in _parts(base + candidate)}
 
 
-def _invalid(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[str, ...]:
+def _invalid(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]]) -> tuple[str, ...]:
     """Runs that can show nothing, and why."""
     each = [f"{run.id} is {run.status}{_why(run)}" for run in (*sides[0], *sides[1]) if run.status != "complete"]
     return tuple(dict.fromkeys(each))
 
 
-def curve(compared: Comparison, part: Part) -> list[Interval]:
+def curve(compared: Comparison, part: Selection) -> list[Interval]:
     """The shift function (Doksum & Sievers 1976): the change of each quantile of `measures.GRID`, % of the base."""
     base, candidate = ([m.grid for m in side] for side in compared.measured[part])
     if not all(base) or not all(candidate):
@@ -207,14 +220,14 @@ def curve(compared: Comparison, part: Part) -> list[Interval]:
     return [shift([g[i] for g in base], [g[i] for g in candidate], relative=True)[0] for i in quantiles]
 
 
-def opened(side: Side, data: str | Path | None = None) -> tuple[Run, ...]:
+def opened(side: Side, data: str | Path | None = None) -> tuple[Recording, ...]:
     """The runs of a side. Raises RunError where one is not there."""
-    if isinstance(side, Run):
+    if isinstance(side, Recording):
         return (side,)
     if isinstance(side, str):
         side = [name.strip() for name in side.split(",") if name.strip()]
     runs = [
-        which if isinstance(which, Run) else open_side(which, data)
+        which if isinstance(which, Recording) else open_side(which, data)
         for which in ([side] if isinstance(side, Path) else side)
     ]
     if not runs:
@@ -222,24 +235,24 @@ def opened(side: Side, data: str | Path | None = None) -> tuple[Run, ...]:
     return tuple(runs)
 
 
-def named(runs: Sequence[Run]) -> str:
+def named(runs: Sequence[Recording]) -> str:
     """A side in a few words."""
     return runs[0].id if len(runs) == 1 else f"{runs[0].id} and {len(runs) - 1} more"
 
 
-def _parts(each: Iterable[Mapping[Part, Measured]]) -> list[Part]:
+def _parts(each: Iterable[Mapping[Selection, Measured]]) -> list[Selection]:
     """Parts that every run has, in the suite's order."""
     first, *others = each
     return [part for part in first if all(part in other for other in others)]
 
 
-def _of(part: Part, each: Iterable[Mapping[Part, Measured]]) -> tuple[Measured, ...]:
+def _of(part: Selection, each: Iterable[Mapping[Selection, Measured]]) -> tuple[Measured, ...]:
     return tuple(found[part] for found in each)
 
 
-def _common(base: Sequence[Run], candidate: Sequence[Run], only: Sequence[str]) -> list[str]:
+def _common(base: Sequence[Recording], candidate: Sequence[Recording], only: Sequence[str]) -> list[str]:
     """Scenarios that every run has, or those of them that are asked for. Raises RunError where there is none."""
-    each = [[str(e["name"]) for e in run.scenarios if not only or e["name"] in only] for run in (*base, *candidate)]
+    each = [[s.name for s in run.scenarios if not only or s.name in only] for run in (*base, *candidate)]
     common = [name for name in each[0] if all(name in names for names in each)]
     if not common:
         there = " and ".join(
@@ -250,25 +263,25 @@ def _common(base: Sequence[Run], candidate: Sequence[Run], only: Sequence[str]) 
     return common
 
 
-def _differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[list[str], list[str]]:
+def _differences(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]]) -> tuple[list[str], list[str]]:
     """Doubts and notes about every run against the first."""
     first, *others = (*sides[0], *sides[1])
     each = [differences(first, other) for other in others]
     doubts, notes = (list(dict.fromkeys(text for found in each for text in found[i])) for i in (0, 1))
-    counts = Counter(str(e["name"]) for run in (first, *others) for e in run.scenarios)
+    counts = Counter(scenario.name for run in (first, *others) for scenario in run.scenarios)
     missing = sorted(name for name, count in counts.items() if count <= len(others))
     return _twice((first, *others)) + doubts, notes + [f"not every run has the scenario {name}" for name in missing]
 
 
-def _load_differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenario: str) -> list[str]:
+def _load_differences(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]], scenario: str) -> list[str]:
     """Why a scenario's figures cannot be set side by side: every run against the first."""
     first, *others = (*sides[0], *sides[1])
     return list(dict.fromkeys(text for other in others for text in load_differences(first, other, scenario)))
 
 
-def _twice(runs: Sequence[Run]) -> list[str]:
+def _twice(runs: Sequence[Recording]) -> list[str]:
     """Runs that are compared with themselves, or counted again."""
-    seen = Counter((run.id, run.manifest["started_at"], run.manifest["stopped_ns"]) for run in runs)
+    seen = Counter((run.id, run.manifest.started_at, run.manifest.stopped_ns) for run in runs)
     return [
         f"{name} is named {count} times: a run says nothing about itself"
         for (name, *_), count in seen.items()
@@ -276,12 +289,12 @@ def _twice(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _counted(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
+def _counted(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]]) -> list[str]:
     many = any(run.many for run in (*sides[0], *sides[1]))
     return ["more than a million rows: counted, percentiles within 0.1 %"] if many else []
 
 
-def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
+def _limits(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]]) -> list[str]:
     """What so few runs cannot know."""
     counts = [len(side) for side in sides]
     if min(counts) > 1:
@@ -294,10 +307,10 @@ def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
     ]
 
 
-def _why(run: Run) -> str:
-    return f": {run.manifest['reasons'][0]}" if run.manifest["reasons"] else ""
+def _why(run: Recording) -> str:
+    return f": {run.manifest.reasons[0]}" if run.manifest.reasons else ""
 
 
 def _listed(changes: Sequence[Change]) -> str:
-    texts = [f"{c.part}, {c.metric.name} {percent(c)}".strip() for c in changes[:3]]
+    texts = [f"{c.part}, {c.metric.name} {c.percent}".strip() for c in changes[:3]]
     return "; ".join(texts) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")

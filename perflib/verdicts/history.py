@@ -21,10 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perflib import stats
-from perflib.metrics.parts import METRICS, Part, measure
+from perflib.metrics.parts import METRICS, measure
+from perflib.metrics.selection import Selection
 from perflib.store.database import row_counts
-from perflib.store.recording import Run, data_folder, open_run, run_ids
+from perflib.store.manifest import Manifest
+from perflib.store.recording import Recording, data_folder, run_ids
 from perflib.verdicts.comparability import load_shape
+from perflib.verdicts.run import open_run
 
 if TYPE_CHECKING:
     from perflib.stats import ChangePoint
@@ -70,7 +73,7 @@ class Series:
 
     machine: str
     suite: str
-    part: Part
+    part: Selection
     metric: str
     unit: str
     points: tuple[Point, ...]
@@ -101,7 +104,7 @@ def folder(data: str | Path | None = None) -> Path:
     return data_folder(data) / "history"
 
 
-def record(run: Run, data: str | Path | None = None) -> Path | None:
+def record(run: Recording, data: str | Path | None = None) -> Path | None:
     """Add a complete run; None for one that is there already, did not end well or is damaged."""
     made = _file(run, data)
     if made.exists() or run.status != "complete" or run.damage:
@@ -133,9 +136,9 @@ def left_out(data: str | Path | None = None) -> list[str]:
     return unreadable + [f"{run.id} is left out: {'; '.join(run.damage)}" for run in unrecorded if run.damage]
 
 
-def _file(run: Run, data: str | Path | None) -> Path:
+def _file(run: Recording, data: str | Path | None) -> Path:
     """Named after when and where it ran as well: the ids of two machines may be alike."""
-    once = _digest([run.manifest.get(key) for key in ("started_at", "stopped_ns", "host")])
+    once = _digest([run.manifest.started_at, run.manifest.stopped_ns, run.manifest.host.model_dump()])
     return folder(data) / f"{run.id}.{once}.parquet"
 
 
@@ -152,25 +155,22 @@ def history(metric: str | None = None, data: str | Path | None = None) -> list[S
     return sorted(found, key=lambda s: (-max((c.index for c in s.changes), default=-1), str(s)))
 
 
-def machine(manifest: dict[str, Any]) -> str:
+def machine(manifest: Manifest) -> str:
     """A fingerprint of what a figure depends on and a host does not change by itself."""
-    host = manifest["host"]
-    known = [host.get(key) for key in ("cpu", "cores", "os", "machine")] + [
-        round(float(host.get("memory_bytes") or 0) / 1e9)
-    ]
-    return _digest(known)
+    host = manifest.host
+    return _digest([host.cpu, host.cores, host.os, host.machine, round(host.memory_bytes / 1e9)])
 
 
-def _rows(run: Run) -> list[dict[str, Any]]:
+def _rows(run: Recording) -> list[dict[str, Any]]:
     m = run.manifest
     about = {
         "run": run.id,
-        "started_at": m["started_at"],
-        "commit": (m.get("git") or {}).get("commit", ""),
+        "started_at": m.started_at,
+        "commit": m.commit or "",
         "machine": machine(m),
-        "cpu": m["host"]["cpu"],
-        "python": m["versions"].get("python", ""),
-        "suite": m["suite"]["name"],
+        "cpu": m.host.cpu,
+        "python": m.versions.get("python", ""),
+        "suite": run.suite.name,
     }
     return [
         {
@@ -178,7 +178,7 @@ def _rows(run: Run) -> list[dict[str, Any]]:
             "scenario": part.scenario,
             "stage": part.stage,
             "operation": part.operation,
-            "load": _digest(load_shape(run.spec(part.scenario))),
+            "load": _digest(load_shape(run.scenario(part.scenario).spec)),
             "metric": key,
             "unit": METRICS[key].unit,
             "estimate": i.estimate,
@@ -187,7 +187,7 @@ def _rows(run: Run) -> list[dict[str, Any]]:
             "n": i.n,
         }
         for entry in run.scenarios
-        for part, found in measure(run, entry["name"]).items()
+        for part, found in measure(entry).items()
         for key, i in found.figures.items()
     ]
 
@@ -208,7 +208,7 @@ def _series(key: tuple[Any, ...], rows: list[dict[str, Any]]) -> Series:
         Point(*(row[name] for name in ("run", "started_at", "commit", "estimate", "low", "high"))) for row in rows
     )
     changes = tuple(stats.change_points(np.array([p.estimate for p in points])))
-    return Series(fingerprint, suite, Part(scenario, stage, operation), metric, unit, points, changes)
+    return Series(fingerprint, suite, Selection(scenario, stage, operation), metric, unit, points, changes)
 
 
 def _digest(value: Any) -> str:

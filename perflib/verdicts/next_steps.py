@@ -8,8 +8,8 @@ from typing import Final
 
 from perflib.metrics.processes import growth
 from perflib.metrics.scenario import scenario_figures
-from perflib.store.recording import Run
-from perflib.text import a_while, grew, number, observed
+from perflib.text import a_while, number
+from perflib.verdicts.run import Run
 from perflib.verdicts.verdict import Verdict
 
 STATUS: Final = {
@@ -44,7 +44,7 @@ def next_steps(run: Run) -> list[Step]:
 
 def cautions(run: Run) -> list[tuple[str, str]]:
     """What speaks against the figures without making the run invalid: (scenario, what)."""
-    said = [(entry["name"], str(text)) for entry in run.scenarios for text in entry.get("doubts", ())]
+    said = [(entry.name, str(text)) for entry in run.scenarios for text in entry.record.doubts]
     never = "response times never settled at a level: what is measured is still warming up, or drifts; run it longer"
     return said + [(name, never) for name in run.unsettled] + _vague_warmups(run)
 
@@ -54,7 +54,7 @@ def _vague_warmups(run: Run) -> list[tuple[str, str]]:
     said = []
     for name, cut in run.warmups.items():
         entry = run.scenario(name)
-        start_ns, stop_ns = entry["start_ns"], entry["stop_ns"] or 0
+        start_ns, stop_ns = entry.record.start_ns or 0, entry.record.stop_ns or 0
         if cut.settled and cut.latest_ns - cut.at_ns > VAGUE * (stop_ns - cut.at_ns):
             at, latest = ((ns - start_ns) / 1e9 for ns in (cut.at_ns, cut.latest_ns))
             said.append((name, f"the warm-up was cut after {at:.1f} s, but it may last until {latest:.1f} s: "
@@ -65,9 +65,9 @@ def _vague_warmups(run: Run) -> list[tuple[str, str]]:
 def _look_into(run: Run, failed: list[Verdict]) -> Step:
     """The objective that is missed by most, and what stands out in its scenario."""
     worst = min(failed, key=lambda v: -math.inf if v.margin is None else v.margin)
-    figure, _ = observed(worst)
+    figure, _ = worst.observed
     said = f"Open {worst.scenario} first: {worst.objective.text}, and it is {figure}"
-    errors = scenario_figures(run, worst.scenario)["errors_by_class"]
+    errors = scenario_figures(run.scenario(worst.scenario))["errors_by_class"]
     if worst.objective.metric in ("error rate", "success") and errors:
         most = next(iter(errors))
         said += f"; {errors[most]:,} of its {sum(errors.values()):,} errors are {most}"
@@ -88,7 +88,7 @@ def _decide(run: Run, unclear: list[Verdict]) -> Step:
             f"{where} is too near its limit to be decided by more requests: move the limit, or the target.{rest}",
             most.scenario,
         )
-    load = scenario_figures(run, most.scenario)
+    load = scenario_figures(run.scenario(most.scenario))
     longer = (
         f", at its rate some {a_while(most.needs_more * load['seconds'] / load['requests'])} more of load"
         if load["requests"]
@@ -110,7 +110,7 @@ def _when_met(run: Run, judged: list[Verdict]) -> Step:
     tight = min(near, key=_bounded)
     low, high = number(tight.interval.low), number(tight.interval.high)
     return Step(
-        f"Nothing to mend. Nearest to its limit is {tight.scenario}, {tight.objective.text}, at {observed(tight)[0]} [{low}, {high}]; {keep}.",
+        f"Nothing to mend. Nearest to its limit is {tight.scenario}, {tight.objective.text}, at {tight.observed[0]} [{low}, {high}]; {keep}.",
         tight.scenario,
     )
 
@@ -126,8 +126,8 @@ def _bounded(v: Verdict) -> float:
 def _leaks(run: Run) -> list[Step]:
     """The first scenario whose target leaks memory where no objective has said so."""
     said = {v.scenario for v in run.verdicts() if v.verdict == "fail" and v.objective.metric.startswith("memory")}
-    found = {entry["name"]: growth(run, entry["name"]) for entry in run.scenarios if entry["name"] not in said}
-    leaking = {name: grew(each) for name, each in found.items() if each.verdict == "leak"}
+    found = {entry.name: growth(entry) for entry in run.scenarios if entry.name not in said}
+    leaking = {name: each.describe() for name, each in found.items() if each.verdict == "leak"}
     return [
         Step(f"{name}: the target leaks memory, and no objective is missed by it: {who}.", name)
         for name, who in leaking.items()

@@ -17,12 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib import stats
-from perflib.metrics.parts import QUANTILES, Columns, Part, chosen, measured_rows, parts
+from perflib.errors import RunError
+from perflib.metrics.parts import QUANTILES, Columns, chosen, measured_rows, parts
 from perflib.metrics.processes import cpu_time, sampled_names
+from perflib.metrics.selection import Selection
 from perflib.stats import Interval
 from perflib.stats.intervals import BEYOND, fewest_values, scaled, unknown
-from perflib.store.recording import SIDES, Run, Variant
+from perflib.store.manifest import AbRecord
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_windows
+from perflib.suite.variants import SIDES
 
 FEWEST: Final = 3  # groups
 
@@ -54,26 +58,34 @@ class Shift:
     reason: str = ""  # why it cannot be told
 
 
-def look_of(run: Run, scenario: str) -> Look:
+def ab_of(run: Recording) -> AbRecord:
+    """What run.json says of the A/B that a run is. Raises RunError for any other run."""
+    if run.manifest.ab is None:
+        raise RunError(f"{run.id} is no A/B", mend="compare two runs")
+    return run.manifest.ab
+
+
+def look_of(scenario: ScenarioRun) -> Look:
     """What run.json says of a scenario of an A/B."""
-    return Look(**run.manifest["ab"]["scenarios"].get(scenario, {}))
+    return Look(**ab_of(scenario.run).scenarios.get(scenario.name, {}))
 
 
-def are_sides(base: tuple[Run, ...], candidate: tuple[Run, ...]) -> bool:
+def are_sides(base: tuple[Recording, ...], candidate: tuple[Recording, ...]) -> bool:
     """Whether these are the two sides of one A/B."""
     one, other = base[0], candidate[0]
-    both = isinstance(one, Variant) and isinstance(other, Variant) and one.side != other.side
+    both = one.side is not None and other.side is not None and one.side != other.side
     return both and len(base) == len(candidate) == 1 and one.path.resolve() == other.path.resolve()
 
 
-def notes(run: Run, scenarios: Sequence[str]) -> list[str]:
+def notes(run: Recording, scenarios: Sequence[str]) -> list[str]:
     """What the sides are, how long each scenario took turns, and what cannot be taken from its figures."""
-    about = run.manifest["ab"]
-    found = [f"side {side}: {', '.join(about[side]) or 'as the suite says'}" for side in SIDES]
-    looks = {name: look_of(run, name) for name in scenarios}
+    about = ab_of(run)
+    overrides = {"a": about.a, "b": about.b}
+    found = [f"side {side}: {', '.join(overrides[side]) or 'as the suite says'}" for side in SIDES]
+    looks = {name: look_of(run.scenario(name)) for name in scenarios}
     ends = {"clear": "then every figure was decided", "budget": "then the time was up", "": "unfinished"}
     found += [
-        f"{name}: {look.pairs} pairs of blocks of {about['block_s']:g} s in random order, look {look.look} of at most {look.looks}, {ends[look.ended]}"
+        f"{name}: {look.pairs} pairs of blocks of {about.block_s:g} s in random order, look {look.look} of at most {look.looks}, {ends[look.ended]}"
         for name, look in looks.items()
     ]
     return [
@@ -82,12 +94,12 @@ def notes(run: Run, scenarios: Sequence[str]) -> list[str]:
     ]
 
 
-def shifts(base: Run, candidate: Run, scenario: str) -> dict[tuple[Part, str], Shift]:
+def shifts(base: Recording, candidate: Recording, scenario: str) -> dict[tuple[Selection, str], Shift]:
     """The change of every figure of every part of a scenario, by part and metric, at the confidence of the last look."""
-    confidence = look_of(base, scenario).confidence()
+    confidence = look_of(base.scenario(scenario)).confidence()
     sides = [Side(run, scenario) for run in (base, candidate)]
     found = {}
-    for part in parts(base, scenario):
+    for part in parts(base.scenario(scenario)):
         for metric, shift in block_shifts([side.blocks(part) for side in sides], confidence).items():
             found[part, metric] = shift
     return found
@@ -114,15 +126,15 @@ class Blocks:
 class Side:
     """One side's rows and CPU time by block."""
 
-    def __init__(self, run: Run, scenario: str) -> None:
+    def __init__(self, run: Recording, scenario: str) -> None:
         self._run, self._scenario = run, scenario
-        self.windows = np.array(measured_windows(run, scenario), np.int64).reshape(-1, 2)
-        rows = measured_rows(run, scenario)
+        self.windows = np.array(measured_windows(run.scenario(scenario)), np.int64).reshape(-1, 2)
+        rows = measured_rows(run.scenario(scenario))
         due = rows["end"] - rows["response"]
         inside = (due >= self.windows[0, 0]) & (due <= self.windows[-1, 1]) if len(self.windows) else due < 0
         self._rows = rows if inside.all() else {name: column[inside] for name, column in rows.items()}
 
-    def blocks(self, part: Part) -> Blocks:
+    def blocks(self, part: Selection) -> Blocks:
         rows = chosen(self._run, part, self._rows)
         of, count = self._block(rows), len(self.windows)
         timed = rows["timed"]
@@ -137,7 +149,7 @@ class Side:
         )
 
     def _cpu_s(self) -> NDArray[np.float64]:
-        found = cpu_time(self._run, "target", sampled_names(self._run, self._scenario))
+        found = cpu_time(self._run, "target", sampled_names(self._run.scenario(self._scenario)))
         first_ns, last_ns = found.span_ns
         covered = (self.windows[:, 0] >= first_ns) & (self.windows[:, 1] <= last_ns)
         total = found.used_s(self.windows)

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perflib import stats
 from perflib.errors import RunError
-from perflib.metrics.parts import METRICS, QUANTILES, Measured, Metric, Part, measure_all
+from perflib.metrics.parts import METRICS, QUANTILES, Measured, Metric, measure_all
+from perflib.metrics.selection import Selection
 from perflib.stats import Interval
 from perflib.stats.intervals import fewest_values
+from perflib.store.recording import Recording
 from perflib.verdicts.change import ALARM, checked_margins
 
 if TYPE_CHECKING:
-    from perflib.store.recording import Run
+    pass
 
 POWER: Final = 0.95
 
@@ -34,7 +36,7 @@ class Length:
     reason               why it cannot tell
     """
 
-    part: Part
+    part: Selection
     metric: Metric
     margin: float
     pilot_requests: int
@@ -57,7 +59,7 @@ class Length:
         }
 
 
-def lengths(pilot: Run, margin_percent: Mapping[str, float | None] | None = None) -> list[Length]:
+def lengths(pilot: Recording, margin_percent: Mapping[str, float | None] | None = None) -> list[Length]:
     """For every figure that a comparison with this run would judge but memory, in the suite's order.
 
     margin_percent: as for `compare`. Raises RunError for a run that is not complete or damaged, SuiteError for an unknown metric.
@@ -67,7 +69,7 @@ def lengths(pilot: Run, margin_percent: Mapping[str, float | None] | None = None
             f"{pilot.id} is {pilot.status}: its figures cannot be trusted", mend="plan from a run that is complete"
         )
     margins = checked_margins(margin_percent or {})
-    measured = measure_all(pilot, [str(entry["name"]) for entry in pilot.scenarios])
+    measured = measure_all(pilot, [str(entry.name) for entry in pilot.scenarios])
     if pilot.damage:
         raise RunError(f"{pilot.id} is damaged: {pilot.damage[0]}", mend="plan from another run")
     judged = [
@@ -90,7 +92,7 @@ def needed(pilot: Interval, metric: Metric, margin: float, comparisons: int) -> 
     return stats.needed_for_shift(pilot, change, confidence=1 - ALARM, power=POWER, comparisons=comparisons)
 
 
-def _length(part: Part, found: Measured, metric: Metric, margin: float, comparisons: int) -> Length:
+def _length(part: Selection, found: Measured, metric: Metric, margin: float, comparisons: int) -> Length:
     pilot = found.figures[metric.key]
     few = fewest_values(QUANTILES[metric.key]) if metric.key in QUANTILES else 0
     least = math.ceil(few * pilot.n / max(pilot.n_effective, 1.0))  # a percentile with fewer beyond it is no number

@@ -11,6 +11,7 @@ judged there is "capacity >= 400 /s".
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -20,12 +21,13 @@ from perflib.metrics.objective import measure
 from perflib.metrics.processes import growth, unread
 from perflib.stats import Interval
 from perflib.stats.intervals import scaled
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_seconds
 from perflib.suite.objectives import Objective
-from perflib.text import grew, number, observed
+from perflib.text import html_card, number
 
 if TYPE_CHECKING:
-    from perflib.store.recording import Run
+    pass
 
 Word = Literal["pass", "fail", "inconclusive", "shown"]
 MATERIAL: Final = {"memory slope": 16.0, "response drift": 20.0}  # MB, and % of the median, over the whole scenario
@@ -55,16 +57,35 @@ class Verdict:
         return ((limit - estimate) if self.objective.wants_less else (estimate - limit)) / abs(limit)
 
     def __str__(self) -> str:
-        figure, bounds = observed(self)
+        figure, bounds = self.observed
         why = f"; {self.reason}" if self.reason else ""
         return (
             f"{self.verdict}: {self.scenario}, {self.objective.text}: {figure} [{bounds}], n = {self.interval.n:,}{why}"
         )
 
-    def _repr_html_(self) -> str:
-        from perflib.notebook import cards
+    @property
+    def observed(self) -> tuple[str, str]:
+        """The figure with its unit, and its interval; of a percentile that too few requests decide only its bound."""
+        interval, objective = self.interval, self.objective
+        if interval.n == 0:
+            return "–", "–"
+        seen = objective.metric == "inflight" or objective.statistic == "max"  # a maximum of what was seen
+        bounds = "exact" if seen else f"{number(interval.low)} … {number(interval.high)}"
+        if not math.isnan(interval.estimate):
+            figure = number(interval.estimate)
+        elif math.isfinite(interval.low):
+            figure = f"≥ {number(interval.low)}"
+        elif math.isfinite(interval.high):
+            figure = f"≤ {number(interval.high)}"
+        else:
+            return "–", bounds
+        return f"{figure} {objective.unit}".strip(), bounds
 
-        return cards.of_verdict(self)
+    def _repr_html_(self) -> str:
+        figure, bounds = self.observed
+        title = f"{self.scenario}: {self.objective.text}"
+        figures = f"{figure} [{bounds}], n = {self.interval.n:,}"
+        return html_card(title, self.verdict, self.verdict, [figures, self.reason])
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of summary.json; infinite bounds become null."""
@@ -84,61 +105,57 @@ class Verdict:
         }
 
 
-def verdicts(run: Run) -> list[Verdict]:
+def verdicts(run: Recording) -> list[Verdict]:
     """One for each objective and figure of the scenarios that were started, in the suite's order."""
     found = []
-    for entry in run.scenarios:
-        spec = run.spec(entry["name"])
-        texts = [(text, True) for text in spec.get("objectives", ())] + [
-            (text, False) for text in spec.get("figures", ())
-        ]
-        found += [judge(run, entry["name"], Objective.parse(text, judged=judged)) for text, judged in texts]
+    for scenario in run.scenarios:
+        found += [judge(scenario, objective) for objective in (*scenario.spec.objectives, *scenario.spec.figures)]
     return _withdrawn(found, run) if run.damage else found
 
 
-def _withdrawn(found: list[Verdict], run: Run) -> list[Verdict]:
+def _withdrawn(found: list[Verdict], run: Recording) -> list[Verdict]:
     """Nothing passes where rows are missing, for what broke the limit may have stood in them; nothing fails by times that cannot be."""
     doubtful = ("pass", "fail") if run.impossible else ("pass",)
     reason = "; ".join(run.damage)
     return [replace(v, verdict="inconclusive", reason=reason) if v.verdict in doubtful else v for v in found]
 
 
-def overall(run: Run) -> Literal["pass", "fail", "inconclusive", "invalid"]:
-    """The run in one word: invalid before fail before inconclusive before pass."""
-    words = {v.verdict for v in run.verdicts() if v.judged}
+def overall(run: Recording, verdicts: Iterable[Verdict]) -> Literal["pass", "fail", "inconclusive", "invalid"]:
+    """A run's verdicts in one word: invalid before fail before inconclusive before pass."""
+    words = {v.verdict for v in verdicts if v.judged}
     if run.status != "complete":
         return "invalid"
     return "fail" if "fail" in words else "pass" if words == {"pass"} else "inconclusive"
 
 
-def judge(run: Run, scenario: str, objective: Objective) -> Verdict:
+def judge(scenario: ScenarioRun, objective: Objective) -> Verdict:
     """Measure and judge one objective. A percentile that too few requests decide keeps its bounds, and no estimate (NaN)."""
-    found = _judged(run, scenario, objective)
+    found = _judged(scenario, objective)
     if objective.metric.startswith("memory"):
-        return _of_memory(run, found)
+        return _of_memory(scenario.run, found)
     if objective.q is None or math.isfinite(found.interval.low + found.interval.high):
         return found
     return replace(found, interval=replace(found.interval, estimate=math.nan))
 
 
-def _of_memory(run: Run, found: Verdict) -> Verdict:
+def _of_memory(run: Recording, found: Verdict) -> Verdict:
     """With the process that grew; nothing passes where some of the memory was not read."""
-    missing = unread(run, found.scenario)
+    missing = unread(run.scenario(found.scenario))
     if missing and (found.verdict == "pass" or not found.interval.n):
         found = replace(found, verdict="inconclusive" if found.judged else "shown", reason=missing)
     if found.verdict == "pass":
         return found
-    who = grew(growth(run, found.scenario), speeds=found.objective.metric == "memory growth")
+    who = growth(run.scenario(found.scenario)).describe(rates=found.objective.metric == "memory growth")
     return replace(found, reason="; ".join(text for text in (found.reason, who) if text))
 
 
-def _judged(run: Run, scenario: str, objective: Objective) -> Verdict:
-    if is_limit(run, scenario, objective):
-        return _shown_limit(run, scenario, objective)
-    interval = measure(run, scenario, objective)
+def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
+    if is_limit(scenario, objective):
+        return _shown_limit(scenario, objective)
+    interval = measure(scenario, objective)
     if interval.n == 0:
         return Verdict(
-            scenario,
+            scenario.name,
             objective,
             interval,
             "inconclusive" if objective.limit is not None else "shown",
@@ -146,17 +163,22 @@ def _judged(run: Run, scenario: str, objective: Objective) -> Verdict:
             "nothing was measured",
         )
     if objective.limit is None:
-        return Verdict(scenario, objective, interval, "shown")
+        return Verdict(scenario.name, objective, interval, "shown")
     if objective.comparator == "not above":
-        return _trend_verdict(run, scenario, objective, interval)
+        return _trend_verdict(scenario, objective, interval)
     good, bad = _sides(objective, interval)
     if good or bad:
-        return Verdict(scenario, objective, interval, "pass" if good else "fail")
+        return Verdict(scenario.name, objective, interval, "pass" if good else "fail")
     if objective.metric == "capacity":
-        return Verdict(scenario, objective, interval, "inconclusive", None, _undecided(run, scenario, interval))
+        return Verdict(scenario.name, objective, interval, "inconclusive", None, _undecided(scenario, interval))
     if objective.metric.startswith("memory"):
         return Verdict(
-            scenario, objective, interval, "inconclusive", None, "too few samples of the memory to tell; run it longer"
+            scenario.name,
+            objective,
+            interval,
+            "inconclusive",
+            None,
+            "too few samples of the memory to tell; run it longer",
         )
     if objective.metric in ("error rate", "success"):
         more = stats.needed_trials(scaled(interval, 0.01), objective.limit / 100)
@@ -167,7 +189,7 @@ def _judged(run: Run, scenario: str, objective: Objective) -> Verdict:
         if more
         else "the interval holds the limit"
     )
-    return Verdict(scenario, objective, interval, "inconclusive", more, reason)
+    return Verdict(scenario.name, objective, interval, "inconclusive", more, reason)
 
 
 def _sides(objective: Objective, interval: Interval) -> tuple[bool, bool]:
@@ -183,19 +205,19 @@ def _sides(objective: Objective, interval: Interval) -> tuple[bool, bool]:
     }[objective.comparator or "<"]
 
 
-def _shown_limit(run: Run, scenario: str, objective: Objective) -> Verdict:
+def _shown_limit(scenario: ScenarioRun, objective: Objective) -> Verdict:
     """The rate up to which a limit holds. Its objective is a figure by then: a capacity, in /s, without a limit."""
     figure = replace(objective, metric="capacity", dimension="rate", statistic="", q=None, comparator=None, limit=None)
-    interval = capacity(run, scenario).within(objective.text)
+    interval = capacity(scenario).within(objective.text)
     if interval.n == 0:
-        return Verdict(scenario, figure, interval, "shown", None, "no step was completed")
+        return Verdict(scenario.name, figure, interval, "shown", None, "no step was completed")
     ends = f"is broken at {number(interval.high)} /s" if math.isfinite(interval.high) else "no rate broke it"
-    return Verdict(scenario, figure, interval, "shown", None, f"the highest rate at which it holds; {ends}")
+    return Verdict(scenario.name, figure, interval, "shown", None, f"the highest rate at which it holds; {ends}")
 
 
-def _undecided(run: Run, scenario: str, interval: Interval) -> str:
+def _undecided(scenario: ScenarioRun, interval: Interval) -> str:
     """Why a capacity could be on either side of its limit, and what would tell."""
-    steps = capacity(run, scenario).steps
+    steps = capacity(scenario).steps
     if not math.isfinite(interval.high) and interval.low == steps[-1].rate_per_s:
         return f"nothing broke up to {number(interval.low)} /s, the highest rate that was tried; raise `to`"
     unclear = next((step for step in steps if interval.low < step.rate_per_s < interval.high), None)
@@ -207,16 +229,16 @@ def _undecided(run: Run, scenario: str, interval: Interval) -> str:
     return f"at {number(unclear.rate_per_s)} /s, {limit} could not be decided; make the steps longer (step_s)"
 
 
-def _trend_verdict(run: Run, scenario: str, objective: Objective, interval: Interval) -> Verdict:
+def _trend_verdict(scenario: ScenarioRun, objective: Objective, interval: Interval) -> Verdict:
     limit, material = objective.limit or 0.0, MATERIAL[objective.metric]
     # A slope is judged by what it makes over the scenario; a drift is given so already.
-    spans = measured_seconds(run, scenario) / 60 if objective.metric == "memory slope" else 1.0
+    spans = measured_seconds(scenario) / 60 if objective.metric == "memory slope" else 1.0
     change, most = (interval.estimate - limit) * spans, (interval.high - limit) * spans
     if interval.low > limit and change > material:
-        return Verdict(scenario, objective, interval, "fail", None, "the trend is above the limit")
+        return Verdict(scenario.name, objective, interval, "fail", None, "the trend is above the limit")
     if interval.low > limit:
         return Verdict(
-            scenario,
+            scenario.name,
             objective,
             interval,
             "inconclusive",
@@ -224,7 +246,14 @@ def _trend_verdict(run: Run, scenario: str, objective: Objective, interval: Inte
             "a slight trend: it may level off; run it longer to tell",
         )
     if most <= material:
-        return Verdict(scenario, objective, interval, "pass", None, "no trend, and none that would matter is possible")
+        return Verdict(
+            scenario.name, objective, interval, "pass", None, "no trend, and none that would matter is possible"
+        )
     return Verdict(
-        scenario, objective, interval, "inconclusive", None, "too short or too noisy to rule a trend out; run it longer"
+        scenario.name,
+        objective,
+        interval,
+        "inconclusive",
+        None,
+        "too short or too noisy to rule a trend out; run it longer",
     )

@@ -129,7 +129,7 @@ def memory(options: argparse.Namespace) -> None:
         ).fetchnumpy()["mb"]
         on_disk = sum(part.stat().st_size for part in (run.path / "rows").glob("*.parquet"))
         (rows,) = run.query("select count(*) from rows").fetchone()
-        health = run.scenario("load")["workers"][0]
+        health = run.scenario("load").record.workers[0]
         tenth = max(1, len(rss) // 10)
         show(
             ("figure", "measured"),
@@ -242,7 +242,7 @@ def schedule(options: argparse.Namespace) -> None:
                     run, _ = perflib_run(suite(url, load), GENERATOR, Path(folder))
                     late = run.query("select (start_ns - scheduled_ns) / 1e3 as us from measured").fetchnumpy()["us"]
                     begun = run.query("select start_ns from measured order by start_ns").fetchnumpy()["start_ns"]
-                    health = run.scenario("load")["workers"][0]
+                    health = run.scenario("load").record.workers[0]
                     achieved = (len(begun) - 1) / ((begun[-1] - begun[0]) / 1e9)
                     table.append(
                         (
@@ -387,7 +387,7 @@ def ours(text: str) -> Measured:
         Path(folder, "skus.csv").write_text("sku\n" + "\n".join(f"sku-{n}" for n in range(1000)))
         run, _ = perflib_run(text, GENERATOR, Path(folder))
         figures = run.summary()["scenarios"][0]
-        health = run.scenario("load")["workers"][0]
+        health = run.scenario("load").record.workers[0]
         if figures["errors"]:
             raise RuntimeError(f"errors: {figures['errors_by_class']}")
         rss = run.query("select max(rss_bytes) / 1e6 from resources where role = 'generator'").fetchone()[0]

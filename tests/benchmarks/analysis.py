@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from perflib.store.recording import Run, open_run
+from perflib.verdicts.run import Run, open_run
 from tests.benchmarks import functions
 from tests.benchmarks.tables import middle, show
 
@@ -22,7 +22,7 @@ PERFLIB: Final = """
 import sys
 from pathlib import Path
 from perflib.figures import QUANTILES, percentiles
-from perflib.store.recording import Run
+
 run = Run(Path(sys.argv[1]))
 for entry in run.scenarios:
     for operation in (None, *(op["name"] for op in run.spec(entry["name"])["operations"])):

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from perflib import stats
-from perflib.metrics.parts import METRICS, QUANTILES, Measured, Part, Rows, error_rate, quantiles
+from perflib.metrics.parts import METRICS, QUANTILES, Measured, Rows, error_rate, quantiles
 from perflib.metrics.processes import Memory, Process, growth_of
+from perflib.metrics.selection import Selection
 from perflib.stats import Interval
 from perflib.verdicts import paired
 from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together
@@ -163,7 +164,7 @@ def side(rng: Rng, n: int, rho: float, errors: float = 0.01, scale: float = 1.0,
 
 def compared(base: Measured, candidate: Measured) -> dict[str, Change]:
     """Every figure's change as `perflib compare` judges it."""
-    changes = changes_of(Part("one"), [base], [candidate], checked_margins({}))
+    changes = changes_of(Selection("one"), [base], [candidate], checked_margins({}))
     return {change.metric.key: change for change in judged_together(changes, lambda _: "")}
 
 

@@ -78,7 +78,7 @@ def made(text: str, *words: str) -> Made:
         figures = run.summary()["scenarios"][0]
         if figures["errors"]:
             raise RuntimeError(f"errors: {figures['errors_by_class']}")
-        workers = run.scenario("load")["workers"]
+        workers = run.scenario("load").record.workers
         rows, cpu_s = (sum(about[key] for about in workers) for key in ("rows", "cpu_s"))
         spent = "select (max(cpu_ns) - min(cpu_ns)) / 1e9 from resources where role = 'coordinator'"
         return Made(

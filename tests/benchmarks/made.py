@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from perflib.store.manifest import RunDir
-from perflib.store.recording import Run
+from perflib.store.manifest import RunDirectory
 from perflib.store.schema import RESOURCES, ROWS, write_part
+from perflib.verdicts.run import Run
 from tests.support.simulate import ar1_normal
 
 SCENARIOS: Final = {
@@ -85,23 +85,20 @@ def made_run(data: Path, rows: int, *, seed: int = 0, slower: float = 1.0) -> Ru
                 "load": {"model": "constant", "rate_per_s": RATE_PER_S, "duration_s": length_ns / 1e9},
             }
         )
-    made = RunDir(
+    made = RunDirectory(
         data,
-        {
-            "process": {},
-            "suite": {"name": f"made-{rows}", "scenarios": specs, "targets": {"api": {"kind": "http"}}},
-            "command": "perflib run made",
-            "seed": seed,
-            "quick": False,
-            "host": HOST,
-            "versions": {"python": "3.11.7", "perflib": "0.1.0"},
-            "git": None,
-            "started_at": datetime.now(UTC).isoformat(),
-            "stopped_ns": entries[-1]["stop_ns"],
-            "targets": {"api": {"kind": "http", "via": []}},
-            "events": [],
-            "scenarios": entries,
-        },
+        suite={"name": f"made-{rows}", "scenarios": specs, "targets": {"api": {"kind": "http"}}},
+        command="perflib run made",
+        seed=seed,
+        quick=False,
+        host=HOST,
+        versions={"python": "3.11.7", "perflib": "0.1.0"},
+        git=None,
+        started_at=datetime.now(UTC).isoformat(),
+        stopped_ns=entries[-1]["stop_ns"],
+        targets={"api": {"kind": "http", "via": []}},
+        events=[],
+        scenarios=entries,
     )
     per_part = round(RATE_PER_S * PART_S / WORKERS)
     for worker in range(WORKERS):
@@ -113,7 +110,7 @@ def made_run(data: Path, rows: int, *, seed: int = 0, slower: float = 1.0) -> Ru
                 pieces = (table.slice(at, PIECE) for at in range(0, n, PIECE))
                 write_part(pieces, ROWS, made.path / "rows", f"part-{worker:04d}-{next(count):06d}")
     _write_resources(made.path, entries)
-    made.manifest["status"] = "complete"
+    made.manifest.status = "complete"
     made.save()
     return Run(made.path)
 

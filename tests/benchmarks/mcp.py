@@ -113,7 +113,7 @@ def measured(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The scenario's figures, and its worker's."""
     with tempfile.TemporaryDirectory() as folder:
         run, _ = perflib_run(text, GENERATOR, Path(folder))
-        return run.summary()["scenarios"][0], run.scenario("load")["workers"][0]  # type: ignore[attr-defined]
+        return run.summary()["scenarios"][0], run.scenario("load").record.workers[0]  # type: ignore[attr-defined]
 
 
 def bare(server: list[str], protocol: str, seconds: int) -> Measured:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from perflib import compare
-from perflib.store.recording import Run
+from perflib.verdicts.run import Run
 from tests.benchmarks.tables import show
 from tests.support.suites import pings
 

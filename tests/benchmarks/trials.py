@@ -9,7 +9,7 @@ from pathlib import Path
 
 import perflib
 from perflib import stats
-from perflib.metrics.parts import Part
+from perflib.metrics.selection import Selection
 from perflib.verdicts import paired
 from perflib.verdicts.change import ALARM
 from perflib.verdicts.comparison import Comparison
@@ -31,7 +31,7 @@ def aa(options: argparse.Namespace) -> None:
 
 def table(whole: Comparison) -> None:
     """One long A/A, cut into trials, each judged as `perflib ab` would judge it."""
-    sides = [paired.Side(run, "ping").blocks(Part("ping")) for run in (whole.base[0], whole.candidate[0])]
+    sides = [paired.Side(run, "ping").blocks(Selection("ping")) for run in (whole.base[0], whole.candidate[0])]
     alarms, seen, trials = 0, Counter[str](), min(map(len, sides)) // PAIRS
     for trial in range(trials):
         some = slice(trial * PAIRS, (trial + 1) * PAIRS)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 import perflib
 from perflib import charts, stats
 from perflib.errors import RunError
-from perflib.metrics.parts import Part
+from perflib.metrics.selection import Selection
 from tests.support.written import latencies, written
 
 OF_ROWS = (
@@ -89,7 +89,7 @@ def test_the_troughs_are_what_the_growth_is_read_off() -> None:
 def test_the_cumulative_distributions_part_where_the_sides_do(tmp_path: Path, run: perflib.Run) -> None:
     slower = written(tmp_path, latencies(6000, 2) * 1.5)
     compared = perflib.compare(run, slower, force=True)
-    figure = charts.ecdf(compared, Part("one"))
+    figure = charts.ecdf(compared, Selection("one"))
     times, base = line(figure, "base")
     _, candidate = line(figure, "candidate")
     assert (base[0], base[-1], candidate[-1]) == (0, pytest.approx(100), pytest.approx(100))

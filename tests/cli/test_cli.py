@@ -116,8 +116,8 @@ def test_what_happens_without_a_lost_worker_can_be_said_on_the_command_line() ->
     Path("mine.toml").write_text(SUITE % "p50 response < 1 s")
     perflib_("run", "mine.toml", "--on-lost", "continue")
     run = perflib.open_run("latest")
-    assert run.manifest["suite"]["on_lost"] == "continue"
-    assert run.manifest["command"] == "perflib run mine.toml --set on_lost=continue"
+    assert run.manifest.suite["on_lost"] == "continue"
+    assert run.manifest.command == "perflib run mine.toml --set on_lost=continue"
 
 
 def test_a_report_is_made_from_any_folder(small_run: perflib.Run, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import perflib
 from perflib import Load, Operation, Scenario, Suite, Target, stats
 from perflib.errors import SuiteError
 from perflib.experiments import ab
-from perflib.store.recording import Variant
+from perflib.store.recording import Recording
 from perflib.verdicts import paired
 from perflib.verdicts.comparison import Comparison
 from tests.load.test_engine import wait_for_rows
@@ -91,8 +91,8 @@ def test_a_side_is_a_run_of_its_own(same: Comparison) -> None:
     run, (a,), (b,) = whole(same), same.base, same.candidate
     assert run.status == "complete"
     assert (a.id, b.id) == (f"{run.id}@a", f"{run.id}@b")
-    assert [entry["name"] for entry in a.scenarios] == ["steady"]
-    assert {entry["name"] for entry in run.scenarios} == {"steady@a", "steady@b"}
+    assert [entry.name for entry in a.scenarios] == ["steady"]
+    assert {entry.name for entry in run.scenarios} == {"steady@a", "steady@b"}
     total = len(run.rows(phase=None))
     assert total == len(a.rows(phase=None)) + len(b.rows(phase=None)) and len(a.rows("steady")) > 100
     assert perflib.open_run(f"{a.path}@b").rows("steady").equals(b.rows("steady"))
@@ -103,18 +103,18 @@ def test_every_request_is_on_disk_before_a_look(tmp_path: Path) -> None:
     """What a look saw is what the run has for these turns in the end."""
     seen: list[int] = []
 
-    class Counting(Variant):
+    class Counting(Recording):
         def __init__(self, path: Path, side: str) -> None:
             super().__init__(path, side)
             entry = self.scenarios[0]
-            last = entry["segments"][-1]["stop_ns"]
+            last = entry.record.segments[-1].stop_ns
             seen.append(
                 int(self.query("select count(*) from rows where end_ns <= ?", [last]).fetchone()[0])
-                - sum(s["offered"] for s in entry["segments"])
+                - sum(s.offered for s in entry.record.segments)
             )  # type: ignore[index]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ab, "Variant", Counting)
+        patch.setattr(ab, "Recording", Counting)
         trial(tmp_path, one(quick), one(quick))
     assert len(seen) >= 4 and not any(seen)
 
@@ -130,7 +130,7 @@ def test_more_errors_end_it_early_and_fail(tmp_path: Path) -> None:
     errors = by_metric(compared)["errors"]
     assert compared.verdict == "fail" and errors.verdict == "fail" and errors.seen == "worse"
     assert errors.difference.low < 10 < errors.difference.high
-    about = whole(compared).manifest["ab"]["scenarios"]["steady"]
+    about = whole(compared).manifest.ab.scenarios["steady"]
     assert about["ended"] == "clear" and about["look"] < about["looks"]
     assert compared.sentence.startswith("Worse than the base: 1 of 1 figures")
 
@@ -141,7 +141,7 @@ def test_an_open_load_offers_both_sides_the_same_arrivals(tmp_path: Path) -> Non
     (a,), (b,) = compared.base, compared.candidate
     starts = []
     for run in (a, b):
-        windows = [s["start_ns"] for s in run.scenarios[0]["segments"]]
+        windows = [s.start_ns for s in run.scenarios[0].record.segments]
         due = np.sort(run.rows("steady", phase=None)["scheduled_ns"].to_numpy())
         block = np.searchsorted(windows, due, side="right") - 1
         starts.append([(due[block == i] - start).tolist() for i, start in enumerate(windows)])
@@ -181,10 +181,10 @@ def test_the_command_line_compares_two_options_of_a_service(tmp_path: Path, monk
     name = said.stdout.strip().splitlines()[-1]
     run = perflib.open_run(name)
     assert {e["name"] for e in run.scenarios} == {"ping@a", "ping@b"} and run.status == "complete"
-    assert run.manifest["targets"].keys() == {"api@a", "api@b"}
-    assert run.manifest["targets"]["api@a"]["pids"] != run.manifest["targets"]["api@b"]["pids"]
+    assert run.manifest.targets.keys() == {"api@a", "api@b"}
+    assert run.manifest.targets["api@a"].pids != run.manifest.targets["api@b"].pids
     assert f"side b: {b}" in said.output and "options: b against a: FAIL" in said.output
-    assert run.manifest["command"].startswith("perflib ab s.toml --b ")
+    assert run.manifest.command.startswith("perflib ab s.toml --b ")
     errors = json.loads((Path("reports") / f"{name}-b-vs-{name}-a" / "summary.json").read_text())["changes"]
     assert next(c for c in errors if c["metric"] == "error rate")["difference"]["low"] > 10
 

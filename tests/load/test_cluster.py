@@ -117,12 +117,12 @@ def test_two_machines_make_one_schedule_on_one_clock(client: Any, make_service: 
     assert np.all(np.abs(np.diff(due) - 5_000_000) <= 1), "the shards are one schedule, interleaved"
     (entry,) = run.scenarios
     truth_ns = {0, AHEAD_S * 1_000_000_000} if HAS_OTHER_CLOCK else {0}
-    assert {min(truth_ns, key=lambda t: abs(c["offset_ns"] - t)) for c in entry["clocks"]} == truth_ns
-    for clock in entry["clocks"]:
-        off_ns = min(abs(clock["offset_ns"] - truth) for truth in truth_ns)
-        assert off_ns <= clock["uncertainty_ns"] < 100_000_000 and clock["drift_ns"] is not None
-    window = entry["segments"][0]
-    assert 2.9e9 < window["stop_ns"] - window["start_ns"] < 20e9
+    assert {min(truth_ns, key=lambda t: abs(c.offset_ns - t)) for c in entry.record.clocks} == truth_ns
+    for clock in entry.record.clocks:
+        off_ns = min(abs(clock.offset_ns - truth) for truth in truth_ns)
+        assert off_ns <= clock.uncertainty_ns < 100_000_000 and clock.drift_ns is not None
+    window = entry.record.segments[0]
+    assert 2.9e9 < window.stop_ns - window.start_ns < 20e9
     # Each machine's requests were sent after they were due on our clock, and soon: nothing of the hour is left.
     sent_late_s = (rows["start_ns"] - rows["scheduled_ns"]) / 1e9
     assert sent_late_s.min() >= 0 and sent_late_s.groupby(rows["worker"]).median().max() < 1
@@ -169,14 +169,12 @@ def test_the_others_go_on_without_a_machine_that_is_lost_if_the_suite_says_so(
     run = perflib.run(made, data=tmp_path / "data", progress=False, client=client)
     losing.join()
     (entry,) = run.scenarios
-    (missing,) = entry["missing"]
-    assert (run.status, entry["status"], missing["share"]) == ("invalid", "partial", 0.5)
-    assert missing["host"].startswith("tcp://") and missing["host"] in run.manifest["reasons"][0]
-    assert f"worker {missing['worker']} on {missing['host']} was lost" in run_page.generator(run)
+    (missing,) = entry.record.missing
+    assert (run.status, entry.record.status, missing.share) == ("invalid", "partial", 0.5)
+    assert missing.host.startswith("tcp://") and missing.host in run.manifest.reasons[0]
+    assert f"worker {missing.worker} on {missing.host} was lost" in run_page.generator(run)
     made_by = run.rows(phase=None).groupby("worker").size()
-    assert made_by[1 - missing["worker"]] == 400 and 0 < made_by[missing["worker"]] < (
-        400 if how == signal.SIGKILL else 401
-    )
+    assert made_by[1 - missing.worker] == 400 and 0 < made_by[missing.worker] < (400 if how == signal.SIGKILL else 401)
 
 
 @pytest.mark.slow
@@ -194,7 +192,7 @@ def test_a_machine_that_is_lost_makes_the_run_invalid_and_is_named(
     )
     assert time.monotonic() - began < 50, "the others do not go on for a minute"
     assert run.status == "invalid"
-    assert "the load generator on tcp://" in run.manifest["reasons"][0] and "is lost" in run.manifest["reasons"][0]
+    assert "the load generator on tcp://" in run.manifest.reasons[0] and "is lost" in run.manifest.reasons[0]
     assert run.sql("select count(distinct worker) as n from rows")["n"][0] == 2, "what both wrote is there"
     made = counted(server.url)
     time.sleep(1)

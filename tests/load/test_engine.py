@@ -72,7 +72,7 @@ def test_the_servers_count_is_the_number_of_rows_over_mcp(make_service: Any, tmp
     assert len(rows) == 400 == counts["total"]
     assert (rows["phase"] == "warmup").sum() == 100
     assert (rows["error"] == "mcp_tool").sum() == counts["injected"] > 40
-    assert made.manifest["targets"]["api"]["protocol_version"] == "2026-07-28"
+    assert made.manifest.targets["api"].protocol_version == "2026-07-28"
 
 
 def test_every_call_of_a_callable_is_a_row(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_rate_that_no_generator_can_make_ends_and_makes_the_run_invalid(tmp_pa
     assert made.status == "invalid"
     assert (
         "0.5 s after its last request was due it had not come to all of them; use more workers"
-        in made.manifest["reasons"][0]
+        in made.manifest.reasons[0]
     )
 
 
@@ -226,7 +226,7 @@ def test_prepared_data_is_used_once_each_and_sequences_pass_fields_on(make_servi
                               "load": {"model": "closed", "concurrency": 3, "requests": 60}})  # fmt: skip
     run = quiet(from_table(made), tmp_path)
     assert run.rows(phase=None)["ok"].all()
-    assert run.scenario("approvals")["prepare"]["requests"] == 60
+    assert run.scenario("approvals").record.prepare.requests == 60
     assert server.get("/counts")["total"] == len(run.rows(phase=None)) + 60
     flow = run.rows("flow", phase=None)  # sixty requests of three users: some may end between their two operations
     assert 27 <= (flow["operation"] == "approve").sum() <= 30
@@ -248,7 +248,7 @@ def test_data_that_cannot_be_prepared_makes_the_run_invalid_and_no_verdict_green
         tmp_path,
     )
     assert run.status == "invalid"
-    assert "could not prepare the data" in run.manifest["reasons"][0]
+    assert "could not prepare the data" in run.manifest.reasons[0]
     assert [v.verdict for v in run.verdicts()] == ["inconclusive"]
 
 
@@ -329,7 +329,7 @@ def test_a_killed_run_opens_as_incomplete_with_all_but_its_last_two_seconds(tmp_
     t0_ns = (
         time.monotonic_ns()
         - time.time_ns()
-        + int(__import__("datetime").datetime.fromisoformat(run.manifest["started_at"]).timestamp() * 1e9)
+        + int(__import__("datetime").datetime.fromisoformat(run.manifest.started_at).timestamp() * 1e9)
     )
     run = perflib.open_run("latest", tmp_path / "data")
     assert run.status == "incomplete"
@@ -342,13 +342,13 @@ def test_a_target_that_dies_makes_the_run_invalid_with_error_rows(tmp_path: Path
     process = perflib_run(tmp_path, LONG)
     run = wait_for_rows(tmp_path, 1.0)
     run = perflib.open_run("latest", tmp_path / "data")
-    (pid,) = run.manifest["targets"]["api"]["pids"]
+    (pid,) = run.manifest.targets["api"].pids
     os.kill(pid, signal.SIGKILL)
     _, err = process.communicate(timeout=20)
     run = perflib.open_run("latest", tmp_path / "data")
     assert process.returncode == 4
     assert run.status == "invalid"
-    assert "target 'api' died" in run.manifest["reasons"][0]
+    assert "target 'api' died" in run.manifest.reasons[0]
     assert set(run.rows(phase=None)["error"].dropna()) & {"reset", "connect", "aborted"}
     assert "Traceback" not in err
 
@@ -368,7 +368,7 @@ def test_a_target_that_is_not_ours_and_stops_answering_is_noticed(tmp_path: Path
         stopped.set()
     thread.join(25)
     assert found[0].status == "invalid"
-    assert "nothing answered" in found[0].manifest["reasons"][0]
+    assert "nothing answered" in found[0].manifest.reasons[0]
 
 
 def test_a_target_that_does_not_start_says_why(tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_a_target_that_does_not_start_says_why(tmp_path: Path) -> None:
     }
     run = quiet(from_table(made), tmp_path)
     assert run.status == "invalid"
-    assert "no licence file" in run.manifest["reasons"][0]
+    assert "no licence file" in run.manifest.reasons[0]
 
 
 def test_secrets_reach_no_file(tmp_path: Path, service: Any) -> None:
@@ -411,20 +411,20 @@ def test_the_target_and_the_generator_are_sampled_on_the_rows_clock(small_run: p
     target = resources[resources["role"] == "target"]
     assert target["rss_bytes"].min() > 20e6
     assert target["uss_bytes"].notna().any()
-    entry = small_run.scenario("queries")
-    during = target[target["t_ns"].between(entry["start_ns"], entry["stop_ns"])]
+    entry = small_run.scenario("queries").record
+    during = target[target["t_ns"].between(entry.start_ns, entry.stop_ns)]
     assert np.median(np.diff(during["t_ns"])) == pytest.approx(100e6, rel=0.3)
 
 
 def test_the_manifest_repeats_the_run(small_run: perflib.Run) -> None:
     manifest = small_run.manifest
-    assert manifest["command"] == "perflib run tested"
-    assert manifest["host"]["cores"] >= 1
-    assert manifest["versions"]["python"]
-    assert manifest["suite"]["scenarios"][0]["load"] == {
+    assert manifest.command == "perflib run tested"
+    assert manifest.host.cores >= 1
+    assert manifest.versions["python"]
+    assert manifest.suite["scenarios"][0]["load"] == {
         "model": "poisson",
         "rate_per_s": 100.0,
         "duration_s": 2.0,
         "think_time_s": 0.0,
     }
-    assert [s["status"] for s in manifest["scenarios"]] == ["complete", "complete"]
+    assert [record.status for record in manifest.scenarios] == ["complete", "complete"]

@@ -116,21 +116,21 @@ def test_far_machines_are_on_one_time_line_and_begin_together(farm: Farm, tmp_pa
     assert len(rows) == 600 == farm.counted() and not rows["error"].notna().any()
     (entry,) = run.scenarios
     begins_ns, known_ns = [], []
-    for clock in entry["clocks"]:
-        address = clock["host"].split("//")[1].split(":")[0]
+    for clock in entry.record.clocks:
+        address = clock.host.split("//")[1].split(":")[0]
         machine = next(m for m in farm.machines if m.address == address)
-        error_ns = clock["offset_ns"] - farm.offsets_ns[address]
-        assert abs(error_ns) <= clock["uncertainty_ns"] < 2 * (machine.delay_ms + machine.jitter_ms) * 1e6
-        assert clock["uncertainty_ns"] >= (machine.delay_ms - machine.jitter_ms) * 1e6, "the delay is there"
-        (worker,) = clock["workers"]
+        error_ns = clock.offset_ns - farm.offsets_ns[address]
+        assert abs(error_ns) <= clock.uncertainty_ns < 2 * (machine.delay_ms + machine.jitter_ms) * 1e6
+        assert clock.uncertainty_ns >= (machine.delay_ms - machine.jitter_ms) * 1e6, "the delay is there"
+        (worker,) = clock.workers
         own = rows[rows["worker"] == worker].sort_values("scheduled_ns")
         late_ns = int(own["start_ns"].iloc[0] - own["scheduled_ns"].iloc[0])
         begins_ns.append(late_ns + error_ns)  # the true moment: what was taken for ours is off by the clock's error
-        known_ns.append(clock["uncertainty_ns"])
+        known_ns.append(clock.uncertainty_ns)
         trip_ms = float((own["end_ns"] - own["start_ns"]).median()) / 1e6
         assert trip_ms >= 2 * (machine.delay_ms - machine.jitter_ms), "requests took the wire"
         print(
-            f"{address}: error {error_ns / 1e6:+.3f} ms, known to ±{clock['uncertainty_ns'] / 1e6:.3f}, first {late_ns / 1e6:.3f} ms late, trip {trip_ms:.1f} ms"
+            f"{address}: error {error_ns / 1e6:+.3f} ms, known to ±{clock.uncertainty_ns / 1e6:.3f}, first {late_ns / 1e6:.3f} ms late, trip {trip_ms:.1f} ms"
         )
     assert max(begins_ns) - min(begins_ns) <= SKEW_NS + max(known_ns)
 
@@ -164,12 +164,12 @@ def test_a_machine_that_loses_its_network_is_named_and_the_others_go_on(
     watching.join()
     assert time.monotonic() - began < 60
     (entry,) = run.scenarios
-    (missing,) = entry["missing"]
-    lost, host = missing["worker"], missing["host"]
-    assert cut.address in host and 3 <= missing["after_s"] < 16 and missing["share"] == pytest.approx(1 / 3)
-    assert (run.status, entry["status"]) == ("invalid", "partial")
-    assert host in run.manifest["reasons"][0] and "33% of the load is missing" in run.manifest["reasons"][0]
-    assert [event["kind"] for event in run.manifest["events"]][:1] == ["lost"]
+    (missing,) = entry.record.missing
+    lost, host = missing.worker, missing.host
+    assert cut.address in host and 3 <= missing.after_s < 16 and missing.share == pytest.approx(1 / 3)
+    assert (run.status, entry.record.status) == ("invalid", "partial")
+    assert host in run.manifest.reasons[0] and "33% of the load is missing" in run.manifest.reasons[0]
+    assert [event.kind for event in run.manifest.events][:1] == ["lost"]
     made = run.rows(phase=None).groupby("worker").size()
     assert all(made[worker] == 480 for worker in range(3) if worker != lost), "the others made all of theirs"
     assert 30 <= made[lost] < 480, "what it made until then is kept"

@@ -112,7 +112,7 @@ def test_the_slow_one_of_three_workers_is_named_in_run_json(tmp_path: Path) -> N
     )
     medians = medians_ms(run.path, [0, 1, 2])
     slow = max(medians, key=lambda worker: medians[worker])
-    (said,) = [text for text in run.scenarios[0]["doubts"] if "median service time" in text]
+    (said,) = [text for text in run.scenarios[0].record.doubts if "median service time" in text]
     assert said.startswith(f"worker {slow} differs from its peers")
 
 
@@ -144,9 +144,9 @@ def test_the_others_stop_or_go_on_as_the_suite_says(
         )
         run = quiet(replace(made, on_lost=policy), tmp_path)
     (entry,) = run.scenarios
-    (missing,) = entry["missing"]
+    (missing,) = entry.record.missing
     made_by = run.rows(phase=None).groupby("worker").size()
     whole = [worker for worker in made_by.index if made_by[worker] == 210]
-    assert run.status == "invalid" and said in run.manifest["reasons"][0] and said in missing["what"]
-    assert made_by[missing["worker"]] > 10, "what it made until then is kept"
-    assert (entry["status"], len(whole)) == (("aborted", 0) if policy == "stop" else ("partial", 2))
+    assert run.status == "invalid" and said in run.manifest.reasons[0] and said in missing.what
+    assert made_by[missing.worker] > 10, "what it made until then is kept"
+    assert (entry.record.status, len(whole)) == (("aborted", 0) if policy == "stop" else ("partial", 2))

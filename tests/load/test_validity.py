@@ -78,8 +78,8 @@ def test_an_overloaded_generator_makes_the_run_invalid_and_says_how_to_mend_it(t
         tmp_path,
     )
     assert run.status == "invalid"
-    assert "the load generator was overloaded" in run.manifest["reasons"][0]
-    assert "use more workers" in run.manifest["reasons"][0]
+    assert "the load generator was overloaded" in run.manifest.reasons[0]
+    assert "use more workers" in run.manifest.reasons[0]
     assert len(run.rows(phase=None)) == 1000, "every request is a row, late or not"
 
 
@@ -90,7 +90,7 @@ def test_an_error_burst_ends_the_run(tmp_path: Path) -> None:
         run = quiet(suite({"kind": "http", "url": url}, load=load, abort_on="error rate > 50 % for 1 s"), tmp_path)
     assert time.monotonic() - began < 12
     assert run.status == "invalid"
-    assert "error rate > 50 % for 1 s (`abort_on`)" in run.manifest["reasons"][0]
+    assert "error rate > 50 % for 1 s (`abort_on`)" in run.manifest.reasons[0]
     assert 40 < len(run.rows(phase=None)) < 400
 
 
@@ -129,7 +129,7 @@ def test_a_worker_that_is_killed_makes_the_run_invalid_and_keeps_the_rows(tmp_pa
     run = perflib.open_run("latest", tmp_path / "data")
     assert process.returncode == 4
     assert run.status == "invalid"
-    assert "worker 0 ended with code -9" in run.manifest["reasons"][0]
+    assert "worker 0 ended with code -9" in run.manifest.reasons[0]
     assert len(run.rows(phase=None)) >= 100
     assert "Traceback" not in err
 

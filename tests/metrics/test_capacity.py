@@ -17,13 +17,13 @@ from perflib.metrics.capacity import Capacity, capacity, searched
 from perflib.metrics.steps import steps_of
 from perflib.report.pages import capacity as capacity_page
 from perflib.report.render import page
-from perflib.store.manifest import RunDir
-from perflib.store.recording import Run
+from perflib.store.manifest import RunDirectory
 from perflib.store.schema import NONE_NS, NONE_STATUS, Recorder
 from perflib.suite.file import from_table, load_suite
 from perflib.suite.model import Load
 from perflib.suite.objectives import Objective
-from perflib.verdicts.verdict import judge, overall
+from perflib.verdicts.run import Run
+from perflib.verdicts.verdict import judge
 from tests.benchmarks.servers import started
 from tests.support.suites import suite, table
 
@@ -41,19 +41,19 @@ def climbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_load_ends_where_a_limit_breaks_and_the_run_is_complete(climbed: Run) -> None:
-    assert climbed.status == "complete", climbed.manifest["reasons"]
-    assert climbed.scenarios[0]["status"] == "complete"
-    (event,) = climbed.manifest["events"]
+    assert climbed.status == "complete", climbed.manifest.reasons
+    assert climbed.scenarios[0].record.status == "complete"
+    (event,) = climbed.manifest.events
     assert event["kind"] == "limit"
     assert "p95 response < 60 ms broke at 1" in event["text"]
     last_due = climbed.rows(phase=None)["scheduled_ns"].max()
     assert last_due <= event["t_ns"] + 0.5e9, "nothing is sent once a limit broke"
     planned = steps_of(Load(model="steps", from_per_s=50, to_per_s=230, step_per_s=20, step_s=2.5), 0)
-    assert last_due < climbed.scenarios[0]["start_ns"] + planned[6].start_ns, "the rates beyond were never offered"
+    assert last_due < climbed.scenarios[0].record.start_ns + planned[6].start_ns, "the rates beyond were never offered"
 
 
 def test_the_highest_rate_and_the_knee_are_those_of_the_queue(climbed: Run) -> None:
-    found = capacity(climbed, "one")
+    found = capacity(climbed.scenario("one"))
     assert 50 <= found.highest.low < 100 < found.highest.high <= 130
     assert found.highest.low <= found.highest.estimate < found.highest.high
     assert found.knee is not None
@@ -73,10 +73,12 @@ def test_limits_are_shown_and_the_capacity_is_judged(climbed: Run) -> None:
     assert times.as_dict()["unit"] == "/s"
     assert times.interval.low < 100 < times.interval.high
     assert math.isinf(errors.interval.high), "no rate broke it"
-    assert overall(climbed) == "pass"
-    broken = capacity(climbed, "one").highest.high
-    assert judge(climbed, "one", Objective.parse(f"capacity >= {broken:g} /s")).verdict == "fail"
-    between = judge(climbed, "one", Objective.parse(f"capacity > {capacity(climbed, 'one').highest.low:g} /s"))
+    assert climbed.verdict == "pass"
+    broken = capacity(climbed.scenario("one")).highest.high
+    assert judge(climbed.scenario("one"), Objective.parse(f"capacity >= {broken:g} /s")).verdict == "fail"
+    between = judge(
+        climbed.scenario("one"), Objective.parse(f"capacity > {capacity(climbed.scenario('one')).highest.low:g} /s")
+    )
     assert between.verdict == "inconclusive"
 
 
@@ -93,9 +95,9 @@ def test_answers_that_do_not_come_break_a_limit_and_are_no_errors(tmp_path: Path
     with started("freeze", "0.001", "1.1", "60") as url:
         made = suite({"kind": "http", "url": url}, load=rising, workers=2, objectives=["p95 response < 300 ms"])
         run = perflib.run(made, data=tmp_path / "data", progress=False)
-    assert run.status == "complete", run.manifest["reasons"]
-    assert "p95 response < 300 ms broke at 180 /s" in run.manifest["events"][0]["text"]
-    found = capacity(run, "one")
+    assert run.status == "complete", run.manifest.reasons
+    assert "p95 response < 300 ms broke at 180 /s" in run.manifest.events[0].text
+    found = capacity(run.scenario("one"))
     assert (found.highest.estimate, found.highest.high) == (120, 180)
     assert set(run.sql("select distinct error from rows where not ok")["error"]) == {"aborted"}
     assert found.steps[1].error_rate.n == 0, "what the end of the load cut off is neither good nor bad"
@@ -118,7 +120,7 @@ def written(
 ) -> Capacity:
     """The capacity of a run with these answers to a steps load; operations take turns."""
     run = _run(folder, made, objectives, operations, load)
-    return capacity(run, "rising")
+    return capacity(run.scenario("rising"))
 
 
 def _run(folder: Path, made: Made, objectives: list[str], operations: tuple[str, ...], load: dict[str, Any]) -> Run:
@@ -148,10 +150,10 @@ def _run(folder: Path, made: Made, objectives: list[str], operations: tuple[str,
         "workers": [],
         "prepare": {"requests": 0},
     }
-    directory = RunDir(
-        folder, {"suite": {"name": "made", "scenarios": [scenario]}, "scenarios": [entry], "targets": {}, "events": []}
+    directory = RunDirectory(
+        folder, suite={"name": "made", "scenarios": [scenario], "targets": {"api": {"kind": "http"}}}, scenarios=[entry]
     )
-    directory.manifest["status"] = "complete"
+    directory.manifest.status = "complete"
     directory.save()
     due = np.concatenate([s.start_ns / 1e9 + np.arange(s.due(s.start_ns)) / s.rate_per_s for s in steps])
     ends, good = made.ends(due), made.ok(due)
@@ -236,7 +238,7 @@ def test_one_step_says_what_one_step_can(tmp_path: Path) -> None:
     run = _run(
         tmp_path, FIXED, ["p95 response < 60 ms", "capacity >= 400 /s", "capacity >= 40 /s"], ("a",), {"to_per_s": 50}
     )
-    found = capacity(run, "rising")
+    found = capacity(run.scenario("rising"))
     assert (found.highest.low, found.highest.high, found.knee, found.usl) == (50, math.inf, None, None)
     shown, high, low = run.verdicts()
     assert (shown.verdict, high.verdict, low.verdict) == ("shown", "inconclusive", "pass")
@@ -279,9 +281,9 @@ def test_a_run_without_rows_has_no_capacity(tmp_path: Path) -> None:
         ("a",),
         {},
     )
-    assert capacity(run, "rising").steps == ()
+    assert capacity(run.scenario("rising")).steps == ()
     assert [v.verdict for v in run.verdicts()] == ["shown", "inconclusive"]
-    assert capacity_page.sentence(run, "rising") == "No step was completed: there is nothing to see."
+    assert capacity_page.sentence(run.scenario("rising")) == "No step was completed: there is nothing to see."
     for draw in (perflib.charts.capacity_throughput, perflib.charts.capacity_times, perflib.charts.capacity_scaling):
         assert draw(run, "rising").get_label()
 
@@ -292,14 +294,14 @@ def test_a_limit_of_one_operation_judges_that_one_and_names_are_escaped(tmp_path
     found = written(tmp_path / "one", made, objectives=["quick: p95 response < 60 ms"], operations=names)
     assert found.highest.low == 170
     run = _run(tmp_path / "two", made, ["<i>slow</i>: p95 response < 60 ms"], names, {})
-    assert capacity(run, "rising").highest.high == 50
+    assert capacity(run.scenario("rising")).highest.high == 50
     for said in (
-        capacity_page.limits_table(run, "rising"),
-        capacity_page.steps_table(run, "rising"),
-        capacity_page.answer(run, "rising"),
+        capacity_page.limits_table(run.scenario("rising")),
+        capacity_page.steps_table(run.scenario("rising")),
+        capacity_page.answer(run.scenario("rising")),
     ):
         assert "<i>" not in said
-    assert "&lt;i&gt;slow" in capacity_page.limits_table(run, "rising")
+    assert "&lt;i&gt;slow" in capacity_page.limits_table(run.scenario("rising"))
 
 
 STEPS = {"model": "steps", "from": 10, "to": 50, "step_per_s": 10, "step_s": 2}
@@ -328,6 +330,6 @@ def test_the_built_in_suite_is_shorter_when_it_shall_be_quick() -> None:
 
 def test_only_a_rising_load_has_a_capacity(small_run: Run) -> None:
     with pytest.raises(RunError, match="does not search"):
-        capacity(small_run, "queries")
+        capacity(small_run.scenario("queries"))
     with pytest.raises(RunError, match="no scenario of this run"):
         searched(small_run)

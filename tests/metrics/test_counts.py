@@ -20,7 +20,7 @@ from perflib.report.pages import run as run_page
 from perflib.stats.histogram import Steps, binned_quantiles, binned_sample_size
 from perflib.stats.intervals import quantile_intervals
 from perflib.store import recording
-from perflib.store.recording import Run
+from perflib.verdicts.run import Run
 from tests.benchmarks.made import made_run
 from tests.support.simulate import ar1, ar1_quantile
 from tests.support.suites import suite
@@ -71,7 +71,7 @@ def test_a_summary_from_counts_is_the_exact_one_within_the_stated_error(both: tu
 
 
 def test_what_a_comparison_measures_is_the_same_within_the_stated_error(both: tuple[Run, Run]) -> None:
-    exact, counted = (measure(run, "order") for run in both)
+    exact, counted = (measure(run.scenario("order")) for run in both)
     assert exact.keys() == counted.keys()
     for part, a in exact.items():
         b = counted[part]
@@ -90,7 +90,7 @@ def test_counts_are_kept_for_the_next_process_and_made_anew_for_other_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recording, "IN_MEMORY_ROWS", 1000)
-    monkeypatch.setattr(recording, "KEPT_ROWS", 1000)
+    monkeypatch.setattr(recording, "CACHED_ROWS", 1000)
     path = written(tmp_path, latencies(3000, 1)).path
     first = Run(path).summary()
     kept = sorted((path / "counts").iterdir())
@@ -116,10 +116,10 @@ def test_counts_are_kept_for_the_next_process_and_made_anew_for_other_rows(
 
 
 def test_what_was_measured_is_kept_until_the_code_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "KEPT_ROWS", 1000)
+    monkeypatch.setattr(recording, "CACHED_ROWS", 1000)
     path = written(tmp_path, latencies(3000, 1)).path
-    ((part, first),) = measure(Run(path), "one").items()
-    ((same, again),) = measure(Run(path), "one").items()
+    ((part, first),) = measure(Run(path).scenario("one")).items()
+    ((same, again),) = measure(Run(path).scenario("one")).items()
     assert part == same
     assert math.inf in (interval.high for interval in first.grid)
     assert (again.figures, again.grid, again.asked, again.given) == (
@@ -131,14 +131,14 @@ def test_what_was_measured_is_kept_until_the_code_changes(tmp_path: Path, monkey
     assert again.histogram.tolist() == first.histogram.tolist()
     monkeypatch.setattr(parts, "code", lambda: "changed")
     (file,) = (path / "counts").glob("measured-*.json")
-    measure(Run(path), "one")
+    measure(Run(path).scenario("one"))
     (other,) = (path / "counts").glob("measured-*.json")
     assert other != file
 
 
 def test_a_run_of_many_rows_is_counted_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "IN_MEMORY_ROWS", 100)
-    monkeypatch.setattr(recording, "KEPT_ROWS", 100)
+    monkeypatch.setattr(recording, "CACHED_ROWS", 100)
     target = {"kind": "callable", "function": "time:sleep"}
     made = perflib.run(
         suite(

@@ -161,7 +161,7 @@ def test_a_process_that_comes_meanwhile_counts_with_all_that_it_holds(tmp_path: 
         ("api", 9, "early"): lambda t: 5.0 if t < 8 else None,
     }
     run = of_processes(tmp_path, courses, LIMITS[:1])
-    found = growth(run, "one")
+    found = growth(run.scenario("one"))
     assert {each.process.pid: (each.came, each.left) for each in found.each} == {
         7: (False, False),
         8: (True, False),
@@ -279,7 +279,7 @@ def test_of_three_real_processes_the_one_that_hoards_is_named_and_no_secret_kept
         load={"model": "constant", "rate_per_s": 100, "duration_s": 11}, warmup={"duration_s": 1}, objectives=LIMITS,
     )  # fmt: skip
     run = perflib.run(made, data=tmp_path, progress=False)
-    found, each = judged(run), growth(run, "one").each
+    found, each = judged(run), growth(run.scenario("one")).each
     held = run.sql("select arg_max(pid, rss_bytes) as pid from resources where role = 'target'")["pid"]
     assert {v.verdict for v in found.values()} == {"fail"}
     assert f"(pid {held[0]}) grew by" in found[LIMITS[0]].reason

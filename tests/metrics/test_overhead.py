@@ -22,7 +22,7 @@ def climbed(tmp_path_factory: pytest.TempPathFactory) -> perflib.Run:
 
 def test_every_way_gives_the_same_answer_in_every_round(climbed: perflib.Run) -> None:
     rows = climbed.rows(phase=None)
-    assert climbed.status == "complete", climbed.manifest["reasons"]
+    assert climbed.status == "complete", climbed.manifest.reasons
     assert rows["ok"].all()
     assert rows.groupby("operation", observed=True).size().to_dict() == dict.fromkeys(rows["operation"].unique(), 30)
     assert len(overhead.rungs(climbed)) == 12
@@ -50,7 +50,7 @@ def test_a_session_per_call_costs_more_than_a_call_and_shows_its_steps(climbed: 
 
 
 def test_the_parts_add_up_to_a_call(climbed: perflib.Run) -> None:
-    whole = float(np.median(overhead.rounds(climbed, "mcp_overhead")["HTTP, SDK"]["response"]))
+    whole = float(np.median(overhead.rounds(climbed.scenario("mcp_overhead"))["HTTP, SDK"]["response"]))
     assert sum(part.takes.estimate for part in overhead.parts(climbed)) == pytest.approx(whole, rel=0.35)
     assert "over REST" in overhead.sentence(climbed)
 
@@ -73,4 +73,4 @@ def test_what_a_target_says_of_itself_is_sampled(make_service, tmp_path: Path) -
     assert gauges["t_ns"].is_monotonic_increasing
     assert gauges[gauges["gauge"] == "sessions"]["value"].iloc[-1] <= 2, "each session was ended"
     assert json.loads((run.path / "run.json").read_text())["targets"]["api"]["era"] == "handshake"
-    assert "grown" in str(perflib.charts.gauges(run, run.scenarios[0]["name"]).get_label())
+    assert "grown" in str(perflib.charts.gauges(run, run.scenarios[0].name).get_label())

@@ -14,7 +14,6 @@ import pytest
 import perflib
 from perflib.notebook import runs_table
 from perflib.notebook.dashboard import Dashboard, Live, trends
-from perflib.verdicts.verdict import overall
 from tests.support.browsing import ROOT, browser, picture, served
 from tests.support.written import latencies, written
 
@@ -45,9 +44,7 @@ def test_the_dashboard_shows_runs_and_follows_one_that_is_made_elsewhere(
             page.goto(url, timeout=60_000)
             page.get_by_text("napping", exact=True).wait_for(timeout=60_000)
             page.locator("td", has_text=small_run.id).first.wait_for(timeout=30_000)
-            assert (
-                page.locator("tr", has_text=small_run.id).locator("td").last.inner_text().endswith(overall(small_run))
-            )
+            assert page.locator("tr", has_text=small_run.id).locator("td").last.inner_text().endswith(small_run.verdict)
             first = page.locator(".perflib-live .tiles").inner_text()
             page.wait_for_function(
                 "was => document.querySelector('.perflib-live .tiles').innerText != was", arg=first, timeout=15_000
@@ -72,7 +69,7 @@ def test_runs_are_listed_newest_first_with_what_they_came_to(small_run: perflib.
     assert [run.id for run in runs_table.newest(tmp_path)] == [broken.id, small_run.id]
     page = runs_table.runs(tmp_path)
     assert page.index(broken.id) < page.index(small_run.id)
-    assert page.index("! invalid") < page.index(small_run.id) < page.rindex(overall(small_run))
+    assert page.index("! invalid") < page.index(small_run.id) < page.rindex(small_run.verdict)
     assert runs_table.runs(tmp_path, judge=False).count("! invalid") < page.count("! invalid")  # the status alone
     assert "no runs yet" in runs_table.runs(tmp_path / "empty")
     assert runs_table.running(tmp_path) is None and "Nothing runs now" in Live(tmp_path).html()

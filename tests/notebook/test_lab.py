@@ -27,7 +27,7 @@ def test_the_start_page_leads_to_quickstart_and_explore_and_both_run(browser: An
         saved = _ran(page, quickstart)
         assert [_kinds(cell) for cell in saved if "charts." in "".join(cell["source"])] == [{"image/png"}] * 3
         run = perflib.open_run("latest", tmp_path / "data")
-        assert (run.manifest["suite"]["name"], run.status) == ("in-kernel", "complete")
+        assert (run.suite.name, run.status) == ("in-kernel", "complete")
         picture(page, "lab-quickstart")
 
         page.goto(f"{url}/lab/tree/notebooks/index.ipynb?reset")

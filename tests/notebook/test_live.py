@@ -124,4 +124,4 @@ def test_the_panel_is_live_in_jupyterlab_and_its_button_ends_the_run(browser: An
         page.close()
     run = perflib.open_run("latest", tmp_path / "data")
     assert run.status == "interrupted"
-    assert run.manifest["reasons"] == ["interrupted by the user"]
+    assert run.manifest.reasons == ["interrupted by the user"]

@@ -88,7 +88,7 @@ def test_the_quickstart_runs(tmp_path: Path) -> None:
     text = json.dumps(done)
     assert text.count("image/png") >= 3
     steady = perflib.open_run("latest", tmp_path / "d")
-    assert steady.manifest["suite"]["name"] == "in-kernel"
+    assert steady.suite.name == "in-kernel"
     assert steady.rows(phase=None)["ok"].all()
     assert steady.rows()["inflight"].max() == 32
 

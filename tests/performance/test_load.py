@@ -23,7 +23,7 @@ def measured(tmp_path: Path) -> Measured:
 
     def run(scenario: str) -> perflib.Run:
         made = perflib.run("acceptance", only=[scenario], data=tmp_path / "data", progress=False)
-        assert made.status == "complete", made.manifest["reasons"]
+        assert made.status == "complete", made.manifest.reasons
         judged = [v for v in made.verdicts() if v.judged]
         said = [f"{v.objective.text}: {v.verdict}, {v.interval} {v.reason}" for v in judged if v.verdict != "pass"]
         assert judged
@@ -59,12 +59,12 @@ class TestConcurrentOperations:
     def test_concurrent_approvals(self, measured: Measured) -> None:
         run = measured("concurrent_approvals")
         assert overlapping(run) >= 50
-        assert run.scenario("concurrent_approvals")["prepare"]["requests"] == len(run.rows(phase=None))
+        assert run.scenario("concurrent_approvals").record.prepare.requests == len(run.rows(phase=None))
 
     def test_concurrent_enhancements(self, measured: Measured) -> None:
         run = measured("concurrent_enhancements")
         assert overlapping(run) >= 20
-        assert run.scenario("concurrent_enhancements")["prepare"]["requests"] == 2 * len(run.rows(phase=None))
+        assert run.scenario("concurrent_enhancements").record.prepare.requests == 2 * len(run.rows(phase=None))
 
     def test_mixed_concurrent_operations(self, measured: Measured) -> None:
         run = measured("mixed_concurrent_operations")

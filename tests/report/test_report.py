@@ -20,7 +20,7 @@ from perflib.errors import SuiteError
 from perflib.report import render as reports
 from perflib.report.pages import run as run_page
 from perflib.suite.file import from_table
-from perflib.text import number, observed
+from perflib.text import number
 from tests.support.servers import raw_server, says
 from tests.support.suites import table
 from tests.support.written import latencies, written
@@ -161,7 +161,7 @@ def test_too_few_requests_for_a_percentile_are_no_number(tmp_path: Path) -> None
     few, slow, enough = run.verdicts()
     assert few.verdict == "inconclusive" and few.needs_more is not None and few.needs_more >= 700
     assert math.isnan(few.interval.estimate) and few.margin is None and few.as_dict()["estimate"] is None
-    assert observed(few)[0] == f"≥ {number(few.interval.low)} ms" and observed(few)[1].endswith("∞")
+    assert few.observed[0] == f"≥ {number(few.interval.low)} ms" and few.observed[1].endswith("∞")
     assert slow.verdict == "fail", "its lower bound is beyond the limit: no further request would change that"
     assert enough.verdict == "pass" or enough.needs_more
     page = run_page.scenarios(run)

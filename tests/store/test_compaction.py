@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from perflib.cli import cli
 from perflib.errors import RunError
 from perflib.store import compaction
-from perflib.store.recording import Run, remove_run
+from perflib.store.recording import remove_run
 from perflib.store.schema import ROWS
+from perflib.verdicts.run import Run
 from tests.benchmarks.made import made_run
 
 
@@ -104,10 +105,11 @@ def test_files_that_are_not_the_same_do_not_take_the_place_of_the_old_ones(
 
 def test_a_run_that_goes_on_is_refused_in_one_line(run: Run) -> None:
     process = psutil.Process(os.getpid())
-    run.manifest |= {"status": "running", "process": {"pid": process.pid, "created": process.create_time()}}
-    from perflib.store.manifest import save_manifest
+    from perflib.store.manifest import ProcessRecord, write_manifest
 
-    save_manifest(run.path, run.manifest)
+    run.manifest.status = "running"
+    run.manifest.process = ProcessRecord(pid=process.pid, created=process.create_time())
+    write_manifest(run.path, run.manifest)
     before = files(run)
     result = CliRunner().invoke(cli, ["compact", str(run.path)], standalone_mode=False)
     assert isinstance(result.exception, RunError) and "still running" in str(result.exception)

@@ -100,9 +100,7 @@ def suite(url: str, **load: Any) -> perflib.Suite:
 
 def unwritten(run: perflib.Run) -> list[str]:
     """What the run says of its store. (What it says of a busy machine is not looked at.)"""
-    return [
-        reason for reason in run.manifest["reasons"] if "store" in reason or "written" in reason or "lost" in reason
-    ]
+    return [reason for reason in run.manifest.reasons if "store" in reason or "written" in reason or "lost" in reason]
 
 
 def said(*words: str) -> tuple[int, str]:
@@ -290,9 +288,7 @@ def test_a_machine_whose_rows_do_not_come_to_the_store_is_named(
     made = perflib.run(suite(service.url, duration_s=4), data=s3.url, progress=False, client=client)
     assert made.status == "invalid"
     spools = list(theirs.glob("perflib/*/spool/*"))
-    assert len(spools) == 2 and all(
-        any(str(spool) in reason for reason in made.manifest["reasons"]) for spool in spools
-    )
+    assert len(spools) == 2 and all(any(str(spool) in reason for reason in made.manifest.reasons) for spool in spools)
     shutil.rmtree(theirs)
 
 
@@ -303,4 +299,4 @@ def test_a_machine_that_cannot_use_the_store_says_so_before_the_load(
     client, _ = hosts
     made = perflib.run(suite(service.url), data="memory://only/here", progress=False, client=client)
     assert made.status == "invalid"
-    assert "does not find the run in memory://only/here; is it the same store?" in made.manifest["reasons"][0]
+    assert "does not find the run in memory://only/here; is it the same store?" in made.manifest.reasons[0]

@@ -35,7 +35,7 @@ def ran(tmp_path: Path, shape: Callable[[float], float], **more: Any) -> perflib
 
 
 def cut_s(run: perflib.Run) -> float:
-    return float(run.rows()["start_ns"].min() - run.scenarios[0]["start_ns"]) / 1e9
+    return float(run.rows()["start_ns"].min() - run.scenarios[0].record.start_ns) / 1e9
 
 
 def test_a_slow_start_is_cut_where_it_ends(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_an_end_that_noise_hides_is_said_to_be_vague(tmp_path: Path) -> None:
 
 def test_what_grows_all_the_time_never_settles_and_is_marked(tmp_path: Path) -> None:
     run = ran(tmp_path, lambda t: 0.004 + 0.004 * t)
-    name = run.scenarios[0]["name"]
+    name = run.scenarios[0].name
     assert run.unsettled == [name]
     assert "never settled" in run_page.generator(run)._repr_html_()
 

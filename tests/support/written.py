@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from perflib.store.manifest import RunDir
-from perflib.store.recording import Run
+from perflib.store.manifest import RunDirectory
 from perflib.store.schema import NONE_NS, NONE_STATUS, RESOURCES, Recorder, write_part
+from perflib.verdicts.run import Run
 
 HOST = {
     "cpu": "Test CPU",
@@ -68,35 +68,32 @@ def written(
             "duration_s": (stop_ns - START_NS) / 1e9,
         },
     }
-    made = RunDir(
+    made = RunDirectory(
         data,
-        {
-            "process": {},
-            "suite": {"name": name, "scenarios": [spec], "targets": {"api": {"kind": "http"}}},
-            "command": f"perflib run {name}",
-            "seed": 0,
-            "quick": False,
-            "host": {**HOST, **(host or {})},
-            "versions": {"python": python, "perflib": "0.1.0"},
-            "git": None,
-            "started_at": datetime.now(UTC).isoformat(),
-            "stopped_ns": stop_ns,
-            "targets": {"api": {"kind": "http", "via": []}},
-            "events": [],
-            "scenarios": [
-                {
-                    "name": scenario,
-                    "status": "complete",
-                    "start_ns": START_NS,
-                    "stop_ns": stop_ns,
-                    "segments": [segment],
-                    "prepare": {"requests": 0},
-                    "workers": [],
-                    "doubts": [],
-                    "unsent": 0,
-                }
-            ],
-        },
+        suite={"name": name, "scenarios": [spec], "targets": {"api": {"kind": "http"}}},
+        command=f"perflib run {name}",
+        seed=0,
+        quick=False,
+        host={**HOST, **(host or {})},
+        versions={"python": python, "perflib": "0.1.0"},
+        git=None,
+        started_at=datetime.now(UTC).isoformat(),
+        stopped_ns=stop_ns,
+        targets={"api": {"kind": "http", "via": []}},
+        events=[],
+        scenarios=[
+            {
+                "name": scenario,
+                "status": "complete",
+                "start_ns": START_NS,
+                "stop_ns": stop_ns,
+                "segments": [segment],
+                "prepare": {"requests": 0},
+                "workers": [],
+                "doubts": [],
+                "unsent": 0,
+            }
+        ],
     )
     recorder = Recorder(made.path, worker=0, scenario=scenario, operations=list(operations), t0_ns=0)
     wrong = set(np.flatnonzero(failed).tolist()) if len(failed) else set()
@@ -110,7 +107,7 @@ def written(
     recorder.close()
     if memory_mb is not None:
         _resources(made.path, stop_ns, memory_mb, cpu_ms * rate_per_s / 1e3)
-    made.manifest["status"], made.manifest["reasons"] = status, list(reasons)
+    made.manifest.status, made.manifest.reasons = status, list(reasons)
     made.save()
     return Run(made.path)
 

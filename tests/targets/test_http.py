@@ -108,7 +108,7 @@ def test_nobody_at_the_door_ends_the_run_as_invalid(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         made = run(f"http://127.0.0.1:{probe.getsockname()[1]}", tmp_path)
     assert made.status == "invalid"
-    assert "nothing answers" in made.manifest["reasons"][0]
+    assert "nothing answers" in made.manifest.reasons[0]
 
 
 def test_head_checks_templates_and_headers_reach_the_server(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def classes(made: perflib.Run, operation: str | None = None) -> dict[str, int]:
 
 
 def about(made: perflib.Run) -> dict[str, Any]:
-    return dict(made.manifest["targets"]["api"])
+    return made.manifest.targets["api"].model_dump()
 
 
 # Eras and response modes.
@@ -173,7 +173,7 @@ def test_a_version_that_the_server_does_not_speak_makes_the_run_invalid(
         made = run({"url": server.url, "protocol": protocol}, tmp_path)
         assert server.counts().get("tools/call", 0) == 0
     assert made.status == "invalid"
-    assert "targets.api" in made.manifest["reasons"][0]
+    assert "targets.api" in made.manifest.reasons[0]
     assert len(made.rows(phase=None)) == 0
 
 
@@ -181,14 +181,14 @@ def test_what_is_no_mcp_server_makes_the_run_invalid(tmp_path: Path) -> None:
     with raw_server(says(b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno")) as url:
         made = run({"url": url}, tmp_path)
     assert made.status == "invalid"
-    assert "MCP" in made.manifest["reasons"][0]
+    assert "MCP" in made.manifest.reasons[0]
 
 
 @pytest.mark.parametrize("command", [["false"], ["cat", "/dev/null"], ["no-such-program-anywhere"]])
 def test_a_command_that_is_no_mcp_server_makes_the_run_invalid(command: list[str], tmp_path: Path) -> None:
     made = run({"command": command}, tmp_path)
     assert made.status == "invalid"
-    assert "targets.api" in made.manifest["reasons"][0]
+    assert "targets.api" in made.manifest.reasons[0]
 
 
 # Operations and sessions.

@@ -20,11 +20,11 @@ import perflib
 from perflib import charts
 from perflib.cli import cli
 from perflib.errors import PerflibError, RunError, SuiteError
-from perflib.metrics.parts import GRID, Part, measure
+from perflib.metrics.parts import GRID, measure
+from perflib.metrics.selection import Selection
 from perflib.report import comparison
 from perflib.report.pages import run as run_page
 from perflib.store.baselines import baselines, open_side, remove_baseline, set_baseline
-from perflib.text import moved
 from perflib.verdicts.change import Change
 from perflib.verdicts.comparison import Comparison
 from tests.report.test_report import _Seen
@@ -144,27 +144,28 @@ def test_operations_are_compared_each_with_its_like(tmp_path: Path) -> None:
     times = latencies(6000, 5)
     changed = latencies(6000, 6) * np.where(np.arange(6000) % 2, 1.5, 1.0)
     compared = perflib.compare(*(written(tmp_path, each, operations=("list", "buy")) for each in (times, changed)))
-    assert list(compared.measured) == [Part("one"), Part("one", None, "list"), Part("one", None, "buy")]
+    assert list(compared.measured) == [Selection("one"), Selection("one", None, "list"), Selection("one", None, "buy")]
     failed = {c.part.operation for c in compared.changes if c.verdict == "fail"}
     assert failed == {"buy"}
-    assert {c.metric.key for c in compared.changes if c.part == Part("one")} == {"throughput", "errors"}
+    assert {c.metric.key for c in compared.changes if c.part == Selection("one")} == {"throughput", "errors"}
 
 
 def test_stages_are_parts_of_their_own(tmp_path: Path) -> None:
     run = written(tmp_path, latencies(2000, 7))
-    (entry,), half = run.manifest["scenarios"], run.manifest["scenarios"][0]["stop_ns"] // 2
-    whole = entry["segments"][0]
-    entry["segments"] = [{**whole, "stage": 1, "stop_ns": half}, {**whole, "stage": 2, "start_ns": half + 1}]
-    found = measure(run, "one")
+    (record,) = run.manifest.scenarios
+    (whole,), half = record.segments, (record.stop_ns or 0) // 2
+    first, second = {"stage": 1, "stop_ns": half}, {"stage": 2, "start_ns": half + 1}
+    record.segments = [whole.model_copy(update=first), whole.model_copy(update=second)]
+    found = measure(run.scenario("one"))
     assert [part.stage for part in found] == [None, 1, 2]
-    assert found[Part("one", 1)].requests + found[Part("one", 2)].requests == 2000
-    assert not found[Part("one")].figures
-    assert found[Part("one", 1)].figures["p50"].n == found[Part("one", 1)].requests
+    assert found[Selection("one", 1)].requests + found[Selection("one", 2)].requests == 2000
+    assert not found[Selection("one")].figures
+    assert found[Selection("one", 1)].figures["p50"].n == found[Selection("one", 1)].requests
 
 
 def test_figures_are_those_of_the_summary(base: perflib.Run) -> None:
     (figures,) = base.summary()["scenarios"]
-    found = measure(base, "one")[Part("one")].figures
+    found = measure(base.scenario("one"))[Selection("one")].figures
     for key, name in (("p50", "p50"), ("p95", "p95"), ("p99", "p99"), ("mean", "mean")):
         assert found[key].estimate == pytest.approx(figures["response_ms"][name])
     assert found["throughput"].estimate == pytest.approx(figures["throughput_per_s"])
@@ -382,8 +383,8 @@ def test_a_percentile_that_too_few_requests_decide_has_no_change(home: Path, bas
     p50, p99 = (by_metric(compared)[key] for key in ("p50", "p99"))
     assert p50.told and not p99.told
     assert (p99.verdict, p99.reason, math.isnan(p99.candidate)) == ("inconclusive", "too few requests to tell", True)
-    assert moved(p99)[1:3] == ("–", "–") and moved(p99)[3].endswith("open")
-    assert "p99" not in charts.forest(compared, Part("one")).get_label()
+    assert p99.cells[1:3] == ("–", "–") and p99.cells[3].endswith("open")
+    assert "p99" not in charts.forest(compared, Selection("one")).get_label()
 
 
 def test_a_run_says_nothing_about_itself(home: Path, base: perflib.Run, slower: perflib.Run) -> None:
@@ -444,13 +445,13 @@ def test_every_chart_names_its_axes_and_units(base: perflib.Run, slower: perflib
         (charts.forest, ("%", "")),
         (charts.two_distributions, ("ms", "%")),
     ):
-        figure = draw(compared, Part("one"))
+        figure = draw(compared, Selection("one"))
         axes = figure.axes[0]
         assert units[0] in axes.get_xlabel()
         assert units[1] in axes.get_ylabel()
         assert len(figure.get_label()) > 15
     line = next(
-        line for line in charts.shift_function(compared, Part("one")).axes[0].lines if line.get_label() == "shift"
+        line for line in charts.shift_function(compared, Selection("one")).axes[0].lines if line.get_label() == "shift"
     )
     assert np.median(line.get_ydata()) == pytest.approx(20, abs=5)
     assert len(line.get_ydata()) > len(GRID) / 2

@@ -15,6 +15,7 @@ from perflib import charts
 from perflib.cli import cli
 from perflib.report.pages import history as history_page
 from perflib.report.render import execute, html
+from perflib.store.manifest import GitRecord
 from perflib.store.recording import remove_run
 from perflib.verdicts.history import folder, history, left_out, record, record_all
 from tests.report.test_report import _Seen
@@ -35,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = written(
             home, latencies(600, i) * (1.33 if i > 5 else 1.0), name=f"shop {EVIL}", scenario=f"browse {EVIL}"
         )
-        run.manifest["git"] = {"commit": f"{i:x}" * 40, "dirty": False}
+        run.manifest.git = GitRecord(commit=f"{i:x}" * 40, dirty=False)
         assert record(run, home)
         remove_run(str(run.path))
     return home

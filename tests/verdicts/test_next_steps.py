@@ -76,7 +76,7 @@ def stalled(n: int = 2000, rate_per_s: float = 500.0) -> Any:
 
 def test_a_stall_is_found_told_and_marked(tmp_path: Path) -> None:
     run = written(tmp_path, stalled())
-    (found,) = incidents(run, "one")
+    (found,) = incidents(run.scenario("one"))
     assert found.kind == "stall"
     assert found.start_ns / 1e9 == pytest.approx(1.5, abs=0.05)
     assert found.stop_ns / 1e9 == pytest.approx(2.5, abs=0.05)
@@ -87,16 +87,16 @@ def test_a_stall_is_found_told_and_marked(tmp_path: Path) -> None:
 
 def test_a_burst_of_errors_is_found_and_steady_ones_are_not(tmp_path: Path) -> None:
     times, at = latencies(3000, 4), np.arange(3000)
-    (found,) = incidents(written(tmp_path, times, failed=(at >= 1000) & (at < 1200)), "one")
+    (found,) = incidents(written(tmp_path, times, failed=(at >= 1000) & (at < 1200)).scenario("one"))
     assert found.kind == "errors"
     assert found.start_ns / 1e9 == pytest.approx(2.0, abs=0.15)
     assert found.stop_ns / 1e9 == pytest.approx(2.4, abs=0.15)
-    assert incidents(written(tmp_path, times, failed=at % 10 == 0), "one") == []
+    assert incidents(written(tmp_path, times, failed=at % 10 == 0).scenario("one")) == []
 
 
 def test_a_load_that_rests_is_no_stall(tmp_path: Path) -> None:
     run = written(tmp_path, [5.0] * 30, rate_per_s=1.0)
-    assert incidents(run, "one") == []
+    assert incidents(run.scenario("one")) == []
 
 
 def test_the_charts_of_a_scenario_share_their_axes_and_hold_its_limits(tmp_path: Path) -> None:

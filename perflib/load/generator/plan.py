@@ -11,7 +11,6 @@ from typing import Final
 from perflib.load.generator import arrivals
 from perflib.suite.model import Load, Scenario
 
-STEADY: Final = ("closed", "constant", "poisson")  # loads of one level: of these, longer is more of the same
 TURN_SEEDS: Final = 1_000  # apart, so that the turns of no two seeds nearby are the same
 
 
@@ -71,11 +70,6 @@ def warmup_load(load: Load, seconds: float) -> Load:
         return replace(first, duration_s=seconds)
     rate = first.rate_per_s or first.from_per_s or first.to_per_s or 1.0
     return Load(model="constant", rate_per_s=max(rate, 1 / seconds), duration_s=seconds)
-
-
-def opening_s(measured_s: float) -> float:
-    """What figures leave out at the start where a suite names no warm-up: 5 % of the measured time, at most 2 s."""
-    return min(2.0, 0.05 * measured_s)
 
 
 def share(total: int, index: int, of: int) -> int:

@@ -8,15 +8,15 @@ from html import escape
 from perflib.metrics.capacity import Capacity, StepFigures, capacity
 from perflib.report.html import Html, table
 from perflib.stats import Interval
-from perflib.store.recording import Run
+from perflib.store.recording import ScenarioRun
 from perflib.text import SIGNS, ms, number
 
 WORDS = {"holds": SIGNS["pass"], "breaks": SIGNS["fail"], "unclear": SIGNS["inconclusive"]}
 
 
-def sentence(run: Run, scenario: str) -> str:
+def sentence(scenario: ScenarioRun) -> str:
     """What the target bears, in words."""
-    found = capacity(run, scenario)
+    found = capacity(scenario)
     if not found.steps:
         return "No step was completed: there is nothing to see."
     low, high = found.highest.low, found.highest.high
@@ -36,11 +36,11 @@ def _knee_told(found: Capacity) -> str:
     return f"Its throughput follows what is offered up to the knee, {_told(found.knee)} /s."
 
 
-def answer(run: Run, scenario: str) -> Html:
-    return Html(f"<p><strong>{escape(sentence(run, scenario))}</strong> 95 % intervals.</p>")
+def answer(scenario: ScenarioRun) -> Html:
+    return Html(f"<p><strong>{escape(sentence(scenario))}</strong> 95 % intervals.</p>")
 
 
-def steps_table(run: Run, scenario: str) -> Html:
+def steps_table(scenario: ScenarioRun) -> Html:
     """A line for each step."""
     rows = [
         (
@@ -54,7 +54,7 @@ def steps_table(run: Run, scenario: str) -> Html:
             number(s.inflight),
             _limits(s),
         )
-        for s in capacity(run, scenario).steps
+        for s in capacity(scenario).steps
     ]
     head = (
         "Offered /s",
@@ -76,9 +76,9 @@ def steps_table(run: Run, scenario: str) -> Html:
     )
 
 
-def limits_table(run: Run, scenario: str) -> Html:
+def limits_table(scenario: ScenarioRun) -> Html:
     """The rate up to which each limit holds."""
-    found = capacity(run, scenario)
+    found = capacity(scenario)
     texts = [finding.limit.text for finding in found.steps[0].findings] if found.steps else []
     rows = [(escape(text), _cell(found.within(text))) for text in texts]
     rows.append(("<strong>all of them</strong>", _cell(found.highest)))
@@ -91,9 +91,9 @@ def limits_table(run: Run, scenario: str) -> Html:
     )
 
 
-def scaling_table(run: Run, scenario: str) -> Html:
+def scaling_table(scenario: ScenarioRun) -> Html:
     """The Universal Scalability Law's coefficients, or why there are none."""
-    found = capacity(run, scenario)
+    found = capacity(scenario)
     if found.usl is None:
         return Html(f"<p>The Universal Scalability Law was not fitted: {escape(found.usl_reason)}.</p>")
     usl = found.usl

@@ -9,9 +9,10 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from perflib import charts
-from perflib.metrics.parts import Part
+from perflib.metrics.selection import Selection
 from perflib.report.html import Html, anchor, badge, change_bar, picture, table
-from perflib.text import SIGNS, moved
+from perflib.store.manifest import GitRecord
+from perflib.text import SIGNS
 from perflib.verdicts.change import Change
 from perflib.verdicts.comparison import Comparison, named
 from perflib.verdicts.verdict import Word
@@ -72,11 +73,11 @@ def parts(compared: Comparison) -> Html:
     return Html("".join(part(compared, each, draw=each in drawn) for each in known))
 
 
-def part(compared: Comparison, which: Part, *, draw: bool = True) -> Html:
+def part(compared: Comparison, which: Selection, *, draw: bool = True) -> Html:
     """One of them."""
     word = _word(compared, which)
     base, candidate = (sum(m.requests for m in side) for side in compared.measured[which])
-    draws: list[Callable[[Comparison, Part], Figure]] = [charts.forest]
+    draws: list[Callable[[Comparison, Selection], Figure]] = [charts.forest]
     if any(c.metric.key == "p50" for c in _changes_of(compared, which)):
         more = [] if word == "pass" else [charts.forest, charts.two_distributions]
         draws = [charts.shift_function, *more]
@@ -99,17 +100,17 @@ def sides(compared: Comparison) -> Html:
         (
             side,
             f"<code>{escape(run.id)}</code>",
-            escape(str(run.manifest["host"]["cpu"])),
-            escape(str(run.manifest["versions"].get("python", "?"))),
-            escape(_commit(run.manifest.get("git"))),
-            escape(str(run.manifest["started_at"])[:16].replace("T", " ")),
-            f"<code>{escape(str(run.manifest['command']))}</code>",
+            escape(str(run.manifest.host.cpu)),
+            escape(str(run.manifest.versions.get("python", "?"))),
+            escape(_commit(run.manifest.git)),
+            escape(str(run.manifest.started_at)[:16].replace("T", " ")),
+            f"<code>{escape(str(run.manifest.command))}</code>",
         )
         for side, runs in (("base", compared.base), ("candidate", compared.candidate))
         for run in runs
     ]
     head = ("Side", "Run", "Machine", "Python", "Commit", "Started, UTC", "Repeat")
-    method = _IN_PAIRS if "ab" in compared.base[0].manifest else _APART
+    method = _IN_PAIRS if compared.base[0].manifest.ab is not None else _APART
     return Html(
         f"<h2>Both sides</h2>{table(head, rows, 'The runs of both sides')}<h2>How to read it</h2><p>{method} {_JUDGED}</p>"
     )
@@ -136,7 +137,7 @@ def _table(compared: Comparison, *, link: bool = True) -> str:
 
 
 def _row(c: Change, link: bool) -> tuple[str, ...]:
-    base, candidate, change, bounds = (f'<span class="number">{escape(text)}</span>' for text in moved(c))
+    base, candidate, change, bounds = (f'<span class="number">{escape(text)}</span>' for text in c.cells)
     word = badge(c.verdict)
     where = f'<a href="#{anchor(str(c.part))}">{escape(str(c.part))}</a>' if link else escape(str(c.part))
     margin = "–" if c.margin is None else f"{c.margin:g} {c.metric.margin_unit}"
@@ -155,11 +156,11 @@ def _row(c: Change, link: bool) -> tuple[str, ...]:
     )
 
 
-def _changes_of(compared: Comparison, which: Part) -> list[Change]:
+def _changes_of(compared: Comparison, which: Selection) -> list[Change]:
     return [c for c in compared.changes if c.part == which]
 
 
-def _word(compared: Comparison, which: Part) -> Word:
+def _word(compared: Comparison, which: Selection) -> Word:
     words = {c.verdict for c in _changes_of(compared, which)}
     return next((word for word in _ORDER if word in words), "shown")
 
@@ -170,5 +171,5 @@ def _against(compared: Comparison) -> str:
     return "Judged in spite of (--force):" if compared.forced else "These runs are not comparable:"
 
 
-def _commit(git: dict[str, object] | None) -> str:
-    return f"{str(git['commit'])[:12]}{' + changes' if git['dirty'] else ''}" if git else "–"
+def _commit(git: GitRecord | None) -> str:
+    return f"{git.commit[:12]}{' + changes' if git.dirty else ''}" if git else "–"

@@ -9,17 +9,15 @@ import numpy as np
 from perflib.metrics.overhead import parts, rungs, sentence, told
 from perflib.report.html import Html, table
 from perflib.stats import Interval
-from perflib.store.recording import Run
+from perflib.store.recording import ScenarioRun
 from perflib.text import ms
 
 
-def answer(run: Run, scenario: str = "mcp_overhead") -> Html:
-    return Html(
-        f"<p><strong>{escape(sentence(run, scenario))}</strong> Medians of paired differences, 95 % intervals.</p>"
-    )
+def answer(scenario: ScenarioRun) -> Html:
+    return Html(f"<p><strong>{escape(sentence(scenario))}</strong> Medians of paired differences, 95 % intervals.</p>")
 
 
-def rungs_table(run: Run, scenario: str = "mcp_overhead") -> Html:
+def rungs_table(scenario: ScenarioRun) -> Html:
     rows = [
         (
             escape(r.operation),
@@ -28,7 +26,7 @@ def rungs_table(run: Run, scenario: str = "mcp_overhead") -> Html:
             f"{_cell(r.more)} over {escape(r.below or '')}" if r.more else "–",
             f"{r.requests:,}",
         )
-        for r in rungs(run, scenario)
+        for r in rungs(scenario)
     ]
     head = ("Way", "p50, ms", "p99, ms", "takes more, ms", "rounds")
     return Html(
@@ -38,8 +36,8 @@ def rungs_table(run: Run, scenario: str = "mcp_overhead") -> Html:
     )
 
 
-def parts_table(run: Run, scenario: str = "mcp_overhead") -> Html:
-    found = parts(run, scenario)
+def parts_table(scenario: ScenarioRun) -> Html:
+    found = parts(scenario)
     rows = [(escape(p.name), _cell(p.takes)) for p in found]
     return Html(
         table(

@@ -16,10 +16,10 @@ from perflib.metrics.incidents import incidents
 from perflib.metrics.scenario import scenario_figures
 from perflib.report.html import Html, anchor, badge, folded, interval_bar, picture, sign, table
 from perflib.report.pages.scenario import errors_table, figures_table, memory_table
-from perflib.store.recording import Run
-from perflib.text import ms, number, observed
+from perflib.text import ms, number
 from perflib.verdicts.next_steps import STATUS, Step, cautions, next_steps
-from perflib.verdicts.verdict import Verdict, overall
+from perflib.verdicts.run import Run
+from perflib.verdicts.verdict import Verdict
 
 CHARTS: Final = 100  # on one page: about a megabyte
 SECTIONS: Final = 60  # scenarios with a section of their own
@@ -27,9 +27,9 @@ SECTIONS: Final = 60  # scenarios with a section of their own
 
 def opening(run: Run, title: str | None = None) -> Html:
     """The title, the verdict in one sentence, what to do next, and what makes the run doubtful, if anything."""
-    word = overall(run)
-    heading = title or f"Performance of {run.manifest['suite']['name']}"
-    reasons = "".join(f"<li>{escape(str(reason))}</li>" for reason in run.manifest["reasons"])
+    word = run.verdict
+    heading = title or f"Performance of {run.suite.name}"
+    reasons = "".join(f"<li>{escape(str(reason))}</li>" for reason in run.manifest.reasons)
     box = (
         f'<div class="doubts"><p><strong>Why</strong></p><ul>{reasons}</ul></div>'
         if run.status in STATUS and reasons
@@ -37,7 +37,7 @@ def opening(run: Run, title: str | None = None) -> Html:
     )
     steps = "".join(f"<li>{_step(run, step)}</li>" for step in next_steps(run))
     health = " See <a href='#generator'>the load generator's own health</a>." if cautions(run) else ""
-    when = escape(str(run.manifest["started_at"])[:16].replace("T", " "))
+    when = escape(str(run.manifest.started_at)[:16].replace("T", " "))
     return Html(
         f'<header><h1>{escape(heading)}</h1><p class="verdict {word}">{sign(word)} {sentence(run)}</p>'
         f'<div class="next"><h2>What to do next</h2><ul>{steps}</ul></div>{box}'
@@ -60,7 +60,7 @@ def sentence(run: Run) -> str:
     """The verdict in words: "All 14 objectives are met." (HTML)"""
     judged = [v for v in run.verdicts() if v.judged]
     if run.status != "complete":
-        reason = run.manifest["reasons"][0] if run.manifest["reasons"] else STATUS[run.status]
+        reason = run.manifest.reasons[0] if run.manifest.reasons else STATUS[run.status]
         return f"This run is {escape(run.status)}: {escape(reason)}"
     if not judged:
         return "No objective was set: there is nothing to judge, only to see."
@@ -106,10 +106,10 @@ _KEPT: Final = {"met": "met", "shown": "only shown"}
 def contents(run: Run) -> Html:
     """Links to the sections: beside the page where there is room, before the scenarios where not."""
     items = "".join(
-        f'<li><a href="#{anchor(entry["name"])}">{sign(word)} {escape(entry["name"])}<span class="unseen">: {word}</span></a></li>'
+        f'<li><a href="#{anchor(entry.name)}">{sign(word)} {escape(entry.name)}<span class="unseen">: {word}</span></a></li>'
         for entry in run.scenarios
-        if entry["name"] in _sections(run)
-        for word in [_word(run, entry["name"])]
+        if entry.name in _sections(run)
+        for word in [_word(run, entry.name)]
     )
     parts = "".join(f'<li><a href="#{at}">{text}</a></li>' for at, text in _PARTS)
     return Html(
@@ -146,13 +146,13 @@ def scenarios(run: Run) -> Html:
 
 def scenario(run: Run, name: str, *, charts_shown: int | None = None) -> Html:
     """One scenario: what it does, what happened, its figures, its charts."""
-    figures, word = scenario_figures(run, name), _word(run, name)
+    figures, word = scenario_figures(run.scenario(name)), _word(run, name)
     described = f"<p>{escape(figures['description'])}.</p>" if figures["description"] else ""
-    happened = "".join(f"<li>{escape(each.text)}</li>" for each in incidents(run, name))
+    happened = "".join(f"<li>{escape(each.text)}</li>" for each in incidents(run.scenario(name)))
     marks = f'<ul class="happened">{happened}</ul>' if happened else ""
     pictures = "".join(picture(draw) for draw in _draws(run, name)[:charts_shown])
     summary = f'{sign(word)} {escape(name)}<span class="unseen">: {word}.</span> <span class="small">{_in_short(figures)}</span>'
-    body = f'{described}{marks}<div class="charts">{pictures}</div>{figures_table(figures)}{errors_table(figures)}{memory_table(run, name)}'
+    body = f'{described}{marks}<div class="charts">{pictures}</div>{figures_table(figures)}{errors_table(figures)}{memory_table(run.scenario(name))}'
     opened = word in ("fail", "inconclusive", "invalid")
     return Html(folded(anchor(name), summary, body, opened=opened, level=3, kind="scenario"))
 
@@ -162,13 +162,13 @@ def _sections(run: Run) -> dict[str, int]:
     if "_charts" in run.__dict__:
         return run.__dict__["_charts"]  # type: ignore[no-any-return]
     order = ("invalid", "fail", "inconclusive", "shown", "pass")
-    names = sorted((entry["name"] for entry in run.scenarios), key=lambda name: order.index(_word(run, name)))
+    names = sorted((entry.name for entry in run.scenarios), key=lambda name: order.index(_word(run, name)))
     left, found = CHARTS, {}
     for index, name in enumerate(names[:SECTIONS]):
         share = left if _word(run, name) in order[:3] else left // (len(names[:SECTIONS]) - index)
         found[name] = min(share, len(_draws(run, name)))
         left -= found[name]
-    run.__dict__["_charts"] = {entry["name"]: found[entry["name"]] for entry in run.scenarios if entry["name"] in found}
+    run.__dict__["_charts"] = {entry.name: found[entry.name] for entry in run.scenarios if entry.name in found}
     return run.__dict__["_charts"]  # type: ignore[no-any-return]
 
 
@@ -176,10 +176,10 @@ def load_facts(run: Run) -> Html:
     """What was offered and achieved, how late requests were sent, what was cut away."""
     rows = []
     for entry in run.scenarios:
-        load = scenario_figures(run, entry["name"])["load"]
+        load = scenario_figures(entry)["load"]
         late = load["late_ms"]
         rows.append((
-            escape(entry["name"]), escape(load["model"]), number(load["offered_per_s"]), number(load["achieved_per_s"]),
+            escape(entry.name), escape(load["model"]), number(load["offered_per_s"]), number(load["achieved_per_s"]),
             "–" if not late else f"{ms(late['p50'])} / {ms(late['p99'])} / {ms(late['max'])}", number(load["unsent"]),
             number(load["warmup_requests"]), number(load["prepare_requests"]), number(load["max_inflight"]),
         ))  # fmt: skip
@@ -201,19 +201,19 @@ def generator(run: Run) -> Html:
     """How the load generator fared."""
     rows = []
     for entry in run.scenarios:
-        health, shares = scenario_figures(run, entry["name"])["generator"], entry.get("machine")
+        health, shares = scenario_figures(entry)["generator"], entry.record.machine
         if health["workers"]:
             pause, late = health["loop_pause_ms"], health["late_ms"]
             rows.append(
                 (
-                    escape(entry["name"]),
+                    escape(entry.name),
                     number(health["workers"]),
                     f"{health['cpu_cores']:.2f}",
                     f"{ms(pause['p50'])} / {ms(pause['p99'])} / {ms(pause['max'])}",
                     f"{ms(late['p99'])} / {ms(late['max'])}" if late["max"] else "–",
                     number(health["waited"]),
                     f"{health['gc_count']} ({health['gc_ms']:.0f} ms)",
-                    f"{100 * shares['other_share']:.0f} / {100 * shares['steal_share']:.0f} %" if shares else "–",
+                    f"{100 * shares.other_share:.0f} / {100 * shares.steal_share:.0f} %" if shares else "–",
                 )
             )
     head = (
@@ -236,10 +236,10 @@ def generator(run: Run) -> Html:
 
 def _missing(run: Run) -> list[str]:
     """Workers that were lost, and what went with them."""
-    lost = [(entry["name"], m) for entry in run.scenarios for m in entry.get("missing", ())]
+    lost = [(entry.name, m) for entry in run.scenarios for m in entry.record.missing]
     return [
-        f"{name}: worker {m['worker']}{' on ' if m['host'] else ''}{m['host']} was lost"
-        f"{'' if m['after_s'] is None else ' after ' + number(m['after_s']) + ' s'}; its share of {m['share']:.0%} is missing from there on"
+        f"{name}: worker {m.worker}{' on ' if m.host else ''}{m.host} was lost"
+        f"{'' if m.after_s is None else ' after ' + number(m.after_s) + ' s'}; its share of {m.share:.0%} is missing from there on"
         for name, m in lost
     ]
 
@@ -248,15 +248,15 @@ def _clocks(run: Run) -> str:
     """How the clocks of other machines stood to ours, where the load came from such."""
     rows = [
         (
-            escape(entry["name"]),
-            f"<code>{escape(str(c['host']))}</code>",
-            ", ".join(map(str, c["workers"])),
-            f"{c['offset_ns'] / 1e9:,.6f}",
-            ms(c["uncertainty_ns"] / 1e6),
-            "–" if c["drift_ns"] is None else ms(abs(c["drift_ns"]) / 1e6),
+            escape(entry.name),
+            f"<code>{escape(c.host)}</code>",
+            ", ".join(map(str, c.workers)),
+            f"{c.offset_ns / 1e9:,.6f}",
+            ms(c.uncertainty_ns / 1e6),
+            "–" if c.drift_ns is None else ms(abs(c.drift_ns) / 1e6),
         )
         for entry in run.scenarios
-        for c in entry.get("clocks", ())
+        for c in entry.record.clocks
     ]
     head = ("Scenario", "Machine", "Workers", "Clock ahead of ours by, s", "Known to ±, ms", "Drift meanwhile, ms")
     return f"<h3>Clocks</h3>{table(head, rows, 'Clocks of the machines that made the load')}" if rows else ""
@@ -265,26 +265,28 @@ def _clocks(run: Run) -> str:
 def machine(run: Run) -> Html:
     """Host, versions, targets, and the command that repeats the run."""
     m = run.manifest
-    host = m["host"]
+    host = m.host
     facts = [
         (
             "Machine",
-            f"{host['cpu']}, {host['cores']} cores, {host['memory_bytes'] / 1e9:.0f} GB, {host['os']} {host['kernel']}",
+            f"{host.cpu}, {host.cores} cores, {host.memory_bytes / 1e9:.0f} GB, {host.os} {host.kernel}",
         ),
-        ("Versions", ", ".join(f"{k} {v}" for k, v in m["versions"].items())),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in m.versions.items())),
         (
             "Commit",
-            f"{m['git']['commit'][:12]}{' with uncommitted changes' if m['git']['dirty'] else ''}"
-            if m["git"]
+            f"{m.git.commit[:12]}{' with uncommitted changes' if m.git.dirty else ''}"
+            if m.git
             else "not in a repository",
         ),
-        ("Seed", str(m["seed"])),
+        ("Seed", str(m.seed)),
         *(
             (
                 f"Target {name}",
-                ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in about.items() if v and k != "pids"),
+                ", ".join(
+                    f"{k.replace('_', ' ')} {_plain(v)}" for k, v in about.model_dump().items() if v and k != "pids"
+                ),
             )
-            for name, about in m["targets"].items()
+            for name, about in m.targets.items()
         ),
     ]
     rows = [(f"<strong>{escape(name)}</strong>", escape(value)) for name, value in facts]
@@ -295,7 +297,7 @@ def machine(run: Run) -> Html:
         else ""
     )
     damaged = "".join(f"<p class='doubts'>Nothing passes: {escape(damage)}.</p>" for damage in run.damage)
-    again = f'<h3>Repeat it</h3><pre tabindex="0">{escape(m["command"])}</pre>'
+    again = f'<h3>Repeat it</h3><pre tabindex="0">{escape(m.command)}</pre>'
     about = f"{table(('', ''), rows, 'Machine and versions')}{again}"
     return Html(f"{damaged}{counted}{folded('machine', 'Machine, versions, how to repeat it', about)}")
 
@@ -313,7 +315,7 @@ def _objectives_table(run: Run, verdicts: list[Verdict], caption: str) -> str:
 
 
 def _objective_row(run: Run, v: Verdict) -> tuple[str, ...]:
-    figure, bounds = (escape(text) for text in observed(v))
+    figure, bounds = (escape(text) for text in v.observed)
     margin = (
         "–"
         if v.margin is None or not v.judged
@@ -335,16 +337,19 @@ def _objective_row(run: Run, v: Verdict) -> tuple[str, ...]:
 
 def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
     each = [charts.latency_percentiles, charts.response_over_time, charts.throughput, charts.inflight]
-    figures = scenario_figures(run, name)
+    figures = scenario_figures(run.scenario(name))
     each += [charts.breakdown] if figures["timed_parts"] else []
     each += [charts.errors_over_time] if figures["errors"] else []
     each += [charts.memory, charts.cpu] if figures["memory_mb"] else []
     each += [charts.gauges] if run.query("select 1 from gauges limit 1").fetchone() else []
     draws: list[Callable[[], Figure]] = [lambda draw=draw: draw(run, name) for draw in each]  # type: ignore[misc]
-    if run.spec(name)["load"]["model"] == "steps":
-        draws[:0] = [lambda: charts.capacity_throughput(run, name), lambda: charts.capacity_times(run, name)]
-    if any("median difference" in text for text in run.spec(name).get("objectives", ())):
-        draws.insert(0, lambda: charts.paired_differences(run, name))
+    if run.scenario(name).spec.load.model == "steps":
+        draws[:0] = [
+            lambda: charts.capacity_throughput(run.scenario(name)),
+            lambda: charts.capacity_times(run.scenario(name)),
+        ]
+    if any(each.metric == "median difference" for each in run.scenario(name).spec.objectives):
+        draws.insert(0, lambda: charts.paired_differences(run.scenario(name)))
     return draws
 
 
@@ -357,7 +362,7 @@ def _in_short(figures: dict[str, Any]) -> str:
 
 
 def _word(run: Run, name: str) -> str:
-    if run.scenario(name)["status"] != "complete":
+    if run.scenario(name).record.status != "complete":
         return "invalid"
     words = {v.verdict for v in run.verdicts() if v.scenario == name and v.judged}
     return next((word for word in ("fail", "inconclusive", "pass") if word in words), "shown")

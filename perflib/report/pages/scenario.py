@@ -10,8 +10,8 @@ from perflib.metrics.processes import Grown, growth, unread
 from perflib.metrics.scenario import PROCESSES as LISTED
 from perflib.report.html import table
 from perflib.stats import Interval, MemoryGrowth
-from perflib.store.recording import Run
-from perflib.text import grew, number
+from perflib.store.recording import ScenarioRun
+from perflib.text import number
 
 PROCESSES: Final = 8  # shown, those that gained most first
 _SAID: Final = {
@@ -72,12 +72,12 @@ def errors_table(figures: dict[str, Any]) -> str:
     return table(("Error", "Requests", "Share"), rows, f"Errors of {figures['name']} by class")
 
 
-def memory_table(run: Run, scenario: str) -> str:
+def memory_table(scenario: ScenarioRun) -> str:
     """Whether the target's memory grows, and what each of its processes held."""
-    found, missing = growth(run, scenario), unread(run, scenario)
+    found, missing = growth(scenario), unread(scenario)
     if not found.each:
         return ""
-    who = grew(found) if found.verdict != "no leak" else ""
+    who = found.describe() if found.verdict != "no leak" else ""
     told = "; ".join(text for text in (_SAID[found.verdict], who, missing) if text)
     rows = [_process_row(one) for one in found.each[:PROCESSES]]
     if len(found.each) > 1:
@@ -94,7 +94,7 @@ def memory_table(run: Run, scenario: str) -> str:
         "Per 1,000 requests, MB",
         "",
     )
-    return f"<p>{escape(told)}.</p>{table(head, rows, f'Memory of the target of {scenario}')}{rest}"
+    return f"<p>{escape(told)}.</p>{table(head, rows, f'Memory of the target of {scenario.name}')}{rest}"
 
 
 def _process_row(one: Grown) -> tuple[str, ...]:

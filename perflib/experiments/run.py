@@ -1,0 +1,85 @@
+"""`perflib.run`: check a suite, put its load on its targets, and give the Run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from perflib.experiments.limit_search import LimitSearch
+from perflib.load.preflight import check
+from perflib.load.session import Session, Turns
+from perflib.load.stop_rules import StopRule
+from perflib.metrics import parts
+from perflib.notebook.panel import view
+from perflib.store import metadata
+from perflib.suite.file import load_suite, select
+from perflib.suite.model import Scenario, Suite
+from perflib.verdicts.run import Run
+
+
+def run(
+    suite: Suite | str | Path = "acceptance",
+    *,
+    only: Sequence[str] = (),
+    quick: bool = False,
+    data: str | Path | None = None,
+    seed: int | None = None,
+    overrides: Sequence[str] = (),
+    progress: bool = True,
+    command: str | None = None,
+    client: Any = None,
+) -> Run:
+    """Run a suite and return its Run; what happened to it is in `status`, what it showed in `verdicts()`.
+
+    run("acceptance", only=["error_rate"], quick=True)     run(Suite(...))     run("checkout.toml", overrides=["workers=1"])
+
+    client: of a Dask cluster (`distributed.Client`, direct_to_workers=True), whose workers then make the load.
+    data: the folder of the runs, or the URL of a store, as "s3://bucket/prefix".
+
+    Raises SuiteError for a wrong suite, RunError for a store that cannot be used, before anything is started. An interrupt ends the load, keeps the rows, and is
+    raised again (KeyboardInterrupt) when the run directory is complete. The live panel's Stop button ends it the same way, and
+    the Run is returned, its status "interrupted".
+    """
+    chosen = (
+        select(suite, only=only, quick=quick)
+        if isinstance(suite, Suite)
+        else load_suite(suite, overrides=list(overrides), only=list(only), quick=quick)
+    )
+    if seed is not None:
+        chosen = replace(chosen, seed=seed)
+    source = chosen.name if isinstance(suite, Suite) else str(suite)
+    command = command or metadata.python_call(source, only, quick, seed, overrides)
+    return make(chosen, data=data, command=command, quick=quick, progress=progress, client=client)
+
+
+def make(
+    suite: Suite,
+    *,
+    data: str | Path | None,
+    command: str,
+    quick: bool,
+    progress: bool,
+    turns: Turns | None = None,
+    client: Any = None,
+) -> Run:
+    """Check a suite, run it and return its Run. See `run`."""
+    check(suite)
+    session = Session(
+        suite, data, command, quick, lambda folder: view(folder, show=progress), _limit_search, turns, client
+    )
+    try:
+        session.go()
+    except KeyboardInterrupt:
+        if not session.view.stopped:
+            raise
+    finally:
+        session.end()
+    made = Run(session.dir.path)
+    parts.keep(made)
+    return made
+
+
+def _limit_search(scenario: Scenario, folder: Path) -> Sequence[StopRule]:
+    return [LimitSearch(scenario, folder)] if scenario.load.model == "steps" else []

@@ -1,0 +1,64 @@
+"""Runs: recordings that are judged. What `perflib.run` gives and `perflib.open_run` opens."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from perflib.store.recording import Recording, locate
+from perflib.text import html_card
+from perflib.verdicts.summary import summary
+from perflib.verdicts.verdict import Verdict, overall, verdicts
+
+_STATUS_OUTCOME: Final = {"complete": "pass", "running": "inconclusive"}  # any other status is one that is not well
+
+
+class Run(Recording):
+    """One finished, broken or still running run.
+
+    run = perflib.open_run("latest")
+    run.verdicts(); run.summary(); run.rows("browse"); run.sql("select …"); run.manifest.host
+    """
+
+    def verdicts(self) -> list[Verdict]:
+        """One per objective, in the suite's order."""
+        return list(self._verdicts)
+
+    @cached_property
+    def _verdicts(self) -> list[Verdict]:
+        return verdicts(self)
+
+    @property
+    def verdict(self) -> str:
+        """The run in one word: invalid before fail before inconclusive before pass."""
+        return overall(self, self._verdicts)
+
+    def summary(self) -> dict[str, Any]:
+        """The content of summary.json."""
+        return summary(self, self._verdicts)
+
+    def _repr_html_(self) -> str:
+        """What run.json says; verdicts take a look at all rows and are not computed for this."""
+        rows = [
+            (
+                record.name,
+                record.status,
+                f"{record.requests:,}",
+                "–" if record.seconds is None else f"{record.seconds:.1f}",
+            )
+            for record in self.manifest.scenarios
+        ]
+        lines = [f"started {self.manifest.started} UTC; {self.manifest.command}", *self.manifest.reasons]
+        head = ("scenario", "status", "requests", "seconds")
+        outcome = _STATUS_OUTCOME.get(self.status, "invalid")
+        return html_card(self.id, outcome, self.status, lines, [head, *rows] if rows else [])
+
+
+def open_run(which: str | Path = "latest", data: str | Path | None = None, *, rows: bool = True) -> Run:
+    """A run by id, by path, or the latest; with @a or @b one side of an A/B. Raises RunError where there is none.
+
+    data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only its
+    run.json.
+    """
+    return Run(*locate(which, data, rows=rows))
