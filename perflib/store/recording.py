@@ -157,7 +157,9 @@ class Recording:
         """Its one scenario. Raises RunError where there are several, or none."""
         if len(self.scenarios) != 1:
             there = ", ".join(scenario.name for scenario in self.scenarios)
-            raise RunError("which of its scenarios?", where=self.id, mend=f"name one of {there}" if there else "it has none")
+            raise RunError(
+                "which of its scenarios?", where=self.id, mend=f"name one of {there}" if there else "it has none"
+            )
         return self.scenarios[0]
 
     def rows(

@@ -101,9 +101,7 @@ class Store:
                 found = self._fs.ls(f"{self._root}/runs", detail=True)
             except FileNotFoundError:
                 return []
-        return sorted(
-            entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "directory"
-        )
+        return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "directory")
 
     def has(self, run: str) -> bool:
         """Whether there is a run of this id."""

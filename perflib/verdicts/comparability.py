@@ -66,9 +66,8 @@ def in_words(load: Load) -> str:
     """in_words(Load(model="constant", rate_per_s=500, duration_s=20)) == "constant, rate_per_s 500, duration_s 20" """
     if load.model == "stages":
         return f"{load.model} ({'; '.join(in_words(stage) for stage in list(load.parts())[:4])})"
-    settings = [
-        f"{key} {value:g}" for key, value in _settings(load).items() if isinstance(value, int | float) and value
-    ]
+    ordered = sorted(_settings(load).items(), key=lambda item: item[0] in _LENGTH)  # its length last
+    settings = [f"{key} {value:g}" for key, value in ordered if isinstance(value, int | float) and value]
     return ", ".join([load.model, *settings])
 
 
@@ -91,7 +90,10 @@ def _notes(a: Manifest, b: Manifest) -> list[str]:
 def _settings(load: Load) -> dict[str, Any]:
     """A load's fields that are set, as run.json of schema 1 wrote them: the history's series are told apart by these."""
     fields = {field.name: getattr(load, field.name) for field in dataclasses.fields(load)}
-    return {**{key: value for key, value in fields.items() if value not in (None, (), {})}, "think_time_s": fields.get("think_time_s", 0.0)}
+    return {
+        **{key: value for key, value in fields.items() if value not in (None, (), {})},
+        "think_time_s": fields.get("think_time_s", 0.0),
+    }
 
 
 def _shape(load: Load) -> dict[str, Any]:

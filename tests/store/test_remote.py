@@ -146,9 +146,9 @@ def test_only_what_is_new_is_fetched(
     perflib.open_run("latest", s3.url)
     assert not fetched
     (manifest,) = s3.files("run.json")
-    manifest.write_text(manifest.read_text().replace('"status": "', '"status": "in', 1))
+    manifest.write_text(manifest.read_text().replace('"status": "complete"', '"status": "invalid"', 1))
     s3.files("rows/*.parquet")[0].unlink()
-    assert perflib.open_run("latest", s3.url).status.startswith("in") and fetched == ["run.json"]
+    assert perflib.open_run("latest", s3.url).status == "invalid" and fetched == ["run.json"]
     assert len(perflib.open_run("latest", s3.url).parts) == parts - 1, "what is gone there is gone here"
 
 

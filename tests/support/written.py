@@ -64,7 +64,7 @@ def written(
         "warmup": None if warmup_s is None else {"duration_s": warmup_s},
         "load": {
             "model": model,
-            "rate_per_s" if model == "constant" else "concurrency": rate_per_s,
+            **({"rate_per_s": rate_per_s} if model == "constant" else {"concurrency": int(rate_per_s)}),
             "duration_s": (stop_ns - START_NS) / 1e9,
         },
     }

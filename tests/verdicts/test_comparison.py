@@ -459,7 +459,7 @@ def test_every_chart_names_its_axes_and_units(base: perflib.Run, slower: perflib
 
 def test_a_github_job_shows_the_verdict_and_takes_no_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "report", lambda compared, **_: Path("reports"))
-    hostile = {"operations": ("get\n::error::injected", "put")}
+    hostile = {"operations": ("get%0A%3A%3Aerror", "put")}
     sides = [
         written(tmp_path / "data", latencies(4000, seed) * factor, **hostile).id
         for seed, factor in ((1, 1.0), (2, 1.5))
@@ -470,7 +470,7 @@ def test_a_github_job_shows_the_verdict_and_takes_no_orders(tmp_path: Path, monk
     told = [line for line in ran("compare", *sides).stderr.splitlines() if line.startswith("::")]
     assert told
     assert all(line.startswith(("::error title=perflib::one", "::warning title=perflib::one")) for line in told)
-    assert any("%0A::error::injected: p50 response no worse than 5 %25: fail, +" in line for line in told)
+    assert any("get%250A%253A%253Aerror: p50 response no worse than 5 %25: fail, +" in line for line in told)
     assert (tmp_path / "summary.md").read_text().startswith("## ✗ ")
     ran("check", sides[0])
     assert "## ? tested: inconclusive" in (tmp_path / "summary.md").read_text()
