@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from perflib.experiments.ab import ab
     from perflib.experiments.run import run
     from perflib.notebook.explorer import Explorer, explore
-    from perflib.verdicts.run import Run, open_run
     from perflib.suite.file import load_suite
     from perflib.suite.model import Expect, Load, Operation, Ready, Scenario, Suite, Target, Warmup
     from perflib.suite.objectives import Objective
     from perflib.verdicts.comparison import Comparison, compare
+    from perflib.verdicts.run import Run, open_run
 
-__version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "Expect",
@@ -67,6 +66,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use: `perflib --help` must not wait for pandas."""
+    if name == "__version__":
+        from perflib.store.metadata import perflib_version
+
+        return perflib_version()
     if name in ("charts", "stats"):
         return importlib.import_module(f"perflib.{name}")
     for home, names in _HOMES.items():

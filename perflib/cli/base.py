@@ -20,10 +20,9 @@ from perflib.errors import (
     EXIT_PASS,
     PerflibError,
 )
-from perflib.verdicts.run import Run
 
 if TYPE_CHECKING:
-    pass
+    from perflib.verdicts.run import Run
 
 DATA = click.option(
     "--data",

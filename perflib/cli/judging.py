@@ -28,11 +28,11 @@ from perflib.errors import (
     EXIT_INVALID,
     EXIT_PASS,
 )
-from perflib.verdicts.run import Run, open_run
 
 if TYPE_CHECKING:
     from perflib.report.kernel import Kernel
     from perflib.verdicts.comparison import Comparison
+    from perflib.verdicts.run import Run
 
 
 @cli.command()
@@ -56,6 +56,7 @@ def check(
     from perflib.report import github
     from perflib.report.comparison import markdown as compared_markdown
     from perflib.report.render import markdown
+    from perflib.verdicts.run import open_run
 
     found = open_run(run, data)
     compared = _compare(baseline, found, margin, force, data) if baseline else None
@@ -140,9 +141,9 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
 
     At that length a change as large as the margin is seen in 95 of 100 comparisons, and nothing that has not changed is in doubt.
     """
-    from perflib.store.baselines import open_side
     from perflib.text import a_while
     from perflib.verdicts.power import lengths
+    from perflib.verdicts.run import open_side
 
     found = lengths(open_side(run, data), _margins(margin))
     if as_json:
@@ -300,6 +301,7 @@ def baseline() -> None:
 def baseline_set(name: str, run: str, data: str | None) -> int:
     """Keep RUN under NAME, in place of the one that had it. It stays when the run itself is removed."""
     from perflib.store.baselines import set_baseline
+    from perflib.verdicts.run import open_run
 
     click.echo(f"{name}: {set_baseline(name, open_run(run, data), data).id}")
     click.echo(f"how long must the runs be that are compared with it? perflib plan {name}", err=True)

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,10 +22,6 @@ from perflib.errors import (
     EXIT_INTERRUPTED,
     EXIT_PASS,
 )
-from perflib.verdicts.run import open_run
-
-if TYPE_CHECKING:
-    pass
 
 
 @cli.command()
@@ -64,6 +60,7 @@ def run(
     """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
     from perflib.experiments.run import run as run_suite
     from perflib.store.recording import data_folder, run_ids
+    from perflib.verdicts.run import open_run
 
     here = data_folder(data)  # a store has runs of other machines too
     before = set(run_ids(here))
@@ -122,8 +119,8 @@ def report(
     """
     from perflib.report.render import page
     from perflib.report.render import report as render
-    from perflib.store.baselines import open_side
     from perflib.suite.file import setting
+    from perflib.verdicts.run import open_run, open_side
 
     found = open_run(run, data)
     if settings and not notebook:
@@ -148,6 +145,7 @@ def report(
 def runs(data: str | None, as_json: bool) -> int:
     """List the runs there are, the latest first."""
     from perflib.store.recording import run_ids
+    from perflib.verdicts.run import open_run
 
     found = [open_run(name, data, rows=False) for name in reversed(run_ids(data))]
     table = [
@@ -171,6 +169,7 @@ def runs(data: str | None, as_json: bool) -> int:
 def show(run: str, data: str | None, as_json: bool) -> int:
     """What is known of RUN: its scenarios with their figures."""
     from perflib.text import number
+    from perflib.verdicts.run import open_run
 
     found = open_run(run, data)
     figures = found.summary()
@@ -215,6 +214,7 @@ def compact(run: str, data: str | None) -> int:
     """Rewrite the many small files of RUN as few sorted ones, which are read faster. Nothing is lost, whenever it is cut short."""
     from perflib.store.compaction import compact as rewrite
     from perflib.store.remote import folder_only
+    from perflib.verdicts.run import open_run
 
     folder_only(data, "compact")
     found = open_run(run, data)

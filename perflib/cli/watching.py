@@ -8,7 +8,6 @@ import click
 
 from perflib.cli.base import DATA, cli
 from perflib.errors import EXIT_PASS
-from perflib.verdicts.run import open_run
 
 
 @cli.command()
@@ -18,6 +17,7 @@ def watch(run: str, data: str | None) -> int:
     """Follow RUN while it is made, from another terminal: a line of figures each second, until it is over."""
     from perflib.load.progress import figures
     from perflib.store.live import Tail
+    from perflib.verdicts.run import open_run
 
     found = open_run(run, data)
     tail = Tail(found.path)

@@ -21,13 +21,13 @@ from perflib.load.scenario import Ledger
 from perflib.load.session import Turns
 from perflib.store.manifest import AbRecord
 from perflib.store.metadata import python_call, redact_text
-from perflib.store.recording import Recording
 from perflib.suite.file import load_suite, select
 from perflib.suite.model import Suite
 from perflib.suite.variants import SIDES, both
 from perflib.verdicts.change import Change, checked_margins
 from perflib.verdicts.comparison import Comparison, compare
 from perflib.verdicts.paired import Look
+from perflib.verdicts.run import Run
 
 FEWEST_PAIRS: Final = 3  # from look to look
 LOOKS: Final = 10
@@ -84,7 +84,7 @@ def ab(
     source = sides[0].name if isinstance(suite, Suite) else str(suite)
     command = python_call(source, only, quick, seed, overrides, "ab", _options(texts, asked))
     run = make(both(*sides, block_s=block_s), data=data, command=command, quick=quick, progress=progress, turns=turns)
-    return compare(Recording(run.path, "a"), Recording(run.path, "b"))
+    return compare(Run(run.path, "a"), Run(run.path, "b"))
 
 
 class _Enough:
@@ -103,7 +103,7 @@ class _Enough:
         ledger.dir.save()
         path = ledger.dir.path
         last = look.look == look.looks
-        changes = [] if last else compare(Recording(path, "a"), Recording(path, "b"), only=[scenario]).changes
+        changes = [] if last else compare(Run(path, "a"), Run(path, "b"), only=[scenario]).changes
         clear = not last and _clear(changes)
         if last or clear:
             known[scenario]["ended"] = "clear" if clear else "budget"

@@ -47,14 +47,14 @@ class Bench:
 
     def run(self, suite: Suite | str | Path = "acceptance", **options: Any) -> Run:
         """perflib.run with the same options; the run is kept, and reported when the test asked for it."""
-        import perflib
         from perflib.errors import PerflibError
+        from perflib.experiments.run import run
 
         options.setdefault("data", self._config.getoption("--perflib-data"))
         options.setdefault("quick", self._config.getoption("--perflib-quick"))
         options.setdefault("progress", False)
         try:
-            made = perflib.run(suite, **options)
+            made = run(suite, **options)
         except PerflibError as error:
             pytest.fail(str(error), pytrace=False)
         self.runs.append(made)

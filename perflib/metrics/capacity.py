@@ -103,11 +103,11 @@ def capacity(scenario: ScenarioRun) -> Capacity:
     return cache[scenario.name]  # type: ignore[no-any-return]
 
 
-def searched(run: Recording) -> str:
+def searched(run: Recording) -> ScenarioRun:
     """The first scenario that searched for a capacity. Raises RunError where there is none."""
     for scenario in run.scenarios:
         if scenario.spec.load.model == "steps":
-            return scenario.name
+            return scenario
     raise RunError("no scenario of this run has a load of `steps`", where=run.id, mend="make one: perflib run capacity")
 
 

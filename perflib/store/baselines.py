@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from perflib.errors import RunError
-from perflib.store.recording import Recording, data_folder, open_recording
+from perflib.store.recording import Recording, data_folder, locate
 from perflib.store.remote import folder_only
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,79}", re.ASCII)
@@ -70,12 +70,12 @@ def remove_baseline(name: str, data: str | Path | None = None) -> None:
     shutil.rmtree(folder(data) / name)
 
 
-def open_side(which: str | Path, data: str | Path | None = None) -> Recording:
-    """A run by the name of a baseline, by id, by path, or the latest. Raises RunError where there is none."""
+def locate_side(which: str | Path, data: str | Path | None = None) -> tuple[Path, str | None]:
+    """As `recording.locate`, and by the name of a baseline as well. Raises RunError where there is none."""
     if isinstance(which, str) and _NAME.fullmatch(which) and (folder(data) / which / "run.json").is_file():
-        return Recording(folder(data) / which)
+        return folder(data) / which, None
     try:
-        return open_recording(which, data)
+        return locate(which, data)
     except RunError as error:
         if isinstance(which, str) and error.what.startswith("no run"):
             raise RunError(

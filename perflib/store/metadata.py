@@ -15,8 +15,8 @@ from typing import Any, Final
 from perflib.suite.model import Suite
 from perflib.suite.objectives import ErrorBurst, Objective
 
+DISTRIBUTION: Final = "perflib-workbench"  # the import name and the command are perflib
 PACKAGES: Final = (
-    "perflib",
     "numpy",
     "pandas",
     "pyarrow",
@@ -51,13 +51,21 @@ def host() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "perflib": perflib_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
     return found
+
+
+def perflib_version() -> str:
+    """The version of the installed distribution; "unknown" where perflib runs from files that are not installed."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def git() -> dict[str, Any] | None:

@@ -21,14 +21,13 @@ from perflib.errors import RunError
 from perflib.metrics.parts import Measured, measure_all
 from perflib.metrics.selection import Selection
 from perflib.stats import Interval
-from perflib.store.baselines import open_side
-from perflib.store.recording import Recording
 from perflib.text import html_card
 from perflib.verdicts import paired
 from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together, shift
 from perflib.verdicts.comparability import damage, differences, load_differences
+from perflib.verdicts.run import Run, open_side
 
-Side = Recording | str | Path | Sequence[Recording | str | Path]
+Side = Run | str | Path | Sequence[Run | str | Path]
 
 
 _ROWS_SHOWN: Final = 12  # in a notebook
@@ -43,8 +42,8 @@ class Comparison:
     notes     what else differs, and what a comparison of so few runs cannot know
     """
 
-    base: tuple[Recording, ...]
-    candidate: tuple[Recording, ...]
+    base: tuple[Run, ...]
+    candidate: tuple[Run, ...]
     changes: tuple[Change, ...]
     measured: Mapping[Selection, tuple[tuple[Measured, ...], tuple[Measured, ...]]]
     doubts: tuple[str, ...]
@@ -158,8 +157,8 @@ def compare(
 
 
 def _of_trial(
-    base: tuple[Recording, ...],
-    candidate: tuple[Recording, ...],
+    base: tuple[Run, ...],
+    candidate: tuple[Run, ...],
     scenarios: Sequence[str],
     margin_percent: Mapping[str, float | None],
     force: bool,
@@ -198,14 +197,14 @@ def _paired(change: Change, shifts: Mapping[tuple[Selection, str], paired.Shift]
 
 
 def _known(
-    sides: tuple[tuple[Recording, ...], tuple[Recording, ...]], scenarios: Sequence[str]
+    sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenarios: Sequence[str]
 ) -> dict[Selection, tuple[tuple[Measured, ...], tuple[Measured, ...]]]:
     """What both sides have measured of each part that every run has."""
     base, candidate = ([measure_all(run, scenarios) for run in runs] for runs in sides)
     return {part: (_of(part, base), _of(part, candidate)) for part in _parts(base + candidate)}
 
 
-def _invalid(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]]) -> tuple[str, ...]:
+def _invalid(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[str, ...]:
     """Runs that can show nothing, and why."""
     each = [f"{run.id} is {run.status}{_why(run)}" for run in (*sides[0], *sides[1]) if run.status != "complete"]
     return tuple(dict.fromkeys(each))
@@ -220,14 +219,14 @@ def curve(compared: Comparison, part: Selection) -> list[Interval]:
     return [shift([g[i] for g in base], [g[i] for g in candidate], relative=True)[0] for i in quantiles]
 
 
-def opened(side: Side, data: str | Path | None = None) -> tuple[Recording, ...]:
+def opened(side: Side, data: str | Path | None = None) -> tuple[Run, ...]:
     """The runs of a side. Raises RunError where one is not there."""
-    if isinstance(side, Recording):
+    if isinstance(side, Run):
         return (side,)
     if isinstance(side, str):
         side = [name.strip() for name in side.split(",") if name.strip()]
     runs = [
-        which if isinstance(which, Recording) else open_side(which, data)
+        which if isinstance(which, Run) else open_side(which, data)
         for which in ([side] if isinstance(side, Path) else side)
     ]
     if not runs:
@@ -235,7 +234,7 @@ def opened(side: Side, data: str | Path | None = None) -> tuple[Recording, ...]:
     return tuple(runs)
 
 
-def named(runs: Sequence[Recording]) -> str:
+def named(runs: Sequence[Run]) -> str:
     """A side in a few words."""
     return runs[0].id if len(runs) == 1 else f"{runs[0].id} and {len(runs) - 1} more"
 
@@ -250,7 +249,7 @@ def _of(part: Selection, each: Iterable[Mapping[Selection, Measured]]) -> tuple[
     return tuple(found[part] for found in each)
 
 
-def _common(base: Sequence[Recording], candidate: Sequence[Recording], only: Sequence[str]) -> list[str]:
+def _common(base: Sequence[Run], candidate: Sequence[Run], only: Sequence[str]) -> list[str]:
     """Scenarios that every run has, or those of them that are asked for. Raises RunError where there is none."""
     each = [[s.name for s in run.scenarios if not only or s.name in only] for run in (*base, *candidate)]
     common = [name for name in each[0] if all(name in names for names in each)]
@@ -263,7 +262,7 @@ def _common(base: Sequence[Recording], candidate: Sequence[Recording], only: Seq
     return common
 
 
-def _differences(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]]) -> tuple[list[str], list[str]]:
+def _differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> tuple[list[str], list[str]]:
     """Doubts and notes about every run against the first."""
     first, *others = (*sides[0], *sides[1])
     each = [differences(first, other) for other in others]
@@ -273,13 +272,13 @@ def _differences(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]]) -> 
     return _twice((first, *others)) + doubts, notes + [f"not every run has the scenario {name}" for name in missing]
 
 
-def _load_differences(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]], scenario: str) -> list[str]:
+def _load_differences(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenario: str) -> list[str]:
     """Why a scenario's figures cannot be set side by side: every run against the first."""
     first, *others = (*sides[0], *sides[1])
     return list(dict.fromkeys(text for other in others for text in load_differences(first, other, scenario)))
 
 
-def _twice(runs: Sequence[Recording]) -> list[str]:
+def _twice(runs: Sequence[Run]) -> list[str]:
     """Runs that are compared with themselves, or counted again."""
     seen = Counter((run.id, run.manifest.started_at, run.manifest.stopped_ns) for run in runs)
     return [
@@ -289,12 +288,12 @@ def _twice(runs: Sequence[Recording]) -> list[str]:
     ]
 
 
-def _counted(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]]) -> list[str]:
+def _counted(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
     many = any(run.many for run in (*sides[0], *sides[1]))
     return ["more than a million rows: counted, percentiles within 0.1 %"] if many else []
 
 
-def _limits(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]]) -> list[str]:
+def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
     """What so few runs cannot know."""
     counts = [len(side) for side in sides]
     if min(counts) > 1:
@@ -307,7 +306,7 @@ def _limits(sides: tuple[tuple[Recording, ...], tuple[Recording, ...]]) -> list[
     ]
 
 
-def _why(run: Recording) -> str:
+def _why(run: Run) -> str:
     return f": {run.manifest.reasons[0]}" if run.manifest.reasons else ""
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from perflib.store.baselines import locate_side
 from perflib.store.recording import Recording, locate
 from perflib.text import html_card
 from perflib.verdicts.summary import summary
@@ -62,3 +63,8 @@ def open_run(which: str | Path = "latest", data: str | Path | None = None, *, ro
     run.json.
     """
     return Run(*locate(which, data, rows=rows))
+
+
+def open_side(which: str | Path, data: str | Path | None = None) -> Run:
+    """A run by the name of a baseline, by id, by path, or the latest. Raises RunError where there is none."""
+    return Run(*locate_side(which, data))

@@ -115,7 +115,7 @@ def test_rows_that_cannot_be_drawn_say_why(run: perflib.Run) -> None:
     with pytest.raises(RunError, match="there are no rows"):
         charts.throughput(rows.query("worker == 7"))
     two = pd.concat([rows.assign(scenario="one"), rows.assign(scenario="two")])
-    with pytest.raises(RunError, match="which of its scenarios.; name one of one, two"):
+    with pytest.raises(RunError, match=r"which of its scenarios\?; name one of one, two"):
         charts.throughput(two)
     assert charts.throughput(two, "two").get_label() == charts.throughput(rows).get_label()
 

@@ -16,9 +16,9 @@ import perflib
 from perflib import Load, Operation, Scenario, Suite, Target, stats
 from perflib.errors import SuiteError
 from perflib.experiments import ab
-from perflib.store.recording import Recording
 from perflib.verdicts import paired
 from perflib.verdicts.comparison import Comparison
+from perflib.verdicts.run import Run
 from tests.load.test_engine import wait_for_rows
 from tests.support.suites import pings
 from tests.verdicts.test_comparison import by_metric, ran
@@ -103,7 +103,7 @@ def test_every_request_is_on_disk_before_a_look(tmp_path: Path) -> None:
     """What a look saw is what the run has for these turns in the end."""
     seen: list[int] = []
 
-    class Counting(Recording):
+    class Counting(Run):
         def __init__(self, path: Path, side: str) -> None:
             super().__init__(path, side)
             entry = self.scenarios[0]
@@ -114,7 +114,7 @@ def test_every_request_is_on_disk_before_a_look(tmp_path: Path) -> None:
             )  # type: ignore[index]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ab, "Recording", Counting)
+        patch.setattr(ab, "Run", Counting)
         trial(tmp_path, one(quick), one(quick))
     assert len(seen) >= 4 and not any(seen)
 

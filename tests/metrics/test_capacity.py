@@ -44,10 +44,10 @@ def test_the_load_ends_where_a_limit_breaks_and_the_run_is_complete(climbed: Run
     assert climbed.status == "complete", climbed.manifest.reasons
     assert climbed.scenarios[0].record.status == "complete"
     (event,) = climbed.manifest.events
-    assert event["kind"] == "limit"
-    assert "p95 response < 60 ms broke at 1" in event["text"]
+    assert event.kind == "limit"
+    assert "p95 response < 60 ms broke at 1" in event.text
     last_due = climbed.rows(phase=None)["scheduled_ns"].max()
-    assert last_due <= event["t_ns"] + 0.5e9, "nothing is sent once a limit broke"
+    assert last_due <= event.t_ns + 0.5e9, "nothing is sent once a limit broke"
     planned = steps_of(Load(model="steps", from_per_s=50, to_per_s=230, step_per_s=20, step_s=2.5), 0)
     assert last_due < climbed.scenarios[0].record.start_ns + planned[6].start_ns, "the rates beyond were never offered"
 

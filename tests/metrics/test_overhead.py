@@ -25,7 +25,7 @@ def test_every_way_gives_the_same_answer_in_every_round(climbed: perflib.Run) ->
     assert climbed.status == "complete", climbed.manifest.reasons
     assert rows["ok"].all()
     assert rows.groupby("operation", observed=True).size().to_dict() == dict.fromkeys(rows["operation"].unique(), 30)
-    assert len(overhead.rungs(climbed)) == 12
+    assert len(overhead.rungs(climbed.scenario("mcp_overhead"))) == 12
 
 
 def test_the_server_says_what_it_took_and_that_is_less_than_the_client_saw(climbed: perflib.Run) -> None:
@@ -39,7 +39,7 @@ def test_the_server_says_what_it_took_and_that_is_less_than_the_client_saw(climb
 
 
 def test_a_session_per_call_costs_more_than_a_call_and_shows_its_steps(climbed: perflib.Run) -> None:
-    rungs = {rung.operation: rung for rung in overhead.rungs(climbed)}
+    rungs = {rung.operation: rung for rung in overhead.rungs(climbed.scenario("mcp_overhead"))}
     more = rungs["session per call"].more
     assert more is not None
     assert more.estimate > 0, "three exchanges take longer than one"
@@ -51,8 +51,10 @@ def test_a_session_per_call_costs_more_than_a_call_and_shows_its_steps(climbed: 
 
 def test_the_parts_add_up_to_a_call(climbed: perflib.Run) -> None:
     whole = float(np.median(overhead.rounds(climbed.scenario("mcp_overhead"))["HTTP, SDK"]["response"]))
-    assert sum(part.takes.estimate for part in overhead.parts(climbed)) == pytest.approx(whole, rel=0.35)
-    assert "over REST" in overhead.sentence(climbed)
+    assert sum(part.takes.estimate for part in overhead.parts(climbed.scenario("mcp_overhead"))) == pytest.approx(
+        whole, rel=0.35
+    )
+    assert "over REST" in overhead.sentence(climbed.scenario("mcp_overhead"))
 
 
 def test_the_ladder_is_a_page_that_opens_offline(climbed: perflib.Run, tmp_path: Path) -> None:
