@@ -22,7 +22,8 @@ FLOORS = (
     ("report",),
     ("notebook",),
     ("experiments",),
-    ("cli", "__init__", "__main__"),
+    ("cli", "__init__"),
+    ("__main__",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MOST_ENTRIES = 20

@@ -7,13 +7,15 @@ the band; their tool bar zooms. Without it they are a picture, and the sliders d
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-    from perflib.notebook.explorer import Explorer
+    from perflib.verdicts.run import Run
 
+SIZE: Final = (11.0, 6.0)  # inches
 _DPI: Final = 76  # so that the charts fit beside JupyterLab's side bar
 _CLICK: Final = 4  # pixels: what moves less is no drag
 SHARES: Final = (0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0)
@@ -24,7 +26,42 @@ _TABLE: Final = (
 )
 
 
-def controls(explored: Explorer) -> Any:
+class Explored(Protocol):
+    """What the controls set and show: an `Explorer`."""
+
+    run: Run
+    scenario: str
+    operation: str | None
+    window_s: tuple[float, float]
+    band: tuple[float, float]
+
+    @property
+    def operations(self) -> list[str]: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+    def choose(
+        self,
+        *,
+        scenario: str | None = None,
+        operation: str | None = None,
+        window_s: tuple[float, float] | None = None,
+        band: tuple[float, float] = (99.0, 100.0),
+    ) -> Any: ...
+
+    def draw(self, figure: Figure) -> Figure: ...
+
+    def open_other(self, run_id: str) -> None: ...
+
+    def others(self) -> list[str]: ...
+
+    def png(self) -> bytes: ...
+
+    def table(self, most: int = 20) -> str: ...
+
+
+def controls(explored: Explored) -> Any:
     """A box of controls; every change redraws the charts and the table below them."""
     return _Controls(explored).box
 
@@ -32,7 +69,7 @@ def controls(explored: Explorer) -> Any:
 class _Picture:
     """The charts as a picture."""
 
-    def __init__(self, explored: Explorer) -> None:
+    def __init__(self, explored: Explored) -> None:
         import ipywidgets as widgets
 
         self._explored = explored
@@ -46,12 +83,10 @@ class _Brushed:
     """The charts as a canvas; what is brushed on them is told: a window in seconds, a band in shares of SHARES."""
 
     def __init__(
-        self, explored: Explorer, window: Callable[[float, float], None], band: Callable[[float, float], None]
+        self, explored: Explored, window: Callable[[float, float], None], band: Callable[[float, float], None]
     ) -> None:
         from ipympl.backend_nbagg import new_figure_manager_given_figure
         from matplotlib.figure import Figure
-
-        from perflib.notebook.explorer import SIZE
 
         self._explored, self._window, self._band = explored, window, band
         self._figure = Figure(figsize=SIZE, dpi=_DPI)
@@ -100,7 +135,7 @@ def _band(low: float, high: float) -> tuple[float, float]:
 
 
 class _Controls:
-    def __init__(self, explored: Explorer) -> None:
+    def __init__(self, explored: Explored) -> None:
         import ipywidgets as widgets
 
         self._explored, self._quiet = explored, False

@@ -25,6 +25,7 @@ from perflib.charts.canvas import COLOURS, LIMIT, MUTED, Chart, log_scale, name,
 from perflib.charts.timelines import named, together, told
 from perflib.errors import RunError
 from perflib.metrics.processes import memory
+from perflib.notebook.controls import SIZE, controls
 from perflib.notebook.panel import somebody_looks
 from perflib.store.database import DUE, TIMED
 from perflib.store.recording import run_ids
@@ -39,7 +40,6 @@ _BINS: Final = 1000
 _IN_MEMORY: Final = 25_000_000  # rows; about 50 bytes each
 _WIDTH: Final = math.log(1.02)
 _COLUMNS: Final = 120  # of a drawn chart
-SIZE: Final = (11.0, 6.0)  # inches
 
 
 def explore(
@@ -159,8 +159,6 @@ class Explorer:
 
     def widget(self) -> Any:
         """The controls and what they show (ipywidgets)."""
-        from perflib.notebook.controls import controls
-
         return controls(self)
 
     def open_other(self, run_id: str) -> None:

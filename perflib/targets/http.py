@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import httptools
@@ -50,6 +50,16 @@ class Request:
     head: bool
 
 
+class Server(Protocol):
+    """What the lanes of one server share: where it is, and the heads of answers seen before."""
+
+    @property
+    def address(self) -> Address: ...
+
+    @property
+    def known(self) -> dict[bytes, Known]: ...
+
+
 class HttpLane(Lane, asyncio.Protocol):
     """One connection, one request at a time. This class and Driver.finish are the hot path."""
 
@@ -61,20 +71,20 @@ class HttpLane(Lane, asyncio.Protocol):
         "_first_ns",
         "_head",
         "_keep_alive",
-        "_kind",
         "_known",
         "_parser",
         "_payload",
         "_received",
         "_sent",
+        "_server",
         "_setup",
         "_transport",
         "_write",
     )
 
-    def __init__(self, driver: Driver, index: int, kind: HttpTarget) -> None:
+    def __init__(self, driver: Driver, index: int, server: Server) -> None:
         super().__init__(driver, index)
-        self._kind = kind
+        self._server = server
         self._known = _NOTHING_KNOWN
         self._transport: asyncio.Transport | None = None
         self._write: Callable[[bytes], None] = self._send_later
@@ -140,7 +150,7 @@ class HttpLane(Lane, asyncio.Protocol):
 
     def _remember(self, status: int, error: int, server_ns: int) -> None:
         """The next answer with this very head need not be parsed: what a head says is a function of its bytes."""
-        known, head = self._kind.known, self._head[: self._head.find(HEAD_ENDS) + 4]
+        known, head = self._server.known, self._head[: self._head.find(HEAD_ENDS) + 4]
         if self._received == len(self._head) and not self._setup and b"\r\ntransfer-encoding:" not in head.lower():
             if len(known) >= _MOST_KNOWN:  # heads that never come again, as those with a counter
                 known.clear()
@@ -181,7 +191,7 @@ class HttpLane(Lane, asyncio.Protocol):
 
     async def _try_to_connect(self) -> None:
         try:
-            await connect(self.driver.loop, self._kind.address, lambda: self, self._setup)
+            await connect(self.driver.loop, self._server.address, lambda: self, self._setup)
         except Exception as error:  # refused, unreachable, no name, no descriptors, no certificate
             self._connecting = None
             self._setup.clear()

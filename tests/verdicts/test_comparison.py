@@ -24,10 +24,10 @@ from perflib.metrics.parts import GRID, measure
 from perflib.metrics.selection import Selection
 from perflib.report import comparison
 from perflib.report.pages import run as run_page
-from perflib.store.baselines import baselines
+from perflib.store.baselines import baselines, remove_baseline, set_baseline
 from perflib.verdicts.change import Change
 from perflib.verdicts.comparison import Comparison
-from perflib.verdicts.run import open_side, remove_baseline, set_baseline
+from perflib.verdicts.run import open_side
 from tests.report.test_report import _Seen
 from tests.support.written import latencies, written
 

@@ -18,7 +18,7 @@ from perflib.targets.mcp.session import Session, open_http, steps, work
 from perflib.targets.mcp.wire import OPENING, SESSION, Events, McpRequest, outcome, refusal
 
 if TYPE_CHECKING:
-    from perflib.targets.mcp.target import McpTarget
+    from perflib.targets.mcp.pool import Pool
 
 clock = time.monotonic_ns
 
@@ -37,16 +37,16 @@ class McpHttpLane(ReadingHttpLane):
         "_events",
         "_id",
         "_known_code",
+        "_pool",
         "_ready_for",
         "_task",
         "session",
     )
 
-    _kind: McpTarget  # type: ignore[assignment]
-
-    def __init__(self, driver: Driver, index: int, kind: McpTarget) -> None:
-        super().__init__(driver, index, kind)  # type: ignore[arg-type]
-        self.session: Session | None = kind.session
+    def __init__(self, driver: Driver, index: int, pool: Pool) -> None:
+        super().__init__(driver, index, pool)  # type: ignore[arg-type]  # a pool of these lanes has an address
+        self._pool = pool
+        self.session: Session | None = pool.session
         self._task: asyncio.Task[None] | None = None
         self._events: Events | None = None
         self._answer: Any = None
@@ -57,10 +57,10 @@ class McpHttpLane(ReadingHttpLane):
 
     def start(self) -> None:
         request: McpRequest = self.op.request
-        session, kind = self.session, self._kind
+        session, pool = self.session, self._pool
         if session is None or request.method == SESSION:
             self.start_ns, self._sent = clock(), 0
-            self._task = kind.spawn(self._whole_session() if request.method == SESSION else self._begin_session())
+            self._task = pool.spawn(self._whole_session() if request.method == SESSION else self._begin_session())
             return
         payload = self._message(session, request)
         self.start_ns = clock()
@@ -68,7 +68,7 @@ class McpHttpLane(ReadingHttpLane):
 
     def _message(self, session: Session, request: McpRequest) -> bytes:
         self._body, self._events, self._answer, self._known_code = [], None, None, None
-        number = next(self._kind.ids)
+        number = next(self._pool.ids)
         self._id = b"%d" % number
         ready = self._ready_for
         if ready is not None and ready[0] is session and ready[1] is request:
@@ -90,7 +90,7 @@ class McpHttpLane(ReadingHttpLane):
         self._body.append(body)
         if len(self._body) == 1:
             self._alike = body.replace(self._id, b"", 1)
-            self._known_code = self._kind.alike.get(self._alike)
+            self._known_code = self._pool.alike.get(self._alike)
             if self._known_code is not None or body[:1] in b"{[ \r\n":
                 return
             self._events = Events()
@@ -104,10 +104,10 @@ class McpHttpLane(ReadingHttpLane):
             self._answer = message if self._answer is None else self._answer
         elif "id" in message and self.session is not None:
             self._alike = b""
-            self._kind.spawn(self._refuse(message, self.session))
+            self._pool.spawn(self._refuse(message, self.session))
 
     async def _refuse(self, request: dict[str, Any], session: Session) -> None:
-        answer, line = refusal(request), Conversation(self._kind.address)  # type: ignore[arg-type]
+        answer, line = refusal(request), Conversation(self._pool.address)  # type: ignore[arg-type]
         try:
             await line.request(session.head + b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer))
         except OSError:
@@ -121,7 +121,7 @@ class McpHttpLane(ReadingHttpLane):
         session, code = self.session, self.driver.error_code
         if status == 404 and session is not None and session.id:
             self.session = None  # it expired: the next call begins a new one
-            self._kind.lost(session)
+            self._pool.lost(session)
             return code("mcp_session"), timing_ns
         answer = self._whole_answer()
         if status >= 400 and not (isinstance(answer, dict) and isinstance(answer.get("error"), dict)):
@@ -129,7 +129,7 @@ class McpHttpLane(ReadingHttpLane):
         error, server_ns = outcome(self, answer, int(self._id))
         if server_ns != NONE_NS:
             return error, server_ns
-        self._kind.remember(
+        self._pool.remember(
             self._alike if len(self._body) == 1 and status == 200 and not self.op.reads_answer else b"", error
         )
         return error, timing_ns
@@ -147,8 +147,8 @@ class McpHttpLane(ReadingHttpLane):
         request: McpRequest = self.op.request
         began = clock()
         try:
-            async with asyncio.timeout(self._kind.spec.ready.timeout_s):
-                self.session = await self._kind.session_for(self)
+            async with asyncio.timeout(self._pool.spec.ready.timeout_s):
+                self.session = await self._pool.session_for(self)
         except (OSError, TimeoutError, TargetError) as problem:
             self._session_failed(problem)
             return
@@ -160,11 +160,11 @@ class McpHttpLane(ReadingHttpLane):
 
     async def _whole_session(self) -> None:
         """Connect, negotiate, list the tools or call one, end it: one row, a span for each step."""
-        kind, request = self._kind, self.op.request
-        assert kind.address is not None
+        pool, request = self._pool, self.op.request
+        assert pool.address is not None
         try:
             began = clock()
-            talk, session = await open_http(kind.address, kind.headers, kind.spec.protocol, kind.where)
+            talk, session = await open_http(pool.address, pool.headers, pool.spec.protocol, pool.where)
             opened = clock()
             answer = await work(talk, session, request.params(self.row))
             worked = clock()

@@ -26,13 +26,13 @@ from perflib.targets.template import from_environment
 if TYPE_CHECKING:
     from mcp import Client
 
-    from perflib.targets.mcp.target import McpTarget
+    from perflib.targets.mcp.pool import Pool
 
 clock = time.monotonic_ns
 _CONNECTION_CLOSED: Final = -32000
 
 
-async def enter_client(kind: McpTarget, stack: AsyncExitStack) -> Client:
+async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
     """A connected client of the SDK; the stack closes it. Raises TargetError where the SDK is not installed."""
     try:
         import httpx2
@@ -40,28 +40,28 @@ async def enter_client(kind: McpTarget, stack: AsyncExitStack) -> Client:
         from mcp.client.streamable_http import streamable_http_client
     except ImportError as error:
         mend = 'pip install "perflib[service]"'
-        raise TargetError(f'client = "sdk" needs {error.name!r}', where=kind.where, mend=mend) from None
+        raise TargetError(f'client = "sdk" needs {error.name!r}', where=pool.where, mend=mend) from None
     import logging
 
     for name in ("mcp", "httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="mcp")
     warnings.filterwarnings("ignore", message=".*2026-07-28.*")
-    protocol = kind.spec.protocol
+    protocol = pool.spec.protocol
     mode = "auto" if protocol in ("auto", MODERN) else "legacy"  # pinned, it would not ask the server who it is
-    if kind.address is None:
-        command, *args = kind.spec.command
-        cwd = str(Path(kind.folder) / kind.spec.cwd) if kind.spec.cwd else kind.folder or None
-        server: Any = StdioServerParameters(command=command, args=args, env={**os.environ, **kind.env}, cwd=cwd)
+    if pool.address is None:
+        command, *args = pool.spec.command
+        cwd = str(Path(pool.folder) / pool.spec.cwd) if pool.spec.cwd else pool.folder or None
+        server: Any = StdioServerParameters(command=command, args=args, env={**os.environ, **pool.env}, cwd=cwd)
     else:
-        headers = {name: one_header_line(value) for name, value in kind.headers.items()}
+        headers = {name: one_header_line(value) for name, value in pool.headers.items()}
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=None, limits=limits))
-        url = from_environment(kind.spec.url or "", f"{kind.where}.url")
+        url = from_environment(pool.spec.url or "", f"{pool.where}.url")
         server = streamable_http_client(url, http_client=http)
     client = await stack.enter_async_context(Client(server, mode=mode, cache=None))
     if protocol == MODERN and client.protocol_version != MODERN:
-        raise TargetError(f"the server does not speak {MODERN}", where=kind.where, mend='set protocol = "auto"')
+        raise TargetError(f"the server does not speak {MODERN}", where=pool.where, mend='set protocol = "auto"')
     return client
 
 
@@ -71,26 +71,26 @@ class HeldClient:
     client: Client
     transport = "http"
 
-    def __init__(self, kind: McpTarget) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._stop = asyncio.Event()
-        self._task = kind.spawn(self._hold(kind))
+        self._task = pool.spawn(self._hold(pool))
 
     @classmethod
-    async def start(cls, kind: McpTarget) -> HeldClient:
+    async def start(cls, pool: Pool) -> HeldClient:
         """Raises TargetError, OSError."""
-        held = cls(kind)
+        held = cls(pool)
         held.client = await held._ready
         return held
 
-    async def _hold(self, kind: McpTarget) -> None:
+    async def _hold(self, pool: Pool) -> None:
         try:
             async with AsyncExitStack() as stack:
-                self._ready.set_result(await enter_client(kind, stack))
+                self._ready.set_result(await enter_client(pool, stack))
                 await self._stop.wait()
         except Exception as problem:
             if not self._ready.done():
-                self._ready.set_exception(_plain(problem, kind.where))
+                self._ready.set_exception(_plain(problem, pool.where))
 
     @property
     def session(self) -> Session:
@@ -114,30 +114,30 @@ class HeldClient:
             self._task.cancel()
 
 
-async def hold(kind: McpTarget) -> HeldClient:
+async def hold(pool: Pool) -> HeldClient:
     """The client that all lanes share, and its server's processes among `children`."""
     before = {child.pid for child in psutil.Process().children()}
-    held = await HeldClient.start(kind)
-    if kind.address is None:
+    held = await HeldClient.start(pool)
+    if pool.address is None:
         held.transport = "stdio"
-        kind.children = tuple(child.pid for child in psutil.Process().children() if child.pid not in before)
+        pool.children = tuple(child.pid for child in psutil.Process().children() if child.pid not in before)
     return held
 
 
 class SdkLane(Lane):
     """One call at a time."""
 
-    __slots__ = ("_held", "_kind", "_task")
+    __slots__ = ("_held", "_pool", "_task")
 
-    def __init__(self, driver: Driver, index: int, kind: McpTarget) -> None:
+    def __init__(self, driver: Driver, index: int, pool: Pool) -> None:
         super().__init__(driver, index)
-        self._kind = kind
-        self._held: HeldClient | None = kind.sdk if kind.spec.session == "shared" else None
+        self._pool = pool
+        self._held: HeldClient | None = pool.sdk_client if pool.spec.session == "shared" else None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self.start_ns = clock()
-        self._task = self._kind.spawn(self._serve())
+        self._task = self._pool.spawn(self._serve())
 
     async def _serve(self) -> None:
         """Calls until the driver has no further request for this lane."""
@@ -167,7 +167,7 @@ class SdkLane(Lane):
         if request.method == SESSION:
             began = clock()
             async with AsyncExitStack() as stack:
-                client = await enter_client(self._kind, stack)
+                client = await enter_client(self._pool, stack)
                 opened = clock()
                 answer = await call(client, "tools/call" if "name" in params else "tools/list", params)
                 worked = clock()
@@ -175,8 +175,8 @@ class SdkLane(Lane):
             return answer
         if self._held is None:
             began = clock()
-            self._held = await HeldClient.start(self._kind)
-            self._kind.clients.append(self._held)
+            self._held = await HeldClient.start(self._pool)
+            self._pool.sdk_clients.append(self._held)
             spans.append(("session", began, clock() - began))
         return await call(self._held.client, request.method, params)
 
