@@ -18,10 +18,11 @@ from perflib.errors import SuiteError
 from perflib.load.generator import plan
 from perflib.load.scenario import Ledger
 from perflib.load.session import Turns, make
-from perflib.store.metadata import python_call, redact_text
+from perflib.store.metadata import python_call
 from perflib.store.recording import SIDES, Variant
 from perflib.suite.file import load_suite, select
 from perflib.suite.model import Suite
+from perflib.suite.redaction import redact_text
 from perflib.suite.variants import both
 from perflib.verdicts.change import Change, checked_margins
 from perflib.verdicts.comparison import Comparison, compare

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from perflib.metrics.steps import Answers, Step, judge, limits, steps_of
 from perflib.store.schema import SECONDS_PER_PART
+from perflib.suite.load import StepsLoad
 from perflib.suite.model import Scenario
 from perflib.suite.objectives import Objective
 from perflib.text import number
@@ -41,11 +42,12 @@ class Lookout:
 
     def look(self, start_ns: int, now_ns: int, workers: Iterable[int], rows: int) -> str | None:
         """Called after every message of a worker; there is something to do once a step."""
-        if self._scenario.load.model != "steps":
+        load = self._scenario.load
+        if not isinstance(load, StepsLoad):
             return None
         if not self._steps:
             warm_s = self._scenario.warmup.duration_s if self._scenario.warmup else 0.0
-            self._steps = steps_of(self._scenario.load, start_ns + int(warm_s * 1e9))
+            self._steps = steps_of(load, start_ns + int(warm_s * 1e9))
         over = sum(step.stop_ns + WAIT_NS <= now_ns for step in self._steps)
         if over == self._judged:
             return None

@@ -33,6 +33,7 @@ from perflib.store.recording import SIDES, Run, data_folder, sided
 from perflib.store.remote import Upload, is_url
 from perflib.suite.file import load_suite, select
 from perflib.suite.model import Scenario, Suite, Target
+from perflib.suite.redaction import redact_text, redacted
 from perflib.targets.process import StartedTarget, answers, fill_port
 
 RATE_PER_WORKER = 20_000
@@ -134,7 +135,7 @@ class _Session:
             data_folder(data),
             {
                 "process": {"pid": me.pid, "created": me.create_time()},
-                "suite": metadata.redacted(suite),
+                "suite": redacted(suite),
                 "command": command,
                 "seed": suite.seed,
                 "quick": quick,
@@ -232,11 +233,11 @@ class _Session:
             self._share_urls(name, spec)
         elif spec.url and not answers(spec):
             raise TargetError(
-                f"nothing answers at {metadata.redact_text(spec.url)}",
+                f"nothing answers at {redact_text(spec.url)}",
                 where=f"targets.{name}",
                 mend="start it, or give `start`",
             )
-        about["url"] = metadata.redact_text(spec.url) if spec.url else None
+        about["url"] = redact_text(spec.url) if spec.url else None
         self.manifest["targets"][name] = about
         self.sampler.watch("target", name, [*about.get("pids", []), *spec.pids])
         if spec.gauges and spec.url:

@@ -35,7 +35,8 @@ from perflib.metrics.steps import (
 )
 from perflib.stats import Interval, Usl
 from perflib.stats.scalability import FEWEST_LOADS
-from perflib.suite.model import Load
+from perflib.suite.file import load_from_plain
+from perflib.suite.load import StepsLoad
 from perflib.suite.objectives import Objective
 
 if TYPE_CHECKING:
@@ -119,14 +120,15 @@ def is_limit(run: Run, scenario: str, objective: Objective) -> bool:
 
 def _capacity(run: Run, scenario: str) -> Capacity:
     spec, entry = run.spec(scenario), run.scenario(scenario)
-    if spec["load"]["model"] != "steps":
+    load = load_from_plain(spec["load"])
+    if not isinstance(load, StepsLoad):
         mend = 'give it load = { model = "steps", from = …, to = …, step_per_s = …, step_s = … }'
         raise RunError(f"scenario {scenario!r} does not search for a capacity", where=run.id, mend=mend)
     limited = limits(Objective.parse(text) for text in spec.get("objectives", ()))
     names = [str(operation["name"]) for operation in spec["operations"]]
     warm_s = (spec.get("warmup") or {}).get("duration_s", 0.0)
     answers = _answers(run, scenario, names)
-    planned = steps_of(Load(**spec["load"]), (entry["start_ns"] or 0) + int(warm_s * 1e9))
+    planned = steps_of(load, (entry["start_ns"] or 0) + int(warm_s * 1e9))
     figures = tuple(_figures(step, answers, limited, names) for step in planned if _whole(step, answers))
     usl, reason = _usl(figures)
     return Capacity(figures, _highest(figures), _knee(figures), usl, reason, str(entry.get("ended", "")))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from perflib import stats
-from perflib.load.generator.plan import STEADY, opening_s
+from perflib.suite.load import STEADY, opening_s
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,7 +28,7 @@ class Cut(NamedTuple):
 def cut(database: duckdb.DuckDBPyConnection, entry: dict[str, Any], spec: dict[str, Any]) -> Cut | None:
     """Of a timed load whose suite names no warm-up, else None.
 
-    At least the opening (`plan.opening_s`) is cut, in which connections are made; more where the response times, as geometric
+    At least the opening (`opening_s`) is cut, in which connections are made; more where the response times, as geometric
     means over 1/400 of the time each, are still on their way to their level (`stats.warmup_end`), at most the half, where the load is
     meant to be steady.
     """

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from perflib.load.generator.plan import STEADY
+from perflib.suite.load import STEADY
 
 if TYPE_CHECKING:
     from perflib.store.recording import Run
 
 _HOST: Final = {"cpu": "CPU", "cores": "number of cores", "machine": "architecture", "os": "operating system"}
 _LENGTH: Final = ("duration_s", "requests")
+_DEFAULTS: Final = {"think_time_s": 0.0}  # earlier runs hold it in every load, later ones where it is set
 
 
 def differences(base: Run, candidate: Run) -> tuple[list[str], list[str]]:
@@ -89,8 +90,8 @@ def _notes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 def _shape(load: dict[str, Any]) -> dict[str, Any]:
     """A load without how long it goes on, where that does not change what it is."""
     left_out = _LENGTH if load["model"] in STEADY else ()
-    kept = {key: value for key, value in load.items() if key not in left_out}
-    return {**kept, "stages": [_shape(stage) for stage in load["stages"]]} if load.get("stages") else kept
+    shape = {key: value for key, value in load.items() if key not in left_out and value != _DEFAULTS.get(key)}
+    return {**shape, "stages": [_shape(stage) for stage in load["stages"]]} if load.get("stages") else shape
 
 
 def _mix(weights: dict[str, float]) -> str:

@@ -19,6 +19,7 @@ from perflib.load.generator.next_operation import Choice
 from perflib.load.generator.plan import Segment
 from perflib.load.generator.timer import Timer
 from perflib.store.schema import NONE_NS, NONE_STATUS, PHASES, Recorder
+from perflib.suite.load import ClosedLoad, opening_s
 from perflib.targets.base import Lane, Op, TargetKind
 
 FOREVER = 2**62
@@ -211,7 +212,8 @@ class Driver:
 
     async def _run_closed(self, segment: Segment, start_ns: int) -> None:
         load = segment.load
-        users = plan.share(load.concurrency or 1, self.index, self.of)
+        assert isinstance(load, ClosedLoad)
+        users = plan.share(load.concurrency, self.index, self.of)
         self._think_s = load.think_time_s
         requests = FOREVER if load.requests is None else plan.share(load.requests, self.index, self.of)
         await self._sleep_until(start_ns)
@@ -258,8 +260,8 @@ class Driver:
         self._assign, self._exhausted, self._think_s, self._same_again = self._assign_open, False, 0.0, False
         self._start_ns = start_ns
         # At first every request has to connect: as the figures do, lateness leaves the warm-up out.
-        opening_s = 0.0 if segment.warmup_ns or segment.turn else plan.opening_s(segment.load.seconds() or 0.0)
-        judged_from_ns = start_ns + segment.warmup_ns + int(opening_s * 1e9)
+        opening = 0.0 if segment.warmup_ns or segment.turn else opening_s(segment.load.seconds() or 0.0)
+        judged_from_ns = start_ns + segment.warmup_ns + int(opening * 1e9)
         self._judged_from_ns = FOREVER if all_warm else judged_from_ns
         self._chunks = arrivals.shard(segment.chunks(self.seed, self.folder), self.index, self.of)
         self._timer = Timer(self.loop, self._dispatch)

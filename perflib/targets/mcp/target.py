@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import TargetError
-from perflib.suite.model import Operation, Target
+from perflib.suite.environment import from_environment
+from perflib.suite.operation import McpOperation
+from perflib.suite.target import McpTargetSpec
 from perflib.targets.base import Driver, Lane, TargetKind, require
 from perflib.targets.connection import Address, check_url
 from perflib.targets.http import Known
@@ -19,7 +21,7 @@ from perflib.targets.mcp.http import McpHttpLane
 from perflib.targets.mcp.session import HttpTalk, Session, negotiate, open_http
 from perflib.targets.mcp.stdio import McpStdioLane, Pipe
 from perflib.targets.mcp.wire import FIRST_ID, HANDSHAKE_VERSIONS, METHODS, MODERN, McpRequest
-from perflib.targets.template import check_path, from_environment
+from perflib.targets.template import check_path
 
 if TYPE_CHECKING:
     from perflib.targets.mcp.sdk import HeldClient
@@ -38,7 +40,9 @@ class McpTarget(TargetKind):
     trace     whether requests carry a W3C trace context, so that the server's spans can be found by it
     """
 
-    def __init__(self, name: str, spec: Target, *, folder: str = "") -> None:
+    spec: McpTargetSpec
+
+    def __init__(self, name: str, spec: McpTargetSpec, *, folder: str = "") -> None:
         super().__init__(name, spec, folder=folder)
         self.ids = itertools.count(FIRST_ID)
         self.where = f"targets.{name}"
@@ -60,7 +64,7 @@ class McpTarget(TargetKind):
         self._negotiating = asyncio.Lock()
 
     @classmethod
-    def check(cls, name: str, spec: Target, operations: list[Operation]) -> None:
+    def check(cls, name: str, spec: McpTargetSpec, operations: list[McpOperation]) -> None:
         where = f"targets.{name}"
         one = bool(spec.url) != bool(spec.command)
         require(one, "an MCP target needs a url or a command", where=where, mend="give exactly one of them")
@@ -73,7 +77,7 @@ class McpTarget(TargetKind):
         for operation in operations:
             _check_operation(operation)
 
-    def compile(self, operation: Operation) -> McpRequest:
+    def compile(self, operation: McpOperation) -> McpRequest:
         return McpRequest.of(operation, self._trace_id)
 
     def lane(self, driver: Driver, index: int) -> Lane:
@@ -194,7 +198,7 @@ class McpTarget(TargetKind):
         return self._about
 
 
-def _check_operation(operation: Operation) -> None:
+def _check_operation(operation: McpOperation) -> None:
     at = f"operation {operation.name!r}"
     what, mend = "an MCP operation needs a tool or a method", 'set tool = "name"'
     require(operation.tool or operation.method, what, where=at, mend=mend)
