@@ -20,9 +20,10 @@ from perflib.load.generator import plan
 from perflib.load.scenario import Ledger
 from perflib.load.session import Turns
 from perflib.store.manifest import AbRecord
-from perflib.store.metadata import python_call, redact_text
+from perflib.store.metadata import python_call
 from perflib.suite.file import load_suite, select
 from perflib.suite.model import Suite
+from perflib.suite.redaction import redact_text
 from perflib.suite.variants import SIDES, both
 from perflib.verdicts.change import Change, checked_margins
 from perflib.verdicts.comparison import Comparison, compare

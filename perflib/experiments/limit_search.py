@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from perflib.load.stop_rules import LoadState, Stop
 from perflib.metrics.steps import Answers, Step, judge, limits, steps_of
 from perflib.store.schema import SECONDS_PER_PART
+from perflib.suite.load import StepsLoad
 from perflib.suite.model import Scenario
 from perflib.suite.objectives import Objective
 from perflib.text import number
@@ -38,9 +39,12 @@ class LimitSearch:
 
     def look(self, state: LoadState) -> Stop | None:
         """Why the search ends, or None; there is something to do once a step."""
+        load = self._scenario.load
+        if not isinstance(load, StepsLoad):
+            return None
         if not self._steps:
             warm_s = self._scenario.warmup.duration_s if self._scenario.warmup else 0.0
-            self._steps = steps_of(self._scenario.load, state.start_ns + int(warm_s * 1e9))
+            self._steps = steps_of(load, state.start_ns + int(warm_s * 1e9))
         over = sum(step.stop_ns + WAIT_NS <= state.now_ns for step in self._steps)
         if over == self._judged:
             return None

@@ -72,7 +72,7 @@ def unlike(
 
 def _even(load: Load, workers: int) -> bool:
     """Whether all workers have the same share of it: the users of a closed load may not be divisible."""
-    return all((part.concurrency or 0) % workers == 0 for part in load.parts()) if workers else False
+    return all(part.users % workers == 0 for part in load.parts()) if workers else False
 
 
 def medians_ms(folder: Path, workers: Sequence[int]) -> dict[int, float]:

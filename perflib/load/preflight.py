@@ -36,7 +36,7 @@ def _check_scenario(suite: Suite, scenario: Scenario) -> None:
     if suite.max_rate_per_s is not None and scenario.load.is_open:
         _within_rate(suite, scenario, suite.max_rate_per_s)
     if scenario.prepare and not any(operation.count for operation in scenario.prepare):
-        by_count = not scenario.load.is_open and all(part.requests for part in scenario.load.parts())
+        by_count = not scenario.load.is_open and all(part.total_requests for part in scenario.load.parts())
         if not by_count or scenario.warmup:
             raise SuiteError(
                 "how much data to prepare is not known",
@@ -72,18 +72,7 @@ def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
 def _check_variables(suite: Suite, operation: Operation, known: set[str], where: str) -> None:
     at = f"{where}, operation {operation.name!r}"
     columns = _columns(suite, operation, at)
-    texts = [
-        operation.path,
-        operation.json,
-        operation.body,
-        dict(operation.headers),
-        dict(operation.arguments),
-        operation.uri,
-        list(operation.args),
-        dict(operation.kwargs),
-        dict(operation.params),
-    ]
-    unknown = sorted(variables_in(texts) - known - columns)
+    unknown = sorted(variables_in(operation.texts()) - known - columns)
     if unknown:
         there = ", ".join(sorted(known | columns)) or "none"
         raise SuiteError(

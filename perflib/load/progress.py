@@ -35,7 +35,7 @@ class Progress:
     def __init__(self, scenario: Scenario, view: View, seconds: float | None = None) -> None:
         """`seconds`: how long it is loaded at most, where its load does not say (the sides of an A/B)."""
         self._view, self.name, self.model = view, scenario.name, scenario.load.model
-        self.requests = sum(part.requests or 0 for part in scenario.load.parts()) or None
+        self.requests = scenario.load.total_requests or None
         seconds = seconds or scenario.load.seconds()
         warm = scenario.warmup.duration_s if scenario.warmup else 0.0
         self.seconds = seconds + warm if seconds is not None else None

@@ -30,6 +30,7 @@ from perflib.store.manifest import AbRecord, ProcessRecord, RunDirectory, Target
 from perflib.store.recording import data_folder
 from perflib.store.remote import Upload, is_url
 from perflib.suite.model import Scenario, Suite, Target
+from perflib.suite.redaction import redact_text, redacted
 from perflib.suite.variants import SIDES, sided
 from perflib.targets.process import StartedTarget, answers, fill_port
 
@@ -77,7 +78,7 @@ class Session:
             data_folder(data),
             shared=is_url(data),
             process=ProcessRecord(pid=me.pid, created=me.create_time()),
-            suite=metadata.redacted(suite),
+            suite=redacted(suite),
             command=command,
             seed=suite.seed,
             quick=quick,
@@ -169,11 +170,11 @@ class Session:
             self._share_urls(name, spec)
         elif spec.url and not answers(spec):
             raise TargetError(
-                f"nothing answers at {metadata.redact_text(spec.url)}",
+                f"nothing answers at {redact_text(spec.url)}",
                 where=f"targets.{name}",
                 mend="start it, or give `start`",
             )
-        about.url = metadata.redact_text(spec.url) if spec.url else None
+        about.url = redact_text(spec.url) if spec.url else None
         self.manifest.targets[name] = about
         self.sampler.watch("target", name, [*about.pids, *spec.pids])
         if spec.gauges and spec.url:

@@ -49,7 +49,7 @@ def doubts(
     """
     found = list(_of_missing(missing))
     # Where a callable or the SDK's client runs in the worker, it is what is measured, and may keep the loop as it does.
-    calls_inside = any(target.kind == "callable" or target.client == "sdk" for target in targets)
+    calls_inside = any(target.runs_in_worker for target in targets)
     for worker in workers:
         found += _of_worker(worker, is_open=scenario.load.is_open, calls_inside=calls_inside)
     found += [

@@ -36,6 +36,7 @@ from perflib.stats import Interval, Usl
 from perflib.stats.scalability import FEWEST_LOADS
 from perflib.store.database import DUE, TIMED
 from perflib.store.recording import Recording, ScenarioRun
+from perflib.suite.load import StepsLoad
 from perflib.suite.objectives import Objective
 
 if TYPE_CHECKING:
@@ -119,14 +120,15 @@ def is_limit(scenario: ScenarioRun, objective: Objective) -> bool:
 
 def _capacity(scenario: ScenarioRun) -> Capacity:
     spec, record = scenario.spec, scenario.record
-    if spec.load.model != "steps":
+    load = spec.load
+    if not isinstance(load, StepsLoad):
         mend = 'give it load = { model = "steps", from = …, to = …, step_per_s = …, step_s = … }'
         raise RunError(f"scenario {scenario.name!r} does not search for a capacity", where=scenario.run.id, mend=mend)
     limited = limits(spec.objectives)
     names = scenario.operations
     warm_s = spec.warmup.duration_s if spec.warmup else 0.0
     answers = _answers(scenario, names)
-    planned = steps_of(spec.load, (record.start_ns or 0) + int(warm_s * 1e9))
+    planned = steps_of(load, (record.start_ns or 0) + int(warm_s * 1e9))
     figures = tuple(_figures(step, answers, limited, names) for step in planned if _whole(step, answers))
     usl, reason = _usl(figures)
     return Capacity(figures, _highest(figures), _knee(figures), usl, reason, record.ended)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from perflib import stats
 from perflib.stats import Interval
-from perflib.suite.model import Load
+from perflib.suite.load import StepsLoad
 from perflib.suite.objectives import Objective
 
 Word = Literal["holds", "breaks", "unclear"]
@@ -82,9 +82,9 @@ class Finding:
     interval: Interval
 
 
-def steps_of(load: Load, start_ns: int) -> list[Step]:
+def steps_of(load: StepsLoad, start_ns: int) -> list[Step]:
     """The steps that make requests, the first one at `start_ns`."""
-    length = load.step_s or 0.0
+    length = load.step_s
     settling = min(SETTLING * length, SETTLING_S)
     begins = ((rate, start_ns + int(length * number * 1e9)) for number, rate in enumerate(load.rates_per_s()))
     return [

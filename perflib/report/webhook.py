@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from perflib.targets.template import from_environment
+from perflib.suite.environment import from_environment
 
 if TYPE_CHECKING:
     from perflib.verdicts.comparison import Comparison

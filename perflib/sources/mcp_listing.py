@@ -22,7 +22,7 @@ from perflib.errors import PerflibError, SuiteError, TargetError
 from perflib.sources.examples import example
 from perflib.sources.mcp_suite import danger, file_name, first_line, kind, starter_suite
 from perflib.sources.schemas import Schemas, listed, tabled
-from perflib.suite.model import Ready, Target
+from perflib.suite.target import McpTargetSpec, Ready
 from perflib.text import one_line, table
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Refused(TargetError):
         self.code = code
 
 
-async def listing(spec: Target, timeout_s: float) -> Listing:
+async def listing(spec: McpTargetSpec, timeout_s: float) -> Listing:
     """Connect, ask for every list, disconnect; no process is left. Raises TargetError where no MCP server answers in time, in s."""
     from perflib.targets.mcp import McpTarget
 
@@ -132,7 +132,7 @@ async def _ask(target: McpTarget, method: str, params: dict[str, Any]) -> dict[s
     return result
 
 
-def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) -> Target:
+def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) -> McpTargetSpec:
     """The target that a URL, or a command with its arguments, stands for. Raises SuiteError."""
     from perflib.targets.mcp import McpTarget
 
@@ -144,7 +144,7 @@ def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) ->
         if urlsplit(first).username is not None:
             mend = "--header 'Authorization: Bearer ${API_TOKEN}'"
             raise SuiteError("a URL with a user or password", where="URL", mend=f"give it as {mend}")
-        target = Target(kind="mcp", url=first, headers=dict(headers or {}))
+        target = McpTargetSpec(url=first, headers=dict(headers or {}))
         McpTarget.check("server", target, [])
         return target
     if headers:
@@ -152,7 +152,7 @@ def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) ->
     if shutil.which(first) is None:
         mend = "is it installed and on the PATH? write its arguments as words of their own; a URL begins with http://"
         raise SuiteError("command not found", where=_short(first), mend=mend)
-    return Target(kind="mcp", command=tuple(words))
+    return McpTargetSpec(command=tuple(words))
 
 
 def headers_of(texts: Sequence[str]) -> dict[str, str]:
@@ -167,7 +167,7 @@ def headers_of(texts: Sequence[str]) -> dict[str, str]:
     return made
 
 
-def without_secrets(target: Target) -> Target:
+def without_secrets(target: McpTargetSpec) -> McpTargetSpec:
     """The target as a file may hold it: values from the environment stay, others become ${THE_HEADERS_NAME}."""
     headers = {n: v if _VARIABLE.fullmatch(v) else f"${{{variable(n)}}}" for n, v in target.headers.items()}
 
@@ -185,7 +185,7 @@ def variable(name: str) -> str:
     return plain if plain[:1].isalpha() else f"HEADER_{plain}"
 
 
-def suite_of(found: Listing, target: Target, path: Path) -> str:
+def suite_of(found: Listing, target: McpTargetSpec, path: Path) -> str:
     """The starter suite for that file. A command runs in the suite's folder, so another one is named."""
     written = without_secrets(target)
     if target.command and path.resolve().parent != Path.cwd().resolve():
@@ -212,7 +212,7 @@ def save(text: str, path: Path) -> None:
         raise SuiteError(f"cannot write it: {error.strerror}", where=str(path), mend=mend) from None
 
 
-def describe(found: Listing, target: Target) -> str:
+def describe(found: Listing, target: McpTargetSpec) -> str:
     """The server, its tools, resources and prompts, in words for a terminal."""
     about = found.about
     server = about.get("server") if isinstance(about.get("server"), dict) else {}
@@ -237,7 +237,7 @@ def era(about: Mapping[str, Any]) -> str:
     return "stateless era" if str(about.get("protocol_version")) >= "2026" else "handshake era"
 
 
-def shown(target: Target) -> str:
+def shown(target: McpTargetSpec) -> str:
     """The URL without its query, or the command, in one line."""
     return _short(target.url.partition("?")[0] if target.url else shlex.join(target.command))
 

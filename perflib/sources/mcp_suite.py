@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from perflib.sources.examples import example
 from perflib.sources.schemas import Schemas, items_of, listed, tabled, types
-from perflib.suite.model import Target
+from perflib.suite.target import McpTargetSpec
 from perflib.targets.base import is_loopback
 from perflib.text import one_line
 
@@ -55,7 +55,9 @@ _HEAD: Final = """\
 """
 
 
-def starter_suite(about: Mapping[str, Any], tools: Sequence[Tool], target: Target, *, file: str = "suite.toml") -> str:
+def starter_suite(
+    about: Mapping[str, Any], tools: Sequence[Tool], target: McpTargetSpec, *, file: str = "suite.toml"
+) -> str:
     """The TOML of a suite with one operation for each tool. `target` is written as it is: without secrets."""
     tools = [tool for tool in tools if tool["name"]]  # what has no name can't be called
     names = _names([str(tool["name"]) for tool in tools])
@@ -145,7 +147,7 @@ def _names(names: Sequence[str]) -> list[str]:
     return made
 
 
-def _foreign(target: Target) -> Iterator[str]:
+def _foreign(target: McpTargetSpec) -> Iterator[str]:
     """The suite does not allow by itself to load somebody else's machine."""
     host = urlsplit(target.url or "").hostname if target.url else None
     if host and not is_loopback(host):
@@ -153,7 +155,7 @@ def _foreign(target: Target) -> Iterator[str]:
         yield f"# allow_hosts = [{toml(host)}]"
 
 
-def _target(target: Target) -> Iterator[str]:
+def _target(target: McpTargetSpec) -> Iterator[str]:
     yield from ("[targets.server]", 'kind = "mcp"')
     if target.url:
         yield f"url = {toml(target.url)}"

@@ -15,7 +15,7 @@ from perflib.errors import RunError
 from perflib.store.database import empty
 from perflib.store.manifest import Manifest, ScenarioRecord
 from perflib.store.recording import Recording
-from perflib.suite.file import stored_suite
+from perflib.suite.file import from_plain
 from perflib.suite.model import Suite
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class FrameRun(Recording):
     @cached_property
     def suite(self) -> Suite:
         """Scenarios of the names that the rows hold."""
-        return stored_suite(self.manifest.suite, where="DataFrame")
+        return from_plain(self.manifest.suite, where="DataFrame")
 
     def _names(self, column: str, scenario: str | None = None) -> list[str]:
         if column not in self._frame:

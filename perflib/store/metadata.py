@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from perflib.suite.model import Suite
-from perflib.suite.objectives import ErrorBurst, Objective
+from perflib.suite.redaction import redact_text
 
 DISTRIBUTION: Final = "perflib-workbench"  # the import name and the command are perflib
 PACKAGES: Final = (
@@ -29,11 +26,6 @@ PACKAGES: Final = (
     "psutil",
     "mcp",
 )
-_SECRET: Final = re.compile(r"auth|token|secret|passw|cookie|credential|api[-_]?key|session", re.IGNORECASE)
-_USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+@")
-_QUERY: Final = re.compile(r"([?&][^=&\s]*(?:token|key|secret|passw|auth)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
-_REFERENCE: Final = re.compile(r"(?:[A-Za-z]+ )?\$\{\w+\}|\{\w+\}")
-REDACTED: Final = "•••"
 
 
 def host() -> dict[str, Any]:
@@ -80,57 +72,6 @@ def git() -> dict[str, Any] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit, "dirty": bool(dirty)}
-
-
-def redacted(suite: Suite) -> dict[str, Any]:
-    """The suite as plain data, fit for run.json: secrets struck out, functions named, defaults left out."""
-    found: dict[str, Any] = _plain(suite)
-    return found
-
-
-def redact_text(text: str) -> str:
-    """A `--set` option or a URL without what looks like a secret."""
-    key, separator, _ = text.partition("=")
-    if separator and _SECRET.search(key):
-        return f"{key}={REDACTED}"
-    return _without_secrets(text)
-
-
-def _plain(value: Any, key: str = "") -> Any:
-    if isinstance(value, Objective | ErrorBurst):
-        return value.text
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return {name: _plain(v, name) for name, v in fields.items() if v not in (None, (), {}) and name != "folder"}
-    if isinstance(value, dict) or hasattr(value, "items"):
-        return {k: _hidden(k, v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [REDACTED if _follows_secret_flag(value, i) else _plain(v, key) for i, v in enumerate(value)]
-    if callable(value):
-        return f"{getattr(value, '__module__', '?')}:{getattr(value, '__qualname__', repr(value))}"
-    return _without_secrets(value) if isinstance(value, str) else value
-
-
-def _without_secrets(text: str) -> str:
-    return _QUERY.sub(rf"\g<1>{REDACTED}", _USERINFO.sub(f"{REDACTED}@", text))
-
-
-def _follows_secret_flag(values: Any, at: int) -> bool:
-    """`--token`, then this."""
-    flag = values[at - 1] if at else ""
-    return (
-        isinstance(flag, str)
-        and flag.startswith("-")
-        and bool(_SECRET.search(flag))
-        and not _REFERENCE.fullmatch(str(values[at]))
-    )
-
-
-def _hidden(key: Any, value: Any) -> Any:
-    """Struck out under a telling name, unless it is only a reference to the environment."""
-    if isinstance(value, str) and _SECRET.search(str(key)) and not _REFERENCE.fullmatch(value):
-        return REDACTED
-    return _plain(value, str(key))
 
 
 def _cpu_name() -> str:

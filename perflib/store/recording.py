@@ -24,7 +24,7 @@ from perflib.store import remote
 from perflib.store.cache import kept, stamp
 from perflib.store.database import connected, parts, quoted, row_counts
 from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest
-from perflib.suite.file import stored_suite
+from perflib.suite.file import from_plain
 from perflib.suite.variants import SIDES, sided
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Recording:
     @cached_property
     def suite(self) -> Suite:
         """The suite as it was run: secrets struck out, functions named."""
-        return stored_suite(self.manifest.suite, where=str(self.path / FILE))
+        return from_plain(self.manifest.suite, where=str(self.path / FILE))
 
     @cached_property
     def scenarios(self) -> list[ScenarioRun]:

@@ -1,14 +1,15 @@
-"""Suites from TOML files: built-in name or path, `--set` overrides, `--quick`; every error one line with file, key and mend.
+"""Suites from TOML files and from stored runs: built-in name or path, `--set`, `--quick`; every error one line with file, key and mend.
 
 load_suite("acceptance") · load_suite("checkout.toml", overrides=["scenarios.browse.load.rate_per_s=800"], quick=True)
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from perflib.errors import SuiteError
+from perflib.suite.family import Family, fields_of
 from perflib.suite.messages import one_line
-from perflib.suite.model import TABLES, Suite
+from perflib.suite.model import Load, Operation, Suite, Target
+from perflib.suite.target import kinds
 
 
 def builtin() -> list[str]:
@@ -69,18 +72,26 @@ def find(source: str | Path) -> Path:
 
 def from_table(table: dict[str, Any], *, where: str = "suite", folder: str = "") -> Suite:
     """A Suite from the parsed TOML table."""
-    _default_stage_models(table)
+    _check_kinds(table, where)
+    return _validated(table, where=where, folder=folder)
+
+
+def from_plain(plain: Mapping[str, Any], *, where: str = "the run's suite") -> Suite:
+    """The Suite that `redaction.redacted` wrote as plain data into a run.
+
+    Runs of versions before 1.0 hold every key of all kinds and models; those that were never used are left out here. Target
+    kinds need not be installed. A function is its name, and a secret is "•••": such a suite can be read, but not run.
+    """
+    return _validated(_without_foreign(plain), where=where, folder="")
+
+
+def _validated(table: Mapping[str, Any], *, where: str, folder: str) -> Suite:
     try:
         # JSON mode is the one that is strict about types and yet takes lists and tables for tuples and dataclasses.
-        found = TypeAdapter(Suite).validate_json(json.dumps({**table, "folder": folder}, default=str), strict=True)
+        text = json.dumps({**_with_tags(table, where), "folder": folder}, default=str)
+        return TypeAdapter(Suite).validate_json(text, strict=True)
     except ValidationError as error:
-        raise one_line(error, where, TABLES) from None
-    return found
-
-
-def stored_suite(table: dict[str, Any], *, where: str) -> Suite:
-    """The Suite of plain data as run.json holds it: secrets struck out, functions named. Raises SuiteError."""
-    return from_table(table, where=where)
+        raise one_line(error, where, Suite) from None
 
 
 def select(suite: Suite, *, only: Sequence[str] = (), quick: bool = False) -> Suite:
@@ -93,9 +104,7 @@ def select(suite: Suite, *, only: Sequence[str] = (), quick: bool = False) -> Su
             raise SuiteError(f"no scenario {name!r} in suite {suite.name!r}", where="--only", mend=mend)
     chosen = [scenario for scenario in suite.scenarios if not only or scenario.name in only]
     if quick:
-        fields = {"from": "from_per_s", "to": "to_per_s"}  # words that Python keeps for itself
-        shorter = [{fields.get(key, key): value for key, value in s.quick.items()} for s in chosen]
-        chosen = [replace(s, load=replace(s.load, **keys)) for s, keys in zip(chosen, shorter, strict=True)]
+        chosen = [scenario.shortened() for scenario in chosen]
     return replace(suite, scenarios=tuple(chosen))
 
 
@@ -136,15 +145,71 @@ def _step(node: Any, key: str, dotted: str) -> Any:
     raise SuiteError(f"{dotted!r} is not a table", where="--set", mend="set the key itself")
 
 
-def _default_stage_models(table: dict[str, Any]) -> None:
+def _check_kinds(table: Mapping[str, Any], where: str) -> None:
+    """An unknown kind is said as such, before the keys that it would have."""
+    for name, target in _tables(table.get("targets")):
+        kind = target.get("kind")
+        if isinstance(kind, str) and kind not in kinds():
+            mend = f"kinds are {', '.join(kinds())}"
+            raise SuiteError(f"unknown target kind {kind!r}", where=f"{where}: targets.{name}.kind", mend=mend)
+
+
+def _with_tags(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A copy in which each operation names its kind, that of its target, and each stage its model."""
+    copied: dict[str, Any] = copy.deepcopy(dict(table))
+    targets = dict(_tables(copied.get("targets")))
+    for index, scenario in _tables(copied.get("scenarios")):
+        for key in ("operations", "prepare"):
+            for number, operation in _tables(scenario.get(key)):
+                if "kind" in operation:
+                    at = f"{where}: scenarios[{index}].{key}[{number}].kind"
+                    raise SuiteError("unknown key 'kind'", where=at, mend="an operation is of the kind of its target")
+                name = operation.get("target", scenario.get("target"))
+                target = targets.get(name) if isinstance(name, str) else None
+                if target is not None and "kind" in target:
+                    operation["kind"] = target["kind"]
+        _tag_stages(scenario)
+    return copied
+
+
+def _tag_stages(scenario: Mapping[str, Any]) -> None:
     """A stage need not name its model: concurrency makes it closed, from and to a ramp, a rate constant."""
-    scenarios = table.get("scenarios")
-    for scenario in scenarios if isinstance(scenarios, list) else []:
-        for key in ("load", "quick"):
-            load = scenario.get(key) if isinstance(scenario, dict) else None
-            stages = load.get("stages") if isinstance(load, dict) else None
-            for stage in stages if isinstance(stages, list) else []:
-                if isinstance(stage, dict):
-                    stage.setdefault(
-                        "model", "closed" if "concurrency" in stage else "ramp" if "to" in stage else "constant"
-                    )
+    for load in (scenario.get("load"), scenario.get("quick")):
+        for _, stage in _tables(load.get("stages") if isinstance(load, dict) else None):
+            model = "closed" if "concurrency" in stage else "ramp" if "to" in stage else "constant"
+            stage.setdefault("model", model)
+
+
+def _without_foreign(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored suite without keys that belong to another kind or model than the table they stand in."""
+    copied: dict[str, Any] = copy.deepcopy(dict(plain))
+    targets = dict(_tables(copied.get("targets")))
+    for target in targets.values():
+        _drop_foreign(Target, target, target)
+    for _, scenario in _tables(copied.get("scenarios")):
+        for _, operation in (*_tables(scenario.get("operations")), *_tables(scenario.get("prepare"))):
+            target = targets.get(operation.get("target", scenario.get("target")), {})
+            _drop_foreign(Operation, operation, target)
+        _drop_foreign_load(scenario)
+    return copied
+
+
+def _drop_foreign_load(scenario: Mapping[str, Any]) -> None:
+    load = scenario.get("load")
+    for part in (load, *(stage for _, stage in _tables(load.get("stages")))) if isinstance(load, dict) else ():
+        _drop_foreign(Load, part, part)
+
+
+def _drop_foreign(family: type[Family], table: dict[str, Any], tagged: Mapping[str, Any]) -> None:
+    member = family.MEMBERS.get(family.tag_of(tagged) or "")
+    if member is None:
+        return
+    foreign = {key for other in family.MEMBERS.values() for key in fields_of(other)} - fields_of(member)
+    for key in foreign & table.keys():
+        del table[key]
+
+
+def _tables(value: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """The tables among the entries of a list, by number, or of a table, by name; none where it is neither."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [(key, entry) for key, entry in entries if isinstance(entry, dict)]

@@ -4,47 +4,160 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from perflib.errors import SuiteError
+from perflib.suite.family import OTHER, Family, keys_of
 
-_UNION_TAGS = ("str", "int", "float", "callable", "dict", "ErrorBurst")
+C = TypeVar("C", bound=type)
+TABLES: Final[dict[str, type]] = {}  # the class behind each key that holds a table; `in_one_line` adds to it
+_UNKNOWN: Final = ("unexpected_keyword_argument", "extra_forbidden")
+_MISSING: Final = ("missing", "missing_argument")
+_SCALARS: Final = ("str", "int", "float", "callable", "dict")  # what pydantic adds to the place of a value of `A | B`
 
 
-def one_line(error: ValidationError, where: str, tables: Mapping[str, type]) -> SuiteError:
-    """The first error in our words. `tables`: the dataclass behind each key that holds a table; "" is the outermost."""
-    first = error.errors()[0]
-    loc = [
-        part
-        for part in first["loc"]
-        if isinstance(part, int) or not (part in _UNION_TAGS or "[" in part or part.startswith("function-"))
-    ]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-    place = f"{where}: {key}" if key else where
+@dataclass
+class _Place:
+    """Where something is wrong: the keys that lead there, and the class of the table that the last one is in."""
+
+    keys: list[str | int]
+    table: type
+    family: type[Family] | None = None  # where it is the tag that is wrong
+    tag: str = ""
+
+    def __str__(self) -> str:
+        return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.keys).lstrip(".")
+
+
+def in_one_line(*keys: str) -> Callable[[C], C]:
+    """A class whose construction raises SuiteError, as reading it from a file does. `keys`: those that hold its table."""
+
+    def decorated(cls: C) -> C:
+        TABLES.update(dict.fromkeys(keys, cls))
+        construct = cls.__init__  # type: ignore[misc]
+        label = next((base.__name__ for base in cls.__mro__ if "MEMBERS" in vars(base)), cls.__name__)
+
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+            try:
+                construct(self, *args, **kwargs)
+            except ValidationError as error:
+                raise one_line(error, label, cls) from None
+
+        __init__.__doc__, __init__.__wrapped__ = construct.__doc__, construct  # type: ignore[attr-defined]
+        cls.__init__ = __init__  # type: ignore[misc]
+        return cls
+
+    return decorated
+
+
+def one_line(error: ValidationError, where: str, outermost: type) -> SuiteError:
+    """The first error in our words. `outermost`: the class that was to be made."""
+    first = _first(error)
+    place = _place(first["loc"], outermost)
+    at = f"{where}: {place}" if place.keys else where
     inner = first.get("ctx", {}).get("error")
     if isinstance(inner, SuiteError):
-        return SuiteError(inner.what, where=f"{place}: {inner.where}" if inner.where else place, mend=inner.mend)
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = fields_at(loc, tables)
-        close = difflib.get_close_matches(str(loc[-1]), known, n=1)
-        mend = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
-        return SuiteError(f"unknown key {loc[-1]!r}", where=place, mend=mend)
-    if first["type"] in ("missing", "missing_argument"):
-        return SuiteError(f"{loc[-1]!r} is missing", where=place, mend=f"add {loc[-1]} = …")
+        return SuiteError(inner.what, where=f"{at}: {inner.where}" if inner.where else at, mend=inner.mend)
+    if place.family is not None:
+        value = first.get("input")
+        if not isinstance(value, Mapping):
+            return SuiteError("must be a table", where=at, mend=f"found {_short(value)}")
+        return place.family.wrong_tag(place.family.tag_of(value), where=at)
+    if first["type"] in _UNKNOWN:
+        return _unknown(str(first["loc"][-1]), at, place)
+    if first["type"] in _MISSING:
+        return _missing(str(first["loc"][-1]), at, place)
     message = first["msg"][0].lower() + first["msg"][1:]
     return SuiteError(
-        message.replace("input should be", "must be"), where=place, mend=f"found {_short(first.get('input'))}"
+        message.replace("input should be", "must be"), where=at, mend=f"found {_short(first.get('input'))}"
     )
 
 
-def fields_at(loc: list[int | str], tables: Mapping[str, type]) -> list[str]:
-    """The keys that the table at that place may have."""
-    held = [part for part in loc[:-1] if isinstance(part, str) and part in tables]
-    fields: Mapping[str, Any] = tables[held[-1] if held else ""].__dataclass_fields__  # type: ignore[attr-defined]
-    return [{"from_per_s": "from", "to_per_s": "to"}.get(name, name) for name in fields if name != "folder"]
+def _first(error: ValidationError) -> Any:
+    """The first error; where a key is missing, an unknown one beside it, which may be that key mistyped."""
+    errors = error.errors()
+    if errors[0]["type"] in _MISSING:
+        beside = [e for e in errors if e["type"] in _UNKNOWN and e["loc"][:-1] == errors[0]["loc"][:-1]]
+        return (beside or errors)[0]
+    return errors[0]
+
+
+def _place(loc: Sequence[str | int], outermost: type) -> _Place:
+    """Pydantic's place without its own additions: tags of families, members of unions."""
+    rest = list(loc)
+    if issubclass(outermost, Family) and outermost.is_base():
+        if not rest:
+            return _Place([], outermost, outermost)
+        outermost = outermost.MEMBERS[str(rest.pop(0))]
+    found = _Place([], outermost, tag=_tag_of(outermost))
+    while rest:
+        key = rest.pop(0)
+        found.keys.append(key)
+        inner = TABLES.get(str(key)) if key in keys_of(found.table) else None
+        if inner is None:
+            found.keys += [key for key in rest if isinstance(key, int) or not _is_addition(key)]
+            return found
+        if rest and (isinstance(rest[0], int) or key == "targets"):
+            found.keys.append(rest.pop(0))
+        if not issubclass(inner, Family):
+            if rest:
+                found.table, found.tag = inner, ""
+        elif rest:
+            found.tag = str(rest.pop(0))
+            found.table = inner.MEMBERS[found.tag]
+        else:
+            found.family = inner
+    return found
+
+
+def _is_addition(key: str) -> bool:
+    return key in _SCALARS or "[" in key
+
+
+def _tag_of(cls: type) -> str:
+    """The tag of a member of a family."""
+    if not issubclass(cls, Family):
+        return ""
+    return next(tag for tag, member in cls.MEMBERS.items() if member is cls)
+
+
+def _unknown(key: str, at: str, place: _Place) -> SuiteError:
+    """A key that the table does not take: one of another member of its family, or one that nothing takes."""
+    known = _keys(place)
+    if issubclass(place.table, Family):
+        others = [tag for tag, member in place.table.MEMBERS.items() if tag and key in keys_of(member)]
+        if others:
+            owners = ", ".join("a kind of your own" if tag == OTHER else tag for tag in others)
+            mend = f"it is for {owners}; {_called(place, place.table.PLAIN)} takes {', '.join(known)}"
+            return SuiteError(f"{_called(place, place.table.NOUN)} does not take {key!r}", where=at, mend=mend)
+    close = difflib.get_close_matches(key, known, n=1)
+    mend = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+    return SuiteError(f"unknown key {key!r}", where=at, mend=mend)
+
+
+def _missing(key: str, at: str, place: _Place) -> SuiteError:
+    if issubclass(place.table, Family) and place.tag:
+        mend = f"{_called(place, place.table.PLAIN)} takes {', '.join(_keys(place))}"
+        return SuiteError(f"{_called(place, place.table.NOUN)} needs {key!r}", where=at, mend=mend)
+    return SuiteError(f"{key!r} is missing", where=at, mend=f"add {key} = …")
+
+
+def _called(place: _Place, noun: str) -> str:
+    assert issubclass(place.table, Family)
+    return place.table.called(place.tag, noun)
+
+
+def _keys(place: _Place) -> list[str]:
+    """The keys that the table takes; of an operation whose kind is not known yet, those of every kind."""
+    cls = place.table
+    if issubclass(cls, Family) and not place.tag:
+        return list(dict.fromkeys(key for member in cls.MEMBERS.values() for key in keys_of(member)))
+    tag = cls.TAG if issubclass(cls, Family) else None
+    return [key for key in keys_of(cls) if key != tag]
 
 
 def _short(value: Any) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from perflib.errors import SuiteError
-from perflib.suite.model import STEADY, Load, Operation, Scenario, Suite, Target, Warmup
+from perflib.suite.load import STEADY
+from perflib.suite.model import Operation, Scenario, Suite, Target, Warmup
 
 SIDES: Final = ("a", "b")  # of an A/B
 
@@ -43,12 +44,11 @@ def both(a: Suite, b: Suite, *, block_s: float) -> Suite:
 def _scenario(scenario: Scenario, side: str, block_s: float) -> Scenario:
     """Its load is one block; what warms it up is at least as long as one."""
     warm_s = max(block_s, scenario.warmup.duration_s if scenario.warmup else 0.0)
-    load: Load = replace(scenario.load, requests=None, duration_s=block_s)
     return replace(
         scenario,
         name=sided(scenario.name, side),
         target=sided(scenario.target, side) if scenario.target else None,
-        load=load,
+        load=scenario.load.lasting(block_s),
         warmup=Warmup(duration_s=warm_s),
         operations=_operations(scenario.operations, side),
         prepare=_operations(scenario.prepare, side),
@@ -75,7 +75,7 @@ def _target(spec: Target, side: str, names: Mapping[str, Target]) -> Target:
 
 def _check(scenario: Scenario, suite: Suite) -> None:
     where = f"scenario {scenario.name!r}"
-    if scenario.load.model not in STEADY or scenario.order == "blocks":
+    if not scenario.load.is_steady or scenario.order == "blocks":
         what = "order 'blocks'" if scenario.order == "blocks" else f"load model {scenario.load.model!r}"
         raise SuiteError(
             f"an A/B needs a steady load, not {what}",

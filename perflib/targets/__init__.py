@@ -5,14 +5,10 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from perflib.errors import SuiteError
+from perflib.suite.target import kinds
 from perflib.targets.base import Lane, Op, TargetKind
 
 __all__ = ["Lane", "Op", "TargetKind", "kinds", "load_kind"]
-
-
-def kinds() -> list[str]:
-    """Names of the target kinds that are installed."""
-    return sorted({entry.name for entry in entry_points(group="perflib.targets")})
 
 
 def load_kind(name: str, where: str = "") -> type[TargetKind]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from perflib.errors import SuiteError
-from perflib.suite.model import Expect, Operation, Target
+from perflib.suite.model import Expect, Target
 from perflib.targets.template import lookup
 
 
@@ -115,11 +115,11 @@ class TargetKind(ABC):
 
     @classmethod
     @abstractmethod
-    def check(cls, name: str, spec: Target, operations: list[Operation]) -> None:
-        """Raise SuiteError for what this kind cannot do, before anything is started."""
+    def check(cls, name: str, spec: Any, operations: list[Any]) -> None:
+        """Raise SuiteError for what this kind cannot do, before anything is started. `spec` and `operations` are of this kind."""
 
     @abstractmethod
-    def compile(self, operation: Operation) -> Any:
+    def compile(self, operation: Any) -> Any:
         """The operation's `request`, with all that can be made beforehand."""
 
     @abstractmethod

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from perflib.suite.model import Target
+from perflib.suite.environment import from_environment
+from perflib.suite.target import HttpTargetSpec, McpTargetSpec, Target
 from perflib.targets.base import require
-from perflib.targets.template import from_environment
 
 clock = time.monotonic_ns
 Spans = list[tuple[str, int, int]]  # name, start_ns, duration_ns; 0 for the step that is not over
@@ -34,7 +34,7 @@ class Address:
     query: str = ""
 
     @classmethod
-    def of(cls, spec: Target, where: str) -> Address:
+    def of(cls, spec: HttpTargetSpec | McpTargetSpec, where: str) -> Address:
         parts = urlsplit(from_environment(spec.url or "", where))
         tls, literal = None, False
         if parts.scheme == "https":

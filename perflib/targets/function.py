@@ -18,7 +18,8 @@ from typing import Any
 
 from perflib.errors import SuiteError
 from perflib.store.schema import NONE_NS, NONE_STATUS
-from perflib.suite.model import Operation, Target
+from perflib.suite.operation import CallableOperation
+from perflib.suite.target import CallableTargetSpec
 from perflib.targets.base import Driver, Lane, TargetKind, judge, keep, require
 from perflib.targets.template import Row, value_template, variables_in
 
@@ -136,7 +137,9 @@ class ThreadLane(Lane):
 class FunctionTarget(TargetKind):
     """`function = "package.module:name"`, or the function itself; an operation may name its own."""
 
-    def __init__(self, name: str, spec: Target, *, folder: str = "") -> None:
+    spec: CallableTargetSpec
+
+    def __init__(self, name: str, spec: CallableTargetSpec, *, folder: str = "") -> None:
         super().__init__(name, spec, folder=folder)
         self.is_async = False
 
@@ -145,7 +148,7 @@ class FunctionTarget(TargetKind):
         return not self.is_async
 
     @classmethod
-    def check(cls, name: str, spec: Target, operations: list[Operation]) -> None:
+    def check(cls, name: str, spec: CallableTargetSpec, operations: list[CallableOperation]) -> None:
         for operation in operations:
             where = f"operation {operation.name!r}"
             function = operation.function or spec.function
@@ -162,7 +165,7 @@ class FunctionTarget(TargetKind):
                 mend='write it like "package.module:name"',
             )
 
-    def compile(self, operation: Operation) -> Call:
+    def compile(self, operation: CallableOperation) -> Call:
         function = resolve(operation.function or self.spec.function or "", self.folder, f"targets.{self.name}.function")
         made_callable = type(function).__call__ if not inspect.isroutine(function) else None
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(made_callable)

@@ -19,10 +19,12 @@ from urllib.parse import quote
 import httptools
 
 from perflib.store.schema import NONE_NS, NONE_STATUS
-from perflib.suite.model import Operation, Target
+from perflib.suite.environment import from_environment
+from perflib.suite.operation import HttpOperation
+from perflib.suite.target import HttpTargetSpec
 from perflib.targets.base import Driver, Lane, TargetKind, judge, keep, require
 from perflib.targets.connection import Address, check_url, connect
-from perflib.targets.template import Row, check_path, from_environment, text_template, value_template, variables_in
+from perflib.targets.template import Row, check_path, text_template, value_template, variables_in
 
 clock = time.monotonic_ns
 HEAD_ENDS: Final = b"\r\n\r\n"
@@ -319,7 +321,9 @@ class ReadingHttpLane(HttpLane):
 class HttpTarget(TargetKind):
     """An HTTP/1.0 or 1.1 server."""
 
-    def __init__(self, name: str, spec: Target, *, folder: str = "") -> None:
+    spec: HttpTargetSpec
+
+    def __init__(self, name: str, spec: HttpTargetSpec, *, folder: str = "") -> None:
         super().__init__(name, spec, folder=folder)
         where = f"targets.{name}"
         self.address = Address.of(spec, where)
@@ -328,7 +332,7 @@ class HttpTarget(TargetKind):
         self.known: dict[bytes, Known] = {}  # shared by all lanes
 
     @classmethod
-    def check(cls, name: str, spec: Target, operations: list[Operation]) -> None:
+    def check(cls, name: str, spec: HttpTargetSpec, operations: list[HttpOperation]) -> None:
         check_url(name, spec)
         for operation in operations:
             where = f"operation {operation.name!r}"
@@ -347,7 +351,7 @@ class HttpTarget(TargetKind):
             for path in (*operation.keep.values(), *((operation.expect.json or {}) if operation.expect else ())):
                 check_path(path, where)
 
-    def compile(self, operation: Operation) -> Request:
+    def compile(self, operation: HttpOperation) -> Request:
         method = (operation.method or ("GET" if operation.json is None and operation.body is None else "POST")).upper()
         if operation.keep or operation.expect or method == "HEAD":
             self._reads = True
@@ -359,7 +363,7 @@ class HttpTarget(TargetKind):
         varies = variables_in([operation.path, operation.json, operation.body, dict(operation.headers)])
         return Request(None if varies else make({}), make, method == "HEAD")
 
-    def _maker(self, operation: Operation, method: str, headers: dict[str, str]) -> Callable[[Row], bytes]:
+    def _maker(self, operation: HttpOperation, method: str, headers: dict[str, str]) -> Callable[[Row], bytes]:
         path = text_template(self.address.base_path + (operation.path or "/"), lambda text: quote(text, safe=""))
         has_json, as_json = operation.json is not None, value_template(operation.json)
         as_text = text_template(operation.body or "")

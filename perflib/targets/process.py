@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import psutil
 
 from perflib.errors import TargetError
-from perflib.suite.model import Target
-from perflib.targets.template import from_environment
+from perflib.suite.environment import from_environment
+from perflib.suite.target import McpTargetSpec, Target
 
 
 class StartedTarget:
@@ -114,5 +114,6 @@ def fill_port(spec: Target) -> Target:
     def fill(text: str) -> str:
         return re.sub(r"\{(port|python)\}", lambda match: values[match[1]], text)
 
-    return replace(spec, url=fill(spec.url) if spec.url else None, start=tuple(map(fill, spec.start)),
-                   command=tuple(map(fill, spec.command)), env={k: fill(v) for k, v in spec.env.items()})  # fmt: skip
+    env = {key: fill(value) for key, value in spec.env.items()}
+    filled = replace(spec, url=fill(spec.url) if spec.url else None, start=tuple(map(fill, spec.start)), env=env)
+    return replace(filled, command=tuple(map(fill, filled.command))) if isinstance(filled, McpTargetSpec) else filled

@@ -1,8 +1,7 @@
-"""Filling {names} into requests, reading fields out of answers, ${NAME} from the environment."""
+"""Filling {names} into requests, reading fields out of answers."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +10,6 @@ from perflib.errors import SuiteError
 
 Row = Mapping[str, Any]
 PLACEHOLDER = re.compile(r"\{\{[A-Za-z_]\w*\}\}|\{([A-Za-z_]\w*)\}")  # the first form is a literal {name}
-_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(-?\d+)\]")
 
 
@@ -80,14 +78,3 @@ def check_path(path: str, where: str) -> None:
     """Raise SuiteError for what `lookup` cannot read."""
     if not re.fullmatch(r"\$(\.[^.\[\]]+|\[-?\d+\])*", path):
         raise SuiteError(f"cannot read path {path!r}", where=where, mend='write it like "$.id" or "$.items[0].name"')
-
-
-def from_environment(text: str, where: str) -> str:
-    """Fill ${NAME} from the environment. Raises SuiteError where it is not set."""
-
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise SuiteError(f"environment variable {match[1]} is not set", where=where, mend=f"export {match[1]}=…")
-        return os.environ[match[1]]
-
-    return _ENVIRONMENT.sub(value, text)

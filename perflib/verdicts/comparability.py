@@ -6,14 +6,16 @@ A doubt makes the verdict inconclusive, a note only explains.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from perflib.store.manifest import Manifest
 from perflib.store.recording import Recording
-from perflib.suite.model import STEADY, Load, Scenario
+from perflib.suite.load import STEADY
+from perflib.suite.model import Load, Scenario
 
 _HOST: Final = {"cpu": "CPU", "cores": "number of cores", "machine": "architecture", "os": "operating system"}
 _LENGTH: Final = ("duration_s", "requests")
+_DEFAULTS: Final = {"think_time_s": 0.0}  # earlier runs hold it in every load, later ones where it is set
 
 
 def differences(base: Recording, candidate: Recording) -> tuple[list[str], list[str]]:
@@ -89,7 +91,7 @@ def _notes(a: Manifest, b: Manifest) -> list[str]:
 
 def _settings(load: Load) -> dict[str, Any]:
     """A load's fields that are set, as run.json of schema 1 wrote them: the history's series are told apart by these."""
-    fields = {field.name: getattr(load, field.name) for field in dataclasses.fields(load)}
+    fields = {field.name: getattr(load, field.name) for field in dataclasses.fields(cast(Any, load))}
     return {
         **{key: value for key, value in fields.items() if value not in (None, (), {})},
         "think_time_s": fields.get("think_time_s", 0.0),

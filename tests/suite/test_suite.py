@@ -89,7 +89,8 @@ def test_what_cannot_work_is_said_before_anything_starts(scenario: dict[str, Any
     ({"kind": "http", "url": "http://127.0.0.1:1", "headers": {"Authorization": "Bearer ${NOT_SET_HERE}"}}, "NOT_SET_HERE is not set"),
 ])  # fmt: skip
 def test_a_wrong_target_is_named(target: dict[str, Any], said: str) -> None:
-    made = table()
+    requests = {"mcp": {"tool": "search"}, "callable": {"args": [1]}}
+    made = table(operations=[{"name": "one", **requests.get(target["kind"], {"path": "/"})}])
     made["targets"]["api"] = target
     with pytest.raises(SuiteError) as caught:
         check(from_table(made))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import perflib
@@ -45,6 +44,8 @@ def table(**scenario: Any) -> dict[str, Any]:
 
 
 def suite(target: dict[str, Any] | None = None, **scenario: Any) -> perflib.Suite:
-    """The same as a Suite, with its target replaced."""
-    made = from_table(table(**scenario))
-    return made if target is None else replace(made, targets={"api": perflib.Target(**target)})
+    """The same as a Suite, with another target."""
+    if target is None:
+        return from_table(table(**scenario))
+    made = table(**scenario)
+    return perflib.Suite(**{**made, "targets": {"api": target}})

@@ -9,16 +9,24 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perflib.errors import SuiteError
-from perflib.suite.model import Load
+from perflib.suite.load import (
+    ConstantLoad,
+    Load,
+    PoissonLoad,
+    RampLoad,
+    ReplayLoad,
+    SpikeLoad,
+    StagesLoad,
+    StepsLoad,
+)
 
 Offsets = NDArray[np.int64]
 CHUNK: Final = 65_536
@@ -26,7 +34,7 @@ CHUNK: Final = 65_536
 
 def schedule(load: Load, seed: int = 0, folder: str = "") -> Iterator[Offsets]:
     """The starts of an open load. schedule(Load(model="constant", rate_per_s=2, duration_s=1)) → [0, 500_000_000]."""
-    return _MODELS[load.model](load, np.random.default_rng(seed), folder)
+    return _starts(load, np.random.default_rng(seed), folder)
 
 
 def shard(chunks: Iterator[Offsets], index: int, of: int) -> Iterator[Offsets]:
@@ -45,7 +53,7 @@ def shifted(chunks: Iterator[Offsets], by_ns: int) -> Iterator[Offsets]:
 
 def length_ns(load: Load, folder: str = "") -> int:
     """How long an open load offers requests, ns."""
-    if load.model == "replay":
+    if isinstance(load, ReplayLoad):
         starts = _recorded(load, folder)
         return int(starts[-1] * 1e9) + 1 if len(starts) else 0
     return int(sum(part.seconds() or 0.0 for part in load.parts()) * 1e9)
@@ -53,28 +61,46 @@ def length_ns(load: Load, folder: str = "") -> int:
 
 def peak_rate_per_s(load: Load, folder: str = "") -> float:
     """The highest rate that one part of an open load asks for; of recorded starts, the most in any one second."""
-    if load.model == "replay":
+    if isinstance(load, ReplayLoad):
         starts = np.array(_recorded(load, folder))
         return float(np.max(np.arange(1, len(starts) + 1) - np.searchsorted(starts, starts - 1.0, "right"), initial=0))
-    return max(load.rate_per_s or 0.0, load.from_per_s or 0.0, load.to_per_s or 0.0, load.spike_rate_per_s or 0.0)
+    return load.highest_rate_per_s
 
 
-def _constant(load: Load, rng: Any, folder: str) -> Iterator[Offsets]:
-    rate, count = load.rate_per_s or 0.0, math.floor((load.rate_per_s or 0.0) * (load.duration_s or 0.0) + 1e-9)
-    return _inverse(count, lambda k: k / rate)
+def _starts(load: Load, rng: np.random.Generator, folder: str) -> Iterator[Offsets]:
+    match load:
+        case ConstantLoad():
+            return _constant(load.rate_per_s, load.duration_s)
+        case PoissonLoad():
+            return _poisson(load, rng)
+        case RampLoad():
+            return _ramp(load)
+        case SpikeLoad():
+            return _spike(load)
+        case StepsLoad():
+            return _rates([(rate, load.step_s) for rate in load.rates_per_s()])
+        case StagesLoad():
+            return _stages(load, rng, folder)
+        case ReplayLoad():
+            return _replay(load, folder)
+    raise TypeError(f"load model {load.model!r} has no schedule")
 
 
-def _poisson(load: Load, rng: np.random.Generator, folder: str) -> Iterator[Offsets]:
-    rate, duration, at = load.rate_per_s or 0.0, load.duration_s or 0.0, 0.0
+def _constant(rate_per_s: float, seconds: float) -> Iterator[Offsets]:
+    return _inverse(math.floor(rate_per_s * seconds + 1e-9), lambda k: k / rate_per_s)
+
+
+def _poisson(load: PoissonLoad, rng: np.random.Generator) -> Iterator[Offsets]:
+    rate, duration, at = load.rate_per_s, load.duration_s, 0.0
     while at < duration:
         times = at + np.cumsum(rng.exponential(1 / rate, min(CHUNK, max(16, int(rate * duration * 1.1)))))
         at = float(times[-1])
         yield (times[times < duration] * 1e9).astype(np.int64)
 
 
-def _ramp(load: Load, rng: Any, folder: str) -> Iterator[Offsets]:
+def _ramp(load: RampLoad) -> Iterator[Offsets]:
     """The k-th start is where the integral of the rate, a t + (b − a) t² / 2T, reaches k."""
-    a, b, duration = load.from_per_s or 0.0, load.to_per_s or 0.0, load.duration_s or 0.0
+    a, b, duration = load.from_per_s, load.to_per_s, load.duration_s
     count = math.floor((a + b) / 2 * duration + 1e-9)
     if a == b:
         return _inverse(count, lambda k: k / a)
@@ -82,32 +108,29 @@ def _ramp(load: Load, rng: Any, folder: str) -> Iterator[Offsets]:
     return _inverse(count, lambda k: (np.sqrt(np.maximum(a * a + 2 * slope * k, 0.0)) - a) / slope)
 
 
-def _stages(load: Load, rng: np.random.Generator, folder: str) -> Iterator[Offsets]:
+def _stages(load: StagesLoad, rng: np.random.Generator, folder: str) -> Iterator[Offsets]:
     at = 0
     for stage in load.stages:
-        yield from shifted(_MODELS[stage.model](stage, rng, folder), at)
+        yield from shifted(_starts(stage, rng, folder), at)
         at += length_ns(stage, folder)
 
 
-def _spike(load: Load, rng: Any, folder: str) -> Iterator[Offsets]:
-    at, lasts, total = load.spike_at_s or 0.0, load.spike_s or 0.0, load.duration_s or 0.0
-    pieces = ((load.rate_per_s, at), (load.spike_rate_per_s, lasts), (load.rate_per_s, total - at - lasts))
-    return _pieces([(rate or 0.0, seconds) for rate, seconds in pieces])
+def _spike(load: SpikeLoad) -> Iterator[Offsets]:
+    after_s = load.duration_s - load.spike_at_s - load.spike_s
+    return _rates(
+        [(load.rate_per_s, load.spike_at_s), (load.spike_rate_per_s, load.spike_s), (load.rate_per_s, after_s)]
+    )
 
 
-def _steps(load: Load, rng: Any, folder: str) -> Iterator[Offsets]:
-    return _pieces([(rate, load.step_s or 0.0) for rate in load.rates_per_s()])
-
-
-def _replay(load: Load, rng: Any, folder: str) -> Iterator[Offsets]:
+def _replay(load: ReplayLoad, folder: str) -> Iterator[Offsets]:
     starts = (np.array(_recorded(load, folder)) * 1e9).astype(np.int64)
     return (starts[i : i + CHUNK] for i in range(0, len(starts), CHUNK))
 
 
-def _recorded(load: Load, folder: str) -> list[float]:
+def _recorded(load: ReplayLoad, folder: str) -> list[float]:
     """Recorded starts, s since the first: given in the suite, or the first column of a CSV file."""
     if not isinstance(load.starts, str):
-        return sorted(load.starts or ())
+        return sorted(load.starts)
     path = Path(folder) / load.starts
     try:
         with path.open(newline="", encoding="utf-8") as lines:
@@ -118,13 +141,12 @@ def _recorded(load: Load, folder: str) -> list[float]:
         ) from None
 
 
-def _pieces(pieces: list[tuple[float, float]]) -> Iterator[Offsets]:
+def _rates(pieces: list[tuple[float, float]]) -> Iterator[Offsets]:
     """Constant rates one after the other: (rate_per_s, seconds) each."""
     at, parts = 0.0, []
     for rate, seconds in pieces:
         if rate > 0 and rate * seconds >= 1:
-            load = replace(Load(model="constant", rate_per_s=rate, duration_s=seconds))
-            parts.append(shifted(_constant(load, None, ""), int(at * 1e9)))
+            parts.append(shifted(_constant(rate, seconds), int(at * 1e9)))
         at += seconds
     return chain.from_iterable(parts)
 
@@ -134,14 +156,3 @@ def _inverse(count: int, time_s: Callable[[NDArray[np.float64]], NDArray[np.floa
     for first in range(0, count, CHUNK):
         k = np.arange(first, min(first + CHUNK, count), dtype=np.float64)
         yield np.rint(time_s(k) * 1e9).astype(np.int64)
-
-
-_MODELS: dict[str, Callable[[Load, Any, str], Iterator[Offsets]]] = {
-    "constant": _constant,
-    "poisson": _poisson,
-    "ramp": _ramp,
-    "stages": _stages,
-    "spike": _spike,
-    "steps": _steps,
-    "replay": _replay,
-}

@@ -19,7 +19,7 @@ from perflib.load.generator.next_operation import Choice
 from perflib.load.generator.plan import Segment
 from perflib.load.generator.timer import Timer
 from perflib.store.schema import NONE_NS, NONE_STATUS, PHASES, Recorder
-from perflib.suite.model import opening_s
+from perflib.suite.load import ClosedLoad, opening_s
 from perflib.targets.base import Lane, Op, TargetKind
 
 FOREVER = 2**62
@@ -212,7 +212,8 @@ class Driver:
 
     async def _run_closed(self, segment: Segment, start_ns: int) -> None:
         load = segment.load
-        users = plan.share(load.concurrency or 1, self.index, self.of)
+        assert isinstance(load, ClosedLoad)
+        users = plan.share(load.concurrency, self.index, self.of)
         self._think_s = load.think_time_s
         requests = FOREVER if load.requests is None else plan.share(load.requests, self.index, self.of)
         await self._sleep_until(start_ns)

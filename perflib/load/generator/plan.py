@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from perflib.load.generator import arrivals
-from perflib.suite.model import Load, Scenario
+from perflib.suite.load import ConstantLoad, Load, RampLoad, SpikeLoad, StagesLoad, StepsLoad
+from perflib.suite.model import Scenario
 
 TURN_SEEDS: Final = 1_000  # apart, so that the turns of no two seeds nearby are the same
 
@@ -42,7 +43,7 @@ def segments(scenario: Scenario, seed: int) -> list[Segment]:
     load, warm_s = scenario.load, scenario.warmup.duration_s if scenario.warmup else 0.0
     if scenario.order == "blocks":
         measured = _blocks(scenario, seed)
-    elif load.stages and not load.is_open:
+    elif isinstance(load, StagesLoad) and not load.is_open:
         measured = [Segment(part, stage=number) for number, part in enumerate(load.stages, 1)]
     else:
         measured = [Segment(load)]
@@ -63,13 +64,15 @@ def turn(scenario: Scenario, number: int) -> Segment:
 
 def warmup_load(load: Load, seconds: float) -> Load:
     """The load that warms up for another: the same users, or the rate that the other begins with."""
-    first = load.stages[0] if load.stages else load
-    if first.model == "closed":
-        return replace(first, requests=None, duration_s=seconds)
-    if first.model in ("constant", "poisson"):
-        return replace(first, duration_s=seconds)
-    rate = first.rate_per_s or first.from_per_s or first.to_per_s or 1.0
-    return Load(model="constant", rate_per_s=max(rate, 1 / seconds), duration_s=seconds)
+    first = load.parts()[0]
+    if first.is_steady:
+        return first.lasting(seconds)
+    rate = 1.0
+    if isinstance(first, SpikeLoad):
+        rate = first.rate_per_s
+    elif isinstance(first, RampLoad | StepsLoad):
+        rate = first.from_per_s or first.to_per_s
+    return ConstantLoad(rate_per_s=max(rate, 1 / seconds), duration_s=seconds)
 
 
 def share(total: int, index: int, of: int) -> int:
@@ -95,7 +98,7 @@ def rounds(count: int, rng: random.Random) -> Iterator[int]:
 def _blocks(scenario: Scenario, seed: int) -> list[Segment]:
     """One operation at a time; the order within each round is drawn, so that drift favours none."""
     count = len(scenario.operations)
-    total = max(1, round((scenario.load.duration_s or 0.0) / (scenario.block_s * count)))
-    block = replace(scenario.load, duration_s=scenario.block_s)
+    total = max(1, round((scenario.load.seconds() or 0.0) / (scenario.block_s * count)))
+    block = scenario.load.lasting(scenario.block_s)
     order = itertools.islice(rounds(count, random.Random(seed)), total * count)
     return [Segment(block, stage=number, operation=index) for number, index in enumerate(order, 1)]

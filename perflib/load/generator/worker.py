@@ -26,7 +26,8 @@ from perflib.load.generator import plan
 from perflib.load.generator.driver import Driver
 from perflib.load.generator.health import Health, late_ms
 from perflib.store.schema import SECONDS_PER_PART, Recorder
-from perflib.suite.model import Load, Operation, Scenario, Target
+from perflib.suite.load import ClosedLoad, StagesLoad
+from perflib.suite.model import Operation, Scenario, Target
 from perflib.targets import Op, TargetKind, load_kind
 from perflib.targets.base import read_data, refuse_foreign
 from perflib.targets.template import variables_in
@@ -123,7 +124,7 @@ def _lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
         return 2**31
-    users = max((plan.share(part.concurrency or 0, job.index, job.of) for part in job.scenario.load.parts()), default=0)
+    users = plan.share(job.scenario.load.users, job.index, job.of)
     sockets = sum(target.spec.kind != "callable" for target in targets)
     if users * sockets + OWN_DESCRIPTORS > hard:
         what = f"{users} users need about {users * sockets + OWN_DESCRIPTORS} file descriptors, and a process may have {hard}"
@@ -197,9 +198,10 @@ def _stretches(
     found: list[tuple[str, int | None, int, int]] = (
         [("warmup", None, start_ns, measured_ns)] if segment.warmup_ns else []
     )
+    staged = isinstance(segment.load, StagesLoad)
     for number, part in enumerate(segment.load.parts(), 1):
         end_ns = measured_ns + length_ns(part, folder)
-        found.append((segment.phase, number if segment.load.stages else None, measured_ns, min(end_ns, stop_ns)))
+        found.append((segment.phase, number if staged else None, measured_ns, min(end_ns, stop_ns)))
         measured_ns = end_ns
     return found
 
@@ -251,17 +253,6 @@ def _compile(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKi
         index = names.index(operation.target or job.scenario.target or "")
         request = targets[index].compile(operation)
         where = f"scenario {job.scenario.name!r}, operation {operation.name!r}"
-        used = [
-            operation.path,
-            operation.json,
-            operation.body,
-            dict(operation.headers),
-            dict(operation.arguments),
-            operation.uri,
-            list(operation.args),
-            dict(operation.kwargs),
-            dict(operation.params),
-        ]
         ops.append(
             Op(
                 operation.name,
@@ -272,7 +263,7 @@ def _compile(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKi
                 request,
                 dict(operation.keep),
                 operation.expect,
-                varies=bool(variables_in(used)),
+                varies=bool(variables_in(operation.texts())),
                 reads_answer=bool(operation.keep or operation.expect),
                 data=read_data(operation.data, job.folder, where) if operation.data else [],
             )
@@ -301,7 +292,7 @@ async def _prepare(job: Job, channel: Channel) -> Any:
     if not scenario.prepare:
         return None
     counts = [operation.count for operation in scenario.prepare if operation.count]
-    total = max(counts) if counts else sum(part.requests or 0 for part in scenario.load.parts())
+    total = max(counts) if counts else scenario.load.total_requests
     rounds = plan.share(total, job.index, job.of)
     if not rounds:
         return deque()
@@ -323,7 +314,7 @@ async def _prepared(driver: Driver, count: int, users: int = 32) -> list[dict[st
     """Run the driver's operations in sequence, `count` rounds; the fields each round kept. Raises TargetError where one failed."""
     driver.rounds_kept = []
     users = min(users, count)
-    load = Load(model="closed", concurrency=users, requests=count)  # rounds, here
+    load = ClosedLoad(concurrency=users, requests=count)  # rounds, here
     await driver.run(plan.Segment(load), time.monotonic_ns())
     failed = {
         name: n for name, n in zip(driver.recorder.errors, driver.recorder.error_counts, strict=True) if name and n

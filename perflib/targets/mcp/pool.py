@@ -10,14 +10,14 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from perflib.suite.model import Target
+from perflib.suite.environment import from_environment
+from perflib.suite.target import McpTargetSpec
 from perflib.targets.base import Lane
 from perflib.targets.connection import Address
 from perflib.targets.http import Known
 from perflib.targets.mcp.pipe import Pipe
 from perflib.targets.mcp.session import HttpTalk, Session, negotiate, open_http
 from perflib.targets.mcp.wire import FIRST_ID
-from perflib.targets.template import from_environment
 
 MOST_ALIKE: Final = 256
 LONGEST_ALIKE: Final = 16_384
@@ -35,7 +35,7 @@ class Pool:
     alike   error codes of answers seen before, by their bytes without the id: an answer that is the same is not read again
     """
 
-    def __init__(self, name: str, spec: Target, folder: str) -> None:
+    def __init__(self, name: str, spec: McpTargetSpec, folder: str) -> None:
         self.spec, self.folder = spec, folder
         self.children: tuple[int, ...] = ()  # processes that serve the shared session
         self.ids = itertools.count(FIRST_ID)

@@ -17,11 +17,11 @@ import psutil
 
 from perflib.errors import TargetError
 from perflib.store.schema import NONE_NS, NONE_STATUS
+from perflib.suite.environment import from_environment
 from perflib.targets.base import Driver, Lane
 from perflib.targets.http import one_header_line
 from perflib.targets.mcp.session import Session, steps
 from perflib.targets.mcp.wire import MODERN, SESSION, McpRequest, outcome, server_time_ns
-from perflib.targets.template import from_environment
 
 if TYPE_CHECKING:
     from mcp import Client

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import TargetError
-from perflib.suite.model import Operation, Target
+from perflib.suite.operation import McpOperation
+from perflib.suite.target import McpTargetSpec
 from perflib.targets.base import Driver, Lane, TargetKind, require
 from perflib.targets.connection import check_url
 from perflib.targets.mcp.http import McpHttpLane
@@ -31,13 +32,15 @@ class McpTarget(TargetKind):
     trace     whether requests carry a W3C trace context, so that the server's spans can be found by it
     """
 
-    def __init__(self, name: str, spec: Target, *, folder: str = "") -> None:
+    spec: McpTargetSpec
+
+    def __init__(self, name: str, spec: McpTargetSpec, *, folder: str = "") -> None:
         super().__init__(name, spec, folder=folder)
         self.pool = Pool(name, spec, folder)
         self._about: dict[str, Any] = {}
 
     @classmethod
-    def check(cls, name: str, spec: Target, operations: list[Operation]) -> None:
+    def check(cls, name: str, spec: McpTargetSpec, operations: list[McpOperation]) -> None:
         where = f"targets.{name}"
         one = bool(spec.url) != bool(spec.command)
         require(one, "an MCP target needs a url or a command", where=where, mend="give exactly one of them")
@@ -50,7 +53,7 @@ class McpTarget(TargetKind):
         for operation in operations:
             _check_operation(operation)
 
-    def compile(self, operation: Operation) -> McpRequest:
+    def compile(self, operation: McpOperation) -> McpRequest:
         return McpRequest.of(operation, self.pool.trace_id)
 
     def lane(self, driver: Driver, index: int) -> Lane:
@@ -110,7 +113,7 @@ class McpTarget(TargetKind):
         return self._about
 
 
-def _check_operation(operation: Operation) -> None:
+def _check_operation(operation: McpOperation) -> None:
     at = f"operation {operation.name!r}"
     what, mend = "an MCP operation needs a tool or a method", 'set tool = "name"'
     require(operation.tool or operation.method, what, where=at, mend=mend)

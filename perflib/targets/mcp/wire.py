@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from perflib.store.schema import NONE_NS, NONE_STATUS
-from perflib.suite.model import Operation
+from perflib.suite.operation import McpOperation
 from perflib.targets.base import Lane, judge, keep
 from perflib.targets.http import parse_json
 from perflib.targets.template import Row, value_template, variables_in
@@ -72,7 +72,7 @@ class McpRequest:
     head: bool = False
 
     @classmethod
-    def of(cls, operation: Operation, trace_id: str | None) -> McpRequest:
+    def of(cls, operation: McpOperation, trace_id: str | None) -> McpRequest:
         method = operation.method or ("tools/call" if operation.tool else "ping")
         params = _params(operation)
         fill = value_template(params)
@@ -87,7 +87,7 @@ class McpRequest:
         return self.fixed[modern] if self.fixed is not None else self.build(modern, row)
 
 
-def _params(operation: Operation) -> dict[str, Any]:
+def _params(operation: McpOperation) -> dict[str, Any]:
     params: dict[str, Any] = dict(operation.params)
     if operation.tool:
         params |= {"name": operation.tool, "arguments": dict(operation.arguments)}

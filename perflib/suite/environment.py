@@ -1,0 +1,22 @@
+"""${NAME} in a suite: values that come from the environment and are written nowhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+from perflib.errors import SuiteError
+
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def from_environment(text: str, where: str) -> str:
+    """Fill ${NAME} from the environment. Raises SuiteError where it is not set."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise SuiteError(f"environment variable {match[1]} is not set", where=where, mend=f"export {match[1]}=…")
+        return os.environ[match[1]]
+
+    return _VARIABLE.sub(value, text)

@@ -1,0 +1,171 @@
+"""What is requested: one class for each kind of target, since an operation is of the kind of the target it goes to.
+
+    Operation(name="buy", method="POST", path="/orders", json={"sku": "{sku}"}, data="skus.csv", weight=1)
+    Operation(name="search", tool="search", arguments={"q": "perf"})        # MCP
+    Operation(name="tools", method="tools/list")                            # MCP; also "ping", "resources/read" with uri
+    Operation(name="f", args=[1, 2], kwargs={"x": 3})                       # callable
+    Operation(name="new", path="/new", keep={"order_id": "$.id"})           # {order_id} in later operations
+
+Operation(…) does not know its target yet: it makes an UnboundOperation, and the suite makes an HttpOperation of it, or whichever
+its target asks for. What each field is for stands behind it in a comment: docs/suite.md is made of these
+(`python -m tools.reference`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
+
+from perflib.errors import SuiteError
+from perflib.suite.family import OTHER, Family, keys_of
+from perflib.suite.fields import CONFIG, Count, Name, Positive, Seq, Text
+from perflib.suite.messages import TABLES, in_one_line
+
+
+@in_one_line("expect")
+@dataclass(frozen=True, config=CONFIG)
+class Expect:
+    """What a good answer looks like; another one is a row with error "check".
+
+    Expect(status=201)   Expect(contains="ok")   Expect(json={"$.state": "done"})
+    """
+
+    status: int | Seq[int] | None = None  # the status, or a list of those that are good
+    contains: str | None = None  # text that the answer holds
+    json: Mapping[str, Any] | None = None  # fields of a JSON answer, as `{ "$.state" = "done" }`
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Operation(Family):
+    """One kind of request. Text in braces, as {sku}, is filled from `data`, from `prepare` and from kept fields."""
+
+    TAG, NOUN, PLAIN = "kind", "an operation of kind {!r}", "an operation of kind {!r}"
+    HIDDEN = ("kind", "request")
+
+    kind: str = ""  # (not a key: that of the operation's target)
+    name: Name  # as it is named in the report and in objectives
+    target: str | None = None  # which target it goes to; default: the scenario's
+    weight: Positive = 1.0  # how often, against the other operations
+    data: str | None = None  # a file (.csv with a header, .jsonl), a row of it for each request, in turn
+    keep: Mapping[str, str] = field(default_factory=dict)  # fields of the answer: `{ id = "$.id" }` fills `{id}`
+    expect: Expect | None = None  # what a good answer looks like; another is an error of class `check`
+    timeout_s: Positive | None = None  # longer is an error of class `timeout`; default: the target's
+    count: Count | None = None  # in `prepare`: how many times; default: once for every request of the load
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, name: str, **keys: Any) -> None: ...
+
+    @classmethod
+    def tag_of(cls, value: Any) -> str | None:
+        """The kind, "other" for one that does not come with perflib, "" where it is not known yet."""
+        tag = super().tag_of(value)
+        if tag is None:
+            return "" if isinstance(value, Mapping) else None
+        return tag if tag in cls.MEMBERS else OTHER
+
+    def texts(self) -> list[Any]:
+        """All that may hold {names}."""
+        return []
+
+
+@in_one_line()
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class HttpOperation(Operation, tag="http"):
+    """A request to an HTTP server."""
+
+    kind: Literal["http"] = "http"
+    path: str | None = None  # what follows the target's URL; required
+    method: str | None = None  # default: GET, or POST with a body
+    headers: Mapping[str, str] = Field(default_factory=dict)  # besides the target's
+    json: Any = None  # the body as JSON
+    body: str | None = None  # the body as text
+
+    def texts(self) -> list[Any]:
+        return [self.path, self.json, self.body, dict(self.headers)]
+
+
+@in_one_line()
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class McpOperation(Operation, tag="mcp"):
+    """A request to an MCP server: a call of a `tool`, or another `method`."""
+
+    kind: Literal["mcp"] = "mcp"
+    tool: str | None = None  # the tool that is called; with method `session`: within it
+    arguments: Mapping[str, Any] = Field(default_factory=dict)  # the arguments of the tool
+    method: str | None = None  # `tools/list`, `ping`, `resources/read`, …, `session`; default: `tools/call`
+    uri: str | None = None  # what `resources/read` reads
+    params: Mapping[str, Any] = Field(default_factory=dict)  # parameters of any other method
+
+    def texts(self) -> list[Any]:
+        return [self.tool, dict(self.arguments), self.uri, dict(self.params)]
+
+
+@in_one_line()
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class CallableOperation(Operation, tag="callable"):
+    """A call of a Python function."""
+
+    kind: Literal["callable"] = "callable"
+    args: Seq[Any] = ()  # positional arguments
+    kwargs: Mapping[str, Any] = Field(default_factory=dict)  # arguments by name
+    function: str | Callable[..., Any] | None = None  # instead of the target's
+
+    def texts(self) -> list[Any]:
+        return [list(self.args), dict(self.kwargs)]
+
+
+@in_one_line()
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class OtherOperation(Operation, tag=OTHER):
+    """A request to a target of a kind that is installed besides perflib's own."""
+
+    kind: Text
+    options: Mapping[str, Any] = Field(default_factory=dict)  # what the kind itself asks for
+
+    def texts(self) -> list[Any]:
+        return [dict(self.options)]
+
+
+@in_one_line()
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class UnboundOperation(Operation, tag=""):
+    """An operation of which the target is not known yet. `request`: its keys besides those of every kind."""
+
+    request: Mapping[str, Any] = Field(default_factory=dict)  # (not a key: those of the operation's kind)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, given: Any) -> Any:
+        """Put the keys that some kind takes into `request`; what no kind takes is left, to be refused."""
+        keys = given.kwargs or {} if isinstance(given, ArgsKwargs) else given
+        if not isinstance(keys, dict):
+            return given
+        of_kinds = {key for member in cls.MEMBERS.values() for key in keys_of(member)} - set(keys_of(cls))
+        rest = {key: value for key, value in keys.items() if key not in of_kinds}
+        request = {**keys.get("request", {}), **{key: keys[key] for key in keys if key in of_kinds}}
+        return ArgsKwargs((), {**rest, "request": request})
+
+
+TABLES.update({"operations": Operation, "prepare": Operation})
+
+
+def bound(operation: Operation, kind: str, where: str) -> Operation:
+    """The operation as one of that kind. Raises SuiteError, with its place, where it has a key that the kind does not take."""
+    if operation.kind == kind:
+        return operation
+    if not isinstance(operation, UnboundOperation):
+        what = f"operation {operation.name!r} is of kind {operation.kind!r}, its target of kind {kind!r}"
+        raise SuiteError(what, where=where, mend=f"make it with Operation(name={operation.name!r}, …)")
+    common = {name: getattr(operation, name) for name in keys_of(UnboundOperation)}
+    try:
+        return Operation(kind=kind, **common, **operation.request)
+    except SuiteError as error:
+        key = error.where.partition(": ")[2]
+        raise SuiteError(error.what, where=f"{where}.{key}" if key else where, mend=error.mend) from None

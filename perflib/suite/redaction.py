@@ -1,0 +1,93 @@
+"""A suite as plain data, fit to be stored with a run: secrets replaced, functions named, defaults left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from perflib.suite.family import Family
+from perflib.suite.model import Suite
+from perflib.suite.objectives import ErrorBurst, Objective
+
+REDACTED: Final = "•••"
+_SECRET: Final = re.compile(r"auth|token|secret|passw|cookie|credential|api[-_]?key|session", re.IGNORECASE)
+_USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+@")
+_QUERY: Final = re.compile(r"([?&][^=&\s]*(?:token|key|secret|passw|auth)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+_REFERENCE: Final = re.compile(r"(?:[A-Za-z]+ )?\$\{\w+\}|\{\w+\}")
+
+
+def redacted(suite: Suite) -> dict[str, Any]:
+    """The suite as plain data without its secrets; `file.from_plain` reads it back."""
+    return _table(suite)
+
+
+def redact_text(text: str) -> str:
+    """A `--set` option or a URL without what looks like a secret."""
+    key, separator, _ = text.partition("=")
+    if separator and _SECRET.search(key):
+        return f"{key}={REDACTED}"
+    return _without_secrets(text)
+
+
+def _table(made: Any) -> dict[str, Any]:
+    """One of the suite's classes as a table: its tag, and all fields that are not at their default."""
+    hidden = getattr(made, "HIDDEN", ())
+    tag = type(made).TAG if isinstance(made, Family) else None
+    found = {}
+    for field in dataclasses.fields(made):
+        value = getattr(made, field.name)
+        if field.name not in hidden and (field.name == tag or value != _default(field)):
+            # The values of `keep` are paths in answers, whatever their names.
+            found[field.name] = dict(value) if field.name == "keep" else _plain(value)
+    return found
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """A field's default; what no value equals where it has none."""
+    default = field.default
+    if isinstance(default, FieldInfo):  # pydantic keeps its own description in that place
+        return default.get_default(call_default_factory=True, validated_data={})
+    if default is not dataclasses.MISSING:
+        return default
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else PydanticUndefined
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Objective | ErrorBurst):
+        return value.text
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _table(value)
+    if isinstance(value, Mapping):
+        return {key: _hidden(key, inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [REDACTED if _follows_secret_flag(value, i) else _plain(inner) for i, inner in enumerate(value)]
+    if callable(value):
+        return f"{getattr(value, '__module__', '?')}:{getattr(value, '__qualname__', repr(value))}"
+    return _without_secrets(value) if isinstance(value, str) else value
+
+
+def _without_secrets(text: str) -> str:
+    return _QUERY.sub(rf"\g<1>{REDACTED}", _USERINFO.sub(f"{REDACTED}@", text))
+
+
+def _follows_secret_flag(values: Any, at: int) -> bool:
+    """`--token`, then this."""
+    flag = values[at - 1] if at else ""
+    return (
+        isinstance(flag, str)
+        and flag.startswith("-")
+        and bool(_SECRET.search(flag))
+        and not _REFERENCE.fullmatch(str(values[at]))
+    )
+
+
+def _hidden(key: Any, value: Any) -> Any:
+    """Replaced under a telling name, unless it is only a reference to the environment."""
+    if isinstance(value, str) and _SECRET.search(str(key)) and not _REFERENCE.fullmatch(value):
+        return REDACTED
+    return _plain(value)
