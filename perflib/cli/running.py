@@ -144,10 +144,11 @@ def report(
 @JSON
 def runs(data: str | None, as_json: bool) -> int:
     """List the runs there are, the latest first."""
-    from perflib.store.recording import run_ids
-    from perflib.verdicts.run import open_run
+    from perflib.verdicts.run import open_runs
 
-    found = [open_run(name, data, rows=False) for name in reversed(run_ids(data))]
+    found, errors = open_runs(data, rows=False)
+    for error in errors:
+        click.echo(f"left out: {error}", err=True)
     table = [
         {
             "run": r.id,
@@ -156,7 +157,7 @@ def runs(data: str | None, as_json: bool) -> int:
             "quick": r.manifest.quick,
             "started": r.manifest.started_at[:19],
         }
-        for r in found
+        for r in reversed(found)
     ]
     print_table(table, as_json)
     return EXIT_PASS

@@ -12,6 +12,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,13 +22,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perflib import stats
+from perflib.errors import PerflibError
 from perflib.metrics.parts import METRICS, measure
 from perflib.metrics.selection import Selection
 from perflib.store.database import row_counts
 from perflib.store.manifest import Manifest
-from perflib.store.recording import Recording, data_folder, run_ids
+from perflib.store.recording import Recording, data_folder
 from perflib.verdicts.comparability import load_shape
-from perflib.verdicts.run import open_run
+from perflib.verdicts.run import open_runs
 
 if TYPE_CHECKING:
     from perflib.stats import ChangePoint
@@ -120,7 +122,11 @@ def record(run: Recording, data: str | Path | None = None) -> Path | None:
 
 def record_all(data: str | Path | None = None) -> list[str]:
     """Add every run that is not there yet; their ids."""
-    return [name for name in run_ids(data) if record(open_run(name, data), data)]
+    recorded = []
+    for run in open_runs(data)[0]:
+        with suppress(PerflibError):  # its manifest can be read and its suite cannot
+            recorded += [run.id] if record(run, data) else []
+    return recorded
 
 
 def left_out(data: str | Path | None = None) -> list[str]:
@@ -131,8 +137,9 @@ def left_out(data: str | Path | None = None) -> list[str]:
         for path, rows in zip(files, row_counts(files), strict=True)
         if rows is None
     ]
-    runs = [open_run(name, data) for name in run_ids(data)]
+    runs, errors = open_runs(data)
     unrecorded = [run for run in runs if run.status == "complete" and not _file(run, data).exists()]
+    unreadable += [f"left out: {error}" for error in errors]
     return unreadable + [f"{run.id} is left out: {'; '.join(run.damage)}" for run in unrecorded if run.damage]
 
 

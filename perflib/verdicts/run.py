@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from perflib.errors import RunError
 from perflib.store.baselines import locate_side
-from perflib.store.recording import Recording, locate
+from perflib.store.recording import Recording, locate, run_ids
 from perflib.text import html_card
 from perflib.verdicts.summary import summary
 from perflib.verdicts.verdict import Verdict, overall, verdicts
@@ -63,6 +64,17 @@ def open_run(which: str | Path = "latest", data: str | Path | None = None, *, ro
     run.json.
     """
     return Run(*locate(which, data, rows=rows))
+
+
+def open_runs(data: str | Path | None = None, *, rows: bool = True) -> tuple[list[Run], list[RunError]]:
+    """The runs there are, oldest first, and why each folder that cannot be opened is left out."""
+    runs, errors = [], []
+    for name in run_ids(data):
+        try:
+            runs.append(open_run(name, data, rows=rows))
+        except RunError as error:  # no run, damaged, or removed just now
+            errors.append(error)
+    return runs, errors
 
 
 def open_side(which: str | Path, data: str | Path | None = None) -> Run:
