@@ -177,7 +177,7 @@ def _with_tags(table: Mapping[str, Any], where: str) -> dict[str, Any]:
                     raise SuiteError("unknown key 'kind'", where=at, mend="an operation is of the kind of its target")
                 name = operation.get("target", scenario.get("target"))
                 target = targets.get(name) if isinstance(name, str) else None
-                if target is not None and "kind" in target:
+                if target is not None and isinstance(target.get("kind"), str):
                     operation["kind"] = target["kind"]
         _tag_stages(scenario)
     return copied

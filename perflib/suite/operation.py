@@ -81,11 +81,17 @@ class HttpOperation(Operation, tag="http"):
     """A request to an HTTP server."""
 
     kind: Literal["http"] = "http"
-    path: str | None = None  # what follows the target's URL; required
+    path: str  # what follows the target's URL, as `/items?limit=5`
     method: str | None = None  # default: GET, or POST with a body
     headers: Mapping[str, str] = Field(default_factory=dict)  # besides the target's
     json: Any = None  # the body as JSON
     body: str | None = None  # the body as text
+
+    def __post_init__(self) -> None:
+        if not self.path.startswith("/"):
+            raise SuiteError(f"not a path: {self.path!r}", mend='begin it with "/"')
+        if self.json is not None and self.body is not None:
+            raise SuiteError("both json and body", mend="give one of them")
 
     def texts(self) -> list[Any]:
         return [self.path, self.json, self.body, dict(self.headers)]

@@ -64,7 +64,7 @@ def test_a_wrong_suite_is_one_line_with_place_and_mend(scenario: dict[str, Any],
 
 
 LATER: list[tuple[dict[str, Any], str]] = [
-    ({"operations": [{"name": "a"}]}, "an HTTP operation needs a path"),
+    ({"operations": [{"name": "a"}]}, "an operation of kind 'http' needs 'path'"),
     ({"operations": [{"name": "a", "path": "/{id}"}]}, "nothing fills {id}"),
     ({"operations": [{"name": "a", "path": "/", "keep": {"id": "id"}}]}, "cannot read path 'id'"),
     ({"operations": [{"name": "a", "path": "/", "data": "none.csv"}]}, "cannot read data file"),
