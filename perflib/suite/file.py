@@ -5,7 +5,6 @@ load_suite("acceptance") · load_suite("checkout.toml", overrides=["scenarios.br
 
 from __future__ import annotations
 
-import copy
 import difflib
 import json
 import tomllib
@@ -87,7 +86,7 @@ def from_plain(plain: Mapping[str, Any], *, where: str = "the run's suite") -> S
 
 def load_from_plain(plain: Mapping[str, Any], *, where: str = "the run's load") -> Load:
     """The Load of one scenario of such a suite."""
-    scenario: dict[str, Any] = {"load": copy.deepcopy(dict(plain))}
+    scenario: dict[str, Any] = {"load": _copy(plain)}
     _tag_stages(scenario)
     _drop_foreign_load(scenario)
     try:
@@ -99,7 +98,7 @@ def load_from_plain(plain: Mapping[str, Any], *, where: str = "the run's load") 
 def _validated(table: Mapping[str, Any], *, where: str, folder: str) -> Suite:
     try:
         # JSON mode is the one that is strict about types and yet takes lists and tables for tuples and dataclasses.
-        text = json.dumps({**_with_tags(table, where), "folder": folder}, default=str)
+        text = json.dumps({**_with_tags(table, where), "folder": folder})
         return TypeAdapter(Suite).validate_json(text, strict=True)
     except ValidationError as error:
         raise one_line(error, where, Suite) from None
@@ -167,7 +166,7 @@ def _check_kinds(table: Mapping[str, Any], where: str) -> None:
 
 def _with_tags(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A copy in which each operation names its kind, that of its target, and each stage its model."""
-    copied: dict[str, Any] = copy.deepcopy(dict(table))
+    copied: dict[str, Any] = _copy(table)
     targets = dict(_tables(copied.get("targets")))
     for index, scenario in _tables(copied.get("scenarios")):
         for key in ("operations", "prepare"):
@@ -193,7 +192,7 @@ def _tag_stages(scenario: Mapping[str, Any]) -> None:
 
 def _without_foreign(plain: Mapping[str, Any]) -> dict[str, Any]:
     """A stored suite without keys that belong to another kind or model than the table they stand in."""
-    copied: dict[str, Any] = copy.deepcopy(dict(plain))
+    copied: dict[str, Any] = _copy(plain)
     targets = dict(_tables(copied.get("targets")))
     for target in targets.values():
         _drop_foreign(Target, target, target)
@@ -218,6 +217,12 @@ def _drop_foreign(family: type[Family], table: dict[str, Any], tagged: Mapping[s
     foreign = {key for other in family.MEMBERS.values() for key in fields_of(other)} - fields_of(member)
     for key in foreign & table.keys():
         del table[key]
+
+
+def _copy(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table as JSON has it: all of it copied, also a table that stands in it twice."""
+    copied: dict[str, Any] = json.loads(json.dumps(dict(table), default=str))
+    return copied
 
 
 def _tables(value: Any) -> list[tuple[Any, dict[str, Any]]]:

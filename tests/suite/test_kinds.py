@@ -159,6 +159,13 @@ def test_an_operation_does_not_move_to_a_target_of_another_kind() -> None:
         perflib.Operation(name="one", pth="/")
 
 
+def test_a_table_may_stand_in_two_scenarios() -> None:
+    made = table()
+    made["scenarios"].append({**made["scenarios"][0], "name": "two"})
+    assert [s.operations[0].kind for s in from_table(made).scenarios] == ["http", "http"]
+    assert "kind" not in made["scenarios"][0]["operations"][0]
+
+
 def test_a_mistyped_target_is_said_as_such() -> None:
     made = table(operations=[{"name": "one", "path": "/", "expect": {"status": 200}}])
     made["scenarios"][0]["targt"] = made["scenarios"][0].pop("target")
