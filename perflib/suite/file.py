@@ -1,4 +1,6 @@
-"""Suites from TOML files and from stored runs: built-in name or path, `--set`, `--quick`; every error one line with file, key and mend.
+"""Suites from TOML files, by built-in name or path, with `--set` and `--quick`, and from what a run has stored.
+
+Every error is one line with file, key and mend.
 
 load_suite("acceptance") · load_suite("checkout.toml", overrides=["scenarios.browse.load.rate_per_s=800"], quick=True)
 """
@@ -78,8 +80,9 @@ def from_table(table: dict[str, Any], *, where: str = "suite", folder: str = "")
 def from_plain(plain: Mapping[str, Any], *, where: str = "the run's suite") -> Suite:
     """The Suite that `redaction.redacted` wrote as plain data into a run.
 
-    Runs of versions before 1.0 hold every key of all kinds and models; those that were never used are left out here. Target
-    kinds need not be installed. A function is its name, and a secret is "•••": such a suite can be read, but not run.
+    Earlier runs hold the keys of all kinds and models in each table; those of another kind, which were never used, are
+    left out. Target kinds need not be installed. Functions are names and secrets "•••", so the suite can be read, but not
+    run.
     """
     return _validated(_without_foreign(plain), where=where, folder="")
 

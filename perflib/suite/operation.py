@@ -2,12 +2,12 @@
 
     Operation(name="buy", method="POST", path="/orders", json={"sku": "{sku}"}, data="skus.csv", weight=1)
     Operation(name="search", tool="search", arguments={"q": "perf"})        # MCP
-    Operation(name="tools", method="tools/list")                            # MCP; also "ping", "resources/read" with uri
+    Operation(name="tools", method="tools/list")                            # MCP; also "ping", "resources/read"
     Operation(name="f", args=[1, 2], kwargs={"x": 3})                       # callable
     Operation(name="new", path="/new", keep={"order_id": "$.id"})           # {order_id} in later operations
 
-Operation(…) does not know its target yet: it makes an UnboundOperation, and the suite makes an HttpOperation of it, or whichever
-its target asks for. What each field is for stands behind it in a comment: docs/suite.md is made of these
+Operation(…) does not know its target yet: it makes an UnboundOperation, of which the suite makes an HttpOperation, or
+whichever its target asks for. What each field is for stands behind it in a comment: docs/suite.md is made of these
 (`python -m tools.reference`).
 """
 
@@ -163,7 +163,7 @@ TABLES.update({"operations": Operation, "prepare": Operation})
 
 
 def bound(operation: Operation, kind: str, where: str) -> Operation:
-    """The operation as one of that kind. Raises SuiteError, with its place, where it has a key that the kind does not take."""
+    """The operation as one of that kind. Raises SuiteError, with the place, for a key that the kind does not take."""
     if operation.kind == kind:
         return operation
     if not isinstance(operation, UnboundOperation):

@@ -172,22 +172,32 @@ def test_a_mistyped_target_is_said_as_such() -> None:
     assert refusal(made).startswith("shop.toml: scenarios[0].targt: unknown key 'targt'; did you mean 'target'?")
 
 
-@pytest.mark.parametrize(("made", "said"), [
-    (table(load={"rate_per_s": 5}), "scenarios[0].load: 'model' is missing; add model = …"),
-    (table(load={"model": "closed", "requests": 5}), "load.concurrency: load model 'closed' needs 'concurrency'; a closed load takes concurrency, requests"),
-    (table(load={"model": "constant", "rate": 5, "duration_s": 2}), "load.rate: unknown key 'rate'"),
-    (table(load=5), "scenarios[0].load: must be a table; found 5"),
-    (table(load={"model": "stages", "stages": [{"model": "stages", **LOADS["stages"]}]}), "stages inside stages"),
-    (table(load={"model": "stages", "stages": []}), "without a stage"),
-    (table(load={"model": "replay", "starts": []}), "makes no request"),
-    (table(operations=[{"name": "one", "path": "items"}]), "not a path: 'items'"),
-    (table(operations=["one"]), "scenarios[0].operations[0]: must be a table"),
-    (suite_table(target={"kind": 5}), "targets.api.kind: must be a valid string"),
-    (suite_table(operation={"expect": {"stats": 200}}), "operations[0].expect.stats: unknown key 'stats'; did you mean 'status'?"),
-    (suite_table(operation={"expect": {"status": "200"}}), "operations[0].expect.status: must be a valid integer"),
-    (suite_table(operation={"headers": {"A": 5}}), "operations[0].headers.A: must be a valid string"),
-    (suite_table(target={"ready": {"htp": "/"}}), "targets.api.ready.htp: unknown key 'htp'; did you mean 'http'?"),
-], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (table(load={"rate_per_s": 5}), "scenarios[0].load: 'model' is missing; add model = …"),
+        (
+            table(load={"model": "closed", "requests": 5}),
+            "load model 'closed' needs 'concurrency'; a closed load takes concurrency, requests",
+        ),
+        (table(load={"model": "constant", "rate": 5, "duration_s": 2}), "load.rate: unknown key 'rate'"),
+        (table(load=5), "scenarios[0].load: must be a table; found 5"),
+        (table(load={"model": "stages", "stages": [{"model": "stages", **LOADS["stages"]}]}), "stages inside stages"),
+        (table(load={"model": "stages", "stages": []}), "without a stage"),
+        (table(load={"model": "replay", "starts": []}), "makes no request"),
+        (table(operations=[{"name": "one", "path": "items"}]), "not a path: 'items'"),
+        (table(operations=["one"]), "scenarios[0].operations[0]: must be a table"),
+        (suite_table(target={"kind": 5}), "targets.api.kind: must be a valid string"),
+        (
+            suite_table(operation={"expect": {"stats": 200}}),
+            "operations[0].expect.stats: unknown key 'stats'; did you mean 'status'",
+        ),
+        (suite_table(operation={"expect": {"status": "200"}}), "operations[0].expect.status: must be a valid integer"),
+        (suite_table(operation={"headers": {"A": 5}}), "operations[0].headers.A: must be a valid string"),
+        (suite_table(target={"ready": {"htp": "/"}}), "targets.api.ready.htp: unknown key 'htp'; did you mean 'http'?"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_the_place_is_the_key_in_the_file(made: dict[str, Any], said: str) -> None:
     assert said in refusal(made)
 

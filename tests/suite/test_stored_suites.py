@@ -20,25 +20,45 @@ from perflib.suite.redaction import REDACTED, redact_text, redacted
 from perflib.suite.target import HttpTargetSpec, McpTargetSpec, Ready
 
 TARGET_DEFAULTS = {
-    "ready": {"timeout_s": 20.0}, "timeout_s": 30.0, "keep_alive": True, "verify_tls": True, "max_connections": 1024,
-    "in_process": False, "client": "lean", "protocol": "auto", "session": "shared", "trace": False,
-}  # fmt: skip
+    "ready": {"timeout_s": 20.0},
+    "timeout_s": 30.0,
+    "keep_alive": True,
+    "verify_tls": True,
+    "max_connections": 1024,
+    "in_process": False,
+    "client": "lean",
+    "protocol": "auto",
+    "session": "shared",
+    "trace": False,
+}
 OLD: dict[str, Any] = {  # as versions wrote it that had one class for all kinds
     "name": "old",
     "scenarios": [
         {
-            "name": "browse", "target": "api", "order": "weighted", "block_s": 1.0, "reuse_prepared": False,
+            "name": "browse",
+            "target": "api",
+            "order": "weighted",
+            "block_s": 1.0,
+            "reuse_prepared": False,
             "operations": [{"name": "list", "weight": 1.0, "path": "/items", "params": {"never": "used"}}],
             "load": {"model": "constant", "rate_per_s": 5.0, "duration_s": 2.0, "think_time_s": 0.0},
             "objectives": ["p95 response < 250 ms"],
         },
         {
-            "name": "call", "target": "tools", "order": "weighted", "block_s": 1.0, "reuse_prepared": False,
+            "name": "call",
+            "target": "tools",
+            "order": "weighted",
+            "block_s": 1.0,
+            "reuse_prepared": False,
             "operations": [{"name": "search", "weight": 1.0, "tool": "search", "headers": {"never": "used"}}],
-            "load": {"model": "stages", "think_time_s": 0.0, "stages": [
-                {"model": "closed", "concurrency": 2, "requests": 20, "think_time_s": 0.0},
-                {"model": "constant", "rate_per_s": 5.0, "duration_s": 2.0, "think_time_s": 0.0},
-            ]},
+            "load": {
+                "model": "stages",
+                "think_time_s": 0.0,
+                "stages": [
+                    {"model": "closed", "concurrency": 2, "requests": 20, "think_time_s": 0.0},
+                    {"model": "constant", "rate_per_s": 5.0, "duration_s": 2.0, "think_time_s": 0.0},
+                ],
+            },
         },
     ],
     "targets": {
@@ -47,8 +67,9 @@ OLD: dict[str, Any] = {  # as versions wrote it that had one class for all kinds
         "f": {"kind": "callable", "function": "module:name", **TARGET_DEFAULTS},
         "line": {"kind": "line", "url": "line://127.0.0.1:1", "options": {"a": 1}, **TARGET_DEFAULTS},
     },
-    "seed": 3, "on_lost": "stop",
-}  # fmt: skip
+    "seed": 3,
+    "on_lost": "stop",
+}
 
 
 def through_json(suite: Suite) -> Suite:
@@ -135,20 +156,29 @@ def test_secrets_are_replaced_and_references_stay() -> None:
     suite = perflib.Suite(
         name="secret",
         targets={
-            "api": perflib.Target(kind="http", url="http://me:pw@127.0.0.1:1/?token=abc&a=1", headers=headers,
-                                  start=["serve", "--token", "abc", "--port", "{port}"], env={"PASSWORD": "abc", "HOME": "/"}),
+            "api": perflib.Target(
+                kind="http",
+                url="http://me:pw@127.0.0.1:1/?token=abc&a=1",
+                headers=headers,
+                start=["serve", "--token", "abc", "--port", "{port}"],
+                env={"PASSWORD": "abc", "HOME": "/"},
+            ),
             "f": perflib.Target(kind="callable", function=through_json),
         },
         scenarios=[
             perflib.Scenario(
-                name="one", target="api", load=perflib.Load(model="closed", concurrency=1, requests=5),
+                name="one",
+                target="api",
+                load=perflib.Load(model="closed", concurrency=1, requests=5),
                 operations=[
-                    perflib.Operation(name="in", path="/login", json={"user": "me", "password": "abc"}, keep={"token": "$.token"}),
+                    perflib.Operation(
+                        name="in", path="/login", json={"user": "me", "password": "abc"}, keep={"token": "$.token"}
+                    ),
                     perflib.Operation(name="call", target="f", args=[1]),
                 ],
             )
         ],
-    )  # fmt: skip
+    )
     plain = redacted(suite)
     assert "abc" not in json.dumps(plain)
     assert plain["targets"]["api"]["headers"] == {**headers, "Authorization": REDACTED}
@@ -178,40 +208,103 @@ def table_of(required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStr
 
 
 loads = st.one_of(
-    st.builds(lambda users, more, think: {"model": "closed", "concurrency": users, "requests": users + more, "think_time_s": think},
-              counts, counts, st.sampled_from([0.0, 0.5])),
+    st.builds(
+        lambda users, more, think: {
+            "model": "closed",
+            "concurrency": users,
+            "requests": users + more,
+            "think_time_s": think,
+        },
+        counts,
+        counts,
+        st.sampled_from([0.0, 0.5]),
+    ),
     st.builds(lambda users, s: {"model": "closed", "concurrency": users, "duration_s": s}, counts, numbers),
-    st.builds(lambda m, r, s: {"model": m, "rate_per_s": r + 2, "duration_s": s}, st.sampled_from(["constant", "poisson"]), numbers, numbers),
-    st.builds(lambda a, b, s: {"model": "ramp", "from": a, "to": b, "duration_s": s}, st.just(0.0) | numbers, numbers, numbers),
-    st.builds(lambda r, at, s: {"model": "spike", "rate_per_s": r, "spike_rate_per_s": 2 * r, "spike_at_s": at, "spike_s": s,
-                                "duration_s": (at + s) * 2}, numbers, numbers, numbers),
-    st.builds(lambda a, step, n: {"model": "steps", "from": a, "to": a + n * step, "step_per_s": step, "step_s": 4.0},
-              numbers, numbers, st.integers(0, 9)),
+    st.builds(
+        lambda m, r, s: {"model": m, "rate_per_s": r + 2, "duration_s": s},
+        st.sampled_from(["constant", "poisson"]),
+        numbers,
+        numbers,
+    ),
+    st.builds(
+        lambda a, b, s: {"model": "ramp", "from": a, "to": b, "duration_s": s}, st.just(0.0) | numbers, numbers, numbers
+    ),
+    st.builds(
+        lambda r, at, s: {
+            "model": "spike",
+            "rate_per_s": r,
+            "spike_rate_per_s": 2 * r,
+            "spike_at_s": at,
+            "spike_s": s,
+            "duration_s": (at + s) * 2,
+        },
+        numbers,
+        numbers,
+        numbers,
+    ),
+    st.builds(
+        lambda a, step, n: {"model": "steps", "from": a, "to": a + n * step, "step_per_s": step, "step_s": 4.0},
+        numbers,
+        numbers,
+        st.integers(0, 9),
+    ),
     st.builds(lambda starts: {"model": "replay", "starts": starts}, words | st.lists(numbers, min_size=1, max_size=3)),
-)  # fmt: skip
+)
 any_loads = loads | st.builds(lambda s: {"model": "stages", "stages": s}, st.lists(loads, min_size=1, max_size=3))
 common_target = {
-    "url": words, "start": st.lists(words, max_size=2), "cwd": words, "env": texts, "pids": st.lists(counts, max_size=2),
-    "gauges": st.just("/gauges"), "timeout_s": numbers, "max_connections": counts,
+    "url": words,
+    "start": st.lists(words, max_size=2),
+    "cwd": words,
+    "env": texts,
+    "pids": st.lists(counts, max_size=2),
+    "gauges": st.just("/gauges"),
+    "timeout_s": numbers,
+    "max_connections": counts,
     "ready": table_of({}, {"http": words, "timeout_s": numbers}),
-}  # fmt: skip
+}
 common_operation = {
-    "weight": numbers, "data": words, "keep": texts, "timeout_s": numbers, "count": counts,
-    "expect": table_of({}, {"status": counts | st.lists(counts, max_size=2), "contains": words, "json": st.dictionaries(names, values, max_size=2)}),
-}  # fmt: skip
+    "weight": numbers,
+    "data": words,
+    "keep": texts,
+    "timeout_s": numbers,
+    "count": counts,
+    "expect": table_of(
+        {},
+        {
+            "status": counts | st.lists(counts, max_size=2),
+            "contains": words,
+            "json": st.dictionaries(names, values, max_size=2),
+        },
+    ),
+}
 flags = st.booleans()
 objects = st.dictionaries(names, values, max_size=2)
 kinds = {
-    "http": ({"headers": texts, "keep_alive": flags, "verify_tls": flags},
-             table_of({"path": st.just("/a")}, {"method": words, "headers": texts, "body": words, **common_operation})
-             | table_of({"path": st.just("/b")}, {"json": values, **common_operation})),
-    "mcp": ({"command": st.lists(words, max_size=2), "client": st.sampled_from(["lean", "sdk"]), "session": st.sampled_from(["shared", "own"]),
-             "protocol": words, "trace": flags, "headers": texts},
-            table_of({}, {"tool": words, "method": words, "arguments": objects, "uri": words, "params": objects, **common_operation})),
-    "callable": ({"function": words, "in_process": flags},
-                 table_of({}, {"args": st.lists(values, max_size=2), "kwargs": objects, "function": words, **common_operation})),
+    "http": (
+        {"headers": texts, "keep_alive": flags, "verify_tls": flags},
+        table_of({"path": st.just("/a")}, {"method": words, "headers": texts, "body": words, **common_operation})
+        | table_of({"path": st.just("/b")}, {"json": values, **common_operation}),
+    ),
+    "mcp": (
+        {
+            "command": st.lists(words, max_size=2),
+            "client": st.sampled_from(["lean", "sdk"]),
+            "session": st.sampled_from(["shared", "own"]),
+            "protocol": words,
+            "trace": flags,
+            "headers": texts,
+        },
+        table_of(
+            {},
+            {"tool": words, "method": words, "arguments": objects, "uri": words, "params": objects, **common_operation},
+        ),
+    ),
+    "callable": (
+        {"function": words, "in_process": flags},
+        table_of({}, {"args": st.lists(values, max_size=2), "kwargs": objects, "function": words, **common_operation}),
+    ),
     "line": ({"options": objects}, table_of({}, {"options": objects, **common_operation})),
-}  # fmt: skip
+}
 
 
 @st.composite
@@ -223,14 +316,29 @@ def suites(draw: st.DrawFn) -> Suite:
         listed = [{**op, "name": f"op {i}"} for i, op in enumerate(draw(st.lists(operations, min_size=1, max_size=2)))]
         given = {"load": draw(any_loads), "operations": listed, "prepare": draw(st.sampled_from([[], listed]))}
         optional = {
-            "description": words, "reuse_prepared": flags, "block_s": numbers, "workers": counts, "order": st.just("interleaved"),
-            "warmup": table_of({"duration_s": st.just(0.0) | numbers}, {}), "abort_on": st.just("error rate > 50 % for 5 s"),
-            "objectives": st.lists(st.sampled_from(["p99 response < 250 ms", "error rate < 1 %", "op 0: p50 service ≤ 2 s"]), max_size=2),
-            "figures": st.just(["p95 response"]), "quick": st.just({"duration_s": 1}),
-        }  # fmt: skip
+            "description": words,
+            "reuse_prepared": flags,
+            "block_s": numbers,
+            "workers": counts,
+            "order": st.just("interleaved"),
+            "warmup": table_of({"duration_s": st.just(0.0) | numbers}, {}),
+            "abort_on": st.just("error rate > 50 % for 5 s"),
+            "objectives": st.lists(
+                st.sampled_from(["p99 response < 250 ms", "error rate < 1 %", "op 0: p50 service ≤ 2 s"]), max_size=2
+            ),
+            "figures": st.just(["p95 response"]),
+            "quick": st.just({"duration_s": 1}),
+        }
         scenarios.append({"name": kind, "target": f"on {kind}", **given, **draw(table_of({}, optional))})
-    top = {"seed": st.integers(0, 9), "workers": counts, "allow_hosts": st.lists(words, max_size=2), "max_rate_per_s": numbers,
-           "max_requests": counts, "on_lost": st.sampled_from(["stop", "continue"]), "description": words}  # fmt: skip
+    top = {
+        "seed": st.integers(0, 9),
+        "workers": counts,
+        "allow_hosts": st.lists(words, max_size=2),
+        "max_rate_per_s": numbers,
+        "max_requests": counts,
+        "on_lost": st.sampled_from(["stop", "continue"]),
+        "description": words,
+    }
     return Suite(**{"name": "any", "targets": targets, "scenarios": scenarios, **draw(table_of({}, top))})
 
 
