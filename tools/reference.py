@@ -1,7 +1,8 @@
 """`python -m tools.reference`: writes into docs/suite.md what the classes of perflib/suite say of a suite's keys.
 
 Between `<!-- made: NAME -->` and `<!-- end -->` stands what is written here. NAME is a class, whose own keys become a
-table, or `models`, `objectives` or `units`. All else in the page is written by hand. A test compares the page with the code.
+table, or `models`, `objectives` or `units`. All else in the page is written by hand. A test compares it
+with the code.
 """
 
 from __future__ import annotations

@@ -81,8 +81,8 @@ def from_plain(plain: Mapping[str, Any], *, where: str = "the run's suite") -> S
     """The Suite that `redaction.redacted` wrote as plain data into a run.
 
     Earlier runs hold the keys of all kinds and models in each table; those of another kind, which were never used, are
-    left out. Target kinds need not be installed. Functions are names and secrets "•••", so the suite can be read, but not
-    run.
+    left out. Target kinds need not be installed. Functions are names and secrets "•••", so the suite can be read, but
+    not run.
     """
     return _validated(_without_foreign(plain), where=where, folder="")
 

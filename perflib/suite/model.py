@@ -7,8 +7,8 @@
                                       load=Load(model="constant", rate_per_s=500, duration_s=20),
                                       objectives=["p99 response < 250 ms"])])
 
-The same names are the keys of a suite's TOML file, which `perflib.suite.file` reads. What each field is for stands behind
-it in a comment: docs/suite.md is made of these (`python -m tools.reference`).
+The same names are the keys of a suite's TOML file, which `perflib.suite.file` reads. What each field is for stands
+behind it in a comment: docs/suite.md is made of these (`python -m tools.reference`).
 """
 
 from __future__ import annotations
