@@ -1,6 +1,8 @@
-"""`python -m tools.reference`: writes into docs/suite.md what perflib/suite.py and perflib/objectives.py say of a suite's keys.
+"""`python -m tools.reference`: writes into docs/suite.md what the classes of perflib/suite say of a suite's keys.
 
-Between `<!-- made: NAME -->` and `<!-- end -->` stands what is made here; all else in the page is written by hand. A test holds the page.
+Between `<!-- made: NAME -->` and `<!-- end -->` stands what is written here. NAME is a class, whose own keys become a
+table, or `models`, `objectives` or `units`. All else in the page is written by hand. A test compares it
+with the code.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ import re
 from pathlib import Path
 from typing import Final
 
-from perflib.suite import model, objectives
+from perflib.suite import load, model, objectives, operation, target
+from perflib.suite.family import keys_of
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "suite.md"
-SOURCE: Final = Path(model.__file__).read_text("utf-8")
+SOURCES: Final = [Path(module.__file__).read_text("utf-8") for module in (model, target, load, operation)]
 
 WORDS: Final = {
     "Any": "any value",
@@ -68,20 +71,35 @@ def _made(name: str) -> str:
 
 
 def _keys(name: str) -> str:
-    """The table of a dataclass: its keys as TOML has them, what they take, their defaults, what they are for."""
-    node = next(n for n in ast.parse(SOURCE).body if isinstance(n, ast.ClassDef) and n.name == name)
-    rows = [_row(field) for field in node.body if isinstance(field, ast.AnnAssign)]
-    return _table(("key", "value", "default", "meaning"), [row for row in rows if not row[3].startswith("(not a key")])
+    """The table of a class: its own keys as TOML has them, what they take, their defaults, what they are for."""
+    for source in SOURCES:
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef) and node.name == name:
+                fields = [field for field in node.body if isinstance(field, ast.AnnAssign)]
+                rows = [_row(field, source.splitlines()) for field in fields if not _is_tag_or_hidden(field)]
+                return _table(("key", "value", "default", "meaning"), rows)
+    raise KeyError(name)
 
 
-def _row(field: ast.AnnAssign) -> tuple[str, str, str, str]:
-    assert isinstance(field.target, ast.Name)
-    comment = SOURCE.splitlines()[field.lineno - 1].partition("  # ")[2]
-    assert comment, f"perflib/suite.py does not say what {field.target.id} is for"
+def _is_tag_or_hidden(field: ast.AnnAssign) -> bool:
+    """The tag of a member of a family, which its heading says, and fields that are not keys of a file."""
+    name = ast.unparse(field.target)
+    annotation = ast.unparse(field.annotation)
+    return (
+        name in ("folder", "request")
+        or "ClassVar" in annotation
+        or (name in ("kind", "model") and (field.value is not None or annotation == "Text"))
+    )
+
+
+def _row(field: ast.AnnAssign, lines: list[str]) -> tuple[str, str, str, str]:
+    name = ast.unparse(field.target)
+    comment = lines[field.lineno - 1].partition("  # ")[2]
+    assert comment, f"the class does not say what {name} is for"
     annotation = ast.unparse(field.annotation)
     alias = re.search(r"alias='(\w+)'", annotation)
     default = "required" if field.value is None else _default(ast.unparse(field.value))
-    return f"`{alias[1] if alias else field.target.id}`", _words(annotation), default, comment
+    return f"`{alias[1] if alias else name}`", _words(annotation), default, comment
 
 
 def _words(annotation: str) -> str:
@@ -95,24 +113,19 @@ def _words(annotation: str) -> str:
 
 
 def _default(value: str) -> str:
-    if value in ("None", "()", "''") or value.startswith("Field("):
+    if value in ("None", "()", "''") or value.startswith(("Field(", "field(")):
         return ""
     return f"`{value.lower() if value in ('True', 'False') else value.strip(chr(39))}`"
 
 
 def _models() -> str:
+    """Which keys each load model takes, and what it is."""
     rows = []
-    for name in model.MODELS:
-        needs, may = (
-            [
-                f"`{model._key(key)}`"
-                for key in known.get(name, ())
-                if key not in model._NEEDS[name] or known is model._NEEDS
-            ]
-            for known in (model._NEEDS, model._MAY)
-        )
-        rows.append((f"`{name}`", ", ".join(needs), ", ".join(may)))
-    return _table(("model", "needs", "and takes"), rows)
+    for name, cls in load.Load.MEMBERS.items():
+        keys = ", ".join(f"`{key}`" for key in keys_of(cls) if key != "model")
+        meaning = (cls.__doc__ or "").strip().rstrip(".")
+        rows.append((f"[`{name}`](#{name})", meaning[0].lower() + meaning[1:], keys))
+    return _table(("model", "what", "keys"), rows)
 
 
 def _objectives() -> str:

@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a suite before anything is started: targets' kinds, operations, data, variables."""
+"""What is known to be wrong with a suite before anything is started: targets' kinds, operations, data, variables."""
 
 from __future__ import annotations
 

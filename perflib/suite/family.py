@@ -32,7 +32,8 @@ class Family:
 
     TAG      the key that tells the members apart
     MEMBERS  class by tag, as `class ClosedLoad(Load, tag="closed")` enters itself
-    NOUN     what messages call a member, "{}" standing for its tag; PLAIN: the same at the start of "… takes these keys"
+    NOUN     what messages call a member, "{!r}" standing for its tag
+    PLAIN    the same, where the keys follow that it takes
     HIDDEN   fields that are not keys of a suite file
     """
 

@@ -1,11 +1,12 @@
-"""Suites from TOML files and from stored runs: built-in name or path, `--set`, `--quick`; every error one line with file, key and mend.
+"""Suites from TOML files, by built-in name or path, with `--set` and `--quick`, and from what a run has stored.
+
+Every error is one line with file, key and mend.
 
 load_suite("acceptance") · load_suite("checkout.toml", overrides=["scenarios.browse.load.rate_per_s=800"], quick=True)
 """
 
 from __future__ import annotations
 
-import copy
 import difflib
 import json
 import tomllib
@@ -79,8 +80,9 @@ def from_table(table: dict[str, Any], *, where: str = "suite", folder: str = "")
 def from_plain(plain: Mapping[str, Any], *, where: str = "the run's suite") -> Suite:
     """The Suite that `redaction.redacted` wrote as plain data into a run.
 
-    Runs of versions before 1.0 hold every key of all kinds and models; those that were never used are left out here. Target
-    kinds need not be installed. A function is its name, and a secret is "•••": such a suite can be read, but not run.
+    Earlier runs hold the keys of all kinds and models in each table; those of another kind, which were never used, are
+    left out. Target kinds need not be installed. Functions are names and secrets "•••", so the suite can be read, but
+    not run.
     """
     return _validated(_without_foreign(plain), where=where, folder="")
 
@@ -88,7 +90,7 @@ def from_plain(plain: Mapping[str, Any], *, where: str = "the run's suite") -> S
 def _validated(table: Mapping[str, Any], *, where: str, folder: str) -> Suite:
     try:
         # JSON mode is the one that is strict about types and yet takes lists and tables for tuples and dataclasses.
-        text = json.dumps({**_with_tags(table, where), "folder": folder}, default=str)
+        text = json.dumps({**_with_tags(table, where), "folder": folder})
         return TypeAdapter(Suite).validate_json(text, strict=True)
     except ValidationError as error:
         raise one_line(error, where, Suite) from None
@@ -156,7 +158,7 @@ def _check_kinds(table: Mapping[str, Any], where: str) -> None:
 
 def _with_tags(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A copy in which each operation names its kind, that of its target, and each stage its model."""
-    copied: dict[str, Any] = copy.deepcopy(dict(table))
+    copied: dict[str, Any] = _copy(table)
     targets = dict(_tables(copied.get("targets")))
     for index, scenario in _tables(copied.get("scenarios")):
         for key in ("operations", "prepare"):
@@ -166,7 +168,7 @@ def _with_tags(table: Mapping[str, Any], where: str) -> dict[str, Any]:
                     raise SuiteError("unknown key 'kind'", where=at, mend="an operation is of the kind of its target")
                 name = operation.get("target", scenario.get("target"))
                 target = targets.get(name) if isinstance(name, str) else None
-                if target is not None and "kind" in target:
+                if target is not None and isinstance(target.get("kind"), str):
                     operation["kind"] = target["kind"]
         _tag_stages(scenario)
     return copied
@@ -182,7 +184,7 @@ def _tag_stages(scenario: Mapping[str, Any]) -> None:
 
 def _without_foreign(plain: Mapping[str, Any]) -> dict[str, Any]:
     """A stored suite without keys that belong to another kind or model than the table they stand in."""
-    copied: dict[str, Any] = copy.deepcopy(dict(plain))
+    copied: dict[str, Any] = _copy(plain)
     targets = dict(_tables(copied.get("targets")))
     for target in targets.values():
         _drop_foreign(Target, target, target)
@@ -207,6 +209,12 @@ def _drop_foreign(family: type[Family], table: dict[str, Any], tagged: Mapping[s
     foreign = {key for other in family.MEMBERS.values() for key in fields_of(other)} - fields_of(member)
     for key in foreign & table.keys():
         del table[key]
+
+
+def _copy(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table as JSON has it: all of it copied, also a table that stands in it twice."""
+    copied: dict[str, Any] = json.loads(json.dumps(dict(table), default=str))
+    return copied
 
 
 def _tables(value: Any) -> list[tuple[Any, dict[str, Any]]]:

@@ -14,14 +14,15 @@ What each field is for stands behind it in a comment: docs/suite.md is made of t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from perflib.errors import SuiteError
-from perflib.suite.family import Family
+from perflib.suite.family import ALIASES, Family
 from perflib.suite.fields import CONFIG, Count, NotNegative, Positive, Seq
 from perflib.suite.messages import TABLES, in_one_line
 
@@ -67,6 +68,13 @@ class Load(Family):
     def seconds(self) -> float | None:
         """How long requests are started, s; None where a number of requests ends the load, or a file does."""
         raise NotImplementedError
+
+    def with_keys(self, keys: Mapping[str, Any]) -> Load:
+        """The load with other values for some of its keys, named as in a suite file. Raises SuiteError."""
+        names = {alias: name for name, alias in ALIASES.items()}
+        changes = {names.get(key, key): value for key, value in keys.items()}
+        made: Load = replace(self, **changes)  # type: ignore[type-var]  # every member is a dataclass
+        return made
 
     def lasting(self, seconds: float) -> Load:
         """The same load for so long. Raises SuiteError where that would be another load."""

@@ -34,7 +34,7 @@ class _Place:
 
 
 def in_one_line(*keys: str) -> Callable[[C], C]:
-    """A class whose construction raises SuiteError, as reading it from a file does. `keys`: those that hold its table."""
+    """Make the construction of a class raise SuiteError, as reading it from a file does. `keys`: those of its table."""
 
     def decorated(cls: C) -> C:
         TABLES.update(dict.fromkeys(keys, cls))

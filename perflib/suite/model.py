@@ -7,8 +7,8 @@
                                       load=Load(model="constant", rate_per_s=500, duration_s=20),
                                       objectives=["p99 response < 250 ms"])])
 
-The same names are the keys of a suite's TOML file; `perflib.suite.file` reads those. What each field is for stands behind it in a
-comment: docs/suite.md is made of these (`python -m tools.reference`).
+The same names are the keys of a suite's TOML file, which `perflib.suite.file` reads. What each field is for stands
+behind it in a comment: docs/suite.md is made of these (`python -m tools.reference`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 
 from perflib.errors import SuiteError
-from perflib.suite.family import ALIASES
 from perflib.suite.fields import CONFIG, Burst, Count, Figure, Judged, Name, NotNegative, Positive, Seq
 from perflib.suite.load import ClosedLoad, Load, StagesLoad
 from perflib.suite.messages import in_one_line
@@ -45,15 +44,15 @@ class Warmup:
 class Scenario:
     """One load on one or more targets, and what is asked of it.
 
-    order   "weighted": operations at random by weight (default) · "sequence": each user does all of them in turn ·
-            "interleaved": every operation once a round, in random order, with the same data · "blocks": one operation at
-            a time for `block_s`, in balanced random order
-    prepare each operation of it `count` times (default: once for every request); each measured request takes one round's
-            kept fields, once, or again and again with reuse_prepared
+    order     "weighted": operations at random by weight (default) · "sequence": each user does all of them in turn ·
+              "interleaved": every operation once a round, in random order, with the same data ·
+              "blocks": one operation at a time for `block_s`, in balanced random order
+    prepare   each operation of it is done `count` times (default: once for every request); each measured request takes
+              what one round of them kept, once, or again and again with reuse_prepared
 
-    A steps load searches for the target's capacity: the objectives that speak of times, errors or of throughput / offered are
-    limits then, judged step by step; the load ends at the first rate that surely breaks one. They neither pass nor fail, but
-    say up to which rate they hold; "capacity >= 400 /s" passes where all hold at 400 /s, or at a higher rate.
+    A steps load searches for the target's capacity: the objectives about times, errors or throughput / offered are then
+    limits, judged step by step, and the load ends at the first rate that surely breaks one. They neither pass nor fail,
+    but say up to which rate they hold; "capacity >= 400 /s" passes where all hold at 400 /s, or at a higher rate.
     """
 
     name: Name  # as it is named in the report
@@ -92,9 +91,8 @@ class Scenario:
 
     def shortened(self) -> Scenario:
         """The scenario with the keys of `quick` in its load. Raises SuiteError for one that the load does not take."""
-        names = {alias: name for name, alias in ALIASES.items()}
         try:
-            load = replace(self.load, **{names.get(key, key): value for key, value in self.quick.items()})  # type: ignore[type-var]
+            load = self.load.with_keys(self.quick)
         except SuiteError as error:
             where = f"scenario {self.name!r}, quick{error.where.removeprefix('Load').replace(': ', '.')}"
             raise SuiteError(error.what, where=where, mend=error.mend) from None

@@ -79,17 +79,24 @@ _HIGHEST: Final = {
 _HOLDS: Final = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _COMPARATORS: Final = r"<=|>=|<|>|≤|≥|not above"
 _LINE: Final = re.compile(
-    rf"^(?:(?P<scope>[^:]+?)\s*:\s+)?(?P<metric>[^<>≤≥:]+?)\s*(?:(?P<op>{_COMPARATORS})\s*(?P<limit>-?\d+(?:\.\d+)?)\s*(?P<unit>\S*))?$"
+    r"^(?:(?P<scope>[^:]+?)\s*:\s+)?(?P<metric>[^<>≤≥:]+?)\s*"
+    rf"(?:(?P<op>{_COMPARATORS})\s*(?P<limit>-?\d+(?:\.\d+)?)\s*(?P<unit>\S*))?$"
+)
+_KNOWN: Final = (
+    "known: p50…p99.9, median, mean or max with response or service; error rate, success, throughput, "
+    "throughput / offered, capacity, inflight, memory growth (per hour, per 1000 requests), memory slope, "
+    "response drift; A vs B: median difference or throughput ratio"
 )
 _EXAMPLE: Final = 'write it like "p99 response < 250 ms", "buy: error rate < 1 %" or "throughput >= 480 /s"'
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is judged. `limit` and every figure made for it are in `unit`: ms, %, /s, MB, MB/min or none.
+    """What is judged. `limit` and the figure it is compared with are in `unit`: ms, %, /s, MB, MB/min or none.
 
-    metric      "response", "service", "error rate", "success", "throughput", "throughput / offered", "capacity", "inflight",
-                "memory growth", "memory growth per hour", "memory growth per 1000 requests", "memory slope", "response drift", "median difference" or "throughput ratio"
+    metric      "response", "service", "error rate", "success", "throughput", "throughput / offered", "capacity",
+                "inflight", "memory growth", "memory growth per hour", "memory growth per 1000 requests",
+                "memory slope", "response drift", "median difference" or "throughput ratio"
     statistic   for response and service: "mean", "max" or "quantile" (then `q` in 0…1)
     operation   rows of one operation only; None: all of the scenario
     stage       rows of one stage only, counted from 1; None: all
@@ -176,9 +183,7 @@ def _metric(words: str, text: str) -> tuple[str, str, dict[str, str | None]]:
         match = re.fullmatch(pattern, words)
         if match:
             return words.replace("1,000", "1000"), dimension, match.groupdict()
-    known = "p50…p99.9, median, mean or max with response or service; error rate, success, throughput, throughput / offered, "
-    known += "capacity, inflight, memory growth (per hour, per 1000 requests), memory slope, response drift; A vs B: median difference or throughput ratio"
-    raise SuiteError(f"unknown metric {words!r} in objective {text!r}", mend="known: " + known)
+    raise SuiteError(f"unknown metric {words!r} in objective {text!r}", mend=_KNOWN)
 
 
 def _scope(scope: str | None, metric: str, text: str) -> tuple[str | None, int | None, tuple[str, str] | None]:
@@ -209,7 +214,7 @@ def _limit(value: float, unit: str, dimension: str, text: str) -> float:
 
 
 def _check_limit(metric: str, comparator: str, limit: float, text: str) -> None:
-    """A limit that every figure meets, or none, says nothing of the target, nor can any but a trend be "not above". Raises SuiteError."""
+    """Raise SuiteError for a limit that every figure meets or none does, and for "not above" with what is no trend."""
     if comparator == "not above" and metric not in TRENDS:
         raise SuiteError(
             f"objective {text!r}: only a trend is not above something ({', '.join(TRENDS)})", mend="write < instead"

@@ -2,12 +2,12 @@
 
     Operation(name="buy", method="POST", path="/orders", json={"sku": "{sku}"}, data="skus.csv", weight=1)
     Operation(name="search", tool="search", arguments={"q": "perf"})        # MCP
-    Operation(name="tools", method="tools/list")                            # MCP; also "ping", "resources/read" with uri
+    Operation(name="tools", method="tools/list")                            # MCP; also "ping", "resources/read"
     Operation(name="f", args=[1, 2], kwargs={"x": 3})                       # callable
     Operation(name="new", path="/new", keep={"order_id": "$.id"})           # {order_id} in later operations
 
-Operation(…) does not know its target yet: it makes an UnboundOperation, and the suite makes an HttpOperation of it, or whichever
-its target asks for. What each field is for stands behind it in a comment: docs/suite.md is made of these
+Operation(…) does not know its target yet: it makes an UnboundOperation, of which the suite makes an HttpOperation, or
+whichever its target asks for. What each field is for stands behind it in a comment: docs/suite.md is made of these
 (`python -m tools.reference`).
 """
 
@@ -81,11 +81,17 @@ class HttpOperation(Operation, tag="http"):
     """A request to an HTTP server."""
 
     kind: Literal["http"] = "http"
-    path: str | None = None  # what follows the target's URL; required
+    path: str  # what follows the target's URL, as `/items?limit=5`
     method: str | None = None  # default: GET, or POST with a body
     headers: Mapping[str, str] = Field(default_factory=dict)  # besides the target's
     json: Any = None  # the body as JSON
     body: str | None = None  # the body as text
+
+    def __post_init__(self) -> None:
+        if not self.path.startswith("/"):
+            raise SuiteError(f"not a path: {self.path!r}", mend='begin it with "/"')
+        if self.json is not None and self.body is not None:
+            raise SuiteError("both json and body", mend="give one of them")
 
     def texts(self) -> list[Any]:
         return [self.path, self.json, self.body, dict(self.headers)]
@@ -157,7 +163,7 @@ TABLES.update({"operations": Operation, "prepare": Operation})
 
 
 def bound(operation: Operation, kind: str, where: str) -> Operation:
-    """The operation as one of that kind. Raises SuiteError, with its place, where it has a key that the kind does not take."""
+    """The operation as one of that kind. Raises SuiteError, with the place, for a key that the kind does not take."""
     if operation.kind == kind:
         return operation
     if not isinstance(operation, UnboundOperation):

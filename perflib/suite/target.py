@@ -1,13 +1,13 @@
 """What is loaded: one class for each kind of target, made by Target(kind=…).
 
     Target(kind="http", url="http://127.0.0.1:8080", headers={"Authorization": "Bearer ${API_TOKEN}"})
-    Target(kind="http", url="http://127.0.0.1:{port}", start=["{python}", "server.py", "{port}"], ready={"http": "/health"})
+    Target(kind="http", url="http://127.0.0.1:{port}", start=["{python}", "server.py", "{port}"], ready={"http": "/up"})
     Target(kind="mcp", url="http://127.0.0.1:8080/mcp")      Target(kind="mcp", command=["npx", "some-server"])
     Target(kind="mcp", url="http://127.0.0.1:8080/mcp", client="sdk", protocol="2025-11-25", session="own", trace=True)
     Target(kind="callable", function="package.module:name")  Target(kind="callable", function=f)
 
-These classes say what a suite asks for; those of `perflib.targets` make the requests. What each field is for stands behind it
-in a comment: docs/suite.md is made of these (`python -m tools.reference`).
+These classes say what a suite asks for; those of `perflib.targets` make the requests. What each field is for stands
+behind it in a comment: docs/suite.md is made of these (`python -m tools.reference`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two variants of a suite in one: each target and scenario twice, as api@a and api@b, one side's load after the other's."""
+"""Two variants of a suite in one: each target and scenario twice, as api@a and api@b, whose loads take turns."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def sided(name: str, side: str) -> str:
 def both(a: Suite, b: Suite, *, block_s: float) -> Suite:
     """One suite with the scenarios of both, a pair after the other, their loads `block_s` long.
 
-    Raises SuiteError where they cannot run beside each other: a load that is not steady, a target inside this process, one address
-    for both.
+    Raises SuiteError where they cannot run beside each other: a load that is not steady, a target inside this process,
+    one address for both.
     """
     names = [scenario.name for scenario in a.scenarios]
     if names != [scenario.name for scenario in b.scenarios]:
@@ -95,7 +95,8 @@ def _check_addresses(a: Suite, b: Suite) -> None:
     """Two servers that perflib starts cannot listen at one port."""
     for name in a.targets.keys() & b.targets.keys():
         one, other = a.targets[name], b.targets[name]
-        if one.start and other.start and one.url and other.url and _address(one) == _address(other) != None:  # noqa: E711
+        both_started = one.start and other.start and one.url and other.url
+        if both_started and _address(one) is not None and _address(one) == _address(other):
             raise SuiteError(
                 f"both sides would start {name!r} at {one.url}",
                 where=f"targets.{name}",

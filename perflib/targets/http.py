@@ -22,7 +22,7 @@ from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.suite.environment import from_environment
 from perflib.suite.operation import HttpOperation
 from perflib.suite.target import HttpTargetSpec
-from perflib.targets.base import Driver, Lane, TargetKind, judge, keep, require
+from perflib.targets.base import Driver, Lane, TargetKind, judge, keep
 from perflib.targets.connection import Address, check_url, connect
 from perflib.targets.template import Row, check_path, text_template, value_template, variables_in
 
@@ -336,18 +336,6 @@ class HttpTarget(TargetKind):
         check_url(name, spec)
         for operation in operations:
             where = f"operation {operation.name!r}"
-            require(
-                operation.path and operation.path.startswith("/"),
-                "an HTTP operation needs a path",
-                where=where,
-                mend='set path = "/…"',
-            )
-            require(
-                operation.json is None or operation.body is None,
-                "both json and body",
-                where=where,
-                mend="give one of them",
-            )
             for path in (*operation.keep.values(), *((operation.expect.json or {}) if operation.expect else ())):
                 check_path(path, where)
 
@@ -364,7 +352,7 @@ class HttpTarget(TargetKind):
         return Request(None if varies else make({}), make, method == "HEAD")
 
     def _maker(self, operation: HttpOperation, method: str, headers: dict[str, str]) -> Callable[[Row], bytes]:
-        path = text_template(self.address.base_path + (operation.path or "/"), lambda text: quote(text, safe=""))
+        path = text_template(self.address.base_path + operation.path, lambda text: quote(text, safe=""))
         has_json, as_json = operation.json is not None, value_template(operation.json)
         as_text = text_template(operation.body or "")
         lower = {key.lower() for key in headers}

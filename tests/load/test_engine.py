@@ -425,6 +425,5 @@ def test_the_manifest_repeats_the_run(small_run: perflib.Run) -> None:
         "model": "poisson",
         "rate_per_s": 100.0,
         "duration_s": 2.0,
-        "think_time_s": 0.0,
     }
     assert [record.status for record in manifest.scenarios] == ["complete", "complete"]
