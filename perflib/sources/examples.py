@@ -1,36 +1,27 @@
-"""Example values for JSON Schemas: what a tool might be called with. Pure; an absurd schema costs bounded time and memory.
+"""Example values for JSON Schemas: what a tool might be called with.
 
 example({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 5}}}) == {"n": 5}
+
+Candidates are proposed from the likeliest on, and the first that the schema allows is taken. However absurd a schema is,
+time and memory are bounded.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-import re
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any, Final
 
-from perflib.sources.schemas import (
-    Schemas,
-    bounds,
-    has_twins,
-    items_of,
-    listed,
-    matches,
-    number,
-    pattern_schema,
-    tabled,
-    types,
-    whole,
-)
+from perflib.sources.patterns import matches, text_matching
+from perflib.sources.schemas import SchemaDocument, property_schema, types
 
 _MOST_VALUES: Final = 3_000
 _MOST_ITEMS: Final = 100
-_MOST_TEXT: Final = 10_000
-_MOST_WAYS: Final = 24
-_DEEP: Final = 4  # from here on the shortest value is taken, so that what refers to itself ends
+_MOST_CANDIDATES: Final = 40
+_LONGEST_TEXT: Final = 10_000
+_SHORTEN_FROM_DEPTH: Final = 4  # from here on the shortest value is taken, so that what refers to itself ends
 _DEEPEST: Final = 24
 
 FORMATS: Final = {
@@ -59,245 +50,142 @@ FORMATS: Final = {
 
 
 def example(schema: Any) -> Any:
-    """A value that the schema allows, as far as can be told. Takes the schema's own examples and defaults where they fit.
+    """A value that the JSON Schema allows, as far as that can be decided; the schema's own examples and defaults first.
 
-    Of an object: what is required, and what has an example or a default.
+    Of an object it has the required properties, and those with an example or a default.
     """
-    try:
-        return _Maker(schema).make(schema, 0)
-    except RecursionError:  # a default or constant that is nested hundreds deep
-        return None
+    document = SchemaDocument(schema)
+    return _ExampleMaker(document).make(document.root, 0)
 
 
-def named(schema: dict[str, Any]) -> list[Any]:
-    """The values that a schema itself names, the likeliest first; null, which says nothing, is left out."""
-    given = [*listed(schema, "examples"), *(schema[key] for key in ("example", "default", "const") if key in schema)]
-    return [value for value in (*given, *listed(schema, "enum")) if value is not None]
+class _ExampleMaker:
+    def __init__(self, document: SchemaDocument) -> None:
+        self.document, self.values_left = document, _MOST_VALUES
 
-
-class _Maker:
-    def __init__(self, root: Any) -> None:
-        self.schemas, self.left = Schemas(root), _MOST_VALUES
-
-    def make(self, schema: Any, depth: int) -> Any:
-        """The first way to fill the schema that fits it; where none does, the first way."""
-        self.left -= 1
-        if self.left < 0 or depth > _DEEPEST:
+    def make(self, schema: Any, depth: int, number: int = 0) -> Any:
+        """The first candidate that the schema allows; where there is none, the first. `number`: of values like it before."""
+        self.values_left -= 1
+        if self.values_left < 0 or depth > _DEEPEST or self.document.out_of_time():
             return None
-        flat = self.schemas.flat(schema)
-        ways = itertools.islice(self._ways(flat, depth), _MOST_WAYS)
-        first = next(ways)
-        return next((value for value in itertools.chain([first], ways) if self.schemas.fits(schema, value)), first)
+        candidates = itertools.islice(self.candidates(self.document.merged(schema), depth, number), _MOST_CANDIDATES)
+        first = next(candidates)
+        every = itertools.chain([first], candidates)
+        return next((value for value in every if self.document.allows(schema, value)), first)
 
-    def _ways(self, flat: dict[str, Any], depth: int) -> Iterator[Any]:
-        yield from named(flat)
-        if flat.get("const", ...) is None or None in listed(flat, "enum"):
+    def candidates(self, schema: dict[str, Any], depth: int, number: int) -> Iterator[Any]:
+        """Values for a merged schema: those it names itself, then one for each branch and type. At least one."""
+        yield from named_values(schema)
+        if schema.get("const", ...) is None or None in schema.get("enum", ()):
             yield None
-        for chosen in self._branches(flat, depth):
-            if chosen:
-                rest = {key: value for key, value in flat.items() if key not in ("anyOf", "oneOf")}
-                yield self.make({"allOf": [rest, *chosen]}, depth + 1)
-                continue
-            kinds = types(flat)
-            for kind in sorted(kinds, key=lambda kind: (kind == "null") != (depth > _DEEP)):
-                yield self._of_type(kind, flat, depth)
+        for branches in self.branches(schema, depth):
+            if branches:
+                rest = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
+                yield self.make({"allOf": [rest, *branches]}, depth + 1, number)
+            else:
+                for name in sorted(types(schema), key=lambda name: comes_late(name == "null", depth)):
+                    yield from self.of_type(name, schema, depth, number)
 
-    def _branches(self, flat: dict[str, Any], depth: int) -> Iterator[tuple[Any, ...]]:
-        """One of anyOf with one of oneOf; null comes last, or first where it is deep."""
+    def branches(self, schema: dict[str, Any], depth: int) -> Iterator[tuple[Any, ...]]:
+        """Each of `anyOf` with each of `oneOf`."""
 
-        def last(branch: Any) -> bool:
-            return (types(self.schemas.flat(branch)) == ["null"]) != (depth > _DEEP)
+        def order(branch: Any) -> bool:
+            return comes_late(types(self.document.merged(branch)) == ["null"], depth)
 
-        lists = [sorted(listed(flat, key)[:_MOST_WAYS], key=last) for key in ("anyOf", "oneOf") if listed(flat, key)]
-        return itertools.product(*lists)
+        lists = [schema[key][:_MOST_CANDIDATES] for key in ("anyOf", "oneOf") if key in schema]
+        return itertools.product(*(sorted(branches, key=order) for branches in lists))
 
-    def _of_type(self, kind: str, flat: dict[str, Any], depth: int) -> Any:
-        match kind:
+    def of_type(self, name: str, schema: dict[str, Any], depth: int, number: int) -> Iterator[Any]:
+        match name:
             case "null":
-                return None
+                yield None
             case "boolean":
-                return True
+                yield from (True, False)
             case "integer" | "number":
-                return number_for(flat, integer=kind == "integer")
+                yield from numbers(schema, number, integer=name == "integer")
             case "array":
-                return self._array(flat, depth)
+                yield self.array(schema, depth)
             case "object":
-                return self._object(flat, depth)
-        return text_for(flat)
+                yield self.table(schema, depth)
+            case _:
+                yield from texts(schema, number)
 
-    def _array(self, flat: dict[str, Any], depth: int) -> list[Any]:
-        head, rest = items_of(flat)
-        least = min(whole(flat, "minItems", 0), _MOST_ITEMS)
-        contained = whole(flat, "minContains", 1) if "contains" in flat else 0
-        count = max(least, min(contained, _MOST_ITEMS)) if depth > _DEEP else max(least, len(head), contained, 1)
-        count = min(count, whole(flat, "maxItems", _MOST_ITEMS), _MOST_ITEMS)
-        if rest is False:
-            count = min(count, len(head))
-        made: list[Any] = []
+    def array(self, schema: dict[str, Any], depth: int) -> list[Any]:
+        prefix, rest = schema.get("prefixItems", []), schema.get("items", True)
+        unique = "uniqueItems" in schema
+        contained = schema.get("minContains", 1) if "contains" in schema else 0
+        count = max(schema.get("minItems", 0), contained)
+        if depth <= _SHORTEN_FROM_DEPTH:
+            count = max(count, len(prefix), 1)
+        count = min(count, schema.get("maxItems", count), _MOST_ITEMS, len(prefix) if rest is False else _MOST_ITEMS)
+        items: list[Any] = []
         for at in range(count):
-            own = head[at] if at < len(head) else rest
-            wanted = {"allOf": [own, flat["contains"]]} if at < contained else own
-            value = self.make(wanted, depth + 1)
-            if flat.get("uniqueItems") is True and has_twins([*made, value]):
-                others = (v for v in self._others(wanted, value, at) if not has_twins([*made, v]))
-                value = next(others, _NONE_LEFT)
-            if value is _NONE_LEFT or self.left < 0:
+            parts = [prefix[at] if at < len(prefix) else rest]
+            parts += [schema["contains"]] if at < contained else []
+            if unique and items:
+                parts.append({"not": {"enum": items.copy()}})
+            item = self.make({"allOf": parts}, depth + 1, at if unique else 0)
+            if self.values_left < 0 or (unique and not self.document.allows({"uniqueItems": True}, [*items, item])):
                 break
-            made.append(value)
-        return made
+            items.append(item)
+        return items
 
-    def _others(self, schema: Any, value: Any, at: int) -> Iterator[Any]:
-        """Further values for a schema that has one already."""
-        flat = self.schemas.flat(schema)
-        pool = named(flat)
-        if isinstance(value, bool):
-            pool += [True, False]
-        elif isinstance(value, int | float):
-            step = number(flat, "multipleOf") or 1
-            pool += [value + step * by for by in (at, -at, *range(1, at), *range(-at, 0))]
-            pool += [value + step * by / 64 for by in range(-at, at)]
-        elif isinstance(value, str):
-            pool += [f"{value}{at}", f"{value[: -len(str(at))]}{at}"]
-        return (other for other in pool if self.schemas.fits(schema, other))
-
-    def _object(self, flat: dict[str, Any], depth: int) -> dict[str, Any]:
-        own, extra = tabled(flat, "properties"), flat.get("additionalProperties", True)
-        required = [name for name in listed(flat, "required") if isinstance(name, str)]
-        told = [name for name in own if name not in required and named(self.schemas.flat(own[name]))]
-        most = whole(flat, "maxProperties", len(own) + len(required))
-        wanted = [*required, *told[: max(0, most - len(required))]]
-        spare = [*(name for name in own if name not in wanted), *(f"example{n}" for n in range(1, _MOST_ITEMS))]
-        least = min(whole(flat, "minProperties", 0), _MOST_ITEMS)
-        made: dict[str, Any] = {}
-        for name in [*wanted, *spare[: max(0, least - len(wanted))]]:
-            schema = own[name] if name in own else pattern_schema(flat, name, extra)
-            if self.left < 0:
+    def table(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+        properties, names = schema.get("properties", {}), list(schema.get("required", ()))
+        telling = (name for name in properties if any(named_values(self.document.merged(properties[name]))))
+        most = schema.get("maxProperties", len(properties) + len(names))
+        least = min(schema.get("minProperties", 0), _MOST_ITEMS)
+        spare = itertools.chain(properties, (f"example{n}" for n in range(1, _MOST_ITEMS)))
+        for wanted, count in ((telling, most), (spare, least)):
+            names += [name for name in wanted if name not in names][: max(0, count - len(names))]
+        filled: dict[str, Any] = {}
+        for name in names:
+            if self.values_left < 0:
                 break
-            made[name] = self.make(schema, depth + 1)
-        return made
+            filled[name] = self.make(property_schema(schema, name), depth + 1)
+        return filled
 
 
-_NONE_LEFT: Final = object()
+def comes_late(is_null: bool, depth: int) -> bool:
+    """Whether a choice is tried after the others: null is, and where it is deep all that is not null."""
+    return is_null != (depth > _SHORTEN_FROM_DEPTH)
 
 
-def number_for(schema: dict[str, Any], *, integer: bool) -> float | int:
-    """1, or what is nearest to it within the limits and on the grid of `multipleOf`."""
-    step = Fraction(abs(number(schema, "multipleOf") or 0))
+def named_values(schema: Mapping[str, Any]) -> Iterator[Any]:
+    """The values that a schema itself names, the likeliest first; without null, which says nothing, and what is huge."""
+    single = (schema[key] for key in ("example", "default", "const") if key in schema)
+    for value in itertools.chain(schema.get("examples", ()), single, schema.get("enum", ())):
+        try:
+            if value is not None and len(json.dumps(value)) <= _LONGEST_TEXT:
+                yield value
+        except RecursionError:  # nested hundreds deep
+            pass
+
+
+def numbers(schema: Mapping[str, Any], number: int, *, integer: bool) -> Iterator[float | int]:
+    """1, and what is close to the limits or between them, on the grid of `multipleOf`; moved on by `number` steps."""
+    lows = [schema[key] for key in ("minimum", "exclusiveMinimum") if key in schema]
+    highs = [schema[key] for key in ("maximum", "exclusiveMaximum") if key in schema]
+    starts = [Fraction(1), *(Fraction(max(lows)) for _ in lows[:1]), *(Fraction(min(highs)) for _ in highs[:1])]
+    if lows and highs:
+        starts += [starts[1] + (starts[2] - starts[1]) * share for share in (Fraction(1, 2), Fraction(number + 1, 128))]
+    grid = Fraction(schema.get("multipleOf", 0))
     if integer:
-        step = Fraction(step.numerator) if step else Fraction(1)
-    low = max((Fraction(limit) for limit, lower, _ in bounds(schema) if lower), default=None)
-    high = min((Fraction(limit) for limit, lower, _ in bounds(schema) if not lower), default=None)
-    value = Fraction(1)
-    if low is not None:
-        value = max(value, low)
-    if high is not None:
-        value = min(value, high)
-    if step:
-        value = math.ceil(value / step) * step
-        if high is not None and value > high:
-            value = math.floor(high / step) * step
-    shut = {Fraction(limit) for limit, _, is_open in bounds(schema) if is_open}
-    if value in shut:
-        value = _beside(value, low, high, step)
-    return int(value) if integer or value.denominator == 1 else float(value)
+        grid = Fraction(max(1, grid.numerator))
+    for start, shift in itertools.product(starts, dict.fromkeys((0, number, -number, 1, -1))):
+        value = (round(start / grid) + shift) * grid if grid else start + shift
+        yield int(value) if value.denominator == 1 else float(value)
 
 
-def _beside(value: Fraction, low: Fraction | None, high: Fraction | None, step: Fraction) -> Fraction:
-    """A number just inside an open limit."""
-    if step:
-        return value + step if value == low else value - step
-    if low is not None and high is not None:
-        return (low + high) / 2
-    return value + 1 if value == low else value - 1
-
-
-def text_for(schema: dict[str, Any]) -> str:
-    """By pattern, by format, or "example", within the lengths."""
-    least = min(whole(schema, "minLength", 0), _MOST_TEXT)
-    most = max(least, whole(schema, "maxLength", _MOST_TEXT))
-    pattern = schema.get("pattern")
-    said = schema.get("format")
-    plain = FORMATS.get(said, "example") if isinstance(said, str) else "example"
-    tries = [plain, *FORMATS.values()]
-    if isinstance(pattern, str):
-        spelled = [spell(pattern, more) for more in (1, least, 0, 2, most if most < _MOST_TEXT else 3)]
-        tries = [plain, *(text for text in spelled if text is not None), *FORMATS.values()]
-    for text in tries:
-        if least <= len(text) <= most and (pattern is None or matches(pattern, text)):
-            return text
-    return (plain * (least // len(plain) + 1))[: max(least, min(most, len(plain)))]
-
-
-def spell(pattern: str, more: int) -> str | None:
-    """A text that the pattern describes, with `more` of what may be repeated; None where that can't be told."""
-    try:
-        return _Speller(more).all(re._parser.parse(pattern))  # type: ignore[attr-defined]
-    except (re.error, RecursionError, OverflowError, ValueError):
-        return None
-
-
-class _Speller:
-    """Walks the tree of Python's own pattern parser. Assertions are passed over: the caller tries the text."""
-
-    def __init__(self, more: int) -> None:
-        self.more = more
-        self.groups: dict[int, str] = {}
-
-    def all(self, tree: Any) -> str:
-        return "".join(self.one(str(kind), content) for kind, content in tree)[:_MOST_TEXT]
-
-    def one(self, kind: str, content: Any) -> str:
-        match kind:
-            case "LITERAL":
-                return chr(content)
-            case "NOT_LITERAL":
-                return "a" if content != ord("a") else "b"
-            case "ANY":
-                return "a"
-            case "IN":
-                return next(filter(lambda char: _in(content, char), _letters(content)), "")
-            case "BRANCH":
-                return self.all(content[1][0])
-            case "SUBPATTERN":
-                text = self.all(content[3])
-                self.groups[content[0]] = text
-                return text
-            case "GROUPREF":
-                return self.groups.get(content, "")
-            case "ATOMIC_GROUP":
-                return self.all(content)
-            case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
-                low, high, part = content
-                text = self.all(part)
-                times: int = max(low, min(int(high), self.more))
-                return text * min(times, _MOST_TEXT // max(1, len(text)))
-        return ""
-
-
-def _letters(members: Any) -> Iterator[str]:
-    """Characters to try for a class: plain ones, then its own."""
-    yield from "aA1 -_.!é"
-    for kind, content in members:
-        if str(kind) in ("LITERAL", "RANGE"):
-            yield chr(content if str(kind) == "LITERAL" else content[0])
-
-
-def _in(members: Any, char: str) -> bool:
-    inside, negated = False, False
-    for kind, content in members:
-        match str(kind):
-            case "NEGATE":
-                negated = True
-            case "LITERAL":
-                inside |= ord(char) == content
-            case "RANGE":
-                inside |= content[0] <= ord(char) <= content[1]
-            case "CATEGORY":
-                inside |= bool(re.match(_CATEGORIES.get(str(content), r"(?!)"), char))
-    return inside != negated
-
-
-_CATEGORIES: Final = {
-    "CATEGORY_DIGIT": r"\d", "CATEGORY_NOT_DIGIT": r"\D", "CATEGORY_SPACE": r"\s",
-    "CATEGORY_NOT_SPACE": r"\S", "CATEGORY_WORD": r"\w", "CATEGORY_NOT_WORD": r"\W",
-}  # fmt: skip
+def texts(schema: Mapping[str, Any], number: int) -> Iterator[str]:
+    """By format or "example", within the lengths; by the pattern; and each with `number` at its end, where that is not 0."""
+    least = min(schema.get("minLength", 0), _LONGEST_TEXT)
+    most = max(least, schema.get("maxLength", _LONGEST_TEXT))
+    plain = FORMATS.get(schema.get("format", ""), "example")
+    candidates = [plain, (plain * (least // len(plain) + 1))[: max(least, min(most, len(plain)))]]
+    if pattern := schema.get("pattern"):
+        described = [text_matching(pattern, repeats) for repeats in (1, least, 0, 2, min(most, 3))]
+        candidates = [text for text in candidates if matches(pattern, text)]
+        candidates += [text for text in (*described, plain, *FORMATS.values()) if text is not None]
+    ending = str(number or "")
+    for text in dict.fromkeys(candidates):
+        yield from dict.fromkeys((text, text + ending, text[: len(text) - len(ending)] + ending))

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from perflib.errors import PerflibError, SuiteError, TargetError
-from perflib.sources.examples import example
-from perflib.sources.mcp_suite import danger, file_name, first_line, kind, starter_suite
-from perflib.sources.schemas import Schemas, listed, tabled
+from perflib.sources.mcp_suite import danger, file_name, first_line, starter_suite, type_words
+from perflib.sources.schemas import SchemaDocument
 from perflib.suite.target import McpTargetSpec, Ready
 from perflib.text import one_line, table
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from perflib.targets.mcp import McpTarget
 
 __all__ = [
-    "Listing", "describe", "example", "file_name", "listing", "must_be_new", "save", "starter_suite",
+    "Listing", "describe", "file_name", "listing", "must_be_new", "save", "starter_suite",
     "suite_of", "target_of", "without_secrets",
 ]  # fmt: skip
 
@@ -259,20 +258,27 @@ def _row(entry: Mapping[str, Any], key: str = "name") -> dict[str, str]:
 
 
 def _tool_row(tool: Mapping[str, Any]) -> dict[str, str]:
-    schema = tool.get("inputSchema")
-    schemas = Schemas(schema)
-    flat = schemas.flat(schema)
-    required = listed(flat, "required")
+    document = SchemaDocument(tool.get("inputSchema"))
+    schema = document.merged(document.root)
+    required = schema.get("required", ())
     arguments = [
-        f"{one_line(name, 40)}{'*' if name in required else ''}: {kind(schemas, own)}"
-        for name, own in tabled(flat, "properties").items()
+        f"{one_line(name, 40)}{'*' if name in required else ''}: {type_words(document, argument)}"
+        for name, argument in schema.get("properties", {}).items()
     ]
-    harm = "destructive; " if danger(tool) else ""
-    said = one_line(harm + first_line(tool.get("description")), 60)
-    return {"name": one_line(tool["name"], 60), "what it does": said, "arguments": one_line(", ".join(arguments), 400)}
+    warning = "destructive; " if danger(tool) else ""
+    purpose = one_line(warning + first_line(tool.get("description")), 60)
+    return {
+        "name": one_line(tool["name"], 60),
+        "what it does": purpose,
+        "arguments": one_line(", ".join(arguments), 400),
+    }
 
 
 def _prompt_row(prompt: Mapping[str, Any]) -> dict[str, str]:
-    arguments = [a for a in listed(dict(prompt), "arguments") if isinstance(a, dict)]
-    texts = [f"{one_line(a.get('name'), 40)}{'*' if a.get('required') is True else ''}" for a in arguments]
-    return {**_row(prompt), "arguments": one_line(", ".join(texts), 400)}
+    arguments = prompt.get("arguments")
+    names = [
+        f"{one_line(argument.get('name'), 40)}{'*' if argument.get('required') is True else ''}"
+        for argument in (arguments if isinstance(arguments, list) else ())
+        if isinstance(argument, dict)
+    ]
+    return {**_row(prompt), "arguments": one_line(", ".join(names), 400)}

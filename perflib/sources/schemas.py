@@ -1,292 +1,246 @@
-"""Reading JSON Schemas that somebody else wrote: `$ref` and `allOf` merged, and whether a value fits. Bounded time, no network.
+"""JSON Schemas that somebody else wrote, in a form that is safe to read and to validate with.
 
-A server's schemas are untrusted: references may loop, patterns may take for ever, keywords may have any type. What cannot be
-told within the bounds counts as fitting.
+A server's schemas are untrusted: references may loop, keywords may have any type, patterns may take for ever. Nothing is
+fetched from the network, and what cannot be decided within the bounds counts as allowed.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-_MOST_PARTS: Final = 64  # schemas merged into one: more is a loop
-_MOST_CHECKS: Final = 20_000
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+from referencing import Registry, Resource
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+from perflib.sources.patterns import matches
+
 _DEEPEST: Final = 40
-_UNBOUNDED: Final = re.compile(r"[*+]|\{\d*,")
-
-
-class Schemas:
-    """The schemas of one document, which their references point into."""
-
-    def __init__(self, root: Any) -> None:
-        self.root, self.checks = root, _MOST_CHECKS
-
-    def flat(self, schema: Any) -> dict[str, Any]:
-        """The schema as one table, its `$ref` and `allOf` merged into it."""
-        merged: dict[str, Any] = {}
-        parts, seen = [schema], 0
-        while parts and seen < _MOST_PARTS:
-            part, seen = parts.pop(0), seen + 1
-            if isinstance(part, dict):
-                for key, value in part.items():
-                    if key not in ("$ref", "allOf"):
-                        _merge(merged, key, value)
-                parts += [self.target(part["$ref"])] if "$ref" in part else []
-                parts += listed(part, "allOf")
-        return merged
-
-    def target(self, reference: Any) -> Any:
-        """What "#/$defs/name" points to; True, which allows anything, where that is elsewhere or nowhere."""
-        if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-            return True
-        found = self.root
-        for step in reference.split("/")[1:]:
-            key = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, list) and key.isdigit() and int(key) < len(found):
-                found = found[int(key)]
-            elif isinstance(found, dict) and key in found:
-                found = found[key]
-            else:
-                return True
-        return found
-
-    def fits(self, schema: Any, value: Any, depth: int = 0) -> bool:
-        """Whether the schema allows the value. Formats are not judged."""
-        self.checks -= 1
-        if not isinstance(schema, dict) or self.checks < 0 or depth > _DEEPEST:
-            return schema is not False
-        return (
-            _type_fits(schema, value)
-            and _value_fits(schema, value)
-            and self._parts_fit(schema, value, depth + 1)
-            and self._content_fits(schema, value, depth + 1)
-        )
-
-    def _parts_fit(self, schema: dict[str, Any], value: Any, depth: int) -> bool:
-        def count(key: str) -> int:
-            return sum(self.fits(part, value, depth) for part in listed(schema, key))
-
-        return (
-            ("$ref" not in schema or self.fits(self.target(schema["$ref"]), value, depth))
-            and count("allOf") == len(listed(schema, "allOf"))
-            and (not listed(schema, "anyOf") or count("anyOf") > 0)
-            and (not listed(schema, "oneOf") or count("oneOf") == 1)
-            and not ("not" in schema and self.fits(schema["not"], value, depth))
-        )
-
-    def _content_fits(self, schema: dict[str, Any], value: Any, depth: int) -> bool:
-        if isinstance(value, dict):
-            extra = schema.get("additionalProperties", True)
-            own = tabled(schema, "properties")
-            return all(self.fits(own[key], entry, depth) for key, entry in value.items() if key in own) and all(
-                self.fits(pattern_schema(schema, key, extra), entry, depth)
-                for key, entry in value.items()
-                if key not in own
-            )
-        if isinstance(value, list):
-            head, rest = items_of(schema)
-            if "contains" in schema:
-                found = sum(self.fits(schema["contains"], entry, depth) for entry in value)
-                if not whole(schema, "minContains", 1) <= found <= whole(schema, "maxContains", len(value)):
-                    return False
-            return all(self.fits(head[at] if at < len(head) else rest, entry, depth) for at, entry in enumerate(value))
-        return True
-
-
-def listed(schema: dict[str, Any], key: str) -> list[Any]:
-    """A keyword's list; empty where it is none."""
-    found = schema.get(key)
-    return found if isinstance(found, list) else []
-
-
-def tabled(schema: dict[str, Any], key: str) -> dict[str, Any]:
-    """A keyword's table; empty where it is none."""
-    found = schema.get(key)
-    return found if isinstance(found, dict) else {}
-
-
-def number(schema: dict[str, Any], key: str) -> float | int | None:
-    """A keyword's finite number, or None."""
-    found = schema.get(key)
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return None
-    return found if finite(found) else None
-
-
-def finite(value: float | int) -> bool:
-    """Whether a double can hold it."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
-
-
-def whole(schema: dict[str, Any], key: str, default: int) -> int:
-    """A keyword's count, at least 0."""
-    found = number(schema, key)
-    return default if found is None else max(0, int(found))
-
-
-def bounds(schema: dict[str, Any]) -> Iterator[tuple[float | int, bool, bool]]:
-    """Limits of a number, as (limit, is lower, is open); draft 4's boolean `exclusiveMinimum` too."""
-    for key, strict, lower in (("minimum", "exclusiveMinimum", True), ("maximum", "exclusiveMaximum", False)):
-        limit = number(schema, key)
-        if limit is not None:
-            yield limit, lower, schema.get(strict) is True
-        beyond = number(schema, strict)
-        if beyond is not None:
-            yield beyond, lower, True
-
-
-def items_of(schema: dict[str, Any]) -> tuple[list[Any], Any]:
-    """The schemas of an array's first items, and the one of all others."""
-    items = schema.get("items", True)
-    if isinstance(items, list):
-        return items, schema.get("additionalItems", True)
-    return listed(schema, "prefixItems"), items
-
-
-def pattern_schema(schema: dict[str, Any], key: str, otherwise: Any) -> Any:
-    """The schema of a property that is not among `properties`."""
-    for pattern, found in tabled(schema, "patternProperties").items():
-        if matches(pattern, key):
-            return found
-    return otherwise
-
-
-def matches(pattern: Any, text: str) -> bool:
-    """Whether the pattern is found in the text; True where the search might take for ever, or the pattern is not Python's."""
-    if not isinstance(pattern, str) or len(pattern) > 500 or len(text) > 200:
-        return True
-    if len(text) > 12 and (len(_UNBOUNDED.findall(pattern)) > 3 or re.search(r"\)[*+{]", pattern)):
-        return True
-    try:
-        return re.search(pattern, text) is not None
-    except (re.error, RecursionError, OverflowError):
-        return True
-
-
-def types(schema: dict[str, Any]) -> list[str]:
-    """The types that the schema allows: as it says, or as its other keywords suggest; "any" where nothing does."""
-    said = schema.get("type")
-    if isinstance(said, str):
-        return [said]
-    if isinstance(said, list):
-        return [kind for kind in said if isinstance(kind, str)] or ["any"]
-    for kind, keys in _SUGGESTS.items():
-        if any(key in schema for key in keys):
-            return [kind]
-    return ["any"]
-
-
-_SUGGESTS: Final = {
+_MOST_PARTS: Final = 64  # schemas that one is merged from: more is a loop
+_MOST_SECONDS: Final = 5.0
+TYPES: Final = ("null", "boolean", "integer", "number", "string", "array", "object")
+_NAMES: Final = ("$id", "$schema", "$anchor", "$dynamicAnchor", "$recursiveAnchor")
+_IMPLIED_TYPES: Final = {
     "object": ("properties", "required", "additionalProperties", "patternProperties", "minProperties"),
     "array": ("items", "prefixItems", "minItems", "maxItems", "contains"),
     "string": ("minLength", "maxLength", "pattern", "format"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
 }
-_LARGER: Final = ("minimum", "minLength", "minItems", "minProperties", "minContains")
-_SMALLER: Final = ("maximum", "maxLength", "maxItems", "maxProperties", "maxContains")
 
 
-def _merge(into: dict[str, Any], key: str, value: Any) -> None:
-    """Both keywords hold: the narrower limit, all required names, every schema of a property; else the first one stays."""
-    have = into.get(key)
-    if have is None:
-        into[key] = value
-    elif key in (*_LARGER, *_SMALLER, "exclusiveMinimum", "exclusiveMaximum"):
-        numbers = [n for n in (number({"": have}, ""), number({"": value}, "")) if n is not None]
-        if numbers:
-            into[key] = max(numbers) if key in (*_LARGER, "exclusiveMinimum") else min(numbers)
-    elif key in ("properties", "$defs", "definitions") and isinstance(have, dict) and isinstance(value, dict):
-        both = {name: {"allOf": [have[name], value[name]]} for name in have.keys() & value.keys()}
-        into[key] = {**value, **have, **both}
-    elif key == "required" and isinstance(have, list) and isinstance(value, list):
-        into[key] = [*have, *(name for name in value if name not in have)]
-    elif key == "type":
-        into[key] = _both_types(have, value)
-    elif key == "enum" and isinstance(have, list) and isinstance(value, list):
-        into[key] = [entry for entry in have if any(same(entry, other) for other in value)] or have
+class Schema(dict[str, Any]):
+    """A schema of the 2020-12 dialect in which every keyword has the type that it should have."""
 
 
-def _both_types(one: Any, other: Any) -> Any:
-    first, second = ([t] if isinstance(t, str) else t if isinstance(t, list) else [] for t in (one, other))
-    both = [t for t in first if t in second or (t == "integer" and "number" in second)]
-    both += [t for t in second if t == "integer" and "number" in first and t not in both]
-    return both or one
+class SchemaDocument:
+    """A schema with all that its references can point to. `root` is its safe form; all time it takes is limited."""
+
+    def __init__(self, schema: Any) -> None:
+        self.root = _safe(schema)
+        self._deadline = time.monotonic() + _MOST_SECONDS
+        resource = Resource.from_contents(self.root, default_specification=DRAFT202012)
+        self._resolver = Registry[Any]().with_resource("", resource).resolver()
+
+    def out_of_time(self) -> bool:
+        """Whether the document has had the time that it may take."""
+        return time.monotonic() > self._deadline
+
+    def resolved(self, reference: str) -> Any:
+        """The schema that "#/$defs/name" points to; True, which allows anything, where there is none."""
+        try:
+            found = self._resolver.lookup(reference).contents
+        except (Unresolvable, ValueError, TypeError, LookupError):
+            return True
+        return found if isinstance(found, Schema) else True
+
+    def merged(self, schema: Any) -> dict[str, Any]:
+        """The schema as one table, with its `$ref` and `allOf` merged into it."""
+        merged: dict[str, Any] = {}
+        parts = [schema]
+        for _ in range(_MOST_PARTS):
+            if parts and isinstance(part := parts.pop(0), dict):
+                merged = _combined(merged, {key: part[key] for key in part if key not in ("$ref", "allOf")})
+                parts += [self.resolved(part["$ref"])] if "$ref" in part else []
+                parts += part.get("allOf", [])
+        return merged
+
+    def allows(self, schema: Any, value: Any) -> bool:
+        """Whether the schema, which must be part of this document or made of its parts, allows the value."""
+        try:
+            return self.out_of_time() or self._validator.evolve(schema=schema).is_valid(value)
+        except (RecursionError, OverflowError, ValueError):
+            return True
+
+    @functools.cached_property
+    def _validator(self) -> Any:
+        return extend(  # type: ignore[no-untyped-call]
+            Draft202012Validator, {**_CHECKS, "$ref": self._check_ref}
+        )(self.root, registry=Registry())
+
+    def _check_ref(self, validator: Any, ref: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+        if self.out_of_time():
+            raise RecursionError
+        yield from validator.descend(value, self.resolved(ref))
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equal as JSON: 1 is 1.0, and True is not 1."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+def types(schema: Mapping[str, Any]) -> list[str]:
+    """The types that a merged schema allows: as it says, or as its other keywords imply; "any" where nothing does."""
+    implied = ([name] for name, keys in _IMPLIED_TYPES.items() if any(key in schema for key in keys))
+    return schema.get("type") or next(implied, ["any"])
 
 
-def _type_fits(schema: dict[str, Any], value: Any) -> bool:
-    said = schema.get("type")
-    kinds = [said] if isinstance(said, str) else said if isinstance(said, list) else []
-    return not kinds or (value is None and schema.get("nullable") is True) or any(_is(value, kind) for kind in kinds)
+def property_schema(schema: Mapping[str, Any], name: str) -> Any:
+    """The schema of an object's property of that name."""
+    if name in schema.get("properties", {}):
+        return schema["properties"][name]
+    patterns = schema.get("patternProperties", {})
+    return next((patterns[p] for p in patterns if matches(p, name)), schema.get("additionalProperties", True))
 
 
-def _is(value: Any, kind: Any) -> bool:
-    match kind:
-        case "null":
-            return value is None
-        case "boolean":
-            return isinstance(value, bool)
-        case "integer":
-            return not isinstance(value, bool) and (
-                isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-            )
-        case "number":
-            return not isinstance(value, bool) and isinstance(value, int | float)
-        case "string":
-            return isinstance(value, str)
-        case "array":
-            return isinstance(value, list)
-        case "object":
-            return isinstance(value, dict)
-    return True  # a type that JSON Schema does not have
+# The keywords that could take long: those with patterns, and the one that compares all items with each other.
 
 
-def _value_fits(schema: dict[str, Any], value: Any) -> bool:
-    """The keywords that look at the value alone."""
-    if "const" in schema and not same(schema["const"], value):
-        return False
-    if listed(schema, "enum") and not any(same(entry, value) for entry in schema["enum"]):
-        return False
-    if isinstance(value, bool) or value is None:
-        return True
-    if isinstance(value, int | float):
-        return finite(value) and _number_fits(schema, value)
-    what = "Length" if isinstance(value, str) else "Items" if isinstance(value, list) else "Properties"
-    if not whole(schema, f"min{what}", 0) <= len(value) <= whole(schema, f"max{what}", len(value)):
-        return False
-    if isinstance(value, str):
-        return "pattern" not in schema or matches(schema["pattern"], value)
-    if isinstance(value, dict):
-        return all(key in value for key in listed(schema, "required") if isinstance(key, str))
-    return schema.get("uniqueItems") is not True or len(value) > 500 or not has_twins(value)
+def _check_pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+    if isinstance(value, str) and matches(pattern, value) is False:
+        yield ValidationError("the pattern is not found")
 
 
-def has_twins(values: list[Any]) -> bool:
-    """Whether two of them are the same."""
-    return any(same(one, other) for at, one in enumerate(values) for other in values[:at])
+def _check_pattern_properties(validator: Any, patterns: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    for name in value if isinstance(value, dict) else ():
+        for pattern in patterns:
+            if matches(pattern, name):
+                yield from validator.descend(value[name], patterns[pattern])
 
 
-def _number_fits(schema: dict[str, Any], value: float | int) -> bool:
-    for limit, lower, is_open in bounds(schema):
-        if (value < limit if lower else value > limit) or (is_open and value == limit):
-            return False
-    step = number(schema, "multipleOf")
-    if not step or step < 0:
-        return True
-    try:
-        return value % step == 0 if isinstance(step, int) else (value / step).is_integer()
-    except OverflowError:
-        return False
+def _check_additional_properties(validator: Any, extra: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    for name in value if isinstance(value, dict) else ():
+        patterns = schema.get("patternProperties", {})
+        if name not in schema.get("properties", {}) and all(matches(pattern, name) is False for pattern in patterns):
+            yield from validator.descend(value[name], extra)
+
+
+def _check_unique_items(validator: Any, unique: bool, value: Any, schema: Any) -> Iterator[ValidationError]:
+    if isinstance(value, list) and len({json.dumps(item, sort_keys=True) for item in value}) < len(value):
+        yield ValidationError("two items are the same")
+
+
+_CHECKS: Final[dict[str, Any]] = {
+    "pattern": _check_pattern,
+    "patternProperties": _check_pattern_properties,
+    "additionalProperties": _check_additional_properties,
+    "uniqueItems": _check_unique_items,
+}
+
+
+# How two schemas that both hold become one: the narrower limit, all required names; of other keywords the first stays.
+
+
+def _combined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    both = {**second, **first}
+    for key in first.keys() & second.keys() & _COMBINE.keys():
+        both[key] = _COMBINE[key](first[key], second[key])
+    return both
+
+
+def _both_properties(first: Any, second: Any) -> Any:
+    return {
+        **second,
+        **first,
+        **{name: {"allOf": [first[name], second[name]]} for name in first.keys() & second.keys()},
+    }
+
+
+def _both_types(first: list[str], second: list[str]) -> list[str]:
+    widened = [{*names, *(["integer"] if "number" in names else [])} for names in (first, second)]
+    return [name for name in dict.fromkeys([*first, *second]) if all(name in names for names in widened)] or first
+
+
+_COMBINE: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    **dict.fromkeys(("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", "minContains"), max),
+    **dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties", "maxContains"), min),
+    "enum": lambda first, second: [entry for entry in first if entry in second] or first,
+    "not": lambda first, second: {"anyOf": [first, second]},
+    "properties": _both_properties,
+    "required": lambda first, second: list(dict.fromkeys([*first, *second])),
+    "type": _both_types,
+}
+
+
+# The safe form. Each function takes what a keyword has and gives what it may have, or None to leave the keyword out.
+
+
+def _safe(schema: Any, depth: int = 0) -> Any:
+    if not isinstance(schema, dict) or depth > _DEEPEST:
+        return schema is not False
+    safe = Schema()
+    for key, value in _modern(schema).items():
+        if key in ("const", "default", "example"):  # of these, null is a value too
+            safe[key] = value
+        elif (checked := _READERS.get(key, _unknown)(value, depth + 1)) is not None:
+            safe[key] = checked
+    return safe
+
+
+def _modern(schema: dict[str, Any]) -> dict[str, Any]:
+    """What older drafts and OpenAPI wrote otherwise, as the 2020-12 dialect has it."""
+    modern = dict(schema)
+    for limit, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if modern.get(exclusive) is True:
+            modern[exclusive] = modern.pop(limit, None)
+    if isinstance(modern.get("items"), list):
+        modern |= {"prefixItems": modern["items"], "items": modern.get("additionalItems", True)}
+    if modern.get("nullable") is True and isinstance(modern.get("type"), str):
+        modern["type"] = [modern["type"], "null"]
+    return modern
+
+
+def _schemas(value: Any, depth: int) -> Any:
+    return [_safe(part, depth) for part in value] or None if isinstance(value, list) else None
+
+
+def _schema_table(value: Any, depth: int) -> Any:
+    return {name: _safe(part, depth) for name, part in value.items()} if isinstance(value, dict) else None
+
+
+def _unknown(value: Any, depth: int) -> Any:
+    """A description, say; or a table of schemas that references point into."""
+    return _safe(value, depth) if isinstance(value, dict) else value
+
+
+def _number(value: Any, depth: int) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < 1e308 else None  # so that a double can hold it; not a number is not less either
+
+
+def _count(value: Any, depth: int) -> Any:
+    number = _number(value, depth)
+    return None if number is None else max(0, int(number))
+
+
+def _types(value: Any, depth: int) -> Any:
+    names = value if isinstance(value, list) else [value]
+    return [name for name in names if isinstance(name, str) and name in TYPES] or None
+
+
+_READERS: Final[dict[str, Callable[[Any, int], Any]]] = {
+    # What is left out: keywords that the validator would act on and that are not listed below, and new names for parts.
+    **dict.fromkeys((*Draft202012Validator.VALIDATORS, *_NAMES), lambda value, depth: None),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _number),
+    **dict.fromkeys(("minLength", "minItems", "minProperties", "minContains"), _count),
+    **dict.fromkeys(("maxLength", "maxItems", "maxProperties", "maxContains"), _count),
+    **dict.fromkeys(("items", "additionalProperties", "propertyNames", "contains", "not", "if", "then", "else"), _safe),
+    **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), _schemas),
+    **dict.fromkeys(("properties", "patternProperties", "dependentSchemas", "$defs", "definitions"), _schema_table),
+    **dict.fromkeys(("enum", "examples"), lambda value, depth: value or None if isinstance(value, list) else None),
+    **dict.fromkeys(("pattern", "format", "$ref"), lambda value, depth: value if isinstance(value, str) else None),
+    "multipleOf": lambda value, depth: abs(_number(value, depth) or 0) or None,
+    "required": lambda value, depth: [n for n in value if isinstance(n, str)] if isinstance(value, list) else None,
+    "type": _types,
+    "uniqueItems": lambda value, depth: value is True or None,
+}

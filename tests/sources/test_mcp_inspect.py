@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 import perflib
 from perflib.load.preflight import check
-from perflib.sources.mcp_listing import Listing, describe, example, file_name, starter_suite
-from perflib.sources.mcp_suite import left_out, literal
+from perflib.sources.examples import example
+from perflib.sources.mcp_listing import Listing, describe
+from perflib.sources.mcp_suite import file_name, reason_left_out, starter_suite, without_fields
 from perflib.suite.file import from_table, load_suite
 from perflib.suite.model import Target
 from perflib.targets.template import text_template, value_template
@@ -226,7 +227,7 @@ def _doubling(levels: int) -> dict[str, Any]:
     ids=lambda schema: str(schema)[:40],
 )
 def test_an_absurd_schema_costs_bounded_time_and_memory(schema: dict[str, Any]) -> None:
-    code = f"import json, perflib.examples as e; print(len(json.dumps(e.example({schema!r}))) < 200_000)"
+    code = f"import json, perflib.sources.examples as e; print(len(json.dumps(e.example({schema!r}))) < 200_000)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert ran.stdout == "True\n", ran.stderr
 
@@ -234,7 +235,7 @@ def test_an_absurd_schema_costs_bounded_time_and_memory(schema: dict[str, Any]) 
 @quickly
 @given(st.text() | st.text("{}ab_"))
 def test_literal_braces_come_through_the_templates(text: str) -> None:
-    assert text_template(literal(text))({}) == text
+    assert text_template(without_fields(text))({}) == text
 
 
 said = st.text(max_size=30) | st.sampled_from(
@@ -267,7 +268,7 @@ def test_whatever_a_server_says_the_suite_is_good_and_calls_its_tools(about: Any
     assert suite.targets["server"].url == URL.url
     calls = [op for op in suite.scenarios[0].operations if op.tool is not None]
     harmless = [
-        tool["name"].encode("utf-8", "replace").decode() for tool in tools if tool["name"] and not left_out(tool)
+        tool["name"].encode("utf-8", "replace").decode() for tool in tools if tool["name"] and not reason_left_out(tool)
     ]
     assert [value_template(op.tool)({}).replace("\ufffd", "?") for op in calls] == [
         n.replace("\ufffd", "?") for n in harmless
@@ -320,7 +321,7 @@ def test_arguments_are_the_examples_with_what_they_mean() -> None:
     ],
 )
 def test_what_destroys_or_cannot_be_called_is_left_out(tool: dict[str, Any], harmful: bool) -> None:
-    assert bool(left_out(tool)) == harmful
+    assert bool(reason_left_out(tool)) == harmful
     text = starter_suite({"capabilities": ["tools"]}, [tool], URL)
     (operation,) = from_table(tomllib.loads(text)).scenarios[0].operations
     assert (operation.tool, operation.method) == ((None, "tools/list") if harmful else (tool["name"], None))

@@ -1,0 +1,90 @@
+"""Regular expressions that somebody else wrote: does a text match, and which text would? Bounded time, whatever they are."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import warnings
+from typing import Any, Final
+
+import rstr
+
+_LONGEST_PATTERN: Final = 500
+_LONGEST_TEXT: Final = 200
+_LOG_MOST_STEPS: Final = math.log(1_000_000)
+_MOST_REPEATS: Final = 2_000
+
+
+def matches(pattern: str, text: str) -> bool | None:
+    """Whether the pattern is found in the text; None where the search could take long, or the pattern is not Python's."""
+    if len(pattern) > _LONGEST_PATTERN or len(text) > _LONGEST_TEXT:
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of syntax that a later Python may read otherwise
+            tree = re._parser.parse(pattern)  # type: ignore[attr-defined]
+            if _log_ways(tree, len(text)) + math.log(1 + len(text)) > _LOG_MOST_STEPS:
+                return None
+            return re.search(pattern, text) is not None
+    except (re.error, RecursionError, OverflowError):
+        return None
+
+
+def text_matching(pattern: str, repeats: int) -> str | None:
+    """A simple text that the pattern describes, or None. What may be repeated is repeated so often, within its limits.
+
+    Assertions are not honoured, so that the caller must try the text.
+    """
+    if len(pattern) > _LONGEST_PATTERN or len(re.findall(r"\\[1-9]|\(\?P=", pattern)) > 1:
+        return None  # references to groups multiply: each can be ten times as long as the one before
+    generator = rstr.Rstr(_SimpleChoices(repeats))
+    generator._cases["range"] = lambda ends: [chr(code) for code in range(ends[0], min(ends[1], ends[0] + 30) + 1)]
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return generator.xeger(pattern)
+    except (re.error, RecursionError, OverflowError, LookupError, TypeError, ValueError):
+        return None
+
+
+class _SimpleChoices(random.Random):
+    """In place of chance: always the plainest character or the first branch, and the same number of repeats."""
+
+    def __init__(self, repeats: int) -> None:
+        super().__init__(0)
+        self.repeats, self.repeats_left = repeats, _MOST_REPEATS
+
+    def choice(self, seq: Any) -> Any:
+        if not isinstance(seq[0], str):
+            return seq[0]
+        return next((character for character in "aA1-_. " if character in seq), min(seq))
+
+    def randint(self, a: int, b: int) -> int:
+        times = max(a, min(b, self.repeats))
+        self.repeats_left -= times
+        if self.repeats_left < 0:
+            raise OverflowError("the text would be too long")
+        return times
+
+
+def _log_ways(tree: Any, length: int) -> float:
+    """The logarithm of an upper bound for the ways in which a text of that length can be split among the pattern's parts.
+
+    A backtracking search may try them all. `tree` is what Python's own parser of patterns gives.
+    """
+    total = 0.0
+    for operation, content in tree:
+        match str(operation):
+            case "BRANCH":
+                total += math.log(len(content[1])) + max(_log_ways(branch, length) for branch in content[1])
+            case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+                least, most, part = content
+                width = part.getwidth()[0]
+                times = min(int(most), length // width) if width else max(least, min(int(most), length))
+                total += math.log(1 + max(times, least)) + times * _log_ways(part, length)
+            case "SUBPATTERN" | "ASSERT" | "ASSERT_NOT":
+                total += _log_ways(content[-1], length)
+            case "ATOMIC_GROUP":
+                total += _log_ways(content, length)
+            case "GROUPREF_EXISTS":
+                return math.inf
+    return total
