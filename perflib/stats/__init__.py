@@ -1,7 +1,7 @@
 """Statistics that make the verdicts: pure functions on arrays, each with its source, its assumptions and its calibration."""
 
 from perflib.stats.change_points import ChangePoint, change_points
-from perflib.stats.decisions import equivalent, holm, needed_for_shift, p_value, spending_confidence
+from perflib.stats.decisions import Outcome, equivalent, holm, needed_for_shift, p_value, spending_confidence
 from perflib.stats.intervals import (
     Interval,
     effective_sample_size,
@@ -34,6 +34,7 @@ __all__ = [
     "ChangePoint",
     "Interval",
     "MemoryGrowth",
+    "Outcome",
     "Trend",
     "Usl",
     "WarmupEnd",

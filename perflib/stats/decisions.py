@@ -1,18 +1,59 @@
-"""From intervals to decisions: equivalence, many comparisons at once, looking more than once, how long to run."""
+"""From intervals to decisions: equivalence, several comparisons at once, looking more than once, how long to run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
+from perflib.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_INVALID, EXIT_PASS
 from perflib.stats.intervals import Interval, normal_quantile, student_t
 
-Outcome = Literal["pass", "fail", "inconclusive"]
 _GRID: Final = 2001
+
+
+class Outcome(StrEnum):
+    """What a judgement came to. It is a string: `Outcome.PASS == "pass"`, also in f-strings and in JSON.
+
+    The members are in order of severity, the mildest first. `sorted` and `max` compare strings as any strings: use
+    `worst`, or `key=lambda outcome: outcome.rank`.
+    """
+
+    SHOWN = "shown"
+    """A figure without a limit: it is shown and not judged."""
+    PASS = "pass"
+    """The whole interval is on the good side of the limit."""
+    INCONCLUSIVE = "inconclusive"
+    """The interval holds the limit: the data do not decide."""
+    FAIL = "fail"
+    """The whole interval is on the bad side of the limit."""
+    INVALID = "invalid"
+    """The measurement itself cannot be trusted."""
+
+    @property
+    def rank(self) -> int:
+        """0 (shown) to 4 (invalid): the higher, the more severe."""
+        return tuple(Outcome).index(self)
+
+    @property
+    def sign(self) -> str:
+        """One character for it, next to which the word stands."""
+        return {"shown": "·", "pass": "✓", "inconclusive": "?", "fail": "✗", "invalid": "!"}[self]
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line returns: see perflib/errors.py."""
+        codes = {"inconclusive": EXIT_INCONCLUSIVE, "fail": EXIT_FAIL, "invalid": EXIT_INVALID}
+        return codes.get(self, EXIT_PASS)
+
+    @staticmethod
+    def worst(outcomes: Iterable[str]) -> Outcome:
+        """The most severe of several, each an `Outcome` or its word; SHOWN of none. ValueError for another word."""
+        return max((Outcome(outcome) for outcome in outcomes), key=lambda outcome: outcome.rank, default=Outcome.SHOWN)
 
 
 def equivalent(shift: Interval, margin: float, *, higher_is_worse: bool = True) -> Outcome:
@@ -25,8 +66,8 @@ def equivalent(shift: Interval, margin: float, *, higher_is_worse: bool = True) 
         raise ValueError(f"a margin must not be negative, not {margin}")
     worst, best = (shift.high, shift.low) if higher_is_worse else (-shift.low, -shift.high)
     if math.isnan(worst) or math.isnan(best):
-        return "inconclusive"
-    return "pass" if worst <= margin else "fail" if best > margin else "inconclusive"
+        return Outcome.INCONCLUSIVE
+    return Outcome.PASS if worst <= margin else Outcome.FAIL if best > margin else Outcome.INCONCLUSIVE
 
 
 def p_value(shift: Interval, null: float = 0.0, freedom: float = math.inf) -> float:
