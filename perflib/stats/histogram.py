@@ -1,12 +1,13 @@
 """Log histograms: many values counted in buckets of equal relative width, and what can be said of them afterwards.
 
-    buckets = LogBuckets(width=0.01)          # each bucket's upper edge is 1.01 times its lower edge
-    histogram = buckets.count(response_ns)    # or counted by a database: f"select {buckets.sql('response_ns')} as bucket"
+    buckets = LogBuckets(width=0.01)          # each bucket's upper edge is 1.01 times its lower edge histogram =
+    buckets.count(response_ns)    # or counted by a database: f"select {buckets.sql('response_ns')} as bucket"
     histogram.quantile(0.95)                  # within buckets.relative_error of the exact one
 
-This is the one definition of a log histogram in perflib. The memory that it takes depends on the range of the values and not on
-their number; the price is a known relative error of quantiles (as in HdrHistogram, and in DDSketch: Masson, Rim & Lee 2019,
-VLDB 12). Intervals of counted values take the effective sample size from counts by time (`binned_sample_size`).
+This is the one definition of a log histogram in perflib. The memory that it takes depends on the range of the values
+and not on their number; the price is a known relative error of quantiles (as in HdrHistogram, and in DDSketch:
+Masson, Rim & Lee 2019, VLDB 12). Intervals of counted values take the effective sample size from counts by time
+(`binned_sample_size`).
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LogBuckets:
-    """Bucket i holds the values from e^(i · width) up to e^((i + 1) · width). Values below 1 are counted as 1, in bucket 0.
+    """Bucket i holds the values from e^(i · width) up to e^((i + 1) · width).
 
-    So the unit of the values must be a small one: nanoseconds, not seconds.
+    Values below 1 are counted as 1, in bucket 0. So the unit of the values must be a small one: nanoseconds, not
+    seconds.
     """
 
     width: float
@@ -43,7 +45,7 @@ class LogBuckets:
         return np.floor(np.log(np.maximum(values, 1)) / self.width).astype(np.int64)
 
     def sql(self, column: str) -> str:
-        """The same as an expression of DuckDB's SQL, of a column or an expression. Null counts as 1: leave it out by `where`."""
+        """The same in DuckDB's SQL, of a column or an expression. Null counts as 1: exclude it by `where`."""
         return f"floor(ln(greatest({column}, 1)) / {self.width!r})::int"
 
     def lower(self, index: ArrayLike) -> Floats:
@@ -62,7 +64,7 @@ class LogBuckets:
         return LogHistogram(counts, x[first], x[first + counts - 1], sums)
 
     def histogram(self, counts: Counts) -> LogHistogram:
-        """The histogram of which only the counts of buckets 0, 1, 2 … are known, shape (buckets,); empty buckets included.
+        """The histogram of which only the counts of buckets 0, 1, 2 … are known, zeros included: shape (buckets,).
 
         The edges stand for the smallest and the largest value of a bucket, its middle for their mean.
         """
@@ -73,10 +75,10 @@ class LogBuckets:
 
 @dataclass(frozen=True)
 class LogHistogram:
-    """Of the buckets that hold values, in order of size: the number of values, the smallest, the largest and the sum of them.
+    """The buckets that hold values, in order of size: how many, the smallest, the largest and the sum of them.
 
-    All four have the shape (filled buckets,). Where smallest, largest and sum are those of the values themselves, and not the
-    edges of the buckets, the mean and the ends of the whole are exact.
+    All four arrays have the shape (filled buckets,). Where smallest, largest and sum are those of the values
+    themselves, and not the edges of the buckets, the mean and the ends of the whole are exact.
     """
 
     counts: Counts
@@ -96,7 +98,7 @@ class LogHistogram:
 
     @property
     def variance(self) -> float:
-        """The variance between the buckets' means. What is left out, within buckets, is at most (width · mean)² / 4 or so."""
+        """The variance between the buckets' means; that within them, some width² / 4 of the mean square, is left out."""
         return float(self.counts @ (self.sums / self.counts - self.mean) ** 2) / self.n if self.n else math.nan
 
     def quantile(self, q: float) -> float:
@@ -139,9 +141,10 @@ Steps = LogHistogram  # the name in perflib/metrics/counts.py, which is rewritte
 def binned_sample_size(sums: Floats, counts: Floats, variance: float) -> float:
     """The effective sample size, 1…n, of values of which only sums and counts by bins of time are known.
 
-    sums, counts: the sum and the number of the values in each bin, shape (bins,), bins in order of time and of one length.
-    variance: that of a single value. It is `effective_sample_size` with bins in place of equal batches (batch means: Law 2015,
-    ch. 9); bins of unequal counts are treated as a ratio estimate (Cochran 1977, ch. 6). n for fewer than 4 values or bins.
+    sums, counts: the sum and the number of the values in each bin, shape (bins,), bins in order of time and of one
+    length. variance: that of a single value. It is `effective_sample_size` with bins in place of equal batches (batch
+    means: Law 2015, ch. 9); bins of unequal counts are treated as a ratio estimate (Cochran 1977, ch. 6). n for fewer
+    than 4 values or bins.
     """
     n, bins = float(counts.sum()), len(counts)
     if n < 4 or bins < 4 or variance <= 0:
@@ -156,8 +159,8 @@ def binned_quantiles(
 ) -> tuple[Interval, ...]:
     """`quantile_intervals` of counted values, given their effective sample size at each q.
 
-    Each bound is the far end of its bucket, so no interval is narrower than that of the values themselves. Raises ValueError
-    for sequences of different lengths.
+    Each bound is the far end of its bucket, so no interval is narrower than that of the values themselves. Raises
+    ValueError for sequences of different lengths.
     """
     n, intervals = histogram.n, []
     for q, effective in zip(qs, n_effective, strict=True):
