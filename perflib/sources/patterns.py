@@ -22,7 +22,8 @@ def matches(pattern: str, text: str) -> bool | None:
         return None
     try:
         with warnings.catch_warnings(action="ignore"):  # of syntax that a later Python may read otherwise
-            tree = re._parser.parse(pattern)  # type: ignore[attr-defined]
+            parser: Any = re._parser  # type: ignore[attr-defined,unused-ignore]
+            tree = parser.parse(pattern)
             if _log_ways(tree, len(text)) + math.log(1 + len(text)) > _LOG_MOST_STEPS:
                 return None
             return re.search(pattern, text) is not None
@@ -37,7 +38,7 @@ def text_matching(pattern: str, repeats: int) -> str | None:
     """
     if len(pattern) > _LONGEST_PATTERN or len(re.findall(r"\\[1-9]|\(\?P=", pattern)) > 1:
         return None  # references to groups multiply: each can be ten times as long as the one before
-    generator = rstr.Rstr(_SimpleChoices(repeats))
+    generator: Any = rstr.Rstr(_SimpleChoices(repeats))
     generator._cases["range"] = lambda ends: [chr(code) for code in range(ends[0], min(ends[1], ends[0] + 30) + 1)]
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -1,7 +1,10 @@
-"""Statistics that make the verdicts: pure functions on arrays, each with its source, its assumptions and its calibration."""
+"""The statistics behind the verdicts: pure functions on arrays, each with its source and its assumptions.
+
+How often each is right on simulated measurements stands in docs/methods.md.
+"""
 
 from perflib.stats.change_points import ChangePoint, change_points
-from perflib.stats.decisions import equivalent, holm, needed_for_shift, p_value, spending_confidence
+from perflib.stats.decisions import Outcome, equivalent, holm, needed_for_shift, p_value, spending_confidence
 from perflib.stats.intervals import (
     Interval,
     effective_sample_size,
@@ -34,6 +37,7 @@ __all__ = [
     "ChangePoint",
     "Interval",
     "MemoryGrowth",
+    "Outcome",
     "Trend",
     "Usl",
     "WarmupEnd",

@@ -1,40 +1,84 @@
-"""From intervals to decisions: equivalence, many comparisons at once, looking more than once, how long to run."""
+"""From intervals to decisions: equivalence, several comparisons at once, looking more than once, how long to run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
+from perflib.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_INVALID, EXIT_PASS
 from perflib.stats.intervals import Interval, normal_quantile, student_t
 
-Outcome = Literal["pass", "fail", "inconclusive"]
-_GRID: Final = 2001
+_GRID: Final = 2001  # points of the numerical integration
+
+
+class Outcome(StrEnum):
+    """What a judgement came to. It is a string: `Outcome.PASS == "pass"`, also in f-strings and in JSON.
+
+    The members are in order of severity, the mildest first. `sorted` and `max` compare strings as any strings: use
+    `worst`, or `key=lambda outcome: outcome.rank`.
+    """
+
+    SHOWN = "shown"
+    """A figure without a limit: it is shown and not judged."""
+    PASS = "pass"
+    """The whole interval is on the good side of the limit."""
+    INCONCLUSIVE = "inconclusive"
+    """The interval holds the limit: the data do not decide."""
+    FAIL = "fail"
+    """The whole interval is on the bad side of the limit."""
+    INVALID = "invalid"
+    """The measurement itself cannot be trusted."""
+
+    @property
+    def rank(self) -> int:
+        """0 (shown) to 4 (invalid): the higher, the more severe."""
+        return tuple(Outcome).index(self)
+
+    @property
+    def sign(self) -> str:
+        """One character for it, next to which the word stands."""
+        return {"shown": "·", "pass": "✓", "inconclusive": "?", "fail": "✗", "invalid": "!"}[self]
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line returns: see perflib/errors.py."""
+        codes = {"inconclusive": EXIT_INCONCLUSIVE, "fail": EXIT_FAIL, "invalid": EXIT_INVALID}
+        return codes.get(self, EXIT_PASS)
+
+    @staticmethod
+    def worst(outcomes: Iterable[str]) -> Outcome:
+        """The most severe of several, each an `Outcome` or its word; SHOWN of none. ValueError for another word."""
+        return max((Outcome(outcome) for outcome in outcomes), key=lambda outcome: outcome.rank, default=Outcome.SHOWN)
 
 
 def equivalent(shift: Interval, margin: float, *, higher_is_worse: bool = True) -> Outcome:
-    """Is the candidate no worse than the base by more than `margin` (≥ 0, in the shift's unit)?
+    """Is the candidate no worse than the base by more than `margin`?
 
-    The whole interval on the good side of the margin: pass; wholly beyond it: fail; else inconclusive (non-inferiority by the
-    confidence interval, Schuirmann 1987: a test at (1 − confidence) / 2). Raises ValueError for a negative margin or NaN.
+    shift: candidate − base. margin: in the shift's unit, at least 0. PASS where the whole interval is on the good
+    side of the margin, FAIL where all of it is beyond, else INCONCLUSIVE, also for an interval with NaN. This is
+    non-inferiority by the confidence interval (Schuirmann 1987), a test at level (1 − confidence) / 2. Raises
+    ValueError for a negative or NaN margin.
     """
     if not margin >= 0:
         raise ValueError(f"a margin must not be negative, not {margin}")
     worst, best = (shift.high, shift.low) if higher_is_worse else (-shift.low, -shift.high)
     if math.isnan(worst) or math.isnan(best):
-        return "inconclusive"
-    return "pass" if worst <= margin else "fail" if best > margin else "inconclusive"
+        return Outcome.INCONCLUSIVE
+    return Outcome.PASS if worst <= margin else Outcome.FAIL if best > margin else Outcome.INCONCLUSIVE
 
 
 def p_value(shift: Interval, null: float = 0.0, freedom: float = math.inf) -> float:
-    """The two-sided p-value of a shift against `null`, recovered from its interval's bound on that side.
+    """The two-sided p-value of a shift against `null`, recovered from the bound of its interval on that side.
 
-    The bound lies z·SE from the estimate, so z = (estimate − null)/SE (Altman & Bland 2011, BMJ 343:d2304); t with `freedom`
-    degrees where the interval is one of Student's (`BetweenRuns.freedom`). Assumes that the estimate is about normal beyond
-    the bound. 1 where the bound is open or the estimate is NaN; 0 for an interval of no width.
+    shift, null: in one unit. The bound lies z·SE away from the estimate, which gives SE (Altman & Bland 2011, BMJ
+    343:d2304). freedom: the degrees of freedom where the interval is one of Student's t (`BetweenRuns.freedom`).
+    Assumes that the estimate's distribution is about normal. 1 where the bound is open or the estimate is NaN; 0 for an
+    interval without width.
     """
     from scipy import special
 
@@ -51,10 +95,10 @@ def p_value(shift: Interval, null: float = 0.0, freedom: float = math.inf) -> fl
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """The p-values, adjusted for being several (Holm 1979, Scandinavian Journal of Statistics 6:65), in the given order.
+    """The p-values adjusted for being several, in the given order (Holm 1979, Scandinavian Journal of Statistics 6:65).
 
-    Those at or below α are the discoveries, with at most α as the chance of any false one, whatever their dependence.
-    Intervals come in by `p_value`. Raises ValueError for a p-value outside 0…1 or NaN.
+    To call all those significant that are at most α has at most a chance of α for any false one, however they depend
+    on each other. `p_value` gives the p-value of an interval. Raises ValueError for a p-value outside 0…1 or NaN.
     """
     if any(not 0 <= p <= 1 for p in p_values):
         raise ValueError(f"p-values lie between 0 and 1: {list(p_values)}")
@@ -67,12 +111,12 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def spending_confidence(look: int, looks: int, confidence: float = 0.95) -> float:
-    """The confidence to use at look 1…looks (equal steps of data) of an experiment that stops when its interval is clear.
+    """The confidence level to use at look 1…looks of an experiment that stops as soon as its interval is conclusive.
 
-    O'Brien–Fleming-like spending of the error, α(t) = 4 − 4Φ(z/√t), z the
-    1 − α/4 quantile (Lan & DeMets 1983, Biometrika 70:659); the boundaries by
-    numerical integration (Armitage, McPherson & Rowe 1969). Over all looks together the chance of a false alarm is then
-    1 − confidence. Raises ValueError unless 1 ≤ look ≤ looks ≤ 100 and 0 < confidence < 1.
+    The looks come after equal amounts of data. Over all of them together the chance of a false alarm is 1 −
+    confidence. The error is spent as by O'Brien and Fleming, α(t) = 4 − 4Φ(z/√t), where z is the 1 − α/4 quantile
+    (Lan & DeMets 1983, Biometrika 70:659); the boundaries come from numerical integration (Armitage, McPherson & Rowe
+    1969). Raises ValueError unless 1 ≤ look ≤ looks ≤ 100 and 0 < confidence < 1.
     """
     if not 1 <= look <= looks <= 100 or not 0 < confidence < 1:
         raise ValueError(
@@ -83,11 +127,15 @@ def spending_confidence(look: int, looks: int, confidence: float = 0.95) -> floa
 
 @lru_cache(maxsize=32)
 def _boundaries(looks: int, confidence: float) -> tuple[float, ...]:
-    """z at each look: the density of the sum so far, of the paths that crossed no boundary yet, convolved with the next step."""
+    """The boundary of z at each look.
+
+    Carried along is the density of the sum of the data so far over all paths that crossed no boundary yet; each look
+    convolves it with the next step.
+    """
     from scipy import special
 
-    z, found, spent = normal_quantile((1 + confidence) / 2), list[float](), 0.0
-    sums, density = np.zeros(1), np.ones(1)  # points and masses
+    z, boundaries, spent = normal_quantile((1 + confidence) / 2), list[float](), 0.0
+    sums, density = np.zeros(1), np.ones(1)  # the points, and the probability at each
     for look in range(1, looks + 1):
         share = 2 * math.erfc(z / math.sqrt(look / looks) / math.sqrt(2)) - spent
         low, high = 0.0, 40.0
@@ -97,26 +145,26 @@ def _boundaries(looks: int, confidence: float) -> tuple[float, ...]:
             beyond = special.ndtr(sums - edge) + special.ndtr(-sums - edge)
             low, high = (middle, high) if float(density @ beyond) > share else (low, middle)
         spent += share
-        found.append((low + high) / 2)
-        edge = min(found[-1], 10.0) * math.sqrt(look)
+        boundaries.append((low + high) / 2)
+        edge = min(boundaries[-1], 10.0) * math.sqrt(look)
         points, step = np.linspace(-edge, edge, _GRID, retstep=True)
         weights = np.full(_GRID, float(step))
         weights[[0, -1]] /= 2
         density = np.exp(-0.5 * (points[:, None] - sums) ** 2) @ density / math.sqrt(2 * math.pi) * weights
         sums = points
-    return tuple(found)
+    return tuple(boundaries)
 
 
 def needed_for_shift(
     pilot: Interval, shift: float, *, confidence: float = 0.95, power: float = 0.95, comparisons: int = 1
 ) -> int | None:
-    """Values a side that it takes to find a shift of this size (in the pilot's unit) with this power.
+    """How many values each side needs to detect a shift of this size (in the pilot's unit) with this power.
 
-    pilot: the figure's interval in a run of the base; its wider finite half-width gives the standard error SE, which shrinks
-    with √n. The candidate's variance is taken to grow with its figure, by r = |shift / estimate| (at most 1). comparisons: how
-    many figures are compared at once (Holm's first step). n = pilot.n · (2 + r) · ((z_α + z_power) · SE / shift)², and a fifth
-    more, since the pilot only estimates SE. None where the pilot has no finite bound or the shift is 0.
-    Raises ValueError unless 0 < power < 1 and comparisons ≥ 1.
+    pilot: the figure's interval in a run of the base; its wider finite half-width gives the standard error SE, which
+    shrinks with √n. comparisons: how many figures are compared at once (Holm's first step). n = pilot.n · (2 + r) ·
+    ((z_α + z_power) · SE / shift)², the usual two-sample formula, where r = |shift / estimate|, at most 1, lets the
+    candidate's variance grow with its figure; and a fifth more, because the pilot only estimates SE. None where the
+    pilot has no finite bound or the shift is 0. Raises ValueError unless 0 < power < 1 and comparisons ≥ 1.
     """
     from scipy import special
 
@@ -126,6 +174,6 @@ def needed_for_shift(
     if not widths or shift == 0 or pilot.n == 0:
         return None
     error = max(widths) / normal_quantile(pilot.confidence)
-    reach = normal_quantile(1 - (1 - confidence) / comparisons) + float(special.ndtri(power))
+    scores = normal_quantile(1 - (1 - confidence) / comparisons) + float(special.ndtri(power))
     growth = min(1.0, abs(shift / pilot.estimate)) if pilot.estimate else 1.0
-    return max(1, math.ceil(1.2 * pilot.n * (2 + growth) * (reach * error / shift) ** 2))
+    return max(1, math.ceil(1.2 * pilot.n * (2 + growth) * (scores * error / shift) ** 2))

@@ -1,7 +1,8 @@
 """Confidence intervals for quantiles, means, proportions and throughput of measurements that depend on each other.
 
-Latencies under load are autocorrelated: a slow request is followed by slow ones. Intervals that take them for independent are
-far too narrow, so each here uses the effective sample size of its series.
+Latencies under load are autocorrelated: a slow request is followed by slow ones. Intervals that take them for
+independent are far too narrow, so every interval here uses the effective sample size of its series: the number of
+independent values that would determine the figure equally well.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ from numpy.typing import NDArray
 from perflib.text import html_interval
 
 Values = NDArray[Any]
-BEYOND: Final = 10
-LARGEST_LOG: Final = 700.0  # of a number that fits
-_ACF_POINTS: Final = 2**16
-_PIECE: Final = 2**16
-_CONSTANT: Final = 1e-12  # relative spread that is only rounding
+BEYOND: Final = 10  # effective values that must lie beyond a quantile before it has a bound on that side
+LARGEST_LOG: Final = 700.0  # the exponential function of more than this overflows
+_ACF_POINTS: Final = 2**16  # longer series are averaged over batches before their autocovariances are computed
+_PIECE: Final = 2**16  # values that fit into the processor's cache
+_CONSTANT: Final = 1e-12  # a relative spread below this is rounding
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its bounds; −inf and inf where the data cannot tell. `n` values, worth `n_effective` independent ones."""
+    """An estimate with the bounds of its confidence interval, in the unit of the values.
+
+    low, high: −inf and inf where a bound is unknown. n: the number of values; n_effective: their effective sample
+    size. confidence: the confidence level, 0.95 for 95 %.
+    """
 
     estimate: float
     low: float
@@ -37,7 +42,7 @@ class Interval:
 
     @property
     def bounds(self) -> dict[str, float | None]:
-        """Estimate, low and high for a file of JSON: what is not finite is null."""
+        """Estimate, low and high for JSON: None in place of infinite bounds and NaN."""
         return {"estimate": finite(self.estimate), "low": finite(self.low), "high": finite(self.high)}
 
     def _repr_html_(self) -> str:
@@ -50,12 +55,12 @@ def finite(value: float) -> float | None:
 
 
 def unknown(estimate: float, n: int, confidence: float) -> Interval:
-    """An interval that says nothing but its estimate."""
+    """An interval with an estimate and no bounds: −inf to inf."""
     return Interval(estimate, -math.inf, math.inf, n, float(n), confidence)
 
 
 def scaled(interval: Interval, factor: float) -> Interval:
-    """The same interval in another unit."""
+    """The same interval in another unit: estimate and bounds times `factor`, which must be positive."""
     return Interval(
         interval.estimate * factor,
         interval.low * factor,
@@ -67,11 +72,14 @@ def scaled(interval: Interval, factor: float) -> Interval:
 
 
 def effective_sample_size(values: Values) -> float:
-    """How many independent values a series in order of time is worth, 1…n.
+    """The effective sample size of a series, 1…n: how many independent values would determine its mean equally well.
 
-    n·γ₀/σ², σ² the long-run variance by Geyer's initial monotone sequence (Geyer 1992, Statistical Science 7:473), its
-    autocovariances by FFT. Longer series than 2¹⁶ are averaged over equal batches first, which keeps σ² (batch means).
-    Negative correlation is not credited: the answer is at most n. Assumes a stationary series.
+    values: numbers or booleans in order of time, shape (n,). Fewer than 4, or constant ones: n.
+
+    It is n·γ₀/σ², where γ₀ is the variance and σ² the long-run variance by Geyer's initial monotone sequence (Geyer
+    1992, Statistical Science 7:473), with autocovariances by FFT. Series longer than 2¹⁶ are averaged over equal
+    batches first, which leaves σ² as it is (batch means). Negative correlation is not credited: the result is at most
+    n. Assumes a stationary series.
     """
     x = np.asarray(values)
     n = len(x)
@@ -91,14 +99,19 @@ def effective_sample_size(values: Values) -> float:
 
 
 def _variance(x: Values) -> float:
-    """Of ten million values in place, a piece that fits the processor's cache at a time."""
+    """The variance (division by n), without a second array as large as the first: one piece after the other."""
     mean = x.mean()
     pieces = (x[i : i + _PIECE] - mean for i in range(0, len(x), _PIECE))
     return math.fsum(float(piece @ piece) for piece in pieces) / len(x)
 
 
 def long_run_variance(x: NDArray[np.float64]) -> float:
-    """Geyer's initial monotone sequence: sums of neighbouring autocovariances, until they turn negative, made to fall."""
+    """The variance of √n times the mean of a stationary series, by Geyer's initial monotone sequence (Geyer 1992).
+
+    The sum of all autocovariances: those of neighbouring lags are added in pairs, up to the first pair that is not
+    positive, and no pair counts more than the one before it. x: in order of time, shape (n,); the result is in the
+    values' unit squared.
+    """
     n = len(x)
     size = 1 << (2 * n - 1).bit_length()
     spectrum = np.fft.rfft(x - x.mean(), size)
@@ -110,13 +123,16 @@ def long_run_variance(x: NDArray[np.float64]) -> float:
 
 
 def quantile_interval(values: Values, q: float, confidence: float = 0.95) -> Interval:
-    """The q-quantile of values in order of time, with an interval from order statistics.
+    """The q-quantile of a series, with an interval from order statistics, in the values' unit.
 
-    The estimate interpolates between order statistics (type 7 of Hyndman & Fan 1996, as DuckDB's quantile_cont). The bounds are
-    the order statistics at the ranks that a Clopper–Pearson interval gives for a proportion q of n_eff values, n_eff that of
-    the indicator series 1[x ≤ q̂]. Fewer than 10 effective values beyond the quantile: no upper bound, since what decides it
-    has hardly been seen; the lower one stands. (Nor a lower bound with fewer than 10 below.) Raises ValueError unless 0 < q < 1, and
-    for NaN.
+    values: in order of time, shape (n,). No values: an unknown interval around NaN.
+
+    The estimate interpolates between order statistics (type 7 of Hyndman & Fan 1996, as DuckDB's quantile_cont). The
+    bounds are the order statistics at the ranks that the interval of Clopper & Pearson (1934) gives for a proportion
+    q of n_eff values, where n_eff is the effective sample size of the indicator series 1[x ≤ estimate]. With fewer
+    than 10 effective values above the quantile there is no upper bound, because almost none of the values that decide
+    it were observed; with fewer than 10 below, there is no lower one. Raises ValueError unless 0 < q < 1, and for
+    NaN.
     """
     return quantile_intervals(values, (q,), confidence)[0]
 
@@ -124,18 +140,22 @@ def quantile_interval(values: Values, q: float, confidence: float = 0.95) -> Int
 def quantile_intervals(
     values: Values, qs: Sequence[float], confidence: float = 0.95, n_effective: Sequence[float] | None = None
 ) -> tuple[Interval, ...]:
-    """`quantile_interval` at each q, for the price of two partitions of the values. n_effective: at each q, where it is known."""
+    """`quantile_interval` at each q, at the cost of two partitions of the values, however many q there are.
+
+    n_effective: the effective sample size at each q, where it is known already. Raises ValueError as
+    `quantile_interval` does, and for sequences of different lengths.
+    """
     if not all(0 < q < 1 for q in qs):
         raise ValueError(f"q must lie between 0 and 1, not {next(q for q in qs if not 0 < q < 1)}")
-    x = np.asarray(values)  # integers stay what they are: less memory to move
+    x = np.asarray(values)  # integers are not converted: there is less memory to move
     n = len(x)
     if n == 0:
         return tuple(unknown(math.nan, 0, confidence) for _ in qs)
     if x.dtype.kind == "f" and np.isnan(x).any():
         raise ValueError("values hold NaN")
     estimates = [float(e) for e in np.quantile(x, qs)]
-    worths = n_effective or [effective_sample_size(x <= estimate) for estimate in estimates]
-    ranks = [bounding_ranks(n, worth, q, confidence) for q, worth in zip(qs, worths, strict=True)]
+    sizes = n_effective or [effective_sample_size(x <= estimate) for estimate in estimates]
+    ranks = [bounding_ranks(n, size, q, confidence) for q, size in zip(qs, sizes, strict=True)]
     chosen = sorted({rank for pair in ranks for rank in pair if rank is not None})
     bounds = dict(zip(chosen, np.partition(x, chosen)[chosen].tolist() if chosen else (), strict=True))
     return tuple(
@@ -144,31 +164,32 @@ def quantile_intervals(
             -math.inf if low is None else min(bounds[low], estimate),
             math.inf if high is None else max(bounds[high], estimate),
             n,
-            worth,
+            size,
             confidence,
         )
-        for estimate, worth, (low, high) in zip(estimates, worths, ranks, strict=True)
+        for estimate, size, (low, high) in zip(estimates, sizes, ranks, strict=True)
     )
 
 
 def fewest_values(q: float) -> int:
-    """How many values it takes until BEYOND of them lie beyond their q-quantile; fewer do not tell it."""
+    """The number of values of which BEYOND lie beyond the q-quantile, 0 < q < 1; of fewer the quantile is unknown."""
     return math.ceil(BEYOND / min(q, 1 - q) - 1e-6)
 
 
-def bounding_ranks(n: int, worth: float, q: float, confidence: float) -> tuple[int | None, int | None]:
-    """Which order statistics bound the q-quantile; None for a bound that too few values decide."""
-    low_share, high_share = _clopper_pearson(q * worth, worth, confidence)
-    low = max(0, math.floor(low_share * n) - (low_share * n == n)) if q * worth >= BEYOND else None
-    high = min(n - 1, math.ceil(high_share * n)) if (1 - q) * worth >= BEYOND - 1e-9 else None
+def bounding_ranks(n: int, n_effective: float, q: float, confidence: float) -> tuple[int | None, int | None]:
+    """The ranks, 0 … n − 1, of the order statistics that bound the q-quantile; None for an open bound."""
+    low_share, high_share = _clopper_pearson(q * n_effective, n_effective, confidence)
+    low = max(0, math.floor(low_share * n) - (low_share * n == n)) if q * n_effective >= BEYOND else None
+    high = min(n - 1, math.ceil(high_share * n)) if (1 - q) * n_effective >= BEYOND - 1e-9 else None
     return low, high
 
 
 def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
-    """The mean of values in order of time, by Student's t with n_eff − 1 degrees of freedom (Law 2015, ch. 9).
+    """The mean of a series, with the interval of Student's t at n_eff − 1 degrees of freedom (Law 2015, ch. 9).
 
-    Assumes that n_eff is large enough for the central limit theorem, which heavy tails delay. Fewer than 2: unknown.
-    Raises ValueError for NaN.
+    values: in order of time, shape (n,); the interval is in their unit. Assumes that the effective sample size n_eff
+    is large enough for the central limit theorem, which heavy tails delay. Fewer than 2 values, or an n_eff below 2:
+    the bounds are unknown. Raises ValueError for NaN.
     """
     x = np.asarray(values)
     n = len(x)
@@ -187,25 +208,26 @@ def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
 
 
 def proportion_interval(failures: int, n: int, confidence: float = 0.95, n_effective: float | None = None) -> Interval:
-    """failures / n with the exact interval of Clopper & Pearson (1934); zero failures included.
+    """The proportion failures / n, 0…1, with the exact interval of Clopper & Pearson (1934), also of no failures.
 
-    n_effective: what the n trials are worth where failures come in bursts; both counts shrink by n_effective / n.
-    Raises ValueError unless 0 ≤ failures ≤ n.
+    n_effective: the effective sample size of the n trials, where failures come in bursts; both counts shrink by
+    n_effective / n. No trials: unknown. Raises ValueError unless 0 ≤ failures ≤ n.
     """
     if not 0 <= failures <= n:
         raise ValueError(f"failures must lie between 0 and n = {n}, not {failures}")
     if n == 0:
         return unknown(math.nan, 0, confidence)
-    worth = float(n if n_effective is None else min(n_effective, n))
-    low, high = _clopper_pearson(failures / n * worth, worth, confidence)
-    return Interval(failures / n, low, high, n, worth, confidence)
+    size = float(n if n_effective is None else min(n_effective, n))
+    low, high = _clopper_pearson(failures / n * size, size, confidence)
+    return Interval(failures / n, low, high, n, size, confidence)
 
 
 def throughput_interval(completed_ns: Values, start_ns: int, stop_ns: int, confidence: float = 0.95) -> Interval:
-    """Completions per second between two times, from the sorted times of the completions.
+    """Completions per second between two times, all times in nanoseconds.
 
-    The estimate is n / (stop − start). The interval is that of the mean gap between completions, inverted, with the gaps'
-    effective sample size; fewer than 10 gaps: unknown. Assumes a stationary stretch of load.
+    completed_ns: the times of the completions, ascending, shape (n,). The estimate is n / (stop − start). The
+    interval is that of the mean gap between completions (`mean_interval`), inverted. Fewer than 10 gaps, or no time
+    between start and stop: unknown. Assumes that the load is stationary in between.
     """
     completed = np.asarray(completed_ns, np.int64)
     n, seconds = len(completed), (stop_ns - start_ns) / 1e9
@@ -220,9 +242,9 @@ def throughput_interval(completed_ns: Values, start_ns: int, stop_ns: int, confi
 
 
 def paired_difference(base: Values, candidate: Values, confidence: float = 0.95) -> Interval:
-    """The median of candidate − base over pairs in order of time, with its order-statistics interval.
+    """The median of candidate − base over pairs, with the interval of `quantile_interval`, in the values' unit.
 
-    Raises ValueError for sides of different lengths.
+    base, candidate: shape (pairs,), in order of time. Raises ValueError for sides of different lengths, and for NaN.
     """
     if len(base) != len(candidate):
         raise ValueError(f"pairs need two sides of one length, not {len(base)} and {len(candidate)}")
@@ -230,9 +252,10 @@ def paired_difference(base: Values, candidate: Values, confidence: float = 0.95)
 
 
 def ratio_interval(numerator: Values, denominator: Values, confidence: float = 0.95) -> Interval:
-    """The geometric mean of numerator / denominator over pairs of positive figures, by Student's t on their logarithms.
+    """The geometric mean of numerator / denominator over pairs, with the interval of Student's t on the logarithms.
 
-    Fewer than 3 pairs: unknown. Raises ValueError for sides of different lengths or figures that are not positive.
+    numerator, denominator: positive figures, shape (pairs,), in order of time. Fewer than 3 pairs: unknown.
+    Raises ValueError for sides of different lengths, and for figures that are not positive.
     """
     a, b = np.asarray(numerator, float), np.asarray(denominator, float)
     if len(a) != len(b):
@@ -247,10 +270,12 @@ def ratio_interval(numerator: Values, denominator: Values, confidence: float = 0
 
 
 def needed_samples(interval: Interval, limit: float, q: float = 0.5) -> int | None:
-    """About how many more values of the same kind it takes until the interval no longer holds the limit.
+    """About how many more values it takes until a quantile's or a mean's interval no longer contains the limit.
 
-    The half-width shrinks with the square root of n. None where it already does not hold it, or where no number would tell:
-    the estimate is the limit itself. With an open bound, how many it takes to close it: 10 effective ones beyond the q-quantile.
+    interval, limit: in one unit. q: the quantile whose interval it is. The half-width is taken to shrink with the
+    square root of n. Where the bound towards the limit is open, the result is how many values it takes to close it:
+    10 effective ones beyond the q-quantile. None where the interval does not contain the limit now, or where no
+    number of values would help, because the estimate is the limit itself.
     """
     if not interval.low <= limit <= interval.high or interval.n == 0:
         return None
@@ -266,32 +291,33 @@ def needed_samples(interval: Interval, limit: float, q: float = 0.5) -> int | No
 
 
 def needed_trials(interval: Interval, limit: float) -> int | None:
-    """About how many more trials it takes until a proportion's interval, its share unchanged, no longer holds the limit.
+    """About how many more trials it takes until a proportion's interval no longer contains the limit, both 0…1.
 
-    Found by doubling and halving on the exact interval: near 0 and 1 it shrinks faster than with the square root of n.
-    None where it already does not hold it, or where no number would tell: the share is the limit itself.
+    The proportion is taken to stay as it is. The number is searched by doubling and halving on the exact interval,
+    which near 0 and 1 shrinks faster than with the square root of n. None where the interval does not contain the
+    limit now, or where no number of trials would help, because the proportion is the limit itself.
     """
     share = interval.estimate
     if not interval.low <= limit <= interval.high or interval.n == 0 or share == limit:
         return None
 
-    def holds(trials: float) -> bool:
+    def undecided(trials: float) -> bool:
         low, high = _clopper_pearson(share * trials, trials, interval.confidence)
         return low <= limit <= high
 
     few = many = max(interval.n_effective, 1.0)
-    while holds(many):
+    while undecided(many):
         few, many = many, many * 2
         if many > 1e12:
             return None
     while many - few > max(0.5, few * 1e-3):
         middle = (few + many) / 2
-        few, many = (middle, many) if holds(middle) else (few, middle)
+        few, many = (middle, many) if undecided(middle) else (few, middle)
     return max(1, math.ceil((many - interval.n_effective) * interval.n / max(interval.n_effective, 1.0)))
 
 
 def _clopper_pearson(successes: float, n: float, confidence: float) -> tuple[float, float]:
-    """Bounds of a proportion, by the beta quantiles; real counts are allowed."""
+    """The bounds of a proportion by quantiles of the beta distribution; counts need not be whole numbers."""
     from scipy import special
 
     tail = (1 - confidence) / 2
@@ -301,14 +327,14 @@ def _clopper_pearson(successes: float, n: float, confidence: float) -> tuple[flo
 
 
 def student_t(confidence: float, freedom: float) -> float:
-    """The quantile of Student's t that a two-sided interval reaches to; fewer than one degree of freedom count as one."""
+    """The half-width, in standard errors, of a two-sided interval by Student's t; a `freedom` below 1 counts as 1."""
     from scipy import special
 
     return float(special.stdtrit(max(freedom, 1.0), 1 - (1 - confidence) / 2))
 
 
 def normal_quantile(confidence: float) -> float:
-    """The normal quantile that a two-sided interval reaches to."""
+    """The half-width, in standard errors, of a two-sided interval by the normal distribution: 1.96 for 0.95."""
     from scipy import special
 
     return float(special.ndtri(1 - (1 - confidence) / 2))

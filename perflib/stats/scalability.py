@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from perflib.stats.intervals import Interval, Values, student_t
 
 Floats = NDArray[np.float64]
-FEWEST_LOADS: Final = 4
+FEWEST_LOADS: Final = 4  # three parameters, and one to see the error by
 
 
 @dataclass(frozen=True)
 class Usl:
-    """`sigma` contention, `kappa` coherency, `gamma` throughput at concurrency 1; where the fitted curve is highest."""
+    """The fitted law: `sigma` is contention, `kappa` coherency, `gamma` the throughput at concurrency 1.
+
+    peak_concurrency: where the curve is highest; inf where it never falls.
+    """
 
     sigma: Interval
     kappa: Interval
@@ -25,12 +28,12 @@ class Usl:
     peak_concurrency: float
 
     def throughput(self, concurrency: Values) -> Floats:
-        """The fitted curve, in the unit of the throughput that was given."""
+        """The fitted curve at these concurrencies, in their shape and in the unit of the throughput that was given."""
         return _curve(np.asarray(concurrency, float), self.gamma.estimate, self.sigma.estimate, self.kappa.estimate)
 
     @property
     def peak_throughput(self) -> float:
-        """The curve's highest value; its asymptote gamma / sigma where it never falls, inf where it only rises."""
+        """The curve's highest value: its asymptote gamma / sigma where it never falls, inf where it has none."""
         if math.isfinite(self.peak_concurrency):
             return float(self.throughput(np.array([self.peak_concurrency]))[0])
         return self.gamma.estimate / self.sigma.estimate if self.sigma.estimate > 0 else math.inf
@@ -39,11 +42,11 @@ class Usl:
 def fit_usl(concurrency: Values, throughput: Values, confidence: float = 0.95) -> Usl:
     """X(N) = γN / (1 + σ(N − 1) + κN(N − 1)), by nonlinear least squares with σ, κ ≥ 0 (Gunther 2007, ch. 4 to 6).
 
-    concurrency, throughput: one value for each measured load, shape (loads,), in any order; loads may repeat. The estimates
-    are those of R's package `usl`; the intervals are Student's t with loads − 3 degrees of freedom, cut at 0, on standard errors
-    that allow for errors in proportion to the throughput (HC3, MacKinnon & White 1985), which R's do not. `peak_concurrency` =
-    √((1 − σ)/κ), inf where κ = 0, at least 1.
-    Raises ValueError for sides of different lengths, figures that are not finite and positive, or fewer than 4 different loads.
+    concurrency, throughput: one value for each measured load, shape (loads,), in any order; loads may repeat. The
+    estimates equal those of R's package `usl`. The intervals are Student's t with loads − 3 degrees of freedom, cut
+    at 0, on standard errors that are right also where errors grow with the throughput (HC3, MacKinnon & White 1985),
+    which R's are not. `peak_concurrency` is √((1 − σ)/κ), at least 1, and inf where κ = 0. Raises ValueError for
+    arrays of different lengths, figures that are not finite and positive, and fewer than 4 different loads.
     """
     n, x = np.asarray(concurrency, float), np.asarray(throughput, float)
     if n.shape != x.shape or n.ndim != 1:
@@ -64,16 +67,18 @@ def fit_usl(concurrency: Values, throughput: Values, confidence: float = 0.95) -
 
 
 def _curve(n: Floats, gamma: float, sigma: float, kappa: float) -> Floats:
+    """The law's throughput at concurrency n."""
     return gamma * n / (1 + sigma * (n - 1) + kappa * n * (n - 1))
 
 
 def _jacobian(n: Floats, gamma: float, sigma: float, kappa: float) -> Floats:
+    """The curve's derivatives by γ, σ, κ, shape (loads, 3)."""
     below = 1 + sigma * (n - 1) + kappa * n * (n - 1)
     return np.column_stack((n / below, -gamma * n * (n - 1) / below**2, -gamma * n**2 * (n - 1) / below**2))
 
 
 def _least_squares(n: Floats, x: Floats) -> Floats:
-    """γ, σ, κ of the smallest sum of squares, from several starts; each parameter in its own scale."""
+    """γ, σ, κ with the smallest sum of squares, shape (3,): the best of several starts, each in its own scale."""
     from scipy import optimize
 
     unit = np.array([float((x / n).max()), 1.0, 1.0 / float(n.max())])
@@ -91,12 +96,12 @@ def _least_squares(n: Floats, x: Floats) -> Floats:
         for start in starts
     ]
     best = np.asarray(min(fits, key=lambda fit: float(fit.cost)).x, float)
-    best[1:][best[1:] < 1e-7] = 0.0  # the bound, which an interior method only nears
+    best[1:][best[1:] < 1e-7] = 0.0  # the bound 0, which the interior-point method approaches and does not reach
     return np.asarray(best * unit, float)
 
 
 def _standard_errors(n: Floats, x: Floats, fitted: Floats) -> Floats:
-    """HC3: the sandwich with residuals over 1 − leverage, right also where the errors' size differs from load to load."""
+    """Standard errors of γ, σ, κ, shape (3,), by HC3: the sandwich estimator with residuals divided by 1 − leverage."""
     jacobian = _jacobian(n, *fitted)
     scale = np.linalg.norm(jacobian, axis=0)
     scaled = jacobian / scale

@@ -1,4 +1,4 @@
-"""How far a candidate lies from its base: differences and relative changes, with intervals, within one run a side and between several."""
+"""How far a candidate lies from its base: differences and relative changes of one run a side or several."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perflib.stats.intervals import (
+    LARGEST_LOG,
     Interval,
     Values,
     mean_interval,
@@ -21,11 +22,12 @@ from perflib.stats.intervals import (
 
 @dataclass(frozen=True)
 class BetweenRuns:
-    """`shift` with the variation between runs in it, unknown where no side shows any; `within` as if runs did not vary.
+    """The shift of a figure over several runs a side.
 
-    `run_deviation`: how much the figure varies from run to run, as a standard deviation (of the logarithm, if relative); NaN where
-    no side has two runs.
-    `borrowed`: a side of one run was taken to vary as the other does. `freedom`: degrees of freedom of the shift's t.
+    shift: its interval includes the variation between runs; unknown where no side has two runs. within: the interval
+    if runs did not vary. run_deviation: the standard deviation of the figure from run to run (of its logarithm, if
+    relative); NaN where no side has two runs. borrowed: a side of one run was taken to vary as the other one does.
+    freedom: the degrees of freedom of the shift's Student's t.
     """
 
     shift: Interval
@@ -38,9 +40,10 @@ class BetweenRuns:
 def difference(base: Interval, candidate: Interval) -> Interval:
     """candidate − base of two independent estimates, in their unit, from their intervals (MOVER: Zou & Donner 2008).
 
-    The bounds recover each side's variance where it matters: low = d − √((c − c.low)² + (b.high − b)²), high alike. It keeps
-    the asymmetry of quantiles and proportions, and an open bound on a side stays open. The lower confidence of the two is said.
-    Positively correlated sides (interleaved variants) make it wider than it need be.
+    Each side's variance is recovered from the bound on the side that matters: low = d − √((c − c.low)² + (b.high −
+    b)²), high likewise. This keeps the asymmetry of quantiles and proportions, and an open bound of a side stays
+    open. The confidence level is the lower one of the two. For positively correlated sides (interleaved variants) it
+    is wider than necessary.
     """
     shift = candidate.estimate - base.estimate
     down = math.hypot(candidate.estimate - candidate.low, base.high - base.estimate)
@@ -49,10 +52,10 @@ def difference(base: Interval, candidate: Interval) -> Interval:
 
 
 def ratio_shift(base: Interval, candidate: Interval) -> Interval:
-    """candidate / base − 1 of two independent positive estimates: 0.05 is 5 % more (MOVER on their logarithms).
+    """candidate / base − 1 of two independent positive estimates: 0.05 is 5 % more (`difference` of their logarithms).
 
-    A lower bound at or below 0 is as good as open: −1 (candidate) or inf (base). Raises ValueError where an estimate is not
-    positive; NaN estimates (nothing measured) give an unknown interval.
+    A side's lower bound at or below 0 counts as open: the result's bound is then −1 (candidate) or inf (base). NaN
+    estimates (nothing was measured) give an unknown interval. Raises ValueError where an estimate is not positive.
     """
     if math.isnan(base.estimate) or math.isnan(candidate.estimate):
         return unknown(math.nan, base.n + candidate.n, min(base.confidence, candidate.confidence))
@@ -63,10 +66,11 @@ def ratio_shift(base: Interval, candidate: Interval) -> Interval:
 
 
 def quantile_shift(base: Values, candidate: Values, q: float, confidence: float = 0.95) -> Interval:
-    """The q-quantile of candidate − that of base, in the values' unit; each side's values in order of time.
+    """The candidate's q-quantile − the base's, in the values' unit.
 
-    Each side's interval is that of `quantile_interval`, which respects autocorrelation; `difference` combines them. An empty
-    side: unknown. Raises ValueError unless 0 < q < 1, and for NaN.
+    base, candidate: values in order of time, shapes (n,) and (m,). Each side's interval is that of
+    `quantile_interval`, which allows for autocorrelation; `difference` combines them. An empty side: unknown. Raises
+    ValueError unless 0 < q < 1, and for NaN.
     """
     return quantile_shifts(base, candidate, (q,), confidence)[0]
 
@@ -74,18 +78,19 @@ def quantile_shift(base: Values, candidate: Values, q: float, confidence: float 
 def quantile_shifts(
     base: Values, candidate: Values, qs: Sequence[float], confidence: float = 0.95
 ) -> tuple[Interval, ...]:
-    """`quantile_shift` at each q (the shift function of Doksum 1974), for the price of two partitions a side.
+    """`quantile_shift` at each q (the shift function of Doksum 1974), at the cost of two partitions a side.
 
-    Each interval has the confidence on its own; over all of them together the caller corrects (`holm`).
+    Each interval has the confidence level for itself; to judge all of them together, the caller must correct (`holm`).
     """
     pairs = zip(quantile_intervals(base, qs, confidence), quantile_intervals(candidate, qs, confidence), strict=True)
     return tuple(difference(b, c) for b, c in pairs)
 
 
 def mean_shift(base: Values, candidate: Values, confidence: float = 0.95) -> Interval:
-    """The mean of candidate − that of base, in the values' unit; each side's values in order of time (`mean_interval`).
+    """The candidate's mean − the base's, in the values' unit.
 
-    A side of fewer than 2: unknown. Raises ValueError for NaN.
+    base, candidate: values in order of time, shapes (n,) and (m,). Each side's interval is that of `mean_interval`;
+    `difference` combines them. A side of fewer than 2 values: unknown. Raises ValueError for NaN.
     """
     return difference(mean_interval(base, confidence), mean_interval(candidate, confidence))
 
@@ -102,8 +107,9 @@ def rate_shift(
 ) -> Interval:
     """The candidate's proportion − the base's, −1…1: the hybrid score interval (Newcombe 1998, method 10).
 
-    Two Wilson intervals combined as in `difference`; sound also with no failure on either side. *_effective: what the trials
-    are worth where failures come in bursts. A side without trials: unknown. Raises ValueError unless 0 ≤ failures ≤ n.
+    Two intervals of Wilson (1927) are combined as by `difference`; it is valid also with no failure on either side.
+    base_effective, candidate_effective: the effective sample sizes, where failures come in bursts. A side without
+    trials: unknown. Raises ValueError unless 0 ≤ failures ≤ n.
     """
     base = _wilson(base_failures, base_n, base_effective, confidence)
     candidate = _wilson(candidate_failures, candidate_n, candidate_effective, confidence)
@@ -113,13 +119,15 @@ def rate_shift(
 def between_runs(
     base: Sequence[Interval], candidate: Sequence[Interval], confidence: float = 0.95, *, relative: bool = False
 ) -> BetweenRuns:
-    """The shift of a figure over several runs a side: its variation from run to run is part of the interval.
+    """The shift of a figure over several runs a side, with the variation from run to run in its interval.
 
-    base, candidate: the figure of each run with its interval within the run. The runs' figures hold both levels of variation
-    (Kalibera & Jones 2013, ISMM, section 6), so the interval is Welch's t over them, never narrower than the variation within
-    runs alone. A side of one run is taken to vary as the other does (pooled, `borrowed`); with one run a side the variation
-    between runs is unknown, and so is the interval: `within` says what can be said. relative: shifts are candidate / base − 1
-    of geometric means. Raises ValueError for a side without runs, a NaN figure, or a relative one that is not positive.
+    base, candidate: the figure of each run, with its interval within the run. The figures of the runs vary by both
+    levels of variation (Kalibera & Jones 2013, ISMM, section 6), so the interval is Welch's t over them; it is never
+    narrower than the variation within runs alone. A side of one run is taken to vary as the other one does
+    (`borrowed`). With one run on each side the variation between runs is unknown, and so is the interval of `shift`;
+    `within` remains. relative: shifts are candidate / base − 1 of geometric means, else candidate − base in the
+    figure's unit. Raises ValueError for a side without runs, a figure that is not finite, or a relative one that is
+    not positive.
     """
     if not base or not candidate:
         raise ValueError("each side needs a run")
@@ -147,7 +155,10 @@ def between_runs(
 
 
 def _welch(figures: Sequence[Values], deviation: float) -> tuple[float, float]:
-    """The standard error of the difference of the sides' means and its degrees of freedom (Welch 1947); pooled for one run."""
+    """The standard error of the difference of the sides' means, and its degrees of freedom (Welch 1947).
+
+    Where a side has one run, both have the pooled deviation.
+    """
     counts = np.array([len(side) for side in figures], float)
     if counts.min() == 1:
         return deviation * math.sqrt(float((1 / counts).sum())), float(counts.sum() - 2)
@@ -157,20 +168,21 @@ def _welch(figures: Sequence[Values], deviation: float) -> tuple[float, float]:
 
 
 def _pooled_deviation(figures: Sequence[Values]) -> float:
+    """The standard deviation around the sides' own means; NaN where no side has two figures."""
     freedom = sum(len(side) - 1 for side in figures)
     squares = sum(float(((side - side.mean()) ** 2).sum()) for side in figures)
     return math.sqrt(squares / freedom) if freedom else math.nan
 
 
 def _average(side: Sequence[Interval], confidence: float) -> Interval:
-    """The mean of independent estimates and of their intervals, at one confidence."""
-    reach = normal_quantile(confidence)
-    scales = [reach / normal_quantile(run.confidence) / len(side) for run in side]
+    """The mean of independent estimates, with an interval at this confidence level."""
+    score = normal_quantile(confidence)
+    scales = [score / normal_quantile(run.confidence) / len(side) for run in side]
     estimate = math.fsum(run.estimate for run in side) / len(side)
     down = math.hypot(*((run.estimate - run.low) * scale for run, scale in zip(side, scales, strict=True)))
     up = math.hypot(*((run.high - run.estimate) * scale for run, scale in zip(side, scales, strict=True)))
-    n, worth = sum(run.n for run in side), math.fsum(run.n_effective for run in side)
-    return Interval(estimate, estimate - down, estimate + up, n, worth, confidence)
+    n, n_effective = sum(run.n for run in side), math.fsum(run.n_effective for run in side)
+    return Interval(estimate, estimate - down, estimate + up, n, n_effective, confidence)
 
 
 def _wilson(successes: int, n: int, n_effective: float | None, confidence: float) -> Interval:
@@ -179,14 +191,15 @@ def _wilson(successes: int, n: int, n_effective: float | None, confidence: float
         raise ValueError(f"failures must lie between 0 and n = {n}, not {successes}")
     if n == 0:
         return unknown(math.nan, 0, confidence)
-    worth = float(n if n_effective is None else min(n_effective, n))
+    size = float(n if n_effective is None else min(n_effective, n))
     p, z = successes / n, normal_quantile(confidence)
-    centre = (p + z**2 / (2 * worth)) / (1 + z**2 / worth)
-    half = z / (1 + z**2 / worth) * math.sqrt(p * (1 - p) / worth + z**2 / (4 * worth**2))
-    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), n, worth, confidence)
+    centre = (p + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z / (1 + z**2 / size) * math.sqrt(p * (1 - p) / size + z**2 / (4 * size**2))
+    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), n, size, confidence)
 
 
 def _logarithm(interval: Interval) -> Interval:
+    """The logarithm of a figure with its bounds; −inf for what is not positive."""
     estimate, low, high = (
         math.log(x) if x > 0 else (-math.inf if x <= 0 else math.nan)
         for x in (interval.estimate, interval.low, interval.high)
@@ -195,13 +208,15 @@ def _logarithm(interval: Interval) -> Interval:
 
 
 def _exponential(interval: Interval) -> Interval:
+    """The relative change, e^x − 1, of a difference of logarithms with its bounds."""
     estimate, low, high = (
-        math.expm1(min(x, 700.0)) if x < math.inf else x for x in (interval.estimate, interval.low, interval.high)
+        math.expm1(min(x, LARGEST_LOG)) if x < math.inf else x for x in (interval.estimate, interval.low, interval.high)
     )
     return Interval(estimate, low, high, interval.n, interval.n_effective, interval.confidence)
 
 
 def _of_two(base: Interval, candidate: Interval, estimate: float, low: float, high: float) -> Interval:
-    n, worth = base.n + candidate.n, base.n_effective + candidate.n_effective
+    """An interval with the values of both sides, NaN bounds opened."""
+    n, n_effective = base.n + candidate.n, base.n_effective + candidate.n_effective
     low, high = (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
-    return Interval(estimate, low, high, n, worth, min(base.confidence, candidate.confidence))
+    return Interval(estimate, low, high, n, n_effective, min(base.confidence, candidate.confidence))

@@ -1,4 +1,4 @@
-"""Where does the warm-up end? The cut after which a series stays at its steady level."""
+"""Where does the warm-up end? The point from which a series stays at its steady level."""
 
 from __future__ import annotations
 
@@ -13,22 +13,29 @@ from perflib.stats.intervals import Values, effective_sample_size
 from perflib.stats.trend import trend
 
 Floats = NDArray[np.float64]
-BLOCKS: Final = 400
-FEWEST_VALUES: Final = 40
-TOLERANCE: Final = 0.05
-_STEEPNESS: Final = np.geomspace(2.5, 10, 12)  # of an S-curve: its middle lies so many times its own width in
-_TRIMMED: Final = 0.05  # of each block's values, on either side
-_LONE: Final = 6.0  # times the usual deviation from the median around it makes a block a spike
-_NEAR: Final = 2  # blocks on either side
-_STEPS: Final = 3  # of Gauss-Newton
-_RESOLUTION: Final = 0.02  # how close to each other the shapes lie
+BLOCKS: Final = 400  # equal blocks that the series is averaged over
+FEWEST_VALUES: Final = 40  # fewer show no warm-up
+TOLERANCE: Final = 0.05  # of the steady level: closer than this is steady
+_STEEPNESS: Final = np.geomspace(
+    2.5, 10, 12
+)  # of S-curves: the distance of the middle from the start, in widths of the curve
+_TRIMMED: Final = 0.05  # the share of a block's values that is left out on either side
+_SPIKE: Final = 6.0  # usual deviations from the median around it that make a block a spike
+_NEAR: Final = 2  # blocks on either side, for that median
+_STEPS: Final = 3  # iterations of Gauss–Newton
+_RESOLUTION: Final = 0.02  # the relative distance of neighbouring lengths among the shapes
 _CERTAIN: Final = 14.0  # twice the log-likelihood that a warm-up must gain over none: 1 in 1,000 for three parameters
-_LIKELY: Final = 5.0  # twice the log-likelihood that an end may lose to the best: 95 %, the shape being chosen as well
+_LIKELY: Final = (
+    5.0  # twice the log-likelihood that an end may lose to the best one: 95 %, the shape being chosen as well
+)
 
 
 @dataclass(frozen=True)
 class WarmupEnd:
-    """`index`: the first value that belongs to the steady state, `low` to `high` its interval. `settled`: whether there is one."""
+    """index: the first value that belongs to the steady state, with its interval `low` to `high`, 95 %.
+
+    settled: whether the series reaches a steady state.
+    """
 
     index: int
     settled: bool
@@ -37,19 +44,23 @@ class WarmupEnd:
 
 
 def warmup_end(values: Values, tolerance: float = TOLERANCE) -> WarmupEnd:
-    """The first of the values, in order of time, from which their level is within `tolerance` (relative) of the steady one.
+    """The first value from which a series stays within `tolerance` of its steady level, as a share of that level.
 
-    The logarithms of trimmed geometric means of up to 400 equal blocks, cleared of lone spikes (Hampel 1974), are fitted with a steady
-    level that is approached by a step, a ramp, a parabola, an exponential, a hyperbola or an S-curve, from above or below, whichever
-    explains them best (least squares, so that noise grows with the level); the cut is where the fit comes within the tolerance, its
-    interval (95 %) that of all fits that are about as likely, given the autocorrelation (profile likelihood: Venzon & Moolgavkar 1988).
-    What is left is searched again, so that warm-ups of several stages are cut. A warm-up must explain more than chance would.
-    MSER-5 (White 1997) finds steps as well, but not the end of gradual warm-ups (tests/benchmarks/calibration.py compares).
-    Assumes positive values (what is not counts as the least that is) and a warm-up of about one of these shapes. Where the
-    noise hides a gradual warm-up's tail, its end is inexact, and the interval says so: 0 to 0 where there is none.
-    Not settled: a cut beyond the half (`index` is then the half, `high` the whole), or a trend (99 %) of more than twice the tolerance
-    after it. Fewer than 40 values cannot tell: index 0, not settled. Constant values are settled from 0. Raises ValueError for NaN or
-    infinite values.
+    values: positive, in order of time, shape (n,). A value that is not positive counts as the smallest positive one.
+
+    The series is averaged: logarithms of trimmed geometric means of up to 400 equal blocks, without spikes of single
+    blocks (Hampel 1974). To these is fitted a steady level that is approached, from above or below, by a step, a
+    ramp, a parabola, an exponential, a hyperbola or an S-curve, whichever explains them best by least squares. The
+    end is where the fit comes within the tolerance. Its interval, 95 %, is that of all fits that are about as likely,
+    given the autocorrelation (profile likelihood: Venzon & Moolgavkar 1988). What follows is searched again, so that
+    a warm-up of several stages is cut as a whole. A warm-up must explain significantly more than no warm-up does;
+    without one, index, low and high are 0. MSER-5 (White 1997) finds steps as well, but not the end of gradual
+    warm-ups (tests/benchmarks/calibration.py compares).
+
+    Assumes a warm-up of about one of these shapes. Where noise hides the tail of a gradual one, the interval is wide.
+    Not settled: an end beyond half of the series (`index` is then the half and `high` the whole), or after it a trend
+    (99 %) of more than twice the tolerance. Fewer than 40 values: index 0, not settled. Constant values: settled from
+    0 on. Raises ValueError for NaN and infinite values.
     """
     x = np.asarray(values, float)
     if not np.isfinite(x).all():
@@ -61,17 +72,17 @@ def warmup_end(values: Values, tolerance: float = TOLERANCE) -> WarmupEnd:
     blocks = _blocks(x, size)
     cut = low = high = 0
     for stage in range(3):
-        found = _cut(blocks[cut:], tolerance, 2 * tolerance if stage else tolerance)
-        if found is None or (stage and found[1] == 0):  # what is left of a gradual one is no further one
+        end = _cut(blocks[cut:], tolerance, 2 * tolerance if stage else tolerance)
+        if end is None or (stage and end[1] == 0):  # the rest of a gradual warm-up is not another stage
             break
-        cut, low, high = (cut + more for more in found)
+        cut, low, high = (cut + blocks_more for blocks_more in end)
         if cut > len(blocks) // 2:
             return WarmupEnd(n // 2, False, min(low * size, n // 2), n)
     return WarmupEnd(cut * size, not _drifts(np.exp(blocks[cut:]), 2 * tolerance), low * size, min(high * size, n))
 
 
 def _blocks(x: Floats, size: int) -> Floats:
-    """Logarithms of trimmed geometric means of blocks of `size` values, spikes of a single block replaced by the median around it."""
+    """Logarithms of trimmed geometric means of blocks of `size` values; spikes become the median around them."""
     logs = np.log(np.maximum(x, x[x > 0].min(initial=math.inf))) if (x > 0).any() else np.zeros(len(x))
     ordered = np.sort(logs[: len(x) // size * size].reshape(-1, size), axis=1)
     trim = int(size * _TRIMMED)
@@ -79,12 +90,16 @@ def _blocks(x: Floats, size: int) -> Floats:
     around = np.lib.stride_tricks.sliding_window_view(np.pad(means, _NEAR, mode="edge"), 2 * _NEAR + 1)
     usual = np.median(around, axis=1)
     deviations = np.abs(means - usual)
-    return np.asarray(np.where(deviations > _LONE * 1.4826 * np.median(deviations), usual, means))
+    return np.asarray(np.where(deviations > _SPIKE * 1.4826 * np.median(deviations), usual, means))
 
 
 def _cut(blocks: Floats, tolerance: float, material: float) -> tuple[int, int, int] | None:
-    """The first block within the tolerance of the best fit's steady level, then the first and last one of all likely fits; None for
-    chance, or where no block is off by `material`."""
+    """The end of a warm-up and its interval, as numbers of blocks; None where there is none.
+
+    The end is the first block within the tolerance of the best fit's steady level, the interval the first and the
+    last such block of all likely fits. There is no warm-up where chance explains it, or where the first block is off
+    by `material` at most.
+    """
     n, chance = len(blocks), float(((blocks - blocks.mean()) ** 2).sum())
     if chance <= 1e-18 * max(1.0, float(blocks @ blocks)):
         return None
@@ -92,14 +107,16 @@ def _cut(blocks: Floats, tolerance: float, material: float) -> tuple[int, int, i
     excesses, residuals, slopes = _fits(blocks, shapes)
     losses = np.maximum((residuals**2).sum(axis=1), 1e-12 * chance)
     best = int(np.argmin(losses))
-    worth = effective_sample_size(residuals[best])
-    if worth * math.log(chance / losses[best]) < _CERTAIN or abs(excesses[best] * shapes[best, 0]) <= material:
+    n_effective = effective_sample_size(residuals[best])
+    if n_effective * math.log(chance / losses[best]) < _CERTAIN or abs(excesses[best] * shapes[best, 0]) <= material:
         return None
-    room = losses[best] * math.exp(_LIKELY / worth) - losses
+    room = losses[best] * math.exp(_LIKELY / n_effective) - losses
     likely = room >= 0
     shapes, excesses, room = shapes[likely], excesses[likely], room[likely]
     ends = _ends(shapes, excesses, tolerance)
-    first_half = np.where(ends <= n // 2, room, room - room.max() - 1)  # preferred, where that is likely at all
+    first_half = np.where(
+        ends <= n // 2, room, room - room.max() - 1
+    )  # preferred, where any fit that ends there is likely
     end = int(ends[np.argmax(first_half)])
     off = np.sqrt(room / np.maximum(slopes[likely].var(axis=1) * n, 1e-12))
     others = [_ends(shapes, np.maximum(excesses + by, -1), tolerance) for by in (-off, off)]
@@ -108,7 +125,7 @@ def _cut(blocks: Floats, tolerance: float, material: float) -> tuple[int, int, i
 
 
 def _shapes(n: int) -> Floats:
-    """Warm-ups from 1 to 0 over n blocks at many lengths, a row each: steps, ramps, parabolas, exponentials, hyperbolas, S-curves."""
+    """Warm-ups that fall from 1 to 0 over n blocks, of every shape and many lengths: shape (warm-ups, n)."""
     t = np.arange(n) + 0.5
     ends = np.arange(1, max(2, int(0.7 * n)))[:, None]
     decays, tails = (np.geomspace(least, n / 2, 200)[:, None] for least in (0.5, 0.1))
@@ -120,32 +137,34 @@ def _shapes(n: int) -> Floats:
 
 
 def _fits(blocks: Floats, shapes: Floats) -> tuple[Floats, Floats, Floats]:
-    """Least squares of `blocks = level + log(1 + excess × shape)` for each shape (Gauss-Newton): the excesses, the residuals and their
-    slopes by the excess."""
+    """Fits `blocks = level + log(1 + excess × shape)` for each shape, by least squares (Gauss–Newton).
+
+    Returns the excesses, shape (warm-ups,), the residuals, and their slopes by the excess, shape (warm-ups, n).
+    """
     covariances = shapes @ (blocks - blocks.mean()) / len(blocks)
     excesses = np.expm1(np.clip(covariances / np.maximum(shapes.var(axis=1), 1e-12), -4, 4))
     for _ in range(_STEPS):
-        residuals, slopes = _against(blocks, shapes, excesses)
+        residuals, slopes = _residuals(blocks, shapes, excesses)
         steps = (slopes * residuals).mean(axis=1) / np.maximum(slopes.var(axis=1), 1e-12)
         excesses += np.clip(steps, -0.5 * (1 + excesses), 1 + excesses)  # stays above −1
-    return (excesses, *_against(blocks, shapes, excesses))
+    return (excesses, *_residuals(blocks, shapes, excesses))
 
 
-def _against(blocks: Floats, shapes: Floats, excesses: Floats) -> tuple[Floats, Floats]:
-    """What is left of the blocks at these excesses, and its slopes."""
+def _residuals(blocks: Floats, shapes: Floats, excesses: Floats) -> tuple[Floats, Floats]:
+    """The residuals of the blocks at these excesses, and their slopes by the excess."""
     heights = 1 + excesses[:, None] * shapes
     left = blocks - np.log(heights)
     return left - left.mean(axis=1, keepdims=True), shapes / heights
 
 
 def _ends(shapes: Floats, excesses: Floats, tolerance: float) -> NDArray[np.int64]:
-    """The first block of each that is within the tolerance of its steady level; all blocks where none is."""
+    """For each warm-up the first block that is within the tolerance of the steady level; n where none is."""
     within = np.abs(excesses[:, None] * shapes) <= tolerance
     return np.asarray(np.where(within[:, -1], within.argmax(axis=1), shapes.shape[1]))
 
 
 def _drifts(blocks: Floats, material: float) -> bool:
-    """Is there a trend, by an interval of 99 %, and is it more than `material` of the level over the whole?"""
+    """Whether there is a trend, by its 99 % interval, that changes the level by more than the share `material`."""
     change = trend(np.arange(len(blocks)), blocks, 0.99).change
     significant = change.low > 0 or change.high < 0
     return significant and abs(change.estimate) > material * abs(float(blocks.mean()))

@@ -4,8 +4,9 @@ tail = Tail(run_folder)
 now = tail.look()          # once a second, from the coordinator or any other process
 now.rate_per_s, now.p95_ms, now.errors, now.memory_mb; now.seconds, now.rates, now.p95s_ms
 
-Times are those of figures.py (response time; quick failures left out), counted in buckets 1 % wide, so percentiles are right
-to half a percent and memory stays the same however many requests there are. Warm-up included: it is what happens now.
+Times are response times, those of requests that failed quickly left out. They are counted in a log histogram whose buckets
+are 1 % wide: percentiles are right to 1 %, and memory stays the same however many requests there are. The warm-up is
+included: it is what happens now.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from perflib.stats.histogram import LogBuckets
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 WINDOW_S: Final = 120
 RECENT_S: Final = 10
-_WIDTH: Final = math.log(1.01)
-_BUCKETS: Final = 2800  # 1.01 ** 2800 ns is twenty minutes
+_BUCKETS: Final = LogBuckets(math.log(1.01))
+_LAST: Final = int(_BUCKETS.index(1200e9))  # longer times than twenty minutes are counted in the last bucket
 _COLUMNS: Final = ("scenario", "scheduled_ns", "start_ns", "end_ns", "ok", "error")
 _MOST_WORKERS: Final = 64
 _LATE_S: Final = 2.0  # what ended longer ago is on disk: workers write a part each second
@@ -57,7 +60,7 @@ class Now:
 class _Second:
     done: int = 0
     failed: int = 0
-    times: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BUCKETS, np.int64))
+    times: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_LAST + 1, np.int64))
     memory: float | None = None
 
 
@@ -94,14 +97,14 @@ class Tail:
         due = table["scheduled_ns"].combine_chunks().fill_null(-1).to_numpy()
         taken = end - np.where(due < 0, start, due)
         timed = ok | self._count_errors(table)
-        bucket = np.clip(np.log(np.maximum(taken, 1)) / _WIDTH, 0, _BUCKETS - 1).astype(np.int64)
+        bucket = np.minimum(_BUCKETS.index(taken), _LAST)
         second = end // 1_000_000_000
         for which in np.unique(second).tolist():
             here = second == which
             of = self._second(which)
             of.done += int(np.count_nonzero(here))
             of.failed += int(np.count_nonzero(here & ~ok))
-            of.times += np.bincount(bucket[here & timed], minlength=_BUCKETS)
+            of.times += np.bincount(bucket[here & timed], minlength=_LAST + 1)
         self._requests += len(table)
         self._newest_ns = max(self._newest_ns, int(end.max()))
 
@@ -133,7 +136,7 @@ class Tail:
         seconds = range(began, whole + 1)[-WINDOW_S:]
         each = [self._each.get(second, _Second()) for second in seconds]  # one in which nothing ended is a zero
         recent = each[-RECENT_S:]
-        times = sum((of.times for of in recent), np.zeros(_BUCKETS, np.int64))
+        times = sum((of.times for of in recent), np.zeros(_LAST + 1, np.int64))
         p50, p95, p99 = (_percentile(times, q) for q in (0.5, 0.95, 0.99))
         memory = next((of.memory for _, of in sorted(self._each.items(), reverse=True) if of.memory is not None), None)
         return Now(
@@ -184,9 +187,5 @@ def _read(path: Path, columns: tuple[str, ...]) -> Any:
 
 
 def _percentile(times: NDArray[np.int64], q: float) -> float | None:
-    """Of counted times, ms: the middle of the bucket in which it lies."""
-    total = int(times.sum())
-    if not total:
-        return None
-    bucket = int(np.searchsorted(np.cumsum(times), q * total))
-    return math.exp((bucket + 0.5) * _WIDTH) / 1e6
+    """A percentile of counted times, ms; None of no times."""
+    return _BUCKETS.histogram(times).quantile(q) / 1e6 if times.any() else None
