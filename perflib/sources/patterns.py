@@ -42,7 +42,7 @@ def text_matching(pattern: str, repeats: int) -> str | None:
     generator._cases["range"] = lambda ends: [chr(code) for code in range(ends[0], min(ends[1], ends[0] + 30) + 1)]
     try:
         with warnings.catch_warnings(action="ignore"):
-            return generator.xeger(pattern)
+            return str(generator.xeger(pattern))
     except (re.error, RecursionError, OverflowError, LookupError, TypeError, ValueError):
         return None
 
