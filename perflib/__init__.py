@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from perflib.suite.objectives import Objective
     from perflib.verdicts.comparison import Comparison, compare
 
-__version__ = "0.1.0"
+    __version__: str
+
 __all__ = [
     "Comparison",
     "Expect",
@@ -67,6 +68,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use: `perflib --help` must not wait for pandas."""
+    if name == "__version__":
+        from perflib.store.metadata import perflib_version
+
+        return perflib_version()
     if name in ("charts", "stats"):
         return importlib.import_module(f"perflib.{name}")
     for home, names in _HOMES.items():

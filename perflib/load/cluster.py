@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import cloudpickle
 
-from perflib import __version__
 from perflib.errors import PerflibError, TargetError
 from perflib.load.generator.worker import Job
 from perflib.load.resources import Sampler
 from perflib.load.workers import Counts, Message, Process
+from perflib.store.metadata import perflib_version
 from perflib.store.remote import Store, Upload, spool
 
 LEASE_S: Final = 5.0  # without a word from the coordinator, under load
@@ -47,7 +47,9 @@ def connected(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ImportError:
-        raise TargetError("a run on a cluster needs Dask", where="--dask", mend='pip install "perflib[dask]"') from None
+        raise TargetError(
+            "a run on a cluster needs Dask", where="--dask", mend='pip install "perflib-workbench[dask]"'
+        ) from None
     try:
         client = Client(address, timeout=PATIENCE_S, direct_to_workers=True)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TimeoutError) as error:
@@ -75,7 +77,7 @@ class Host:
 
     def about(self) -> dict[str, Any]:
         """What must be alike on all machines."""
-        return {"perflib": __version__, "lacks": self._lacks()}
+        return {"perflib": perflib_version(), "lacks": self._lacks()}
 
     def clock_ns(self) -> int:
         return time.monotonic_ns()
@@ -231,9 +233,9 @@ class Cluster(Counts):
     def _meet(self, address: str) -> None:
         """See that it is as we are, and how its clock stands. Raises TargetError."""
         about = self._ask(address, "about", wait_s=STORE_S if self._url else PATIENCE_S)
-        if about["perflib"] != __version__:
+        if about["perflib"] != perflib_version():
             raise TargetError(
-                f"{address} has perflib {about['perflib']}, here is {__version__}",
+                f"{address} has perflib {about['perflib']}, here is {perflib_version()}",
                 where="--dask",
                 mend="install the same on all machines",
             )

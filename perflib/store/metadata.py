@@ -15,8 +15,8 @@ from typing import Any, Final
 from perflib.suite.model import Suite
 from perflib.suite.objectives import ErrorBurst, Objective
 
+DISTRIBUTION: Final = "perflib-workbench"  # what is installed; its package and its command are called perflib
 PACKAGES: Final = (
-    "perflib",
     "numpy",
     "pandas",
     "pyarrow",
@@ -50,8 +50,16 @@ def host() -> dict[str, Any]:
     }
 
 
+def perflib_version() -> str:
+    """The version of perflib, "unknown" where it is on the path without having been installed."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "perflib": perflib_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
