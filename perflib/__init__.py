@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from perflib.verdicts.comparison import Comparison, compare
     from perflib.verdicts.run import Run, open_run
 
+    __version__: str
+
 __all__ = [
     "Comparison",
     "Expect",

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,12 +45,23 @@ MARGIN = click.option(
     metavar="METRIC=PERCENT",
     help="How much worse still passes: p50, mean, throughput 5, p95, p99, memory, cpu 10 (%), errors 0.5 (points); `p99=off` judges it not.",
 )
+NOTEBOOK = click.option(
+    "--notebook", metavar="FILE", help="A notebook of your own, executed instead of perflib's with the same parameters."
+)
+NOTEBOOKS = click.option(
+    "--notebooks",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    envvar="PERFLIB_NOTEBOOKS",
+    show_envvar=True,
+    help="A folder whose notebooks are executed instead of perflib's of the same name.",
+)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # which a write says without naming its file
 EXITS = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "invalid": EXIT_INVALID}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="perflib")
+@click.version_option(package_name="perflib-workbench")
 def cli() -> None:
     """Load tests whose every request is a row and whose every verdict has an interval.
 
@@ -93,6 +105,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         where, room = f"{error.filename}: " if error.filename else "", "free some space, or " * (error.errno in FULL)
         _die(f"{where}{error.strerror}; {room}choose another folder", EXIT_INVALID)
+
+
+def chosen_notebook(default: str, named: str | None, folder: Path | None, takes: Sequence[str] = ()) -> Path:
+    """The notebook to execute, which is one of the user's own where he says so. Raises SuiteError, before anything is computed.
+
+    takes: the parameters it must have
+    """
+    from perflib.report import notebooks, parameters
+
+    source = notebooks.find(named or default, folder)
+    if source.parent != notebooks.packaged():
+        parameters.check_names(source, takes)
+    return source
 
 
 def print_verdicts(run: Run) -> int:

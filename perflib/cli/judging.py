@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,7 +15,10 @@ from perflib.cli.base import (
     FORCE,
     JSON,
     MARGIN,
+    NOTEBOOK,
+    NOTEBOOKS,
     NOTIFY,
+    chosen_notebook,
     cli,
     exit_code,
     print_table,
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from perflib.report.kernel import Kernel
     from perflib.verdicts.comparison import Comparison
     from perflib.verdicts.run import Run
+
+SIDES: Final = ("base", "candidate")  # what every notebook of a comparison takes
 
 
 @cli.command()
@@ -95,6 +100,8 @@ def check(
 @FORCE
 @click.option("--title", help="Title of the page.")
 @NOTIFY
+@NOTEBOOK
+@NOTEBOOKS
 @DATA
 @JSON
 def compare(
@@ -105,6 +112,8 @@ def compare(
     force: bool,
     title: str | None,
     notify: str | None,
+    notebook: str | None,
+    notebooks: Path | None,
     data: str | None,
     as_json: bool,
 ) -> int:
@@ -124,9 +133,10 @@ def compare(
         raise click.UsageError(
             "name two sides, BASE and CANDIDATE, or one with --baseline; several runs of a side: A1,A2,A3"
         )
+    source = chosen_notebook("compare", notebook, notebooks, takes=SIDES)
     with Kernel() as kernel:  # it starts while the runs are compared
         compared = _compare(sides[0], sides[1], margin, force, data)
-        _tell(compared, _margins(margin), out, title, notify, as_json, kernel)
+        _tell(compared, _margins(margin), out, title, notify, as_json, source, kernel)
     return EXITS[compared.verdict]
 
 
@@ -191,6 +201,8 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
 )
 @MARGIN
 @NOTIFY
+@NOTEBOOK
+@NOTEBOOKS
 @DATA
 @click.option("--seed", type=int, help="Seed of everything random; default: the suite's.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite for both sides.")
@@ -207,6 +219,8 @@ def ab(
     out: str | None,
     margin: tuple[str, ...],
     notify: str | None,
+    notebook: str | None,
+    notebooks: Path | None,
     data: str | None,
     seed: int | None,
     overrides: tuple[str, ...],
@@ -224,6 +238,7 @@ def ab(
 
     if not a and not b:
         raise click.UsageError("say what differs: --b KEY=VALUE; give both sides the same to see what the noise does")
+    source = chosen_notebook("compare", notebook, notebooks, takes=SIDES)
     try:
         compared = run_both(
             suite,
@@ -242,7 +257,7 @@ def ab(
     except KeyboardInterrupt:
         click.echo("interrupted; the rows so far are kept: perflib runs", err=True)
         return EXIT_INTERRUPTED
-    _tell(compared, _margins(margin), out, None, notify, as_json)
+    _tell(compared, _margins(margin), out, None, notify, as_json, source)
     click.echo(compared.base[0].id.rpartition("@")[0], err=as_json)
     return EXITS[compared.verdict]
 
@@ -250,11 +265,21 @@ def ab(
 @cli.command()
 @click.option("--metric", help="Only this metric: p50, p95, p99, mean, throughput, errors, memory or cpu.")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for history.html, with a chart of each series.")
+@NOTEBOOK
+@NOTEBOOKS
 @DATA
 @JSON
-def history(metric: str | None, out: str | None, data: str | None, as_json: bool) -> int:
+def history(
+    metric: str | None,
+    out: str | None,
+    notebook: str | None,
+    notebooks: Path | None,
+    data: str | None,
+    as_json: bool,
+) -> int:
     """Record the runs that are not in the history yet, and print each figure's series with its last change of level."""
     from perflib.metrics.parts import METRICS
+    from perflib.report.parameters import asked_for
     from perflib.report.render import execute, html, write
     from perflib.text import number, signed
     from perflib.verdicts.history import history as all_series
@@ -262,6 +287,9 @@ def history(metric: str | None, out: str | None, data: str | None, as_json: bool
 
     if metric is not None and metric not in METRICS:
         raise click.UsageError(f"there is no metric {metric!r}; known: {', '.join(METRICS)}")
+    if notebook and not out:
+        raise click.UsageError("--notebook goes with --out")
+    source = chosen_notebook("history", notebook, notebooks) if out else None
     record_all(data)
     for said in left_out(data):
         click.echo(said, err=True)
@@ -281,9 +309,9 @@ def history(metric: str | None, out: str | None, data: str | None, as_json: bool
             }
         )
     print_table(rows, as_json)
-    if out:
+    if out and source:
         Path(out).mkdir(parents=True, exist_ok=True)
-        made = execute("history", {"metric": metric, "data": data}, Path(out) / "history.ipynb")
+        made = execute(source, asked_for(metric=metric, data=data), Path(out) / "history.ipynb")
         write(Path(out) / "history.html", html(made, "History"))
         click.echo(str(Path(out) / "history.html"), err=as_json)
     return EXIT_PASS
@@ -347,6 +375,7 @@ def _tell(
     title: str | None,
     notify: str | None,
     as_json: bool,
+    notebook: Path,
     kernel: Kernel | None = None,
 ) -> None:
     """A comparison to whoever wants to know: the terminal, GitHub, a webhook, files."""
@@ -363,7 +392,14 @@ def _tell(
         from perflib.report import webhook as webhook
 
         webhook.notify(notify, compared.title, webhook.of_comparison(compared))
-    folder = render(compared, margin_percent=margin_percent, out=Path(out) if out else None, title=title, kernel=kernel)
+    folder = render(
+        compared,
+        margin_percent=margin_percent,
+        out=Path(out) if out else None,
+        title=title,
+        notebook=notebook,
+        kernel=kernel,
+    )
     click.echo(str(folder / "compare.html"), err=as_json)
 
 

@@ -14,6 +14,8 @@ from perflib.cli.base import (
     BASELINE,
     DATA,
     JSON,
+    NOTEBOOKS,
+    chosen_notebook,
     cli,
     print_table,
     print_verdicts,
@@ -95,7 +97,12 @@ def _cluster(address: str | None) -> Iterator[Any]:
 @BASELINE
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>.")
 @click.option("--title", help="Title of the report.")
-@click.option("--notebook", metavar="NAME", help="Another notebook than the report, as capacity, overhead or explore.")
+@click.option(
+    "--notebook",
+    metavar="NAME|FILE",
+    help="Another notebook than the report, as capacity, overhead or explore; or the file of a report of your own.",
+)
+@NOTEBOOKS
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter of that notebook, as scenario=browse."
 )
@@ -109,33 +116,43 @@ def report(
     out: str | None,
     title: str | None,
     notebook: str | None,
+    notebooks: Path | None,
     settings: tuple[str, ...],
     as_pdf: bool,
     data: str | None,
 ) -> int:
     """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
 
-    With --notebook another notebook on the same run instead, as one HTML file: capacity, overhead, explore.
+    With --notebook NAME another notebook on the same run instead, as one HTML file: capacity, overhead, explore. With
+    --notebook FILE the same files as ever from a notebook of your own; perflib notebooks copy gives you one to start from.
     """
+    from perflib.report.notebooks import is_file_name
     from perflib.report.render import page
     from perflib.report.render import report as render
     from perflib.suite.file import setting
     from perflib.verdicts.run import open_run, open_side
 
-    found = open_run(run, data)
-    if settings and not notebook:
+    if settings and not (notebook or notebooks):
         raise click.UsageError("--set goes with --notebook")
-    if notebook:
-        given = dict(setting(text) for text in settings)
-        made = page(notebook, found, parameters=given, out=Path(out) if out else None)
+    other = notebook not in (None, "report") and not is_file_name(str(notebook))
+    if other and (title or baseline):
+        raise click.UsageError(f"--title and --baseline are the report's; the notebook {notebook} takes --set")
+    source = chosen_notebook("report", notebook, notebooks, takes=["run"])
+    parameters = dict(setting(text) for text in settings)
+    found, folder = open_run(run, data), Path(out) if out else None
+    if other:
+        written = page(source, found, parameters=parameters, out=folder)
     else:
         beside = open_side(baseline, data) if baseline else None
-        made = render(found, baseline=beside, out=Path(out) if out else None, title=title) / "report.html"
-    click.echo(str(made))
+        written = (
+            render(found, baseline=beside, out=folder, title=title, notebook=source, parameters=parameters)
+            / "report.html"
+        )
+    click.echo(str(written))
     if as_pdf:
         from perflib.report.pdf import pdf
 
-        click.echo(str(pdf(made)))
+        click.echo(str(pdf(written)))
     return EXIT_PASS
 
 

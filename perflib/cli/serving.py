@@ -1,4 +1,4 @@
-"""Beside the runs: serve, mcp inspect, doctor, lab, dashboard."""
+"""Beside the runs: serve, mcp inspect, doctor, notebooks, lab, dashboard."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from perflib.cli.base import (
     DATA,
     JSON,
+    NOTEBOOKS,
+    chosen_notebook,
     cli,
     print_table,
 )
@@ -23,9 +25,6 @@ from perflib.errors import (
     EXIT_PASS,
     PerflibError,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @cli.command(context_settings={"auto_envvar_prefix": "PERFLIB_SERVE"})
@@ -120,7 +119,7 @@ def inspect(
 @cli.command()
 @JSON
 def doctor(as_json: bool) -> int:
-    """Is this machine fit to measure? Each finding with what it means and how to mend it."""
+    """Print whether this machine is fit to measure: each finding, what it means, and how to mend it."""
     from perflib.load.machine import examine
 
     findings = examine()
@@ -134,49 +133,85 @@ def doctor(as_json: bool) -> int:
     return EXIT_PASS if all(f.fit for f in findings) else EXIT_FAIL
 
 
+@cli.group("notebooks")
+def notebooks_group() -> None:
+    """The notebooks that come with perflib: see which there are, and get copies to change."""
+
+
+@notebooks_group.command("list")
+@JSON
+def notebooks_list(as_json: bool) -> int:
+    """Print the notebooks there are, each with its title."""
+    from perflib.report import notebooks
+
+    files = [notebooks.find(name) for name in notebooks.names()]
+    print_table([{"notebook": path.stem, "title": notebooks.title(path)} for path in files], as_json)
+    return EXIT_PASS
+
+
+@notebooks_group.command("copy")
+@click.argument("folder", default="notebooks", metavar="[DIR]", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+def notebooks_copy(folder: Path, force: bool) -> int:
+    """Copy the notebooks into DIR, by default ./notebooks, to be opened and changed there.
+
+    \b
+    perflib lab                                           opens ./notebooks
+    perflib report --notebook notebooks/report.ipynb      renders your own report
+    perflib compare A B --notebooks notebooks             takes what it executes from your folder
+    """
+    from perflib.report import notebooks
+
+    copies = notebooks.copy(folder, force=force)
+    click.echo(f"{len(copies)} notebooks are in {folder}: perflib lab opens them, --notebook FILE renders one")
+    return EXIT_PASS
+
+
 @cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def lab(arguments: tuple[str, ...]) -> int:
-    """Open JupyterLab on the notebooks; further ARGUMENTS go to it."""
+    """Open JupyterLab on ./notebooks, where copies of perflib's are put if there is no such folder.
+
+    ARGUMENTS go to JupyterLab.
+    """
     import importlib.util
 
-    if importlib.util.find_spec("jupyterlab") is None:
-        raise PerflibError("JupyterLab is not installed", mend='pip install "perflib[lab]"')
-    from perflib.report.render import notebooks_folder
+    from perflib.report import notebooks
 
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise PerflibError("JupyterLab is not installed", mend='pip install "perflib-workbench[lab]"')
+    here = Path.cwd()
+    folder = here if here.name == "notebooks" else here / "notebooks"
+    if not folder.exists():
+        click.echo(f"{len(notebooks.copy(folder))} notebooks were copied to {folder}", err=True)
+    opened = "notebooks/index.ipynb" if (folder / "index.ipynb").is_file() else "notebooks"
     command = [
         sys.executable, "-m", "jupyterlab", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        f"--ServerApp.root_dir={notebooks_folder().parent}", "--LabApp.default_url=/lab/tree/notebooks/index.ipynb",
+        f"--ServerApp.root_dir={folder.parent}", f"--LabApp.default_url=/lab/tree/{opened}",
     ]  # fmt: skip
     return _become([*command, *arguments], _jupyter_environment())
 
 
 @cli.command()
+@NOTEBOOKS
 @DATA
 @click.option("--port", default=8866, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
-def dashboard(data: str | None, port: int, no_browser: bool) -> int:
+def dashboard(notebooks: Path | None, data: str | None, port: int, no_browser: bool) -> int:
     """Serve a page of the runs on this machine only: their verdicts and trends, and the one that runs now, live."""
     import importlib.util
 
     if importlib.util.find_spec("voila") is None:
-        raise PerflibError("Voilà is not installed", mend='pip install "perflib[lab]"')
-    from perflib.report.render import notebooks_folder
+        raise PerflibError("Voilà is not installed", mend='pip install "perflib-workbench[lab]"')
     from perflib.store.recording import data_folder
     from perflib.store.remote import is_url
 
     runs = data if is_url(data) else str(data_folder(data).resolve())
     environment = {**_jupyter_environment(), "PERFLIB_DATA": runs}
     command = [
-        sys.executable,
-        "-m",
-        "voila",
-        str(notebooks_folder() / "dashboard.ipynb"),
-        f"--port={port}",
-        "--Voila.ip=127.0.0.1",
-        "--template=perflib",
-        *(["--no-browser"] if no_browser else []),
-    ]
+        sys.executable, "-m", "voila", str(chosen_notebook("dashboard", None, notebooks)), f"--port={port}",
+        "--Voila.ip=127.0.0.1", "--template=perflib", *(["--no-browser"] if no_browser else []),
+    ]  # fmt: skip
     click.echo(f"http://127.0.0.1:{port}/ (Ctrl-C ends it)", err=True)
     return _become(command, environment)
 

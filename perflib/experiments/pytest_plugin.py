@@ -1,11 +1,11 @@
-"""The pytest door: a test of yours runs a scenario and asserts its verdict; the run and its report are kept.
+"""The plugin for pytest: a test of yours runs a scenario and asserts its verdict; the run and its report stay on disk.
 
     @pytest.mark.performance
     def test_checkout(perflib):
         perflib.check("checkout.toml", only=["browse"])
 
-Pass: the test passes. Fail: it fails, with the objectives that were missed. Inconclusive: it is skipped with the reason, since
-a gate that could not tell is neither green nor red. An invalid run fails: it measured nothing.
+Pass: the test passes. Fail: it fails, with the objectives that were missed. Inconclusive: it is skipped with the
+reason, since a gate that could not tell is neither green nor red. An invalid run fails: it measured nothing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perflib.verdicts.run import Run
-
 if TYPE_CHECKING:
     from perflib.suite.model import Suite
+    from perflib.verdicts.run import Run
 
-_KEPT = pytest.StashKey[list[str]]()
+_SUMMARY = pytest.StashKey[list[str]]()  # a line for each run that was checked, printed at the end
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,63 +34,61 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "performance: puts load on something, and judges how it fares")
-    config.stash[_KEPT] = []
+    config.stash[_SUMMARY] = []
 
 
 class Bench:
-    """What the fixture `perflib` gives. `runs` are those that the test made."""
+    """What the fixture `perflib` gives. `runs` are those that the test has started."""
 
     def __init__(self, config: pytest.Config, test: str) -> None:
         self._config, self._test = config, test
         self.runs: list[Run] = []
 
     def run(self, suite: Suite | str | Path = "acceptance", **options: Any) -> Run:
-        """perflib.run with the same options; the run is kept, and reported when the test asked for it."""
+        """perflib.run with the same options; where its data goes and whether it is quick is as pytest was told."""
         from perflib.errors import PerflibError
-        from perflib.experiments.run import run
+        from perflib.experiments.run import run as perflib_run
 
         options.setdefault("data", self._config.getoption("--perflib-data"))
         options.setdefault("quick", self._config.getoption("--perflib-quick"))
         options.setdefault("progress", False)
         try:
-            made = run(suite, **options)
+            run = perflib_run(suite, **options)
         except PerflibError as error:
             pytest.fail(str(error), pytrace=False)
-        self.runs.append(made)
-        return made
+        self.runs.append(run)
+        return run
 
     def check(self, suite: Suite | str | Path = "acceptance", **options: Any) -> Run:
         """Run, and assert that every objective passed."""
-        made = self.run(suite, **options)
-        word, said = _judged(made)
-        report = self._report(made, word)
-        self._config.stash[_KEPT].append(
-            f"{self._test}: {word}, run {made.id}" + (f", report {report}" if report else "")
-        )
-        if word == "inconclusive":
-            pytest.skip(f"inconclusive: {said}")
-        if word != "pass":
-            pytest.fail(said if word == "fail" else f"{word}: {said}", pytrace=False)
-        return made
+        run = self.run(suite, **options)
+        verdict, reasons = _judge(run)
+        report = self._report(run, verdict)
+        line = f"{self._test}: {verdict}, run {run.id}" + (f", report {report}" if report else "")
+        self._config.stash[_SUMMARY].append(line)
+        if verdict == "inconclusive":
+            pytest.skip(f"inconclusive: {reasons}")
+        if verdict != "pass":
+            pytest.fail(reasons if verdict == "fail" else f"{verdict}: {reasons}", pytrace=False)
+        return run
 
-    def _report(self, made: Run, word: str) -> Path | None:
-        asked = self._config.getoption("--perflib-report")
-        if asked == "never" or (asked == "failed" and word == "pass"):
+    def _report(self, run: Run, verdict: str) -> Path | None:
+        wanted = self._config.getoption("--perflib-report")
+        if wanted == "never" or (wanted == "failed" and verdict == "pass"):
             return None
         from perflib.report.render import report
 
-        return report(made) / "report.html"
+        return report(run) / "report.html"
 
 
-def _judged(made: Run) -> tuple[str, str]:
-    """The run in one word, and what speaks for it, a line for each objective that did not pass."""
-
-    verdicts = [verdict for verdict in made.verdicts() if verdict.judged]
-    if made.status != "complete":
-        return "invalid", "; ".join(made.manifest.reasons) or made.status
+def _judge(run: Run) -> tuple[str, str]:
+    """The verdict of the whole run, and why: a line for each objective that did not pass."""
+    verdicts = [verdict for verdict in run.verdicts() if verdict.judged]
+    if run.status != "complete":
+        return "invalid", "; ".join(run.manifest.reasons) or run.status
     if not verdicts:
         return "invalid", "no objective was judged; give the scenario `objectives`"
-    return made.verdict, "\n".join(str(verdict) for verdict in verdicts if verdict.verdict != "pass")
+    return run.verdict, "\n".join(str(verdict) for verdict in verdicts if verdict.verdict != "pass")
 
 
 @pytest.fixture
@@ -101,7 +98,7 @@ def perflib(request: pytest.FixtureRequest) -> Bench:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if kept := config.stash[_KEPT]:
+    if lines := config.stash[_SUMMARY]:
         terminalreporter.section("perflib")
-        for line in kept:
+        for line in lines:
             terminalreporter.write_line(line)

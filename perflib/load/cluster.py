@@ -47,7 +47,9 @@ def connected(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ImportError:
-        raise TargetError("a run on a cluster needs Dask", where="--dask", mend='pip install "perflib[dask]"') from None
+        raise TargetError(
+            "a run on a cluster needs Dask", where="--dask", mend='pip install "perflib-workbench[dask]"'
+        ) from None
     try:
         client = Client(address, timeout=PATIENCE_S, direct_to_workers=True)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TimeoutError) as error:

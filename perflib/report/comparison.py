@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree
 
+from perflib.report.parameters import asked_for
 from perflib.report.render import REPORTS, cell, execute, html, list_in, shortened, write, xml_text
 from perflib.text import SIGNS
 from perflib.verdicts.change import Change
@@ -26,10 +27,12 @@ def report(
     margin_percent: Mapping[str, float | None] | None = None,
     out: Path | None = None,
     title: str | None = None,
+    notebook: str | Path = "compare",
     kernel: Kernel | None = None,
 ) -> Path:
     """Write the four files; the folder they are in, reports/<candidate>-vs-<base> without `out`. Raises ReportError.
 
+    notebook: a file of your own instead of the package's, with its parameters as far as they are asked for
     kernel: one that was started before, for who does not want to wait for it
     """
     folder = out or REPORTS / folder_name(compared)
@@ -37,14 +40,14 @@ def report(
     parameters = {
         "base": [run.reference for run in compared.base],
         "candidate": [run.reference for run in compared.candidate],
-        "margin_percent": dict(margin_percent) if margin_percent else None,
-        "force": compared.forced,
-        "title": title,
+        **asked_for(
+            margin_percent=dict(margin_percent) if margin_percent else None, force=compared.forced, title=title
+        ),
     }
-    notebook = execute(
-        "compare", parameters, folder / "compare.ipynb", of=[*compared.base, *compared.candidate], kernel=kernel
+    executed = execute(
+        notebook, parameters, folder / "compare.ipynb", of=[*compared.base, *compared.candidate], kernel=kernel
     )
-    write(folder / "compare.html", html(notebook, title or compared.title))
+    write(folder / "compare.html", html(executed, title or compared.title))
     write(folder / "compare.md", markdown(compared, title))
     write(folder / "junit.xml", junit(compared))
     write(folder / "summary.json", json.dumps(compared.as_dict(), indent=1, allow_nan=False))

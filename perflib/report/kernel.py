@@ -1,4 +1,4 @@
-"""The Jupyter kernel that executes a notebook: it starts while other things go on, and ends while other things go on."""
+"""The Jupyter kernel that executes a notebook: it starts, and ends, while other things go on."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Final
 
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
+# What notebooks import: while it is imported, the command that started the kernel computes.
+IMPORTED: Final = ("duckdb", "scipy.special", "perflib.report.pages.run", "perflib.report.pages.comparison")
 ARGUMENTS: Final = (
     "--IPKernelApp.log_level=40",
     "--HistoryManager.hist_file=:memory:",  # as nbclient would have it
-    "--IPKernelApp.exec_lines=import duckdb as _, scipy.special as _, perflib.report.pages.run as _, perflib.report.pages.comparison as _",  # what notebooks import
+    f"--IPKernelApp.exec_lines=import {', '.join(f'{module} as _' for module in IMPORTED)}",
 )
 
 
 class Kernel(KernelManager):
-    """A kernel that is starting, from now on.
+    """A kernel of this very interpreter, which starts at once; other kernels named python3 are passed over.
 
     with Kernel() as kernel:
         ...                                                # it starts meanwhile
@@ -25,13 +28,16 @@ class Kernel(KernelManager):
     """
 
     def __init__(self) -> None:
+        from ipykernel.kernelspec import get_kernel_dict
+
         # nbclient waits for answers in an event loop; to start and to end it is possible from any thread.
         super().__init__(kernel_name="python3", client_class="jupyter_client.asynchronous.AsyncKernelClient")
+        self._kernel_spec = KernelSpec(**get_kernel_dict())
         self._clients: list[Any] = []
         self.start_kernel(extra_arguments=list(ARGUMENTS))
 
-    def client(self, **given: Any) -> Any:
-        self._clients.append(super().client(**given))
+    def client(self, **options: Any) -> Any:
+        self._clients.append(super().client(**options))
         return self._clients[-1]
 
     def __enter__(self) -> Kernel:

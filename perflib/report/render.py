@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 from perflib.errors import ReportError, SuiteError
+from perflib.report import notebooks
 from perflib.report import parameters as notebook_parameters
 from perflib.report.html import NOTEBOOK_STYLE
 from perflib.report.pages import index as index_page
@@ -32,21 +31,29 @@ MARKDOWN_LIMIT: Final = 60_000
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def report(run: Run, *, baseline: Recording | None = None, out: Path | None = None, title: str | None = None) -> Path:
-    """Write report.html, report.md, junit.xml and summary.json; the folder they are in. Raises ReportError.
+def report(
+    run: Run,
+    *,
+    baseline: Recording | None = None,
+    out: Path | None = None,
+    title: str | None = None,
+    notebook: str | Path = "report",
+    parameters: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write report.html, report.md, junit.xml and summary.json; the folder they are in. Raises ReportError, SuiteError.
 
     Without `out` the folder is reports/<run id>, and reports/latest comes to point to it.
+
+    notebook: a file of your own instead of the package's, which takes `run`, and `baseline` and `title` when they are asked for
+    parameters: what it takes besides
     """
     folder = out or REPORTS / run.id
     folder.mkdir(parents=True, exist_ok=True)
-    parameters = {
-        "run": str(run.path.resolve()),
-        "baseline": str(baseline.path.resolve()) if baseline else None,
-        "title": title,
-    }
-    notebook = execute("report", parameters, folder / "report.ipynb", of=[run])
+    asked = notebook_parameters.asked_for(baseline=str(baseline.path.resolve()) if baseline else None, title=title)
+    given = {"run": str(run.path.resolve()), **asked, **(parameters or {})}
+    executed = execute(notebook, given, folder / "report.ipynb", of=[run])
     figures = run.summary()
-    write(folder / "report.html", html(notebook, title or f"Performance of {run.suite.name}"))
+    write(folder / "report.html", html(executed, title or f"Performance of {run.suite.name}"))
     write(folder / "report.md", markdown(run, figures, title))
     write(folder / "junit.xml", junit(run))
     write(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
@@ -62,22 +69,28 @@ def list_in(folder: Path) -> None:
         index_page.rebuild(REPORTS)
 
 
-def page(name: str, run: Run, *, parameters: Mapping[str, Any] | None = None, out: Path | None = None) -> Path:
+def page(
+    notebook: str | Path, run: Run, *, parameters: Mapping[str, Any] | None = None, out: Path | None = None
+) -> Path:
     """Another notebook on a run, as <name>.html in its folder of reports; the file. Raises ReportError, SuiteError."""
-    if not (notebooks_folder() / f"{name}.ipynb").is_file():
-        there = ", ".join(sorted(path.stem for path in notebooks_folder().glob("*.ipynb")))
-        raise SuiteError(f"no notebook {name!r}", where=str(notebooks_folder()), mend=f"there are {there}")
+    source = notebooks.find(notebook)
     folder = out or REPORTS / run.id
     folder.mkdir(parents=True, exist_ok=True)
-    notebook = execute(name, {"run": run.reference, **(parameters or {})}, folder / f"{name}.ipynb", of=[run])
-    write(folder / f"{name}.html", html(notebook, f"{name}: {run.id}"))
-    return folder / f"{name}.html"
+    given = {"run": run.reference, **(parameters or {})}
+    executed = execute(source, given, folder / f"{source.stem}.ipynb", of=[run])
+    write(folder / f"{source.stem}.html", html(executed, f"{source.stem}: {run.id}"))
+    return folder / f"{source.stem}.html"
 
 
 def execute(
-    name: str, parameters: dict[str, Any], output: Path, *, of: Sequence[Recording] = (), kernel: Kernel | None = None
+    notebook: str | Path,
+    parameters: Mapping[str, Any],
+    output: Path,
+    *,
+    of: Sequence[Recording] = (),
+    kernel: Kernel | None = None,
 ) -> Any:
-    """A notebook with these parameters, executed by papermill, in a kernel that may have been started before.
+    """A notebook (a name or a file) with these parameters, executed by papermill, in a kernel that may have been started before.
 
     Raises SuiteError for a parameter that it does not take, ReportError for a cell that fails.
 
@@ -85,53 +98,47 @@ def execute(
     """
     from perflib.report.kernel import Kernel
 
-    source = notebooks_folder() / f"{name}.ipynb"
     with warnings.catch_warnings(), ThreadPoolExecutor(1) as beside, kernel or Kernel() as started:
         warnings.simplefilter("ignore")
-        # jsonschema would have it build a grammar, for most of a second, that no notebook asks for.
-        with _without("rfc3987_syntax"):
-            import nbformat
-            import papermill
-
-        for logger in ("papermill", "blib2to3"):
-            logging.getLogger(logger).setLevel(logging.ERROR)
+        nbformat = notebooks.nbformat_module()
+        source = notebooks.find(notebook)
         notebook_parameters.check(source, parameters)
+        if output.resolve() == source.resolve():
+            raise SuiteError("its executed copy would overwrite it", where=str(source), mend="choose another folder")
         digests = [beside.submit(run.rows_sha256) for run in of]
-        try:
-            done = papermill.execute_notebook(
-                str(source),
-                str(output),
-                parameters=parameters,
-                kernel_name="python3",
-                progress_bar=False,
-                log_output=False,
-                cwd=str(Path.cwd()),
-                km=started,
-            )
-        except papermill.PapermillExecutionError as error:
-            raise ReportError(
-                f"{error.ename}: {error.evalue}",
-                where=f"notebook {name}, cell {error.exec_count}",
-                mend=f"open {output} to see it",
-            ) from None
+        done = _papermill(source, parameters, output, started)
     done.metadata["perflib"] = {
         "runs": [{"run": run.id, "rows_sha256": digest.result()} for run, digest in zip(of, digests, strict=True)]
     }
-    write(output, nbformat.writes(done))  # type: ignore[no-untyped-call]
+    write(output, nbformat.writes(done))
     return done
 
 
-@contextmanager
-def _without(module: str) -> Iterator[None]:
-    """What is imported here does without an optional module that nobody has imported yet."""
-    if module in sys.modules:
-        yield
-        return
-    sys.modules[module] = None  # type: ignore[assignment]
+def _papermill(source: Path, parameters: Mapping[str, Any], output: Path, kernel: Kernel) -> Any:
+    """The notebook that papermill executed. Raises ReportError."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    for logger in ("papermill", "blib2to3", "traitlets"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL if logger == "traitlets" else logging.ERROR)
+    # papermill fills {names} in both paths: a brace that belongs to a folder's name is written twice
+    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, output)]
     try:
-        yield
-    finally:
-        del sys.modules[module]
+        return papermill.execute_notebook(
+            *paths,
+            parameters=dict(parameters),
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            log_output=False,
+            cwd=str(Path.cwd()),
+            km=kernel,
+        )
+    except papermill.PapermillExecutionError as error:
+        where, what = f"notebook {source.stem}, cell {error.exec_count}", f"{error.ename}: {error.evalue}"
+    except DeadKernelError:
+        where, what = f"notebook {source.stem}", "its kernel ended"
+    raise ReportError(what, where=where, mend=f"open {output} to see it")
 
 
 def html(notebook: Any, title: str) -> str:
@@ -228,18 +235,6 @@ def junit(run: Run) -> str:
     for key, value in counts.items():
         suite.set(key, str(value))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
-
-
-def notebooks_folder() -> Path:
-    """Where the notebooks are: in the working directory, or beside the package. Raises ReportError."""
-    for folder in (Path.cwd() / "notebooks", Path(__file__).resolve().parents[2] / "notebooks"):
-        if (folder / "report.ipynb").is_file():
-            return folder
-    raise ReportError(
-        "the notebooks are not here",
-        where=str(Path.cwd()),
-        mend="run it in a checkout of perflib, or copy its notebooks/ folder",
-    )
 
 
 def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:

@@ -28,7 +28,7 @@ def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.
         from perflib.service.core import Service
     except ImportError as error:
         raise PerflibError(
-            f"the reference service needs {error.name!r}", mend='pip install "perflib[service]"'
+            f"the reference service needs {error.name!r}", mend='pip install "perflib-workbench[service]"'
         ) from None
     logging.getLogger().setLevel(logging.ERROR)
     for name in ("mcp", "uvicorn"):

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from perflib.suite.redaction import redact_text
 
-DISTRIBUTION: Final = "perflib-workbench"  # the import name and the command are perflib
+DISTRIBUTION: Final = "perflib-workbench"  # what is installed; its package and its command are called perflib
 PACKAGES: Final = (
     "numpy",
     "pandas",
@@ -42,6 +42,14 @@ def host() -> dict[str, Any]:
     }
 
 
+def perflib_version() -> str:
+    """The version of perflib, "unknown" where it is on the path without having been installed."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "perflib": perflib_version()}
     for package in PACKAGES:
@@ -50,14 +58,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def perflib_version() -> str:
-    """The version of the installed distribution; "unknown" where perflib runs from files that are not installed."""
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def git() -> dict[str, Any] | None:

@@ -32,7 +32,7 @@ ANSWER_S: Final = 20
 AT_ONCE: Final = 8  # files that are on their way
 MANIFEST: Final = "run.json"
 MEND: Final = "is it there, and are its keys and endpoint in the environment?"
-INSTALL: Final = 'pip install "perflib[s3]"'
+INSTALL: Final = 'pip install "perflib-workbench[s3]"'
 
 _S3: Final = ("s3", "s3a")
 _WHOLE: Final = (

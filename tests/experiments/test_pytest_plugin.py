@@ -1,4 +1,4 @@
-"""The pytest door: a user's own tests, run by pytest in a folder of their own."""
+"""The plugin for pytest: a user's own tests, run by pytest in a folder of their own."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from perflib import Load, Operation, Scenario, Suite, Target
 def sleeps(): time.sleep(0.002)
 
 def suite(*objectives, requests=300):
-    return Suite(name="mine", targets={"f": Target(kind="callable", function=sleeps)}, scenarios=[Scenario(
-        name="s", target="f", operations=[Operation(name="call")], load=Load(model="closed", concurrency=2, requests=requests), objectives=objectives)])
+    load = Load(model="closed", concurrency=2, requests=requests)
+    scenario = Scenario(
+        name="s", target="f", operations=[Operation(name="call")], load=load, objectives=objectives
+    )
+    return Suite(name="mine", targets={"f": Target(kind="callable", function=sleeps)}, scenarios=[scenario])
 
 @pytest.mark.performance
 def test_passes(perflib):

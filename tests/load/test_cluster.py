@@ -26,7 +26,7 @@ from perflib.errors import TargetError
 from perflib.report.pages import run as run_page
 from tests.support.suites import suite
 
-distributed = pytest.importorskip("distributed", reason='no Dask here: pip install "perflib[dask]"')
+distributed = pytest.importorskip("distributed", reason='no Dask here: pip install "perflib-workbench[dask]"')
 ROOT = Path(__file__).parents[2]
 AHEAD_S = 3600
 HAS_OTHER_CLOCK = shutil.which("unshare") is not None and subprocess.run(

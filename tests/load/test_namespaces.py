@@ -21,7 +21,7 @@ import perflib
 from tests.support.machines import Machine, machines, why_not
 from tests.support.suites import suite
 
-distributed = pytest.importorskip("distributed", reason='no Dask here: pip install "perflib[dask]"')
+distributed = pytest.importorskip("distributed", reason='no Dask here: pip install "perflib-workbench[dask]"')
 pytestmark = pytest.mark.skipif(bool(REASON := why_not()), reason=REASON)
 SKEW_NS = 5_000_000
 KINDS = ((3600, 2.0, 0.5), (-20, 5.0, 1.0), (86_400, 10.0, 2.0))  # (clock ahead, s; delay each way, ms; jitter, ms)

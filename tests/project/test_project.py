@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from setuptools import find_packages
 
+import perflib
 from perflib.cli import cli
+from perflib.store import metadata
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -38,8 +41,25 @@ def test_the_constraints_pin_every_dependency_and_name_no_host() -> None:
     pinned = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in text.splitlines() if "==" in line}
     project = PYPROJECT["project"]
     asked = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
-    names = {re.split(r"[\[<>=;! ]", d)[0].lower() for d in asked} - {"perflib"}
+    names = {re.split(r"[\[<>=;! ]", d)[0].lower() for d in asked} - {"perflib-workbench"}
     assert names <= pinned
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    """The notebooks' folder lies beside the package, so that the packages have to be listed one by one."""
+    packages = find_packages(str(ROOT), include=["perflib*"])
+    assert PYPROJECT["tool"]["setuptools"]["packages"] == sorted([*packages, "perflib.notebooks"]), (
+        "add it in pyproject"
+    )
+
+
+def test_the_version_is_written_once() -> None:
+    assert perflib.__version__ == PYPROJECT["project"]["version"] == metadata.perflib_version()
+    assert PYPROJECT["project"]["name"] == metadata.DISTRIBUTION
+    assert metadata.versions()["perflib"] == perflib.__version__
+    text = "".join(path.read_text() for path in (ROOT / "perflib").rglob("*.py"))
+    assert "__version__ =" not in text
+    assert 'version("perflib")' not in text and "perflib[" not in text
 
 
 def test_every_module_says_what_it_is_for() -> None:

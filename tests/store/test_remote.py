@@ -26,7 +26,7 @@ from perflib.suite.file import from_table
 from tests.support.service import Server
 from tests.support.suites import table
 
-pytest.importorskip("fsspec", reason='no fsspec here: pip install "perflib[s3]"')
+pytest.importorskip("fsspec", reason='no fsspec here: pip install "perflib-workbench[s3]"')
 ROOT = Path(__file__).parents[2]
 SECRET = "not-to-be-written-anywhere"
 
@@ -220,7 +220,10 @@ def test_what_cannot_be_used_is_one_line_before_any_load(
     s3.stop()
     assert said("runs", "--data", s3.url)[0] == 2
     monkeypatch.setitem(sys.modules, "fsspec.implementations.arrow", None)
-    assert said("runs", "--data", s3.url) == (2, '--data: runs in a store need fsspec; pip install "perflib[s3]"')
+    assert said("runs", "--data", s3.url) == (
+        2,
+        '--data: runs in a store need fsspec; pip install "perflib-workbench[s3]"',
+    )
 
 
 def test_secrets_of_the_environment_are_struck_out_of_what_a_store_says() -> None:
@@ -239,7 +242,7 @@ def test_nothing_of_fsspec_is_imported_for_a_folder() -> None:
 @pytest.fixture
 def hosts(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Path]]:
     """A client of two Dask workers that share no folder with this process, and where their spools are."""
-    pytest.importorskip("distributed", reason='no Dask here: pip install "perflib[dask]"')
+    pytest.importorskip("distributed", reason='no Dask here: pip install "perflib-workbench[dask]"')
     from perflib.errors import TargetError
     from perflib.load.cluster import connected
     from tests.load.test_cluster import Cluster

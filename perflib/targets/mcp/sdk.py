@@ -39,7 +39,7 @@ async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
         from mcp import Client, StdioServerParameters
         from mcp.client.streamable_http import streamable_http_client
     except ImportError as error:
-        mend = 'pip install "perflib[service]"'
+        mend = 'pip install "perflib-workbench[service]"'
         raise TargetError(f'client = "sdk" needs {error.name!r}', where=pool.where, mend=mend) from None
     import logging
 
