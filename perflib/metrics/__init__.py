@@ -1,0 +1,1 @@
+"""Figures with their intervals, from the rows of a run."""

@@ -1,0 +1,1 @@
+"""Renders what was found: notebooks as pages, Markdown, JUnit, annotations, PDF."""

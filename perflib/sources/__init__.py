@@ -1,0 +1,1 @@
+"""Suites from what exists: the tools of an MCP server."""

@@ -1,0 +1,1 @@
+"""Judgements of figures: verdicts, comparisons, the history, and what to do next."""
