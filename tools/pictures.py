@@ -22,7 +22,7 @@ from PIL import Image
 
 import perflib
 from perflib import Load, Operation, Scenario, Suite, Target, charts
-from perflib.metrics.parts import Part
+from perflib.metrics.selection import Selection
 from perflib.suite.file import from_table
 from perflib.verdicts.comparison import Comparison
 from perflib.verdicts.history import Series, history, record_all
@@ -44,10 +44,10 @@ CHARTS: dict[str, Callable[[], Figure]] = {
     "memory": lambda: charts.memory(shop(), "browse"),
     "cpu": lambda: charts.cpu(shop(), "browse"),
     "gauges": lambda: charts.gauges(shop(), "browse"),
-    "shift_function": lambda: charts.shift_function(compared(), Part("browse")),
-    "forest": lambda: charts.forest(compared(), Part("browse")),
-    "ecdf": lambda: charts.ecdf(compared(), Part("browse")),
-    "two_distributions": lambda: charts.two_distributions(compared(), Part("browse")),
+    "shift_function": lambda: charts.shift_function(compared(), Selection("browse")),
+    "forest": lambda: charts.forest(compared(), Selection("browse")),
+    "ecdf": lambda: charts.ecdf(compared(), Selection("browse")),
+    "two_distributions": lambda: charts.two_distributions(compared(), Selection("browse")),
     "capacity_throughput": lambda: charts.capacity_throughput(rising(), "clerks"),
     "capacity_times": lambda: charts.capacity_times(rising(), "clerks"),
     "capacity_scaling": lambda: charts.capacity_scaling(rising(), "clerks"),

@@ -20,9 +20,9 @@ Column = NDArray[Any]
 
 @dataclass(frozen=True)
 class Cells:
-    """How many requests `n` of an operation were due and ended in which bins of the window, by bucket of their response time.
+    """How many requests `n` of an operation were due and ended in which bins of the window, by bucket of response time.
 
-    Columns of one length, a row for each cell that holds requests.
+    Columns of one length, with a row for each cell that holds requests.
     """
 
     operation: Column
@@ -44,7 +44,7 @@ class Cells:
         return BUCKETS.middle(self.bucket) / 1e6
 
     def quantiles(self, width: int, qs: tuple[float, ...]) -> tuple[Column, list[Column]]:
-        """The moments, each `width` bins of the window long, and for each q the quantile of the response times, ns, in each."""
+        """Moments, each `width` bins of the window long, and for each q the quantiles of response times in them, ns."""
         at, first = self.due // width, int(self.bucket.min())
         grid = np.zeros((int(at.max()) + 1, int(self.bucket.max()) - first + 1))
         np.add.at(grid, (at, self.bucket - first), self.n)

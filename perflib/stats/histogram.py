@@ -98,7 +98,7 @@ class LogHistogram:
 
     @property
     def variance(self) -> float:
-        """The variance between the buckets' means; that within them, some width² / 4 of the mean square, is left out."""
+        """The variance between the buckets' means; within them, some width² / 4 of the mean square, is left out."""
         return float(self.counts @ (self.sums / self.counts - self.mean) ** 2) / self.n if self.n else math.nan
 
     def quantile(self, q: float) -> float:

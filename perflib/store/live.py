@@ -4,9 +4,9 @@ tail = Tail(run_folder)
 now = tail.look()          # once a second, from the coordinator or any other process
 now.rate_per_s, now.p95_ms, now.errors, now.memory_mb; now.seconds, now.rates, now.p95s_ms
 
-Times are response times, those of requests that failed quickly left out. They are counted in a log histogram whose buckets
-are 1 % wide: percentiles are right to 1 %, and memory stays the same however many requests there are. The warm-up is
-included: it is what happens now.
+Times are response times, those of requests that failed quickly left out. They are counted in a log histogram whose
+buckets are 1 % wide: percentiles are right to 1 %, and memory stays the same however many requests there are. The
+warm-up is included: it is what happens now.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _GONE_NS: Final = 2_500_000_000  # a process without a sample for so long is no 
 
 @dataclass(frozen=True)
 class Now:
-    """A run as it is now. Figures are those of the last RECENT_S seconds, series those of the last WINDOW_S, per second."""
+    """A run as it is now: figures of the last RECENT_S seconds, and series of the last WINDOW_S, one value a second."""
 
     scenario: str = ""
     requests: int = 0
@@ -76,7 +76,7 @@ class Tail:
         self._newest_ns = 0
 
     def look(self, *, over: bool = False) -> Now:
-        """Read what has come since the last time. While a run is not `over`, its last second is not whole and left out."""
+        """Read what is new since the last call. Until a run is `over`, its last seconds are incomplete and left out."""
         for path in self._resources.new():
             self._take_resources(_read(path, ("t_ns", "role", "pid", "rss_bytes")))
         for path in self._rows.new():

@@ -1,1 +1,4 @@
-"""Ratios against peers, alternating in one run: `make benchmark` prints the tables. Nothing here is a test; no time is asserted."""
+"""Benchmarks against other tools, in turn within one run: `make benchmark` prints tables of ratios.
+
+Only test_*.py are tests; no test asserts a time.
+"""

@@ -1,7 +1,7 @@
-"""`python -m tests.benchmarks [TABLE…]`: prints tables of ratios against peers, measured in this run, alternating.
+"""`python -m tests.benchmarks [TABLE…]`: prints tables of ratios against other tools, measured in turn within this run.
 
-Tables: closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis, cluster, panel. Server on core 1, generator on core 0; medians of the rounds,
-their range in brackets.
+Tables: closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis, cluster, panel. The server
+runs on core 1 and the load generator on core 0. Figures are medians of the rounds, with their range in brackets.
 """
 
 from __future__ import annotations
@@ -49,30 +49,37 @@ def suite(url: str, load: str, operations: str = GET, target: str = "") -> str:
 
 
 def closed(options: argparse.Namespace) -> None:
-    """HTTP closed loop, 64 keep-alive connections, a simple GET; perflib writes every request as a row."""
+    """HTTP in a closed loop: 64 keep-alive connections, a simple GET; perflib writes every request as a row."""
     tools = [wrk(), AB, H2LOAD, HEY, K6, LOCUST]
     with nginx(SERVER) as url:
-        found = rounds(
+        results = rounds(
             options,
             {"perflib": lambda: ours(suite(url, f'model = "closed", concurrency = 64, duration_s = {options.seconds}'))}
             | {
                 tool.name: lambda tool=tool: tool.measure(url, 64, options.seconds, GENERATOR)
                 for tool in tools
-                if tool.there
+                if tool.installed
             },
         )  # type: ignore[misc]
     for tool in tools:
-        if not tool.there:
-            print(f"({tool.name} is not here: tests/benchmarks/setup.sh)")
+        if not tool.installed:
+            print(f"({tool.name} is not installed: see tests/benchmarks/setup.sh)")
     show(
         ("tool", "requests/s", "perflib makes", "CPU µs a request", "peak RSS MB"),
-        [(name, middle(m.rate_per_s for m in each), ratio(found["perflib"], each),
-          middle(m.cpu_us_per_request for m in each), middle(m.rss_mb for m in each)) for name, each in found.items()],
-    )  # fmt: skip
-    pair = list(zip(found["perflib"], found["wrk"], strict=True))
-    print(
-        f"CPU per request, perflib's worker / wrk: {middle(a.cpu_us_per_request / b.cpu_us_per_request for a, b in pair)}\n"
+        [
+            (
+                name,
+                middle(m.rate_per_s for m in measured),
+                ratio(results["perflib"], measured),
+                middle(m.cpu_us_per_request for m in measured),
+                middle(m.rss_mb for m in measured),
+            )
+            for name, measured in results.items()
+        ],
     )
+    pair = list(zip(results["perflib"], results["wrk"], strict=True))
+    cpu = middle(a.cpu_us_per_request / b.cpu_us_per_request for a, b in pair)
+    print(f"CPU per request, perflib's worker / wrk: {cpu}\n")
 
 
 WEIGHTED = '{ name = "list", path = "/items", weight = 3 }, { name = "one", path = "/items/7" }'
@@ -83,12 +90,15 @@ CHECKED = '{ name = "get", path = "/", expect = { status = 200, json = { "$.stat
 LUA_WEIGHTED = 'request = function() return wrk.format("GET", math.random(4) < 4 and "/items" or "/items/7") end'
 LUA_TEMPLATED = """n = 0
 request = function() n = n % 1000 + 1
-  return wrk.format("POST", "/orders/sku-" .. n, { ["Content-Type"] = "application/json" }, '{"sku":"sku-' .. n .. '","n":1}') end"""
-LUA_CHECKED = 'bad = 0 response = function(status, headers, body) if status ~= 200 or not string.find(body, "ready") then bad = bad + 1 end end'
+  local body = '{"sku":"sku-' .. n .. '","n":1}'
+  return wrk.format("POST", "/orders/sku-" .. n, { ["Content-Type"] = "application/json" }, body) end"""
+LUA_CHECKED = """bad = 0
+response = function(status, headers, body)
+  if status ~= 200 or not string.find(body, "ready") then bad = bad + 1 end end"""
 
 
 def variants(options: argparse.Namespace) -> None:
-    """The same with weighted operations, templated bodies from a data file, checks on status and body, and keep-alive off."""
+    """The same with weighted operations, bodies from a template and data, checked answers, and without keep-alive."""
     load = f'model = "closed", concurrency = 64, duration_s = {options.seconds}'
     table = []
     with nginx(SERVER) as url:
@@ -98,14 +108,14 @@ def variants(options: argparse.Namespace) -> None:
             ("checks on status and body", suite(url, load, CHECKED), wrk(LUA_CHECKED)),
             ("keep-alive off", suite(url, load, target="keep_alive = false"), AB_CLOSE),
         ):
-            found = rounds(
+            results = rounds(
                 options,
                 {
                     "perflib": lambda text=text: ours(text),
                     peer.name: lambda peer=peer: peer.measure(url, 64, options.seconds, GENERATOR),
                 },
             )  # type: ignore[misc]
-            mine, theirs = found["perflib"], found[peer.name]
+            mine, theirs = results["perflib"], results[peer.name]
             table.append(
                 (
                     name,
@@ -150,15 +160,15 @@ def memory(options: argparse.Namespace) -> None:
 
 
 def callables(options: argparse.Namespace) -> None:
-    """What the harness adds to a call that does nothing, and to one that spins, with one worker and with two."""
+    """What perflib adds to a call that does nothing, and how two workers compare with one for a call that spins."""
     table = []
     for name in ("nothing", "nothing_async"):
-        found, empty = [], []
+        calls, empty = [], []
         for _ in range(options.rounds):
             empty.append(empty_loop(name))
-            found.append(1e6 / call_rate(name, 1, 1, options.seconds))
+            calls.append(1e6 / call_rate(name, 1, 1, options.seconds))
         table.append(
-            (name, middle(found), middle(empty), middle(a - b for a, b in zip(found, empty, strict=True)), pyperf(name))
+            (name, middle(calls), middle(empty), middle(a - b for a, b in zip(calls, empty, strict=True)), pyperf(name))
         )
     show(("function", "µs a call", "µs in an empty loop", "µs the harness adds", "µs a call by pyperf"), table)
     for name in ("spin",):
@@ -170,7 +180,7 @@ def callables(options: argparse.Namespace) -> None:
 
 
 def pyperf(name: str) -> str:
-    """What pyperf says of the same call; it times loops, not calls, and so adds nothing to each."""
+    """µs a call as pyperf measures it; it times loops and not single calls, so it adds nothing to a call."""
     if name.endswith("async"):
         call = [
             "--setup",
@@ -201,7 +211,7 @@ def pyperf(name: str) -> str:
 
 
 def empty_loop(name: str, calls: int = 300_000) -> float:
-    """µs per call of a plain loop."""
+    """µs a call of a plain loop."""
     import asyncio
 
     from tests.benchmarks import functions
@@ -232,7 +242,7 @@ def call_rate(name: str, workers: int, users: int, seconds: int, core: int | Non
 
 
 def schedule(options: argparse.Namespace) -> None:
-    """Open model: is the rate achieved, how late are the sends, at what CPU?"""
+    """An open load: whether the rate is achieved, how late requests are sent, and the CPU time that takes."""
     table = []
     with nginx(SERVER) as url:
         for rate in (1000, 5000):
@@ -259,7 +269,7 @@ def schedule(options: argparse.Namespace) -> None:
 
 
 def stall(options: argparse.Namespace) -> None:
-    """A server of 1 ms freezes once for 2 s; 500 requests/s for 20 s were intended. What do the tools say?"""
+    """Percentiles by each tool when a server of 1 ms freezes once for 2 s, at 500 requests/s intended for 20 s."""
     truth = {0.9: 1.0, 0.95: 1001.0, 0.99: 1801.0, 0.999: 1981.0}
     table = [("truth", "10,000", *(f"{ms:,.0f}" for ms in truth.values()), "")]
     with started("freeze", "0.001", "8", "2", core=SERVER) as url, tempfile.TemporaryDirectory() as folder:
@@ -283,7 +293,7 @@ Answers = Callable[[str], tuple[int, dict[float, float]]]  # output → answers,
 
 
 def stall_peers(folder: Path) -> list[tuple[str, str, list[str], Answers]]:
-    """Peers told to make 500 requests a second for 20 s; wrk, which knows no rate, keeps 50 connections busy."""
+    """Other tools that send 500 requests a second for 20 s; wrk, which has no rate, keeps 50 connections busy."""
     peers: list[tuple[str, str, list[str], Answers]] = [
         ("hey", "50 users × 10 /s", ["hey", "-cpus", "1", "-z", "20s", "-c", "50", "-q", "10", "{url}"], read_hey),
         ("wrk", "closed, 50 connections", ["wrk", "-t1", "-c50", "-d20s", "--latency", "{url}"], read_wrk),
@@ -291,8 +301,11 @@ def stall_peers(folder: Path) -> list[tuple[str, str, list[str], Answers]]:
     for users in (50, 2000):
         script = folder / f"k6-{users}.js"
         script.write_text(
-            "import http from 'k6/http';\nexport const options = { discardResponseBodies: true, summaryTrendStats: ['p(90)', 'p(95)', 'p(99)', 'p(99.9)'],\n"
-            f"  scenarios: {{ s: {{ executor: 'constant-arrival-rate', rate: 500, duration: '20s', preAllocatedVUs: {users}, maxVUs: {users} }} }} }};\n"
+            "import http from 'k6/http';\n"
+            "export const options = { discardResponseBodies: true,\n"
+            "  summaryTrendStats: ['p(90)', 'p(95)', 'p(99)', 'p(99.9)'],\n"
+            "  scenarios: { s: { executor: 'constant-arrival-rate', rate: 500, duration: '20s',\n"
+            f"    preAllocatedVUs: {users}, maxVUs: {users} }} }} }};\n"
             "export default function () { http.get(__ENV.URL); }\n"
         )
         peers.append(
@@ -336,7 +349,7 @@ def read_k6(text: str) -> tuple[int, dict[float, float]]:
 
 
 def queue(options: argparse.Namespace) -> None:
-    """Poisson arrivals to one server of fixed service time D: the mean wait is ρD / (2(1 − ρ)) (Pollaczek and Khinchine)."""
+    """Poisson arrivals at a server of fixed service time D; the mean wait is ρD / (2(1 − ρ)) (Pollaczek–Khinchine)."""
     table = []
     for load in (0.5, 0.7, 0.9):
         with started("queue", "0.004", core=SERVER) as url, tempfile.TemporaryDirectory() as folder:
@@ -345,9 +358,8 @@ def queue(options: argparse.Namespace) -> None:
                 GENERATOR,
                 Path(folder),
             )
-            service_s = (
-                1 / full.summary()["scenarios"][0]["throughput_per_s"]
-            )  # what a request occupies the server, all in
+            # How long a request occupies the server, reading and writing included.
+            service_s = 1 / full.summary()["scenarios"][0]["throughput_per_s"]
             text = suite(url, f'model = "poisson", rate_per_s = {load / service_s}, duration_s = {options.seconds * 8}')
             run, _ = perflib_run(text, GENERATOR, Path(folder))
             response = run.query("select response_ns / 1e6 as ms from measured order by scheduled_ns").fetchnumpy()[
@@ -358,12 +370,8 @@ def queue(options: argparse.Namespace) -> None:
             ).fetchone()[0]
             wait = stats.mean_interval(response - alone)
             truth = load * service_s / (2 * (1 - load)) * 1e3
-            drawn = (
-                waits_s(
-                    run.query("select scheduled_ns / 1e9 as t from measured order by 1").fetchnumpy()["t"], service_s
-                ).mean()
-                * 1e3
-            )
+            arrivals_s = run.query("select scheduled_ns / 1e9 as t from measured order by 1").fetchnumpy()["t"]
+            drawn = waits_s(arrivals_s, service_s).mean() * 1e3
             holds = "yes" if wait.low <= truth <= wait.high else "no"
             table.append(
                 (
@@ -382,7 +390,7 @@ def queue(options: argparse.Namespace) -> None:
 
 
 def ours(text: str) -> Measured:
-    """perflib on one core: its rate from the rows, the CPU of its worker."""
+    """perflib on one core: the rate of good answers, the CPU time of its worker, the generator's peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "skus.csv").write_text("sku\n" + "\n".join(f"sku-{n}" for n in range(1000)))
         run, _ = perflib_run(text, GENERATOR, Path(folder))

@@ -1,5 +1,7 @@
-"""What a run and its analysis cost at 1, 10 and 100 million rows: the run itself, percentiles beside pandas, summary, comparison, report, each in a
-fresh process."""
+"""What a run and its analysis cost by the number of rows, each task in a fresh process.
+
+Tasks: the run itself, percentiles (compared with pandas), summary, comparison, report.
+"""
 
 from __future__ import annotations
 
@@ -21,39 +23,46 @@ from tests.benchmarks.tables import middle, show
 PERFLIB: Final = """
 import sys
 from pathlib import Path
-from perflib.figures import QUANTILES, percentiles
-
+from perflib.metrics.scenario import QUANTILES, percentiles
+from perflib.verdicts.run import Run
 run = Run(Path(sys.argv[1]))
-for entry in run.scenarios:
-    for operation in (None, *(op["name"] for op in run.spec(entry["name"])["operations"])):
-        percentiles(run, "response", entry["name"], operation, list(QUANTILES.values()))
+for scenario in run.scenarios:
+    for operation in (None, *scenario.operations):
+        percentiles(run, "response", scenario.name, operation, list(QUANTILES.values()))
 """
 PANDAS: Final = """
 import sys
 import pandas as pd
-rows = pd.read_parquet(sys.argv[1] + "/rows", columns=["scenario", "operation", "phase", "scheduled_ns", "start_ns", "end_ns", "ok", "error"])
+columns = ["scenario", "operation", "phase", "scheduled_ns", "start_ns", "end_ns", "ok", "error"]
+rows = pd.read_parquet(sys.argv[1] + "/rows", columns=columns)
 rows = rows[(rows.phase == "measure") & (rows.ok | rows.error.isin(["timeout", "unsent", "aborted"]))]
 rows["response_ns"] = rows.end_ns - rows.scheduled_ns.fillna(rows.start_ns)
 for keys in (["scenario"], ["scenario", "operation"]):
     rows.groupby(keys, observed=True).response_ns.quantile([0.5, 0.9, 0.95, 0.99, 0.999])
 """
 SUMMARY: Final = (
-    "import sys; from pathlib import Path; from perflib.store.recording import Run; Run(Path(sys.argv[1])).summary()"
+    "import sys; from pathlib import Path; from perflib.verdicts.run import Run; Run(Path(sys.argv[1])).summary()"
 )
 ROOT: Final = Path(__file__).parents[2]
 MAKE: Final = """
 import sys
 from pathlib import Path
-from tests.benchmarks.made import made_run
+from tests.support.synthetic import synthetic_run
 data, rows, seed, slower = sys.argv[1:]
-made_run(Path(data), int(rows), seed=int(seed), slower=float(slower))
+synthetic_run(Path(data), int(rows), seed=int(seed), slower=float(slower))
 """
-FINISH: Final = "import sys; from pathlib import Path; from perflib.metrics.parts import keep; from perflib.store.recording import Run; keep(Run(Path(sys.argv[1])))"
+FINISH: Final = """
+import sys
+from pathlib import Path
+from perflib.metrics.parts import keep
+from perflib.verdicts.run import Run
+keep(Run(Path(sys.argv[1])))
+"""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one process with its children: wall and CPU time, and the peak of the largest one's memory."""
+    """The cost of one process with its children: wall and CPU time, and the highest peak memory among them."""
 
     wall_s: float
     cpu_s: float
@@ -61,22 +70,25 @@ class Cost:
 
 
 def analysis(options: argparse.Namespace) -> None:
-    """What a run of calls that do nothing costs by the number of rows, and what figures of one run, of two, and the whole report of made runs:
-    first with the counts deleted before each, then with those kept that `perflib run` leaves when it ends, then of a compacted run."""
+    """What a run of calls that do nothing costs by its number of rows, and what the analysis of synthetic runs costs.
+
+    The analysis is measured first with the cached counts deleted before each task, then with those that `perflib run`
+    leaves at its end ("counted"), then of a compacted run ("compact").
+    """
     table = []
     with tempfile.TemporaryDirectory() as folder:
         for rows in options.sizes:
-            runs = [_made(Path(folder), rows, seed, slower) for seed, slower in ((1, 1.0), (2, 1.04))]
+            runs = [_synthetic(Path(folder), rows, seed, slower) for seed, slower in ((1, 1.0), (2, 1.04))]
             tasks = _tasks(runs, Path(folder) / "out")
-            found = {"run": [_run(Path(folder) / "run", rows) for _ in range(options.rounds)]}
-            found |= _measured(tasks, options.rounds, forget=runs)
+            costs = {"run": [_run(Path(folder) / "run", rows) for _ in range(options.rounds)]}
+            costs |= _measured(tasks, options.rounds, forget=runs)
             for run in runs:
                 cost([sys.executable, "-c", FINISH, str(run.path)])  # as `perflib run` does at its end
             again = {f"{name}, counted": tasks[name] for name in ("percentiles", "compare", "report")}
-            found |= _measured(again, options.rounds)
+            costs |= _measured(again, options.rounds)
             for run in runs:
                 cost([sys.executable, "-m", "perflib", "compact", str(run.path)])
-            found |= _measured(
+            costs |= _measured(
                 {f"{name}, compact": tasks[name] for name in ("percentiles", "report")}, options.rounds, forget=runs
             )
             table += [
@@ -86,11 +98,11 @@ def analysis(options: argparse.Namespace) -> None:
                     middle(c.wall_s for c in each),
                     f"{min(c.cpu_s for c in each):.1f}",
                     f"{max(c.peak_mb for c in each):,.0f}",
-                    middle(p.wall_s / c.wall_s for p, c in zip(found["pandas"], each, strict=True))
+                    middle(p.wall_s / c.wall_s for p, c in zip(costs["pandas"], each, strict=True))
                     if name.startswith("percentiles")
                     else "",
                 )
-                for name, each in found.items()
+                for name, each in costs.items()
             ]
             for run in runs:
                 shutil.rmtree(run.path)
@@ -99,24 +111,25 @@ def analysis(options: argparse.Namespace) -> None:
 
 
 def _measured(tasks: dict[str, list[str]], rounds: int, forget: Sequence[Run] = ()) -> dict[str, list[Cost]]:
-    """Each task once a round, in turn; the counts of the runs to forget are deleted before each."""
-    found: dict[str, list[Cost]] = {name: [] for name in tasks}
+    """Each task once a round, in turn; the cached counts of the runs in `forget` are deleted before each."""
+    costs: dict[str, list[Cost]] = {name: [] for name in tasks}
     for _ in range(rounds):
         for name, command in tasks.items():
             for run in forget:
                 shutil.rmtree(run.path / "counts", ignore_errors=True)
-            found[name].append(cost(command))
-    return found
+            costs[name].append(cost(command))
+    return costs
 
 
-def _made(folder: Path, rows: int, seed: int, slower: float) -> Run:
-    """Made in a process of its own: the memory of this one would count as that of every process that it starts."""
+def _synthetic(folder: Path, rows: int, seed: int, slower: float) -> Run:
+    """A synthetic run, written by another process: the memory of this one counts as that of every process it starts."""
     data = folder / f"{rows}-{seed}"
     cost([sys.executable, "-c", MAKE, *map(str, (data, rows, seed, slower))])
     return open_run("latest", data)
 
 
 def _run(folder: Path, rows: int) -> Cost:
+    """The cost of a run of so many calls that do nothing."""
     folder.mkdir()
     written = folder / "growth.toml"
     written.write_text(functions.suite("nothing", f'model = "closed", concurrency = 2, requests = {rows}', 2))
@@ -138,7 +151,7 @@ def _tasks(runs: Sequence[Run], out: Path) -> dict[str, list[str]]:
 
 
 def cost(command: Sequence[str]) -> Cost:
-    """Run a command and wait for it."""
+    """Run a command to its end. RuntimeError for an exit code that is no verdict."""
     began = time.perf_counter()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

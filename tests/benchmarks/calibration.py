@@ -1,7 +1,8 @@
-"""`python -m tests.benchmarks.calibration [NAME…] [--simulations N]`: how often the statistics are right, by simulation.
+"""`python -m tests.benchmarks.calibration [NAME…] [--simulations N]`: how often the statistics are right.
 
-Prints one Markdown table: coverage, shifts, alarms, trials, power, changes, leak, leak_rates, warmup, usl. Every truth is known, every seed fixed;
-on one core the whole takes a few minutes. Where apache-otava can be imported, the change points are compared with its own.
+Prints one Markdown table of these parts: coverage, shifts, alarms, trials, power, changes, leak, leak_rates, warmup,
+usl. Every truth is known by simulation and every seed is fixed; on one core the whole takes some minutes. Where
+apache-otava is installed, change points are compared with its own.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def coverage(simulations: int) -> Iterator[Row]:
         rng, hit = np.random.default_rng(2), Hits()
         for _ in range(simulations):
             failed = simulate.failures(rng, n, truth, rho)
-            worth = stats.effective_sample_size(failed)
-            hit.add(stats.proportion_interval(int(failed.sum()), n, n_effective=worth), truth)
+            n_effective = stats.effective_sample_size(failed)
+            hit.add(stats.proportion_interval(int(failed.sum()), n, n_effective=n_effective), truth)
         yield Row(f"coverage, error rate of 2 % in bursts, AR(1) {rho}, n = {n:,}", "93 to 97 %", str(hit), simulations)
     rng, hit = np.random.default_rng(3), Hits()
     for _ in range(simulations):
@@ -109,9 +110,9 @@ def shifts(simulations: int) -> Iterator[Row]:
     several, naive = Hits(), Hits()
     for _ in range(simulations):
         base, candidate = ([run(rng) for _ in range(5)] for _ in range(2))
-        found = stats.between_runs(base, candidate)
-        several.add(found.shift, 0.0)
-        naive.add(found.within, 0.0)
+        between = stats.between_runs(base, candidate)
+        several.add(between.shift, 0.0)
+        naive.add(between.within, 0.0)
     yield Row(
         "coverage, 5 runs a side that vary by 2 %: between_runs (as if runs did not vary)",
         "93 to 97 %",
@@ -126,7 +127,7 @@ def run(rng: Rng) -> Interval:
 
 
 def _failed(failed: np.ndarray) -> dict[str, np.ndarray]:
-    """Rows of which only this is known."""
+    """Rows of which only the failures are known."""
     return {
         "end": np.arange(len(failed)),
         "response": np.ones(len(failed)),
@@ -136,30 +137,31 @@ def _failed(failed: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def rate_shift(base: np.ndarray, candidate: np.ndarray, confidence: float = 0.95) -> Interval:
-    worths = [stats.effective_sample_size(side) for side in (base, candidate)]
+    """`stats.rate_shift` of two series of failures."""
+    sizes = [stats.effective_sample_size(side) for side in (base, candidate)]
     counts = (int(base.sum()), len(base), int(candidate.sum()), len(candidate))
-    return stats.rate_shift(*counts, confidence, base_effective=worths[0], candidate_effective=worths[1])
+    return stats.rate_shift(*counts, confidence, base_effective=sizes[0], candidate_effective=sizes[1])
 
 
 def side(rng: Rng, n: int, rho: float, errors: float = 0.01, scale: float = 1.0, tail: float = 1.0) -> Measured:
-    """What a comparison sees of one run. scale: of every latency; tail: of those beyond the 95th percentile only."""
+    """The figures of one run, for a comparison. Latencies are times `scale`, those beyond the p95 also times `tail`."""
     latency = scale * simulate.ar1(rng, n, rho, 0.4)
     if tail != 1.0:
         latency = np.where(latency > simulate.ar1_quantile(0.95, 0.4) * scale, latency * tail, latency)
     done = np.cumsum(rng.exponential(1e9 / 500, n)).astype(np.int64)
     every = np.ones(n, bool)
-    found = Rows({"end": done, "response": latency, "ok": ~simulate.failures(rng, n, errors, rho), "timed": every})
+    rows = Rows({"end": done, "response": latency, "ok": ~simulate.failures(rng, n, errors, rho), "timed": every})
     figures = {
-        **dict(zip(QUANTILES, found.quantiles(list(QUANTILES.values())), strict=True)),
-        "mean": found.mean(),
-        "errors": error_rate(found),
+        **dict(zip(QUANTILES, rows.quantiles(list(QUANTILES.values())), strict=True)),
+        "mean": rows.mean(),
+        "errors": error_rate(rows),
         "throughput": Rows({"end": done, "response": latency, "ok": every, "timed": every}).throughput(
             [(0, int(done[-1]))], float(done[-1]) / 1e9
         ),
         "memory": stats.mean_interval(200 + simulate.ar1_normal(rng, 300, 0.5)),
         "cpu": stats.mean_interval(simulate.ar1(rng, 100, 0.3, 0.05)),
     }
-    return Measured(n, found.errors, float(done[-1]) / 1e9, figures=figures)
+    return Measured(n, rows.errors, float(done[-1]) / 1e9, figures=figures)
 
 
 def compared(base: Measured, candidate: Measured) -> dict[str, Change]:
@@ -169,7 +171,7 @@ def compared(base: Measured, candidate: Measured) -> dict[str, Change]:
 
 
 def alarms(simulations: int) -> Iterator[Row]:
-    """A/A: a comparison of two runs of the same thing raises an alarm where any figure is seen to be worse or better."""
+    """A/A: a comparison of two runs of the same thing raises an alarm if any figure is called worse or better."""
     for rho, n in ((0.0, 5000), (0.5, 10_000), (0.9, 20_000)):
         rng = np.random.default_rng(7)
         count = sum(
@@ -187,14 +189,14 @@ def alarms(simulations: int) -> Iterator[Row]:
     for _ in range(simulations):
         a, b = (simulate.ar1(rng, 10_000, 0.5, 0.4) for _ in range(2))
         count += any(
-            (found := stats.mean_shift(a[: 2000 * k], b[: 2000 * k], confidence)).low > 0 or found.high < 0
+            (shift := stats.mean_shift(a[: 2000 * k], b[: 2000 * k], confidence)).low > 0 or shift.high < 0
             for k, confidence in enumerate(looks, 1)
         )
     yield Row("A/A alarms of an A/B that looks 5 times, spending 5 %", "≤ 5 %", share(count, simulations), simulations)
 
 
 def trials(simulations: int) -> Iterator[Row]:
-    """A/B in turns: 40 pairs of blocks whose level drifts and swings for both sides alike, looked at up to 10 times."""
+    """A/B in turns: 40 pairs of blocks with a level that drifts for both sides alike, looked at up to 10 times."""
     simulations = max(1, simulations // 2)
     for rho in (0.0, 0.5):
         rng, hits, alarmed = np.random.default_rng(15), Hits(), 0
@@ -212,7 +214,7 @@ def trials(simulations: int) -> Iterator[Row]:
             share(alarmed, simulations),
             simulations,
         )
-        rng, found, looked = np.random.default_rng(16), 0, []
+        rng, detected, looked = np.random.default_rng(16), 0, []
         for _ in range(simulations // 2):
             sides = turns(rng, rho, 1.05)
             clear = [
@@ -220,18 +222,19 @@ def trials(simulations: int) -> Iterator[Row]:
                 for look in range(1, 11)
                 if p_values(sides, look)[0] <= 1 - stats.spending_confidence(look, 10, 1 - ALARM)
             ]
-            found += bool(clear)
+            detected += bool(clear)
             looked += clear[:1]
         yield Row(
-            f"found by an A/B: the median 5 % slower, 40 pairs of 500 requests, AR(1) {rho} (after {np.median(looked):.0f} of 10 looks)",
+            f"found by an A/B: the median 5 % slower, 40 pairs of 500 requests, AR(1) {rho} "
+            f"(after {np.median(looked):.0f} of 10 looks)",
             "≥ 95 %",
-            share(found, simulations // 2),
+            share(detected, simulations // 2),
             simulations // 2,
         )
 
 
 def turns(rng: Rng, rho: float, scale: float = 1.0, pairs: int = 40, each: int = 500) -> list[list[Floats]]:
-    """Both sides' latencies by block: the machine's speed drifts by a third and swings by a tenth from pair to pair."""
+    """Both sides' latencies by block; the machine's speed drifts by a third and varies by a tenth from pair to pair."""
     level = np.exp(0.3 * np.linspace(0, 1, pairs) + 0.1 * rng.normal(size=pairs))
     sides = [factor * simulate.ar1(rng, pairs * each, rho, 0.4).reshape(pairs, each) for factor in (1.0, scale)]
     return [list(side * level[:, None]) for side in sides]
@@ -239,9 +242,9 @@ def turns(rng: Rng, rho: float, scale: float = 1.0, pairs: int = 40, each: int =
 
 def p_values(sides: list[list[Floats]], look: int) -> list[float]:
     """Holm's p-values of p50, p95, p99 and mean at a look."""
-    seen = [side[: len(side) * look // 10] for side in sides]
-    found = paired.time_shifts(seen, stats.spending_confidence(look, 10)).values()
-    return list(stats.holm([stats.p_value(shift.relative, freedom=shift.freedom) for shift in found]))
+    so_far = [side[: len(side) * look // 10] for side in sides]
+    shifts = paired.time_shifts(so_far, stats.spending_confidence(look, 10)).values()
+    return list(stats.holm([stats.p_value(shift.relative, freedom=shift.freedom) for shift in shifts]))
 
 
 def power(simulations: int) -> Iterator[Row]:
@@ -253,17 +256,18 @@ def power(simulations: int) -> Iterator[Row]:
         ("0.5 % more errors (1 to 1.5 %)", "errors", {"errors": 0.015}),
     ):
         for rho in (0.0, 0.5):
-            rng, found, passed, lengths = np.random.default_rng(9), 0, 0, []
+            rng, detected, passed, lengths = np.random.default_rng(9), 0, 0, []
             for _ in range(simulations):
                 pilot = side(rng, 5000, rho).figures[key]
                 n = min(200_000, needed(pilot, METRICS[key], METRICS[key].margin, comparisons=8) or 200_000)
                 lengths.append(n)
                 base = side(rng, n, rho)
-                found += compared(base, side(rng, n, rho, **change))[key].seen == "worse"
+                detected += compared(base, side(rng, n, rho, **change))[key].seen == "worse"
                 passed += compared(base, side(rng, n, rho))[key].verdict == "pass"
-            both = f"{share(found, simulations)} / {share(passed, simulations)}"
+            both = f"{share(detected, simulations)} / {share(passed, simulations)}"
             yield Row(
-                f"{label}, AR(1) {rho}, at the length named beforehand (median {np.median(lengths):,.0f}): found / where nothing changed, passed",
+                f"{label}, AR(1) {rho}, at the length named beforehand (median {np.median(lengths):,.0f}): "
+                "found / where nothing changed, passed",
                 "≥ 95 %",
                 both,
                 simulations,
@@ -271,14 +275,14 @@ def power(simulations: int) -> Iterator[Row]:
 
 
 def changes(simulations: int) -> Iterator[Row]:
-    """F1 with places within 5 points, and false alarms per 1,000 points."""
+    """F1, where a change counts as found within 5 points of its position, and false alarms per 1,000 points."""
     finders: dict[str, Callable[[Floats], Sequence[int]]] = {
         "perflib": lambda x: [change.index for change in stats.change_points(x)]
     }
     try:
         from otava.analysis import compute_change_points
     except ImportError:
-        print("apache-otava is not here: installed beside perflib, it would be compared", file=sys.stderr)
+        print("apache-otava is not installed: change points are not compared with its own", file=sys.stderr)
     else:
         finders["otava"] = lambda x: [change.index for change in compute_change_points(list(x))[0]]
     series = np.loadtxt(Path(__file__).parents[1] / "fixtures" / "tigerbeetle.csv")
@@ -303,15 +307,15 @@ def changes(simulations: int) -> Iterator[Row]:
         yield Row(f"change points, {label}", "better than Otava", "; ".join(results), simulations)
 
 
-def matched(found: Sequence[int], truth: Sequence[int], within: int = 5) -> tuple[int, int, int]:
-    """Right, wrong and missed changes; each true one is found once."""
+def matched(indexes: Sequence[int], truth: Sequence[int], within: int = 5) -> tuple[int, int, int]:
+    """The numbers of right, wrong and missed changes; a true one counts as indexes once."""
     free, right = list(truth), 0
-    for index in found:
+    for index in indexes:
         near = [change for change in free if abs(change - index) <= within]
         if near:
             free.remove(min(near, key=lambda change: abs(change - index)))
             right += 1
-    return right, len(found) - right, len(free)
+    return right, len(indexes) - right, len(free)
 
 
 def leak(simulations: int) -> Iterator[Row]:
@@ -334,7 +338,7 @@ def leak(simulations: int) -> Iterator[Row]:
 
 
 def leak_rates(simulations: int) -> Iterator[Row]:
-    """1 MB per 1,000 requests under 50 MB teeth, in bursts: the slope per request, and which of four processes it is."""
+    """1 MB per 1,000 requests under 50 MB teeth, in bursts: the slope per request, and which process leaks."""
     for period in (2.0, 8.0, 25.0, 60.0):
         rng, by_requests, by_time = np.random.default_rng(12), Hits(), Hits()
         named: Counter[str] = Counter()
@@ -342,13 +346,13 @@ def leak_rates(simulations: int) -> Iterator[Row]:
             requests = simulate.bursts(rng)
             total_mb = requests[-1] / 1000
             grown = simulate.saw_tooth(rng, total_mb, period_s=period, requests=requests)
-            found = stats.memory_growth(*grown, requests=requests)
-            assert found.slope_bytes_per_request
-            by_requests.add(found.slope_bytes_per_request, 1000.0)
+            growth = stats.memory_growth(*grown, requests=requests)
+            assert growth.slope_bytes_per_request
+            by_requests.add(growth.slope_bytes_per_request, 1000.0)
             by_time.add(stats.memory_growth(*simulate.saw_tooth(rng, 60.0, period_s=period)).slope_bytes_per_s, 1e5)
             each = [grown[1], *(simulate.saw_tooth(rng, 0.0, period_s=period)[1] for _ in range(3))]
-            seen = Memory(grown[0], requests, {Process("api", pid): rss for pid, rss in enumerate(each)})
-            grew = growth_of(seen).grew
+            memory = Memory(grown[0], requests, {Process("api", pid): rss for pid, rss in enumerate(each)})
+            grew = growth_of(memory).grew
             named["none" if grew is None else "right" if grew.process.pid == 0 else "wrong"] += 1
         yield Row(
             f"coverage of the slope under 50 MB teeth every {period:g} s: per request, in bursts / in time",
@@ -376,8 +380,8 @@ def usl(simulations: int) -> Iterator[Row]:
         ("raytracer", RAYTRACER, "0.06, 0.00 (usl 2.0); 0.0577708, 0, 21.8488428 (nls of R 4.2)"),
     ):
         fit = stats.fit_usl(*map(np.array, data))
-        found = f"{fit.sigma.estimate:.7f}, {fit.kappa.estimate:.7f}, {fit.gamma.estimate:.7f}"
-        yield Row(f"USL of {name}: contention, coherency, throughput at 1", goal, found, 1)
+        estimates = f"{fit.sigma.estimate:.7f}, {fit.kappa.estimate:.7f}, {fit.gamma.estimate:.7f}"
+        yield Row(f"USL of {name}: contention, coherency, throughput at 1", goal, estimates, 1)
     rng, loads = np.random.default_rng(14), np.array([1, 2, 4, 8, 16, 32, 64, 96])
     hits = {"sigma": (Hits(), 0.03), "kappa": (Hits(), 2e-4), "gamma": (Hits(), 100.0)}
     for _ in range(simulations // 4):
@@ -407,7 +411,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     start = time.perf_counter()
     for name in options.names or TABLES:
         for row in TABLES[name](options.simulations):
-            print(f"| {row.measure} | {row.goal} | {row.found} | {row.simulations:,} |", flush=True)
+            print(f"| {row.measure} | {row.goal} | {row.measured} | {row.simulations:,} |", flush=True)
     print(f"\n{time.perf_counter() - start:.0f} s")
 
 

@@ -1,4 +1,4 @@
-"""Two Dask workers against two worker processes of our own, on this machine: what does a cluster cost, and do its shards begin together?"""
+"""Two Dask workers against two worker processes on this machine: the cost, and whether shards begin together."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ workers = 2
 
 
 @dataclass(frozen=True)
-class Made:
-    """One run: requests/s, CPU of both workers and of the coordinator for a request, how far apart the two shards began, ms."""
+class ClusterRun:
+    """One run: its rate, the CPU time a request of workers and coordinator, and how far apart the two shards began."""
 
     rate_per_s: float
     worker_us: float
@@ -44,15 +44,15 @@ class Made:
 
 
 def cluster(options: argparse.Namespace) -> None:
-    """A closed load of 64 users by two workers: processes of our own (A) and of a Dask cluster (B), ABAB, all generators on one core.
+    """A closed load of 64 users by two workers, without Dask (A) and with it (B), ABAB, all generators on one core.
 
-    Goals: B makes at least 0.95 of A's rate; its shards begin at most 5 ms apart.
+    Goals: B reaches at least 0.95 of A's rate, and its shards begin at most 5 ms apart.
     """
-    pairs: list[tuple[Made, Made]] = []
+    pairs: list[tuple[ClusterRun, ClusterRun]] = []
     with nginx(SERVER) as url, dask(2) as address:
         text = SUITE.format(url=url, users=USERS, seconds=options.seconds)
         for _ in range(max(PAIRS, options.rounds)):
-            pairs.append((made(text), made(text, "--dask", address)))
+            pairs.append((measure(text), measure(text, "--dask", address)))
     ours, theirs = zip(*pairs, strict=True)
     ratios = middle(b.rate_per_s / a.rate_per_s for a, b in pairs) + " ×"
     show(
@@ -72,7 +72,8 @@ def cluster(options: argparse.Namespace) -> None:
     print(f"({len(pairs)} pairs of {options.seconds} s; load of the machine after it: {os.getloadavg()[0]:.1f})\n")
 
 
-def made(text: str, *words: str) -> Made:
+def measure(text: str, *words: str) -> ClusterRun:
+    """Run the suite by the command line with these options. RuntimeError where a request failed."""
     with tempfile.TemporaryDirectory() as folder:
         run, _ = perflib_run(text, GENERATOR, Path(folder), *words)
         figures = run.summary()["scenarios"][0]
@@ -81,13 +82,13 @@ def made(text: str, *words: str) -> Made:
         workers = run.scenario("load").record.workers
         rows, cpu_s = (sum(about[key] for about in workers) for key in ("rows", "cpu_s"))
         spent = "select (max(cpu_ns) - min(cpu_ns)) / 1e9 from resources where role = 'coordinator'"
-        return Made(
+        return ClusterRun(
             figures["throughput_per_s"], cpu_s / rows * 1e6, run.query(spent).fetchone()[0] / rows * 1e6, _skew_ms(run)
         )
 
 
 def _skew_ms(run: Any) -> float:
-    """By true time: both clocks are one here, so that what was taken for an offset is the error of it."""
+    """How far apart the shards began in true time. All clocks are one here: an offset that was measured is an error."""
     off_ns = {
         worker: clock["offset_ns"] for clock in run.scenario("load").get("clocks", ()) for worker in clock["workers"]
     }

@@ -48,7 +48,7 @@ def mcp(options: argparse.Namespace) -> None:
     """MCP tool calls, 16 in flight, by the lean client, by the SDK's client in perflib, and by the SDK alone."""
     compiler = shutil.which("cc")
     if compiler is None:
-        print("(no C compiler here: the canned server is not made, and the tables against it are left out)\n")
+        print("(there is no C compiler to build the canned server with: its tables are left out)\n")
     else:
         with tempfile.TemporaryDirectory() as folder:
             canned = str(Path(folder) / "canned")
@@ -63,7 +63,7 @@ def over_http(options: argparse.Namespace, canned: str) -> None:
     for answers in ("json", "sse"):
         with printed_url(["taskset", "-c", str(SERVER), canned, answers]) as url:
             limit = ceiling(url)
-            if limit.there:
+            if limit.installed:
                 most = limit.measure(url, IN_FLIGHT, options.seconds, GENERATOR).rate_per_s
                 print(f"(wrk, {IN_FLIGHT} connections, is answered {most:,.0f} calls/s as {answers.upper()})")
             for protocol in PROTOCOLS:
@@ -85,13 +85,13 @@ def clients(
     options: argparse.Namespace, where: str, protocol: str, how: str, server: list[str]
 ) -> Iterator[tuple[str, ...]]:
     """A table's lines for one transport and era."""
-    found = rounds(options, {
+    results = rounds(options, {
         LEAN: lambda: ours("lean", where, protocol, options.seconds),
         SDK: lambda: ours("sdk", where, protocol, options.seconds),
         BARE: lambda: bare(server, protocol, options.seconds),
     })  # fmt: skip
-    mine = found[LEAN]
-    for name, each in found.items():
+    mine = results[LEAN]
+    for name, each in results.items():
         pairs = list(zip(mine, each, strict=True))
         faster = f"{middle(a.rate_per_s / b.rate_per_s for a, b in pairs)} ×"
         cheaper = f"1/{middle(b.cpu_us_per_request / a.cpu_us_per_request for a, b in pairs)}"
@@ -117,9 +117,9 @@ def measured(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def bare(server: list[str], protocol: str, seconds: int) -> Measured:
-    """The SDK's client in a process of its own, as its documentation has it but for the cache, which is off."""
-    told = ["--seconds", str(seconds), "--protocol", protocol, "bare", *server]
-    command = ["taskset", "-c", str(GENERATOR), sys.executable, "-m", "tests.benchmarks.mcp", *told]
+    """The SDK's client in a process of its own, used as in its documentation, but with its cache off."""
+    options = ["--seconds", str(seconds), "--protocol", protocol, "bare", *server]
+    command = ["taskset", "-c", str(GENERATOR), sys.executable, "-m", "tests.benchmarks.mcp", *options]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if ran.returncode:
         raise RuntimeError(ran.stderr[-2000:])
@@ -159,7 +159,7 @@ def in_flight(options: argparse.Namespace) -> None:
 
 
 def ceiling(url: str) -> Tool:
-    """wrk, which shows that the canned server is not what limits."""
+    """wrk, to show that the canned server is not the bottleneck."""
     body = '{"jsonrpc":"2.0","id":1000000007,"method":"tools/call","params":{"name":"add","arguments":{"a":1,"b":2}}}'
     return wrk(
         'wrk.method = "POST" wrk.headers["Content-Type"] = "application/json" '
@@ -181,7 +181,7 @@ def printed_url(command: list[str]) -> Iterator[str]:
 
 
 async def calls(server: Any, protocol: str, seconds: float) -> dict[str, float]:
-    """So many tasks that call a tool again and again with one client of the SDK."""
+    """IN_FLIGHT tasks that call a tool again and again with one client of the SDK."""
     from mcp import Client
 
     mode: Any = protocol if protocol >= "2026" else "legacy"

@@ -20,7 +20,7 @@ FIGURES = ("p50", "p95", "p99", "throughput")
 
 
 def panel(options: argparse.Namespace) -> None:
-    """The panel's cost: changes of rate and response time, with it against without it, their intervals over the runs of each."""
+    """The panel's cost: changes of rate and response times, with the panel against without it, over several runs."""
     with tempfile.TemporaryDirectory() as folder:
         suite = Path(folder, "panel.toml")
         suite.write_text(pings("panel", {name: load % options.seconds for name, load in LOADS.items()}))
@@ -70,8 +70,11 @@ class _kernel:
 
 
 def _run(client: Any, suite: Path, data: Path, shown: bool) -> Run:
-    """A run in the kernel by a cell that a person has started, which is what the panel asks for."""
-    code = f"import perflib; run = perflib.run({str(suite)!r}, data={str(data)!r}, progress={shown}); print('at', run.path)"
+    """A run in the kernel, by a cell that accepts input: only where a person runs a cell the panel is shown."""
+    code = (
+        f"import perflib; run = perflib.run({str(suite)!r}, data={str(data)!r}, progress={shown})\n"
+        "print('at', run.path)"
+    )
     said: list[str] = []
     widgets = 0
 

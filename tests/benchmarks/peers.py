@@ -1,4 +1,4 @@
-"""Peers, each as one command that loads a URL in a closed loop, and how to read what it says."""
+"""Other load generators, each as one command that loads a URL in a closed loop, and how to read its output."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Measured:
 
 @dataclass(frozen=True)
 class Tool:
-    """`command(url, connections, seconds, folder)`; `rate(output)` in requests per second."""
+    """A tool, its command line, `command(url, connections, seconds, folder)`, and `rate(output)`, in requests/s."""
 
     name: str
     command: Callable[[str, int, int, Path], list[str]]
     rate: Callable[[str], float]
 
     @property
-    def there(self) -> bool:
+    def installed(self) -> bool:
         return shutil.which(self.command("", 1, 1, Path(tempfile.gettempdir()))[0]) is not None
 
     def measure(self, url: str, connections: int, seconds: int, core: int) -> Measured:
-        """Run it on one core; CPU and memory are the whole process's, so a tool's start counts with it."""
+        """Run it on one core. CPU time and memory are those of the whole process, its start included."""
         with tempfile.TemporaryDirectory() as folder:
             command = ["taskset", "-c", str(core), *self.command(url, connections, seconds, Path(folder))]
             # A small process starts it: the peak that the kernel reports for a child begins with that of its parent.
@@ -66,7 +66,9 @@ sys.stdout.write(f"\\n{used.ru_utime + used.ru_stime} {used.ru_maxrss}")
 """
 
 
-def found(pattern: str) -> Callable[[str], float]:
+def rate_by(pattern: str) -> Callable[[str], float]:
+    """A function that reads a rate from a tool's output, as the first group of a regular expression."""
+
     def rate(text: str) -> float:
         match = re.search(pattern, text)
         if match is None:
@@ -85,34 +87,35 @@ def wrk(script: str = "") -> Tool:
             lua.write_text(script)
         return ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *(["-s", str(lua)] if script else []), url]
 
-    return Tool("wrk", command, found(r"Requests/sec:\s+([\d.]+)"))
+    return Tool("wrk", command, rate_by(r"Requests/sec:\s+([\d.]+)"))
 
 
 HEY = Tool(
     "hey",
     lambda url, c, s, _: ["hey", "-cpus", "1", "-z", f"{s}s", "-c", str(c), url],
-    found(r"Requests/sec:\s+([\d.]+)"),
+    rate_by(r"Requests/sec:\s+([\d.]+)"),
 )
 AB = Tool(
     "ab -k",
     lambda url, c, s, _: ["ab", "-q", "-k", "-t", str(s), "-n", "100000000", "-c", str(c), url + "/"],
-    found(r"Requests per second:\s+([\d.]+)"),
+    rate_by(r"Requests per second:\s+([\d.]+)"),
 )
 AB_CLOSE = Tool(
     "ab",
     lambda url, c, s, _: ["ab", "-q", "-t", str(s), "-n", "100000000", "-c", str(c), url + "/"],
-    found(r"Requests per second:\s+([\d.]+)"),
+    rate_by(r"Requests per second:\s+([\d.]+)"),
 )
 H2LOAD = Tool(
     "h2load --h1",
     lambda url, c, s, _: ["h2load", "--h1", "-t1", f"-c{c}", f"-D{s}", url],
-    found(r"finished in [\d.]+m?s, ([\d.]+) req/s"),
+    rate_by(r"finished in [\d.]+m?s, ([\d.]+) req/s"),
 )
 
 
 def _k6(url: str, connections: int, seconds: int, folder: Path) -> list[str]:
     (folder / "script.js").write_text(
-        f"import http from 'k6/http';\nexport const options = {{ vus: {connections}, duration: '{seconds}s', discardResponseBodies: true }};\n"
+        "import http from 'k6/http';\n"
+        f"export const options = {{ vus: {connections}, duration: '{seconds}s', discardResponseBodies: true }};\n"
         f"export default function () {{ http.get('{url}/'); }}\n"
     )
     return [str(PEERS / "k6"), "run", "--quiet", str(folder / "script.js")]
@@ -120,7 +123,8 @@ def _k6(url: str, connections: int, seconds: int, folder: Path) -> list[str]:
 
 def _locust(url: str, connections: int, seconds: int, folder: Path) -> list[str]:
     (folder / "locustfile.py").write_text(
-        "from locust import FastHttpUser, task\n\n\nclass User(FastHttpUser):\n    @task\n    def get(self):\n        self.client.get('/')\n"
+        "from locust import FastHttpUser, task\n\n\n"
+        "class User(FastHttpUser):\n    @task\n    def get(self):\n        self.client.get('/')\n"
     )
     return [
         str(PEERS / "locust"),
@@ -148,12 +152,12 @@ def _locust_rate(text: str) -> float:
     return float(sum(e["num_requests"] for e in entries) / (last - first))
 
 
-K6 = Tool("k6", _k6, found(r"http_reqs[.\s]*:\s+\d+\s+([\d.]+)/s"))
+K6 = Tool("k6", _k6, rate_by(r"http_reqs[.\s]*:\s+\d+\s+([\d.]+)/s"))
 LOCUST = Tool("Locust FastHttpUser", _locust, _locust_rate)
 
 
 def perflib_run(suite: str, core: int | None, folder: Path, *options: str) -> tuple[object, float]:
-    """A suite's text run by the command line with these options, all of perflib on one core. The Run, and the wall time, s."""
+    """Run a suite by the command line, all of perflib on one core. Returns the Run and the wall time, s."""
     import perflib
 
     (folder / "suite.toml").write_text(suite)

@@ -1,4 +1,4 @@
-"""What a calibration prints: rows of a table, shares of simulations."""
+"""The rows of the calibration's table, and shares of simulations."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from perflib.stats import Interval
 class Row:
     measure: str
     goal: str
-    found: str
+    measured: str
     simulations: int
 
 
 @dataclass
 class Hits:
-    """How often closed intervals held the truth; open ones are counted apart."""
+    """How often intervals with two finite bounds contained the truth; those with an open bound are counted apart."""
 
     closed: int = 0
-    held: int = 0
+    contained: int = 0
     open: int = 0
 
     def add(self, interval: Interval, truth: float) -> None:
         if math.isfinite(interval.low) and math.isfinite(interval.high):
             self.closed += 1
-            self.held += interval.low <= truth <= interval.high
+            self.contained += interval.low <= truth <= interval.high
         else:
             self.open += 1
 
     def __str__(self) -> str:
-        still = f" ({share(self.open, self.open + self.closed)} open)" if self.open else ""
-        return f"{share(self.held, self.closed)}{still}"
+        still_open = f" ({share(self.open, self.open + self.closed)} open)" if self.open else ""
+        return f"{share(self.contained, self.closed)}{still_open}"
 
 
 def joined(hits: Iterable[Hits]) -> str:

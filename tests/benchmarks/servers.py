@@ -39,7 +39,8 @@ def nginx(core: int, workers: int = 1) -> Iterator[str]:
         Path(folder, "nginx.conf").write_text(f"""
             daemon off; master_process on; worker_processes {workers}; pid {folder}/pid; error_log /dev/null crit;
             events {{ worker_connections 8192; }}
-            http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600; client_body_temp_path {folder}; proxy_temp_path {folder};
+            http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600;
+                client_body_temp_path {folder}; proxy_temp_path {folder};
                 fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
                 server {{ listen 127.0.0.1:{port} backlog=4096;
                     location / {{ default_type application/json; return 200 '{BODY.decode()}'; }} }} }}""")
@@ -80,10 +81,10 @@ def _wait(port: int) -> None:
 
 
 class Queue(asyncio.Protocol):
-    """A queue with one server: each answer takes exactly `service_s` of it, the others wait. It spins, so that no timer rounds.
+    """A queue with one server: each answer takes exactly `service_s`, the others wait. It spins and needs no timer.
 
-    A request that was there when the last one was done begins at that moment: what this server takes to read it is part of
-    its service time, not added to it.
+    A request that was waiting when the last one was answered begins at that moment: the time to read it is part of
+    its service time and not added to it.
     """
 
     done_at = 0.0
@@ -111,7 +112,7 @@ class Queue(asyncio.Protocol):
 
 
 class Line(Queue):
-    """The same queue kept by timers: it needs no core of its own, and a timer that is late makes no later answer late."""
+    """The same queue by timers: it needs no core of its own, and one late timer does not delay later answers."""
 
     def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -130,7 +131,7 @@ async def serve(port: int, service_s: float, kind: type[Queue] = Queue) -> None:
 
 
 def waits_s(starts_s: NDArray[np.float64], service_s: float) -> NDArray[np.float64]:
-    """What each arrival waits for one server of fixed service time: W′ = max(0, W + D − gap) (Lindley 1952)."""
+    """How long each arrival waits for one server of fixed service time: W′ = max(0, W + D − gap) (Lindley 1952)."""
     waits = [0.0]
     for gap_s in np.diff(starts_s):
         waits.append(max(0.0, waits[-1] + service_s - gap_s))
@@ -138,9 +139,9 @@ def waits_s(starts_s: NDArray[np.float64], service_s: float) -> NDArray[np.float
 
 
 def freeze(port: int, service_s: float, at_s: float, for_s: float) -> None:
-    """Answers each request after `service_s`, any number side by side, and freezes as a whole once, `at_s` after the first.
+    """Answers each request after `service_s`, any number at a time, and freezes once, `at_s` after the first.
 
-    On bare sockets, so that what waited during the freeze is answered at once after it.
+    It uses plain sockets, so that requests that waited during the freeze are answered right after it.
     """
     listener = socket.create_server(("127.0.0.1", port), backlog=4096)
     listener.setblocking(False)

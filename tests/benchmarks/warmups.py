@@ -1,4 +1,4 @@
-"""How often the end of a simulated warm-up is found, and how often its interval holds it: part of `tests.benchmarks.calibration`."""
+"""How often the end of a simulated warm-up is found and lies in its interval, for `tests.benchmarks.calibration`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from tests.support.simulate import Floats
 def warmup(simulations: int) -> Iterator[Row]:
     """Ends at 5 to 35 % of the requests, from 2 or 4 times the steady level or 0.4 of it; lognormal noise of 0.3.
 
-    The end is where the expected level comes within 5 % of the steady one. MSER-5 does not aim at 5 %: on gradual shapes the comparison
-    says that it answers another question. The bound (of up to 20,000 requests) is what the best estimator finds that is told all but the
-    end: where it misses the goal, the noise hides the end from every method. Sharp: the interval lies within 20 % of the end that was
-    found, so the method itself says that it knows.
+    The end is where the expected level comes within 5 % of the steady one. MSER-5 does not aim at 5 %: on gradual
+    shapes the comparison shows that it answers another question. The bound (up to 20,000 requests) is how often the
+    best estimator finds the end that is given everything else about the warm-up: where it misses the goal, noise
+    hides the end from every method. Sharp: the interval lies within 20 % of the estimated end, so the method itself
+    claims to know it.
     """
     simulations = max(1, simulations // 4)
     for rho, n in ((0.0, 20_000), (0.5, 20_000), (0.9, 20_000), (0.9, 200_000)):
@@ -30,18 +31,20 @@ def warmup(simulations: int) -> Iterator[Row]:
             hits = warmup_hits(shape, rho, n, simulations)
             of_all += hits
             bound = share(hits["bound"], simulations) if n <= 20_000 else "–"
-            ours, held, mser = (share(hits[by], simulations) for by in ("perflib", "interval", "MSER-5"))
+            right, contained, mser = (share(hits[by], simulations) for by in ("perflib", "interval", "MSER-5"))
             yield Row(
-                f"warm-up cut within 10 % of its end, {shape}, AR(1) {rho}, n = {n:,} (MSER-5; bound); its interval holds it",
+                f"warm-up cut within 10 % of its end, {shape}, AR(1) {rho}, n = {n:,} (MSER-5; bound); "
+                "its interval holds it",
                 "≥ 90 %; ≥ 93 %",
-                f"{ours} ({mser}; {bound}); {held}",
+                f"{right} ({mser}; {bound}); {contained}",
                 simulations,
             )
         total = 6 * simulations
         yield Row(
             f"the same, all six shapes, AR(1) {rho}, n = {n:,}; of those with a sharp interval (how many have one)",
             "≥ 90 %; ≥ 90 %",
-            f"{share(of_all['perflib'], total)}; {share(of_all['sharp right'], of_all['sharp'])} ({share(of_all['sharp'], total)})",
+            f"{share(of_all['perflib'], total)}; "
+            f"{share(of_all['sharp right'], of_all['sharp'])} ({share(of_all['sharp'], total)})",
             total,
         )
     n = 20_000
@@ -63,27 +66,29 @@ def warmup(simulations: int) -> Iterator[Row]:
 
 
 def warmup_hits(shape: str, rho: float, n: int, simulations: int) -> Counter[str]:
-    """How often each method found the end of a warm-up of this shape within 10 %, the interval held it, the interval was sharp."""
+    """Counts: each method found the end within 10 %, the interval contained it, the interval was sharp."""
     rng, hits, block, excesses = np.random.default_rng(12), Counter[str](), n // BLOCKS, (-0.6, 1.0, 3.0)
     bounds = {excess: EndBound(shape, n, excess, rho) for excess in excesses} if n <= 20_000 else {}
     for _ in range(simulations):
         share_of_run, excess = rng.uniform(0.05, 0.35), rng.choice(excesses)
         drawn = simulate.warmup(rng, shape, n, share_of_run, excess, rho)
-        found = stats.warmup_end(drawn.values)
-        hits["interval"] += found.settled and found.low - block <= drawn.end <= found.high + block
-        ends = {"perflib": found.index if found.settled else math.inf, "MSER-5": mser5(drawn.values)}
+        ours = stats.warmup_end(drawn.values)
+        hits["interval"] += ours.settled and ours.low - block <= drawn.end <= ours.high + block
+        ends = {"perflib": ours.index if ours.settled else math.inf, "MSER-5": mser5(drawn.values)}
         ends |= {"bound": bounds[excess].end(drawn.values)} if bounds else {}
         right = [by for by, end in ends.items() if abs(end - drawn.end) <= 0.1 * drawn.end]
         hits.update(right)
-        sharp = found.settled and found.low >= 0.8 * found.index and found.high <= 1.2 * found.index
+        sharp = ours.settled and ours.low >= 0.8 * ours.index and ours.high <= 1.2 * ours.index
         hits["sharp"] += sharp
         hits["sharp right"] += sharp and "perflib" in right
     return hits
 
 
 class EndBound:
-    """The likeliest end for who knows shape, height, level and noise of a `simulate.warmup`, all but its end: least squares of the
-    innovations of log values over a grid of ends."""
+    """The most likely end of a `simulate.warmup` for somebody who knows its shape, height, level and noise.
+
+    Least squares of the innovations of the logarithms over a grid of ends.
+    """
 
     def __init__(self, shape: str, n: int, excess: float, rho: float) -> None:
         self.ends, self.rho = np.geomspace(0.03, 0.6, 160) * n, rho

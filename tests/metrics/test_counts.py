@@ -21,9 +21,9 @@ from perflib.stats.histogram import Steps, binned_quantiles, binned_sample_size
 from perflib.stats.intervals import quantile_intervals
 from perflib.store import recording
 from perflib.verdicts.run import Run
-from tests.benchmarks.made import made_run
 from tests.support.simulate import ar1, ar1_quantile
 from tests.support.suites import suite
+from tests.support.synthetic import synthetic_run
 from tests.support.written import latencies, written
 
 STATED = 0.001
@@ -31,7 +31,7 @@ STATED = 0.001
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_run(tmp_path_factory.mktemp("made"), 400_000).path
+    return synthetic_run(tmp_path_factory.mktemp("made"), 400_000).path
 
 
 @pytest.fixture

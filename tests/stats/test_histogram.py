@@ -20,7 +20,7 @@ VALUES = st.lists(st.integers(1, 10**13) | st.integers(1, 50), min_size=1, max_s
 
 
 def only_counts(buckets: LogBuckets, values: list[int]) -> LogHistogram:
-    """The histogram of these values when nothing but the buckets' counts is kept."""
+    """The histogram of these values when nothing but the buckets' counts is known."""
     return buckets.histogram(np.bincount(buckets.index(values)))
 
 

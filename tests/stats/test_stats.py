@@ -1,4 +1,4 @@
-"""Statistics: coverage by simulation with fixed seeds, and invariants on any input."""
+"""Statistics: coverage by simulation with fixed seeds, and properties that hold for any input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 
 from perflib import stats
-from tests.benchmarks import calibration
 from tests.support import simulate
 from tests.support.simulate import ar1
 
@@ -104,12 +103,12 @@ def test_needed_samples_say_how_long_to_go_on() -> None:
     [(0.0, 0, "no leak"), (0.0, 50, "no leak"), (1.0, 0, "leak"), (1.0, 50, "leak")],
 )
 def test_a_leak_is_told_from_a_saw_tooth(slope_mb_s: float, saw_mb: float, verdict: str) -> None:
-    found = []
+    verdicts = []
     for seed in range(20):
         rng, t = np.random.default_rng(seed), np.arange(0, 60, 0.1)
         memory = 200e6 + slope_mb_s * 1e6 * t + saw_mb * 1e6 * ((t + seed / 7) % 0.9) / 0.9 + rng.normal(0, 3e5, len(t))
-        found.append(stats.memory_growth(t, memory).verdict)
-    assert found.count(verdict) >= 19, found
+        verdicts.append(stats.memory_growth(t, memory).verdict)
+    assert verdicts.count(verdict) >= 19, verdicts
 
 
 def test_memory_that_cannot_be_read_is_inconclusive() -> None:
@@ -207,16 +206,16 @@ def test_rates_are_compared_by_newcombes_hybrid_score() -> None:
 
 
 def test_variation_between_runs_is_part_of_the_interval() -> None:
-    rng, held, naive = np.random.default_rng(23), 0, 0
+    rng, contained, naive = np.random.default_rng(23), 0, 0
 
     def run() -> stats.Interval:
         return stats.mean_interval((1 + 0.05 * rng.normal()) * rng.lognormal(0, 0.3, 1000))
 
     for _ in range(150):
-        found = stats.between_runs([run() for _ in range(4)], [run() for _ in range(4)])
-        held += found.shift.low <= 0 <= found.shift.high
-        naive += found.within.low <= 0 <= found.within.high
-    assert held >= 132
+        between = stats.between_runs([run() for _ in range(4)], [run() for _ in range(4)])
+        contained += between.shift.low <= 0 <= between.shift.high
+        naive += between.within.low <= 0 <= between.within.high
+    assert contained >= 132
     assert naive < 100  # what leaving it out would do
 
 
@@ -277,14 +276,14 @@ def test_spending_follows_the_published_boundaries() -> None:
 
 
 def test_the_length_named_beforehand_finds_the_shift() -> None:
-    rng, found, simulations = np.random.default_rng(25), 0, 60
+    rng, detected, simulations = np.random.default_rng(25), 0, 60
     for _ in range(simulations):
         pilot = stats.quantile_interval(simulate.ar1(rng, 4000, 0.5, 0.4), 0.5)
         n = stats.needed_for_shift(pilot, 0.05, confidence=0.99, power=0.95)
         assert n is not None
         base, candidate = (scale * simulate.ar1(rng, n, 0.5, 0.4) for scale in (1.0, 1.05))
-        found += stats.quantile_shift(base, candidate, 0.5, 0.99).low > 0
-    assert 0.8 * simulations <= found
+        detected += stats.quantile_shift(base, candidate, 0.5, 0.99).low > 0
+    assert 0.8 * simulations <= detected
     assert stats.needed_for_shift(pilot, 0.0) is None
     with pytest.raises(ValueError, match="power"):
         stats.needed_for_shift(pilot, 0.05, power=1.0)
@@ -304,7 +303,7 @@ def test_comparing_the_same_with_itself_raises_few_alarms() -> None:
 
 
 def test_change_points_of_a_published_series_of_365_runs() -> None:
-    """TigerBeetle's, as Otava 0.8 finds them by its defaults (its tests' picture names these too), and the fall of one run at 10 is none."""
+    """TigerBeetle's. Otava 0.8 with its defaults finds the same changes; the fall of a single run at 10 is none."""
     series = np.loadtxt(Path(__file__).parents[1] / "fixtures" / "tigerbeetle.csv")
     changes = stats.change_points(series)
     assert [change.index for change in changes] == [15, 61, 71, 95, 117, 131, 192, 212]
@@ -352,9 +351,9 @@ def test_change_points_on_simulated_histories() -> None:
     rng, right, wrong, missed, covered = np.random.default_rng(31), 0, 0, 0, 0
     for _ in range(150):
         history = simulate.history(rng)
-        found = [change.index for change in stats.change_points(history.values)]
-        hits = sum(any(abs(place - true) <= 5 for place in found) for true in history.changes)
-        right, wrong, missed = right + hits, wrong + len(found) - hits, missed + len(history.changes) - hits
+        indexes = [change.index for change in stats.change_points(history.values)]
+        hits = sum(any(abs(index - true) <= 5 for index in indexes) for true in history.changes)
+        right, wrong, missed = right + hits, wrong + len(indexes) - hits, missed + len(history.changes) - hits
     assert 2 * right / (2 * right + wrong + missed) > 0.75
     assert wrong / 150 * 5 < 1.5  # per 1,000 points
 
@@ -393,14 +392,14 @@ def test_change_points_of_odd_series() -> None:
 
 @pytest.mark.parametrize("shape", ["step", "ramp", "exponential"])
 def test_the_warm_up_is_cut_at_its_end(shape: str) -> None:
-    rng, right, held = np.random.default_rng(41), 0, 0
+    rng, right, contained = np.random.default_rng(41), 0, 0
     for _ in range(40):
         drawn = simulate.warmup(rng, shape, 20_000, rng.uniform(0.05, 0.35), rng.choice([-0.6, 1.0, 3.0]), 0.3)
         end = stats.warmup_end(drawn.values)
         right += end.settled and abs(end.index - drawn.end) <= 0.1 * drawn.end
-        held += end.low - 50 <= drawn.end <= end.high + 50  # to a block
+        contained += end.low - 50 <= drawn.end <= end.high + 50  # to a block
     assert right >= 34
-    assert held >= 36
+    assert contained >= 36
 
 
 def test_an_end_that_the_noise_hides_has_a_wide_interval() -> None:
@@ -471,7 +470,7 @@ def test_usl_gives_the_published_fit() -> None:
     assert fit.gamma.estimate == pytest.approx(89.9952330, abs=2e-7)  # R stops 1e-7 short of the minimum
     assert round(fit.peak_concurrency, 2) == 96.52
     assert round(fit.peak_throughput) == 1884
-    # Its test `usl-default` prints 0.06 and 0.00 for raytracer, an SGI Origin 2000; the other digits are those of R 4.2's nls.
+    # Its test `usl-default` prints 0.06 and 0.00 for raytracer, an SGI Origin 2000; more digits are from R 4.2's nls.
     loads, throughput = (1, 4, 8, 12, 16, 20, 24, 28, 32, 48, 64), (20, 78, 130, 170, 190, 200, 210, 230, 260, 280, 310)
     fit = stats.fit_usl(np.array(loads), np.array(throughput))
     assert (round(fit.sigma.estimate, 7), fit.kappa.estimate) == (0.0577708, 0)
@@ -546,11 +545,11 @@ def test_shifts_of_empty_single_constant_and_missing_values() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), max_size=80).map(np.array), st.sampled_from([0.5, 2.0, 1024.0]))
 def test_change_points_are_in_order_and_scale_with_the_series(x: np.ndarray, by: float) -> None:
-    found = stats.change_points(x)
-    indexes = [change.index for change in found]
+    changes = stats.change_points(x)
+    indexes = [change.index for change in changes]
     assert indexes == sorted(set(indexes))
     assert all(3 <= index <= len(x) - 3 for index in indexes)
-    assert all(change.low <= change.shift <= change.high and change.p_value <= 0.001 for change in found)
+    assert all(change.low <= change.shift <= change.high and change.p_value <= 0.001 for change in changes)
     assert [change.index for change in stats.change_points(x * by)] == indexes
 
 
@@ -568,12 +567,3 @@ def test_holm_never_lowers_a_p_value_nor_changes_their_order(p_values: list[floa
     adjusted = stats.holm(p_values)
     assert all(before <= after <= 1 for before, after in zip(p_values, adjusted, strict=True))
     assert all(a <= b for (_, a), (_, b) in itertools.pairwise(sorted(zip(p_values, adjusted, strict=True))))
-
-
-def test_the_calibration_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    calibration.main(["usl", "leak", "changes", "--simulations", "8"])
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert all(line.count("|") == 5 for line in lines)
-    assert any("0.0277285, 0.0001044" in line for line in lines)
-    with pytest.raises(SystemExit):
-        calibration.main(["nothing"])

@@ -17,12 +17,12 @@ from perflib.store import compaction
 from perflib.store.recording import remove_run
 from perflib.store.schema import ROWS
 from perflib.verdicts.run import Run
-from tests.benchmarks.made import made_run
+from tests.support.synthetic import synthetic_run
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return made_run(tmp_path_factory.mktemp("made"), 40_000)
+    return synthetic_run(tmp_path_factory.mktemp("made"), 40_000)
 
 
 @pytest.fixture

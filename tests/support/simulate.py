@@ -1,4 +1,4 @@
-"""Simulated measurements with known truth: latencies, queues, warm-ups, histories, memory. Shared by the tests and the calibration."""
+"""Simulated measurements whose truth is known: latencies, queues, warm-ups, histories, memory."""
 
 from __future__ import annotations
 
@@ -27,15 +27,20 @@ def ar1(rng: Rng, n: int, rho: float, spread: float = 1.0) -> Floats:
 
 
 def ar1_quantile(q: float, spread: float = 1.0) -> float:
+    """The true q-quantile of `ar1`."""
     return math.exp(spread * float(ndtri(q)))
 
 
 def ar1_mean(spread: float = 1.0) -> float:
+    """The true mean of `ar1`."""
     return math.exp(spread**2 / 2)
 
 
 def mm1(rng: Rng, n: int, load: float) -> Floats:
-    """Response times of an M/M/1 queue in steady state, service rate 1: exponential of rate 1 − load (Lindley's recursion)."""
+    """Response times of an M/M/1 queue in steady state at service rate 1, by Lindley's recursion.
+
+    Each is exponentially distributed, with rate 1 − load.
+    """
     service = rng.exponential(size=n)
     first = rng.exponential(1 / (1 - load)) if rng.random() < load else 0.0
     walk = np.concatenate(([first], first + np.cumsum(service[:-1] - rng.exponential(1 / load, n - 1))))
@@ -43,6 +48,7 @@ def mm1(rng: Rng, n: int, load: float) -> Floats:
 
 
 def mm1_quantile(q: float, load: float) -> float:
+    """The true q-quantile of `mm1`."""
     return -math.log(1 - q) / (1 - load)
 
 
@@ -84,13 +90,17 @@ def warmup(rng: Rng, shape: str, n: int, end_share: float, excess: float, rho: f
 
 @dataclass(frozen=True)
 class History:
+    """Values, one a run, and the indexes of the first points of new levels."""
+
     values: Floats
     changes: tuple[int, ...]
 
 
 def history(rng: Rng, n: int = 200, changes: int | None = None) -> History:
-    """A level of 100 with σ = 2: up to 3 steps of 0.5 to 3 σ at least 15 points apart, 2 % outliers of 4 to 10 σ (in half of the
-    series), a slow drift of up to 3 σ over the whole (in a quarter of them), noise normal or lognormal."""
+    """A history of runs at a level of 100 with σ = 2 and up to 3 steps of 0.5 to 3 σ, at least 15 points apart.
+
+    The noise is normal or lognormal. Half of the series have 2 % outliers of 4 to 10 σ; a quarter drift by up to 3 σ.
+    """
     sigma = 2.0
     count = int(rng.integers(0, 4)) if changes is None else changes
     while True:
@@ -98,8 +108,8 @@ def history(rng: Rng, n: int = 200, changes: int | None = None) -> History:
         if (np.diff(at) >= 15).all():
             break
     level = np.zeros(n)
-    for place in at:
-        level[place:] += rng.choice((-1, 1)) * rng.uniform(0.5, 3)
+    for index in at:
+        level[index:] += rng.choice((-1, 1)) * rng.uniform(0.5, 3)
     noise = rng.normal(size=n)
     if rng.random() < 0.5:
         noise = (np.exp(0.4 * noise) - math.exp(0.08)) / math.sqrt((math.exp(0.16) - 1) * math.exp(0.16))
@@ -112,9 +122,11 @@ def history(rng: Rng, n: int = 200, changes: int | None = None) -> History:
 
 
 def other_history(rng: Rng, changes: int | None = None) -> History:
-    """As different from `history` as histories are, to see what the method does where it was not developed: 60 to 400 points, up to 6
-    steps of 0.5 to 4 σ at least 8 points apart, Student's t noise (4 degrees), slightly dependent or of a spread that changes, and pairs
-    of outliers side by side."""
+    """A history of another kind than those the method was developed on.
+
+    60 to 400 points, up to 6 steps of 0.5 to 4 σ at least 8 points apart, noise by Student's t (4 degrees of
+    freedom), some of it autocorrelated or of a spread that changes, and pairs of neighbouring outliers.
+    """
     n = int(rng.integers(60, 401))
     count = int(rng.integers(0, 2 + n // 80)) if changes is None else changes
     while True:
@@ -122,8 +134,8 @@ def other_history(rng: Rng, changes: int | None = None) -> History:
         if (np.diff(at) >= 8).all():
             break
     level = np.zeros(n)
-    for place in at:
-        level[place:] += rng.choice((-1, 1)) * rng.uniform(0.5, 4)
+    for index in at:
+        level[index:] += rng.choice((-1, 1)) * rng.uniform(0.5, 4)
     noise = rng.standard_t(4, n) / math.sqrt(2)
     kind = rng.integers(3)
     if kind == 0:
@@ -131,8 +143,8 @@ def other_history(rng: Rng, changes: int | None = None) -> History:
             noise[i] = 0.2 * noise[i - 1] + math.sqrt(0.96) * noise[i]
     elif kind == 1:
         noise *= np.where(np.arange(n) < n * rng.uniform(0.2, 0.8), 1.0, rng.uniform(0.5, 1.0))
-    for place in rng.choice(n - 1, rng.integers(0, 3), replace=False):
-        noise[place : place + 2] += rng.choice((-1, 1)) * rng.uniform(4, 8)
+    for index in rng.choice(n - 1, rng.integers(0, 3), replace=False):
+        noise[index : index + 2] += rng.choice((-1, 1)) * rng.uniform(4, 8)
     return History(100 + 2 * (level + noise), tuple(int(i) for i in at))
 
 
@@ -146,7 +158,11 @@ def saw_tooth(
     filling_mb: float = 0.0,
     requests: Floats | None = None,
 ) -> tuple[Floats, Floats]:
-    """t (s) and memory (bytes): 200 MB, growth in time or by requests, a collector's teeth of varying length, caches that fill, noise."""
+    """Times, s, and memory, bytes, of a garbage-collected process: shape (samples,) each.
+
+    200 MB, growth over time (or by `requests`, where these are given), teeth of varying length, a cache that fills,
+    noise.
+    """
     t = np.arange(0, seconds, 1 / samples_per_s)
     lengths = rng.gamma(16, period_s / 16, int(seconds / period_s * 2) + 20)
     collected = np.cumsum(lengths) - rng.uniform(0, period_s)
@@ -161,6 +177,6 @@ def saw_tooth(
 
 
 def bursts(rng: Rng, rate_per_s: float = 100.0, seconds: float = 600.0, samples_per_s: float = 2.0) -> Floats:
-    """How many requests were answered by each moment, at a rate that changes every half a minute, from none to twice the usual."""
+    """The requests answered by each sample, at a rate that changes every 30 s between none and twice `rate_per_s`."""
     rates = rate_per_s * rng.uniform(0, 2, int(seconds / 30) + 1).repeat(int(30 * samples_per_s))
     return np.cumsum(rng.poisson(rates[: int(seconds * samples_per_s)] / samples_per_s)).astype(float)

@@ -1,6 +1,6 @@
-"""Made runs of any size: several scenarios, operations and workers, times that follow each other, bursts of errors, resources.
+"""Synthetic runs of any size: scenarios, operations, workers, autocorrelated times, bursts of errors, resources.
 
-The part files are those of perflib.store.schema; only the values are drawn and not measured.
+The part files are as perflib.store.schema has them; only the values are drawn at random and not measured.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PART_S: Final = 1.0  # as the recorder's
 PIECE: Final = 8_192
 ERRORS: Final = ("http_5xx", "timeout", "reset")
 HOST: Final = {
-    "cpu": "made",
+    "cpu": "synthetic",
     "cores": 2,
     "memory_bytes": 8_000_000_000,
     "os": "Linux",
@@ -48,10 +48,10 @@ HOST: Final = {
 }
 
 
-def made_run(data: Path, rows: int, *, seed: int = 0, slower: float = 1.0) -> Run:
-    """A complete run of so many rows, evenly over SCENARIOS; `slower` stretches its times."""
-    each, rng = rows // len(SCENARIOS), np.random.default_rng(seed)
-    length_ns = int(each / RATE_PER_S * 1e9)
+def synthetic_run(data: Path, rows: int, *, seed: int = 0, slower: float = 1.0) -> Run:
+    """A complete run of so many rows, evenly over SCENARIOS; `slower` multiplies its times."""
+    per_scenario, rng = rows // len(SCENARIOS), np.random.default_rng(seed)
+    length_ns = int(per_scenario / RATE_PER_S * 1e9)
     entries, specs = [], []
     for place, (name, operations) in enumerate(SCENARIOS.items()):
         start_ns = place * (length_ns + 1_000_000_000) + 1_000_000
@@ -61,7 +61,7 @@ def made_run(data: Path, rows: int, *, seed: int = 0, slower: float = 1.0) -> Ru
             "operation": None,
             "start_ns": start_ns,
             "stop_ns": start_ns + length_ns,
-            "offered": each,
+            "offered": per_scenario,
         }
         entries.append(
             {
@@ -85,10 +85,10 @@ def made_run(data: Path, rows: int, *, seed: int = 0, slower: float = 1.0) -> Ru
                 "load": {"model": "constant", "rate_per_s": RATE_PER_S, "duration_s": length_ns / 1e9},
             }
         )
-    made = RunDirectory(
+    run = RunDirectory(
         data,
-        suite={"name": f"made-{rows}", "scenarios": specs, "targets": {"api": {"kind": "http"}}},
-        command="perflib run made",
+        suite={"name": f"synthetic-{rows}", "scenarios": specs, "targets": {"api": {"kind": "http"}}},
+        command="perflib run synthetic",
         seed=seed,
         quick=False,
         host=HOST,
@@ -104,15 +104,15 @@ def made_run(data: Path, rows: int, *, seed: int = 0, slower: float = 1.0) -> Ru
     for worker in range(WORKERS):
         count = itertools.count()
         for entry, operations in zip(entries, SCENARIOS.values(), strict=True):
-            for first in range(0, each // WORKERS, per_part):
-                n = min(per_part, each // WORKERS - first)
+            for first in range(0, per_scenario // WORKERS, per_part):
+                n = min(per_part, per_scenario // WORKERS - first)
                 table = _rows(rng, entry, operations, worker, first, n, slower)
                 pieces = (table.slice(at, PIECE) for at in range(0, n, PIECE))
-                write_part(pieces, ROWS, made.path / "rows", f"part-{worker:04d}-{next(count):06d}")
-    _write_resources(made.path, entries)
-    made.manifest.status = "complete"
-    made.save()
-    return Run(made.path)
+                write_part(pieces, ROWS, run.path / "rows", f"part-{worker:04d}-{next(count):06d}")
+    _write_resources(run.path, entries)
+    run.manifest.status = "complete"
+    run.save()
+    return Run(run.path)
 
 
 def _rows(
@@ -124,7 +124,7 @@ def _rows(
     n: int,
     slower: float,
 ) -> pa.Table:
-    """Rows of one part, in the order in which they ended."""
+    """The rows of one part, in the order in which they ended."""
     operation = rng.integers(0, len(operations), n)
     level = 0.35 * ar1_normal(rng, n, 0.8) + 0.15 * ar1_normal(rng, n, 0.999)
     took = (5e6 * slower * (1 + 0.5 * operation) * np.exp(level)).astype(np.int64)
