@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib.metrics.selection import Selection
-from perflib.stats.histogram import Steps, binned_mean, binned_quantiles, binned_sample_size
+from perflib.stats.histogram import LogHistogram, binned_mean, binned_quantiles, binned_sample_size
 from perflib.stats.intervals import Interval, mean_interval, unknown
 from perflib.store.cache import once, stamp
 from perflib.store.database import DUE, TIMED, quoted
@@ -59,7 +59,7 @@ def count(run: Recording) -> None:
 
 
 @once
-def steps(run: Recording, time: str, which: Selection) -> Steps:
+def steps(run: Recording, time: str, which: Selection) -> LogHistogram:
     """How many requests took how long: `time` is response or service, of the timed ones, or late, of all that were scheduled."""
     where, values = which.sql
     timed = "true" if time == "late" else TIMED
@@ -70,7 +70,7 @@ def steps(run: Recording, time: str, which: Selection) -> Steps:
         "and not by_moment group by step order by step",
         values,
     )
-    return Steps(*(np.asarray(column) for column in found.values()))
+    return LogHistogram(*(np.asarray(column) for column in found.values()))
 
 
 def outcomes(run: Recording, which: Selection) -> dict[str | None, int]:
@@ -145,7 +145,7 @@ def throughput(by: Moments, windows: Sequence[tuple[int, int]], seconds: float) 
     return Interval(estimate, max(0.0, estimate - half), estimate + half, count, spread.n_effective)
 
 
-def _worths(by: Moments, found: Steps, qs: Sequence[float]) -> list[float]:
+def _worths(by: Moments, found: LogHistogram, qs: Sequence[float]) -> list[float]:
     """What the times are worth at each quantile: as 0 or 1 below the edges of the levels, and read off in between."""
     of = by.timed.sum(axis=1)
     below = by.timed.cumsum(axis=1)

@@ -135,9 +135,6 @@ class LogHistogram:
         return low + (high - low) * (place / (count - 1) if count > 1 else 0.5)
 
 
-Steps = LogHistogram  # the name in perflib/metrics/counts.py, which is rewritten just now; goes with it
-
-
 def binned_sample_size(sums: Floats, counts: Floats, variance: float) -> float:
     """The effective sample size, 1…n, of values of which only sums and counts by bins of time are known.
 

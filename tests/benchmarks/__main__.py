@@ -153,7 +153,7 @@ def memory(options: argparse.Namespace) -> None:
                 ),
                 (
                     "event-loop pause, ms: p50, p99, p99.9, max",
-                    ", ".join(f"{health['loop_pause_ms'][k]:.2f}" for k in ("p50", "p99", "p99_9", "max")),
+                    ", ".join(f"{health.loop_pause_ms[k]:.2f}" for k in ("p50", "p99", "p99_9", "max")),
                 ),
             ],
         )
@@ -262,7 +262,7 @@ def schedule(options: argparse.Namespace) -> None:
                             f"{np.quantile(late, 0.99):.0f}",
                             f"{late.max():,.0f}",
                             f"{late.min():.0f}",
-                            f"{health['cpu_s'] / health['wall_s']:.0%}",
+                            f"{health.cpu_s / health.wall_s:.0%}",
                         )
                     )
     show(("rate /s", "achieved", "late µs: p50", "p99", "max", "min", "CPU of a core"), table)
@@ -399,7 +399,7 @@ def ours(text: str) -> Measured:
         if figures["errors"]:
             raise RuntimeError(f"errors: {figures['errors_by_class']}")
         rss = run.query("select max(rss_bytes) / 1e6 from resources where role = 'generator'").fetchone()[0]
-        return Measured(figures["throughput_per_s"], health["cpu_s"] / health["rows"] * 1e6, rss)
+        return Measured(figures["throughput_per_s"], health.cpu_s / health.rows * 1e6, rss)
 
 
 TABLES = {

@@ -80,7 +80,7 @@ def measure(text: str, *words: str) -> ClusterRun:
         if figures["errors"]:
             raise RuntimeError(f"errors: {figures['errors_by_class']}")
         workers = run.scenario("load").record.workers
-        rows, cpu_s = (sum(about[key] for about in workers) for key in ("rows", "cpu_s"))
+        rows, cpu_s = (sum(getattr(worker, key) for worker in workers) for key in ("rows", "cpu_s"))
         spent = "select (max(cpu_ns) - min(cpu_ns)) / 1e9 from resources where role = 'coordinator'"
         return ClusterRun(
             figures["throughput_per_s"], cpu_s / rows * 1e6, run.query(spent).fetchone()[0] / rows * 1e6, _skew_ms(run)
@@ -89,9 +89,7 @@ def measure(text: str, *words: str) -> ClusterRun:
 
 def _skew_ms(run: Any) -> float:
     """How far apart the shards began in true time. All clocks are one here: an offset that was measured is an error."""
-    off_ns = {
-        worker: clock["offset_ns"] for clock in run.scenario("load").get("clocks", ()) for worker in clock["workers"]
-    }
+    off_ns = {worker: clock.offset_ns for clock in run.scenario("load").record.clocks for worker in clock.workers}
     first = run.query("select worker, min(start_ns) from rows group by worker").fetchall()
     begins = [start_ns + off_ns.get(worker, 0) for worker, start_ns in first]
     return (max(begins) - min(begins)) / 1e6

@@ -106,7 +106,7 @@ def ours(client: str, where: str, protocol: str, seconds: int) -> Measured:
     )
     if figures["errors"]:
         raise RuntimeError(f"errors: {figures['errors_by_class']}")
-    return Measured(figures["throughput_per_s"], worker["cpu_s"] / worker["rows"] * 1e6, 0.0)
+    return Measured(figures["throughput_per_s"], worker.cpu_s / worker.rows * 1e6, 0.0)
 
 
 def measured(text: str) -> tuple[dict[str, Any], dict[str, Any]]:

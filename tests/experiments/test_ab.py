@@ -50,7 +50,7 @@ def one(function: Any, **load: Any) -> Suite:
         name="work",
         targets={"work": Target(kind="callable", function=function)},
         scenarios=[Scenario(name="steady", target="work", operations=[Operation(name="call", args=[2_000])],
-                            load=Load(**{"model": "closed", "concurrency": 1, "duration_s": 5, **load}))],
+                            load=Load(**(load or {"model": "closed", "concurrency": 1, "duration_s": 5})))],
     )  # fmt: skip
 
 
@@ -72,11 +72,7 @@ def whole(compared: Comparison) -> perflib.Run:
 
 def test_the_sides_take_turns_in_balanced_random_order(same: Comparison) -> None:
     run = whole(same)
-    turns = [
-        (s["start_ns"], s["stop_ns"], s["turn"], e["name"][-1], s["phase"])
-        for e in run.scenarios
-        for s in e["segments"]
-    ]
+    turns = [(s.start_ns, s.stop_ns, s.turn, e.name[-1], s.phase) for e in run.scenarios for s in e.record.segments]
     turns.sort()
     assert all(stop <= start for (_, stop, *_), (start, *_) in itertools.pairwise(turns)), "never both at once"
     order = [side for _, _, _, side, _ in turns]
@@ -136,7 +132,7 @@ def test_more_errors_end_it_early_and_fail(tmp_path: Path) -> None:
 
 
 def test_an_open_load_offers_both_sides_the_same_arrivals(tmp_path: Path) -> None:
-    load = {"model": "poisson", "rate_per_s": 200, "concurrency": None}
+    load = {"model": "poisson", "rate_per_s": 200, "duration_s": 5}
     compared = trial(tmp_path, one(quick, **load), one(quick, **load), block_s=0.5, budget_s=3, looks=1)
     (a,), (b,) = compared.base, compared.candidate
     starts = []
@@ -180,7 +176,7 @@ def test_the_command_line_compares_two_options_of_a_service(tmp_path: Path, monk
     assert said.return_value == 1, said.output
     name = said.stdout.strip().splitlines()[-1]
     run = perflib.open_run(name)
-    assert {e["name"] for e in run.scenarios} == {"ping@a", "ping@b"} and run.status == "complete"
+    assert {scenario.name for scenario in run.scenarios} == {"ping@a", "ping@b"} and run.status == "complete"
     assert run.manifest.targets.keys() == {"api@a", "api@b"}
     assert run.manifest.targets["api@a"].pids != run.manifest.targets["api@b"].pids
     assert f"side b: {b}" in said.output and "options: b against a: FAIL" in said.output

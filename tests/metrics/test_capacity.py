@@ -128,7 +128,7 @@ def _run(folder: Path, made: Made, objectives: list[str], operations: tuple[str,
     scenario = {
         "name": "rising",
         "target": "api",
-        "operations": [{"name": name} for name in operations],
+        "operations": [{"name": name, "path": "/"} for name in operations],
         "load": spec,
         "objectives": objectives,
     }

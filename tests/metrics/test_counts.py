@@ -17,7 +17,7 @@ from perflib import charts
 from perflib.metrics import counts, parts
 from perflib.metrics.parts import measure
 from perflib.report.pages import run as run_page
-from perflib.stats.histogram import Steps, binned_quantiles, binned_sample_size
+from perflib.stats.histogram import LogHistogram, binned_quantiles, binned_sample_size
 from perflib.stats.intervals import quantile_intervals
 from perflib.store import recording
 from perflib.verdicts.run import Run
@@ -180,12 +180,12 @@ def test_an_operation_without_answers_has_no_figures(tmp_path: Path, monkeypatch
     assert run.many and figures["errors"] == 400 and figures["response_ms"]["p50"] is None
 
 
-def stepped(values: Any) -> Steps:
+def stepped(values: Any) -> LogHistogram:
     """Values counted as counts.py counts them."""
     x = np.sort(np.asarray(values, float))
     step = np.round(np.log(np.maximum(x, 1)) / counts.STEP)
     _, first, n = np.unique(step, return_index=True, return_counts=True)
-    return Steps(n, x[first], x[first + n - 1], np.add.reduceat(x, first))
+    return LogHistogram(n, x[first], x[first + n - 1], np.add.reduceat(x, first))
 
 
 @settings(deadline=None, max_examples=200)

@@ -80,7 +80,7 @@ def synthetic_run(data: Path, rows: int, *, seed: int = 0, slower: float = 1.0) 
             {
                 "name": name,
                 "target": "api",
-                "operations": [{"name": op} for op in operations],
+                "operations": [{"name": op, "path": "/"} for op in operations],
                 "objectives": OBJECTIVES,
                 "load": {"model": "constant", "rate_per_s": RATE_PER_S, "duration_s": length_ns / 1e9},
             }

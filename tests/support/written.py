@@ -59,7 +59,7 @@ def written(
     spec = {
         "name": scenario,
         "target": "api",
-        "operations": [{"name": op} for op in operations],
+        "operations": [{"name": op, "path": "/"} for op in operations],
         "objectives": list(objectives),
         "warmup": None if warmup_s is None else {"duration_s": warmup_s},
         "load": {

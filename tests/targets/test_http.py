@@ -275,7 +275,7 @@ def test_the_parts_of_a_request_are_where_its_time_went(tmp_path: Path) -> None:
     assert (rows["server_ns"] == 18_500_000).all()
     assert (spans[spans["span"] == "server:db"]["duration_ns"] == 5_000_000).all()
     assert (spans["span"] == "server:db").sum() == 40
-    parts = breakdown(made, "one")
+    parts = breakdown(made.scenario("one"))
     assert parts["first byte"][0] == pytest.approx(20, abs=4)
     assert parts["body"][0] == pytest.approx(30, abs=4)
     figure = perflib.charts.breakdown(made, "one")
