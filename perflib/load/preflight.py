@@ -8,8 +8,8 @@ from typing import Any
 from perflib.errors import SuiteError
 from perflib.load.generator.arrivals import peak_rate_per_s
 from perflib.suite.model import Operation, Scenario, Suite
-from perflib.targets import load_kind
 from perflib.targets.base import read_data
+from perflib.targets.kinds import load_kind
 from perflib.targets.template import check_path, variables_in
 
 

@@ -228,7 +228,7 @@ def test_a_side_whose_target_dies_makes_the_run_invalid(tmp_path: Path) -> None:
     (tmp_path / "until").write_text("")
     import threading
 
-    threading.Timer(2.5, (tmp_path / "until").unlink).start()
+    threading.Timer(5, (tmp_path / "until").unlink).start()
     compared = trial(tmp_path, one(quick), one(dying), budget_s=20)
     assert compared.verdict == "invalid" and "ended with code 3" in compared.sentence
     assert len(compared.base[0].rows("steady")) > 0

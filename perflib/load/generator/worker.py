@@ -28,8 +28,8 @@ from perflib.load.generator.health import Health, late_ms
 from perflib.store.schema import SECONDS_PER_PART, Recorder
 from perflib.suite.load import ClosedLoad, StagesLoad
 from perflib.suite.model import Operation, Scenario, Target
-from perflib.targets import Op, TargetKind, load_kind
-from perflib.targets.base import read_data, refuse_foreign
+from perflib.targets.base import Op, TargetKind, read_data, refuse_foreign
+from perflib.targets.kinds import load_kind
 from perflib.targets.template import variables_in
 
 PROGRESS_S = 0.25
