@@ -1,0 +1,1 @@
+"""The HTML of each page: what the cells of the notebooks show."""
