@@ -102,15 +102,15 @@ def inspect(
     """
     import asyncio
 
-    from perflib.sources import mcp_listing
+    from perflib.sources import mcp_listing, mcp_suite
 
     target = mcp_listing.target_of(server, mcp_listing.headers_of(headers))
     if out is not None:
         mcp_listing.must_be_new(out)
-    found = asyncio.run(mcp_listing.listing(target, timeout_s))
+    found = asyncio.run(mcp_listing.read_listing(target, timeout_s))
     lists = {"about": found.about, "tools": found.tools, "resources": found.resources, "prompts": found.prompts}
     click.echo(json.dumps(lists, indent=1) if as_json else mcp_listing.describe(found, target))
-    path = out or Path(mcp_listing.file_name(found.about))
+    path = out or Path(mcp_suite.file_name(found.about))
     mcp_listing.save(mcp_listing.suite_of(found, target, path), path)
     click.echo(f"\nwrote {path}; read it, edit its arguments, then: perflib run {shlex.quote(str(path))}", err=as_json)
     return EXIT_PASS

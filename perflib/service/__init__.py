@@ -1,1 +1,1 @@
-"""The reference service: validates Markdown documents. One set of functions, reached by direct call, MCP and REST."""
+"""The reference service: validates Markdown documents. One set of operations, by direct call, REST and MCP."""

@@ -1,7 +1,7 @@
-"""Small clients of the reference service, for callable targets: the same request sync and async, a workflow over MCP, and
-the service's MCP server in this very process.
+"""Small clients of the reference service, for callable targets.
 
-The base URL comes from the environment variable PERFLIB_REFERENCE_URL.
+They are: the same request sync and async, a workflow over MCP, and the service's MCP server in this very process. The
+base URL comes from the environment variable PERFLIB_REFERENCE_URL.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _thread = threading.local()
-_idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+_idle_connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
 
 def validate_sync(path: str) -> dict[str, Any]:
-    """POST /validate over this thread's own connection. Raises ConnectionError for an answer that is not 200."""
+    """Validate a document by POST /validate over this thread's own connection; its findings.
+
+    Raises ConnectionError for an answer whose status is not 200.
+    """
     connection = getattr(_thread, "connection", None)
     if connection is None:
         host, port = _address()
@@ -36,9 +39,9 @@ def validate_sync(path: str) -> dict[str, Any]:
 
 
 async def validate_async(path: str) -> dict[str, Any]:
-    """The same over a connection that no other task uses meanwhile."""
+    """The same as `validate_sync`, over a connection that no other task uses meanwhile."""
     host, port = _address()
-    reader, writer = _idle.pop() if _idle else await asyncio.open_connection(host, port)
+    reader, writer = _idle_connections.pop() if _idle_connections else await asyncio.open_connection(host, port)
     body = json.dumps({"path": path}).encode()
     writer.write(
         b"POST /validate HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
@@ -46,7 +49,7 @@ async def validate_async(path: str) -> dict[str, Any]:
     )
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     answer = await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
-    _idle.append((reader, writer))
+    _idle_connections.append((reader, writer))
     if b" 200 " not in head.partition(b"\r\n")[0]:
         raise ConnectionError(head.partition(b"\r\n")[0].decode())
     return json.loads(answer)  # type: ignore[no-any-return]
@@ -87,35 +90,35 @@ def _mcp_post(message: dict[str, Any]) -> dict[str, Any]:
 
 
 async def tool_layer(operation: str, **arguments: Any) -> dict[str, Any]:
-    """An operation by the MCP server's own tool layer, in this process: validation of arguments, the call, its result."""
+    """An operation by the MCP server's own tool layer, in this process, with its validation of the arguments."""
     result: Any = await _server().call_tool(operation, arguments)
     return _structured(result)
 
 
 async def in_memory(operation: str, **arguments: Any) -> dict[str, Any]:
-    """The same by the SDK's client connected to the server in memory: no JSON, no transport."""
-    global _held
-    if _held is None:
-        _held = asyncio.get_running_loop().create_future()
-        _keepers.add(asyncio.create_task(_keep(_held)))
-    client = await _held
+    """An operation by the SDK's client, connected to the server in memory: no JSON, no transport."""
+    global _connected
+    if _connected is None:
+        _connected = asyncio.get_running_loop().create_future()
+        _client_tasks.add(asyncio.create_task(_run_client(_connected)))
+    client = await _connected
     return _structured(await client.call_tool(operation, arguments))
 
 
-_held: asyncio.Future[Any] | None = None
-_keepers: set[asyncio.Task[None]] = set()
+_connected: asyncio.Future[Any] | None = None  # the client of this process, once it is connected
+_client_tasks: set[asyncio.Task[None]] = set()  # referenced here, so that the task is not collected
 
 
-async def _keep(held: asyncio.Future[Any]) -> None:
-    """Enter the client in a task of its own, as its cancel scopes want it, and keep it."""
+async def _run_client(connected: asyncio.Future[Any]) -> None:
+    """Hold the client open in a task of its own, since its cancel scopes must be left by the task that entered them."""
     from mcp import Client
 
     try:
         async with Client(_server(), cache=None) as client:
-            held.set_result(client)
+            connected.set_result(client)
             await asyncio.Event().wait()
-    except Exception as problem:
-        held.set_exception(problem)
+    except Exception as error:
+        connected.set_exception(error)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What the service does: its operations, as methods that take and return plain data. The doors add nothing."""
+"""What the service does: its operations, as methods that take and return plain data. REST and MCP add no logic."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError, validate_call
 
-from perflib.service.database import Store
+from perflib.service.database import Database
 from perflib.service.options import Options
 from perflib.service.rules import Findings, apply, check
 
@@ -39,32 +39,35 @@ class Service:
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
         self._folder = None if self.options.database else Path(tempfile.mkdtemp(prefix="perflib-service-"))
-        self._store = Store(Path(self.options.database or f"{self._folder}/service.db"), self.options.pool)
+        self._database = Database(Path(self.options.database or f"{self._folder}/service.db"), self.options.pool)
         self._rules = ThreadPoolExecutor(self.options.parallel) if self.options.parallel else None
         self._cache: OrderedDict[str, Findings] = OrderedDict()
         self._lock, self._random = threading.Lock(), random.Random(self.options.seed)
         self._leaked: list[bytearray] = []
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self.counts: Counter[str] = Counter()
 
     def close(self) -> None:
         """Release everything; a temporary database is removed."""
         if self._rules:
             self._rules.shutdown()
-        self._store.close()
+        self._database.close()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def call(self, door: str, operation: str, arguments: dict[str, Any]) -> Any:
-        """One request through a door: counted, with the faults it was told to have. Raises ServiceError."""
+    def call(self, interface: str, operation: str, arguments: dict[str, Any]) -> Any:
+        """One request by an interface ("direct", "rest" or "mcp"): counted, and with the faults of the options.
+
+        Raises ServiceError.
+        """
         with self._lock:
-            self.counts[f"{door}:{operation}"] += 1
+            self.counts[f"{interface}:{operation}"] += 1
             self.counts["total"] += 1
             fails = bool(self.options.error_rate) and self._random.random() < self.options.error_rate
             self.counts["injected"] += fails
             if self.options.leak_bytes_per_request:
                 self._leaked.append(bytearray(b"\x01" * self.options.leak_bytes_per_request))
-        self._dawdle()
+        self._delay()
         if fails:
             raise ServiceError("injected", "an error was asked for")
         if operation not in OPERATIONS:
@@ -75,15 +78,14 @@ class Service:
             first = error.errors()[0]
             raise ServiceError("bad_request", f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
-    def _dawdle(self) -> None:
-        options, since_s = self.options, time.monotonic() - self._began
-        stalled_s = (
-            options.stall_after_s + options.stall_s - since_s
-            if options.stall_s and since_s >= options.stall_after_s
-            else 0.0
-        )
-        if (wait_s := max(0.0, stalled_s) + options.latency_s) > 0:
-            time.sleep(wait_s)
+    def _delay(self) -> None:
+        """Wait for the extra time of every request, and for the end of the stall where one is going on."""
+        options, age_s = self.options, time.monotonic() - self._started
+        delay_s = options.latency_s
+        if options.stall_s and age_s >= options.stall_after_s:
+            delay_s += max(0.0, options.stall_after_s + options.stall_s - age_s)
+        if delay_s > 0:
+            time.sleep(delay_s)
 
     def ping(self) -> dict[str, Any]:
         """Answers, and does nothing else."""
@@ -119,14 +121,14 @@ class Service:
         texts, applied = {}, 0
         for number in validation_ids:
             self.get_validation(number)
-            texts[number], done = apply(self._store.texts(number)["content"], self._store.recommendations(number))
+            texts[number], done = apply(self._database.texts(number)["content"], self._database.recommendations(number))
             applied += done
         self._move(validation_ids, "approved", "enhanced", "enhance", texts=texts)
         return {"enhanced": validation_ids, "applied": applied, "status": "enhanced"}
 
     def get_validation(self, id: int) -> dict[str, Any]:
         """One validation."""
-        found = self._store.get(id)
+        found = self._database.get(id)
         if found is None:
             raise ServiceError("not_found", f"no validation {id}")
         return found
@@ -137,16 +139,16 @@ class Service:
             raise ServiceError("bad_request", f"no status {status!r}: it is one of {', '.join(STATUSES)}")
         if not 1 <= limit <= 1000:
             raise ServiceError("bad_request", "limit goes from 1 to 1000")
-        return {"validations": self._store.latest(limit, status)}
+        return {"validations": self._database.latest(limit, status)}
 
     def get_recommendations(self, validation_id: int) -> dict[str, Any]:
         """What one validation recommends."""
         self.get_validation(validation_id)
-        return {"id": validation_id, "recommendations": self._store.recommendations(validation_id)}
+        return {"id": validation_id, "recommendations": self._database.recommendations(validation_id)}
 
     def get_stats(self) -> dict[str, Any]:
         """How many validations there are, by status."""
-        by_status = self._store.counters()
+        by_status = self._database.counters()
         return {"total": sum(by_status.values()), "by_status": by_status}
 
     def _validate(self, source: str, text: str) -> dict[str, Any]:
@@ -154,7 +156,7 @@ class Service:
             raise ServiceError("bad_request", f"the document is longer than {LARGEST_BYTES:,} characters")
         text = text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be stored
         findings = self._checked(text)
-        number = self._store.add(source, text, findings.score, findings.recommendations)
+        number = self._database.add(source, text, findings.score, findings.recommendations)
         by_severity = Counter(r["severity"] for r in findings.recommendations)
         return {
             "id": number,
@@ -181,7 +183,7 @@ class Service:
         return findings
 
     def _move(self, numbers: list[int], before: str, after: str, verb: str, **extra: Any) -> None:
-        for wrong in self._store.move(numbers, before, after, **extra):
+        for wrong in self._database.move(numbers, before, after, **extra):
             if wrong["status"] is None:
                 raise ServiceError("not_found", f"no validation {wrong['id']}")
             why = f": {wrong['reason']}" if wrong["status"] == "rejected" and wrong["reason"] else ""
@@ -190,7 +192,7 @@ class Service:
             )
 
 
-# Every door takes its operations, their parameters and types from here.
+# All interfaces take the operations, their parameters and types from here.
 OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     operation.__name__: validate_call(operation)
     for operation in (

@@ -1,4 +1,7 @@
-"""Validations and their recommendations in SQLite, write-ahead logged; counters, so that statistics cost the same at any size."""
+"""Validations and their recommendations in SQLite, with a write-ahead log.
+
+Counters make statistics cost the same at any size.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,21 @@ from pathlib import Path
 from typing import Any
 
 _SCHEMA = """
-create table if not exists validations (id integer primary key, source text, content text, score integer, status text, reason text,
-                                        enhanced text, created_at text default current_timestamp);
+create table if not exists validations (
+    id integer primary key, source text, content text, score integer, status text, reason text, enhanced text,
+    created_at text default current_timestamp
+);
 create index if not exists by_status on validations (status, id);
-create table if not exists recommendations (validation_id integer, rule text, severity text, line integer, message text, find text,
-                                            "replace" text);
+create table if not exists recommendations (
+    validation_id integer, rule text, severity text, line integer, message text, find text, "replace" text
+);
 create index if not exists by_validation on recommendations (validation_id);
 create table if not exists counters (status text primary key, n integer);
 """
 
 
-class Store:
-    """Store(path, pool=8): safe from many threads; writes happen one at a time."""
+class Database:
+    """Database(path, pool=8): safe from many threads; writes happen one at a time."""
 
     def __init__(self, path: Path, pool: int) -> None:
         self._path, self._write_lock = path, threading.Lock()
@@ -68,7 +74,8 @@ class Store:
 
     def recommendations(self, number: int) -> list[dict[str, Any]]:
         return self._read(
-            'select rule, severity, line, message, find, "replace" from recommendations where validation_id = ? order by line',
+            'select rule, severity, line, message, find, "replace" from recommendations'
+            " where validation_id = ? order by line",
             number,
         )
 
@@ -79,7 +86,10 @@ class Store:
     def move(
         self, numbers: list[int], before: str, after: str, *, reason: str = "", texts: dict[int, str] | None = None
     ) -> list[dict[str, Any]]:
-        """All of these validations from one status to the next, or none: then those that stood in the way."""
+        """Move all of these validations from one status to the next, or none.
+
+        Returns those that are not in the status `before`, or do not exist (status None): empty where all were moved.
+        """
         with self._writing() as connection:
             marks = ",".join("?" * len(numbers))
             found = {
@@ -116,7 +126,7 @@ class Store:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """One from the pool, or a new one; back into the pool while there is room."""
+        """A connection from the pool, or a new one; put back into the pool while there is room."""
         try:
             connection = self._idle.get_nowait() if self._idle.maxsize else self._connect()
         except queue.Empty:

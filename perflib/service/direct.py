@@ -1,4 +1,4 @@
-"""The direct door: the operations as plain functions on one service of this process, for callable targets.
+"""The operations as plain functions, called on one service in this process: for callable targets.
 
 Its options come from the environment variable PERFLIB_SERVICE_OPTIONS, as JSON.
 """
@@ -15,10 +15,10 @@ from perflib.service.options import Options
 
 @functools.cache
 def service() -> Service:
-    """The service of this process, made on first use."""
-    made = Service(Options.from_environment())
-    atexit.register(made.close)
-    return made
+    """The service of this process, created on first use and closed at exit."""
+    created = Service(Options.from_environment())
+    atexit.register(created.close)
+    return created
 
 
 def ping() -> dict[str, Any]:

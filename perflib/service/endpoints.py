@@ -1,4 +1,4 @@
-"""The doors that other processes come in by: REST and MCP, made from the table of operations, without logic of their own."""
+"""REST and MCP for other processes, generated from the table of operations, without logic of their own."""
 
 from __future__ import annotations
 
@@ -39,29 +39,35 @@ Caller = Callable[[str, str, dict[str, Any]], Awaitable[Any]]
 
 
 def caller(service: Service) -> Caller:
-    """service.call off the event loop, a bounded number at a time; a ping that has nothing to wait for stays on it."""
+    """service.call as an async function: in threads, a limited number at a time.
+
+    A ping that has nothing to wait for runs on the event loop itself.
+    """
     pool = ThreadPoolExecutor(service.options.threads, thread_name_prefix="service")
-    together = threading.Barrier(service.options.threads)
+    all_started = threading.Barrier(service.options.threads)
     for _ in range(service.options.threads):
-        pool.submit(together.wait)  # all threads from the start: a service that still grows threads still grows
+        pool.submit(all_started.wait)  # all threads from the start, or memory would grow with them under load
     waits = bool(service.options.latency_s or service.options.stall_s)
 
-    async def call(door: str, operation: str, arguments: dict[str, Any]) -> Any:
+    async def call(interface: str, operation: str, arguments: dict[str, Any]) -> Any:
         if operation == "ping" and not waits:
-            return service.call(door, operation, arguments)
-        return await asyncio.get_running_loop().run_in_executor(pool, service.call, door, operation, arguments)
+            return service.call(interface, operation, arguments)
+        return await asyncio.get_running_loop().run_in_executor(pool, service.call, interface, operation, arguments)
 
     return call
 
 
 def http_app(service: Service) -> Starlette:
-    """REST, and MCP over streamable HTTP at /mcp; /health and /counts beside them, which count as nothing."""
+    """REST, MCP over streamable HTTP at /mcp, and the same with event streams at /mcp-sse.
+
+    /health, /counts and /gauges are not counted as requests.
+    """
     call = caller(service)
     server, streaming = mcp_server(call), mcp_server(call)
     app = server.streamable_http_app(json_response=True, streamable_http_path="/mcp", max_sessions=100_000)
     events = streaming.streamable_http_app(json_response=False, streamable_http_path="/mcp-sse", max_sessions=100_000)
     app.router.routes += events.router.routes
-    app.router.lifespan_context = _both(app.router.lifespan_context, events.router.lifespan_context)
+    app.router.lifespan_context = _joined(app.router.lifespan_context, events.router.lifespan_context)
     app.router.routes += [
         Route(path, _handler(call, operation), methods=[method]) for method, path, operation in ROUTES
     ]
@@ -74,8 +80,8 @@ def http_app(service: Service) -> Starlette:
     return app
 
 
-def _both(first: Any, second: Any) -> Any:
-    """One lifespan of two."""
+def _joined(first: Any, second: Any) -> Any:
+    """One lifespan that enters and leaves two."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -86,7 +92,7 @@ def _both(first: Any, second: Any) -> Any:
 
 
 def mcp_server(call: Caller) -> MCPServer:
-    """The operations as MCP tools; the statistics as a resource and a review as a prompt, so that there is one of each."""
+    """The operations as MCP tools; with a resource and a prompt, so that there is one of each."""
     server = MCPServer("perflib-reference", version="1", log_level="ERROR")
     for name, operation in OPERATIONS.items():
         server.add_tool(_tool(call, name, operation), name=name)
@@ -106,21 +112,21 @@ def mcp_server(call: Caller) -> MCPServer:
 
 
 async def _timed(ctx: Any, call_next: Any) -> Any:
-    """Who sends a trace context is told what the server took, in the answer's `_meta`: its whole work on the message."""
+    """Tell a client that sends a trace context how long the server worked on the message, in the answer's `_meta`."""
     began = time.perf_counter()
     result = await call_next(ctx)
     if not (ctx.meta or {}).get("traceparent"):
         return result
-    said = {SERVER_TIMING: f"total;dur={(time.perf_counter() - began) * 1e3:.4f}"}
+    timing = {SERVER_TIMING: f"total;dur={(time.perf_counter() - began) * 1e3:.4f}"}
     if isinstance(result, dict):
-        return {**result, "_meta": {**(result.get("_meta") or {}), **said}}
+        return {**result, "_meta": {**(result.get("_meta") or {}), **timing}}
     if hasattr(result, "meta"):
-        result.meta = {**(result.meta or {}), **said}
+        result.meta = {**(result.meta or {}), **timing}
     return result
 
 
 def _tool(call: Caller, name: str, operation: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    """An async function with the operation's signature, which the SDK makes the tool's schema of."""
+    """An async function with the operation's signature, from which the SDK derives the tool's schema."""
 
     async def tool(**arguments: Any) -> dict[str, Any]:
         try:
@@ -131,7 +137,8 @@ def _tool(call: Caller, name: str, operation: Callable[..., Any]) -> Callable[..
     signature = inspect.signature(operation, eval_str=True)
     parameters = list(signature.parameters.values())[1:]
     tool.__name__, tool.__doc__ = name, operation.__doc__
-    tool.__signature__ = signature.replace(parameters=parameters, return_annotation=dict[str, Any])  # type: ignore[attr-defined]
+    signature = signature.replace(parameters=parameters, return_annotation=dict[str, Any])
+    tool.__signature__ = signature  # type: ignore[attr-defined]
     tool.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": dict[str, Any]}
     return tool
 
@@ -141,9 +148,9 @@ def _handler(call: Caller, operation: str) -> Callable[[Request], Awaitable[Resp
         began = time.perf_counter()
         try:
             arguments = await _arguments(request)
-            name = (
-                operation if operation != "validate" else "validate_file" if "path" in arguments else "validate_content"
-            )
+            name = operation
+            if operation == "validate":
+                name = "validate_file" if "path" in arguments else "validate_content"
             answer, status = await call("rest", name, arguments), 200
         except ServiceError as error:
             answer, status = {"error": {"code": error.code, "reason": error.reason}}, STATUS[error.code]
@@ -154,17 +161,14 @@ def _handler(call: Caller, operation: str) -> Callable[[Request], Awaitable[Resp
 
 
 async def _arguments(request: Request) -> dict[str, Any]:
-    """Path, query and JSON body together."""
+    """The arguments of path, query and JSON body together."""
     body = await request.body()
     try:
         given = json.loads(body) if body else {}
     except ValueError:
         given = None
     if not isinstance(given, dict):
-        return {
-            **request.path_params,
-            "body": "not a JSON object",
-        }  # refused by the operation, as any unknown argument is
+        given = {"body": "not a JSON object"}  # which the operation refuses, like any argument that it does not know
     return {**request.query_params, **given, **request.path_params}
 
 
@@ -173,7 +177,7 @@ async def _health(request: Request) -> Response:
 
 
 async def _gauges(servers: Sequence[MCPServer], request: Request) -> Response:
-    """What a leak of sessions would show in, besides memory."""
+    """Open sessions and tasks: where a leak of sessions would show, besides memory."""
     managers = [server.session_manager for server in servers]
     sessions = sum(len(manager._server_instances) for manager in managers)
     return JSONResponse({"sessions": sessions, "tasks": len(asyncio.all_tasks())})

@@ -1,4 +1,4 @@
-"""Options of the reference service: how it works inside, and the faults it can be told to have."""
+"""Options of the reference service: how it works inside, and faults to inject."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The rules a document is held against: front matter, headings, links, code fences, terms. Each yields recommendations."""
+"""The rules that a document is checked by: front matter, headings, links, code fences and terms."""
 
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -69,10 +70,10 @@ class Findings:
 
 
 def check(text: str, pool: Executor | None = None) -> Findings:
-    """Hold a document against all rules, one after the other or side by side."""
+    """Check a document by all rules, one after the other, or at the same time in a pool."""
     document = parse(text)
-    found = pool.map(lambda rule: list(rule(document)), RULES) if pool else (list(rule(document)) for rule in RULES)
-    recommendations = sorted((r for each in found for r in each), key=lambda r: (r.line, r.rule, r.message))
+    results = pool.map(lambda rule: list(rule(document)), RULES) if pool else (rule(document) for rule in RULES)
+    recommendations = sorted(itertools.chain(*results), key=lambda r: (r.line, r.rule, r.message))
     score = max(0, 100 - sum(_WEIGHT[r.severity] for r in recommendations))
     return Findings(score, [asdict(r) for r in recommendations])
 
@@ -92,7 +93,7 @@ def parse(text: str) -> Document:
 
 
 def apply(text: str, recommendations: list[dict[str, Any]]) -> tuple[str, int]:
-    """The text with all that can be done mechanically done; how many of them were."""
+    """The text with all recommendations applied that say what to replace, and how many those are."""
     lines, applied = text.split("\n"), 0
     for r in recommendations:
         at = r["line"] - 1
@@ -136,7 +137,7 @@ def headings(document: Document) -> Iterator[Recommendation]:
 
 
 def links(document: Document) -> Iterator[Recommendation]:
-    """Each link has a target that can be one, a text, and an anchor that exists."""
+    """Each link has a well-formed target and a text, and an anchor in the document exists."""
     anchors = {
         _slug(b.content) for a, b in zip(document.tokens, document.tokens[1:], strict=False) if a.type == "heading_open"
     }
@@ -154,7 +155,7 @@ def links(document: Document) -> Iterator[Recommendation]:
 
 
 def code_fences(document: Document) -> Iterator[Recommendation]:
-    """Each fence names its language, and what it says is Python or JSON is."""
+    """Each fence names its language, and what is marked as Python or JSON can be parsed."""
     for token in document.tokens:
         if token.type != "fence":
             continue
@@ -168,7 +169,7 @@ def code_fences(document: Document) -> Iterator[Recommendation]:
 
 
 def terms(document: Document) -> Iterator[Recommendation]:
-    """No word from the list of those we do without."""
+    """No word from the list of those to avoid."""
     for block in document.tokens:
         if block.type != "inline":
             continue

@@ -1,4 +1,4 @@
-"""Starts the reference service behind one door, and stops it cleanly."""
+"""Starts the reference service, over HTTP or over stdio, and stops it cleanly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.0.1") -> None:
-    """Serve REST and MCP over HTTP at a port (0: a free one, printed), or MCP over stdio. Returns when told to stop."""
+    """Serve REST and MCP over HTTP at a port (0: a free one, printed), or MCP over stdio, until a signal ends it."""
     try:
         from perflib.service import endpoints
         from perflib.service.core import Service
@@ -47,7 +47,7 @@ def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.
 
 
 def _end(service: Service) -> None:
-    """At once: the thread that waits for stdin would keep an orderly end waiting as well."""
+    """End at once: an orderly end would wait for the thread that waits for stdin."""
     service.close()
     os._exit(0)
 
@@ -69,7 +69,7 @@ def _serve_http(app: Starlette, listening: socket.socket, host: str) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
-        """One whose end by a signal is an orderly one, with exit code 0."""
+        """A server that ends in an orderly way on a signal, with exit code 0."""
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:

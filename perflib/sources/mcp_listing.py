@@ -1,25 +1,24 @@
-"""`perflib mcp inspect`: ask an MCP server what it offers, say it in words, write a suite to start from.
+"""`perflib mcp inspect`: ask an MCP server what it offers, describe it, write a suite to start from.
 
-target_of(["npx", "-y", "some-server"]) · asyncio.run(listing(target, 60)) · describe(found, target) · save(text, path)
+target_of(["npx", "-y", "some-server"]) · await read_listing(target, 60) · describe(listing, target) · save(text, path)
 
-Exit codes: 2 where what was typed is wrong (no URL, no such command, a file that exists), 4 where the server does not answer as one.
+Exit codes: 2 where what was typed is wrong (no URL, no such command, a file that exists), 4 where no server answers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import re
 import shlex
 import shutil
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from perflib.errors import PerflibError, SuiteError, TargetError
-from perflib.sources.mcp_suite import danger, file_name, first_line, starter_suite, type_words
+from perflib.sources.mcp_suite import danger, first_line, starter_suite, type_words
 from perflib.sources.schemas import SchemaDocument
 from perflib.suite.target import McpTargetSpec, Ready
 from perflib.text import one_line, table
@@ -27,21 +26,19 @@ from perflib.text import one_line, table
 if TYPE_CHECKING:
     from perflib.targets.mcp import McpTarget
 
-__all__ = [
-    "Listing", "describe", "file_name", "listing", "must_be_new", "save", "starter_suite",
-    "suite_of", "target_of", "without_secrets",
-]  # fmt: skip
-
-Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 _METHOD_NOT_FOUND = -32601
-_CONFUSED = (AttributeError, KeyError, TypeError, ValueError, RecursionError)  # an answer that has another shape
+_WRONG_SHAPE = (AttributeError, KeyError, TypeError, ValueError, RecursionError)  # what reading such an answer raises
 _VARIABLE = re.compile(r"([A-Za-z]+ )?\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _SECRET = re.compile(r"key|token|secret|passw|auth|sig", re.IGNORECASE)
+_IS_IT_A_SERVER = "is this URL or command an MCP server?"
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a server says of itself. `about`: server, protocol_version, transport, capabilities; `refused`: lists it would not give."""
+    """What a server says of itself.
+
+    `about` has server, protocol_version, transport, era and capabilities; `refused` the lists that it refused, and why.
+    """
 
     about: dict[str, Any]
     tools: list[dict[str, Any]]
@@ -58,77 +55,71 @@ class Refused(TargetError):
         self.code = code
 
 
-async def listing(spec: McpTargetSpec, timeout_s: float) -> Listing:
-    """Connect, ask for every list, disconnect; no process is left. Raises TargetError where no MCP server answers in time, in s."""
+async def read_listing(target: McpTargetSpec, timeout_s: float) -> Listing:
+    """Connect, ask for every list and disconnect, so that no process is left.
+
+    Raises TargetError where no MCP server answers within the timeout, SuiteError where the target is wrong.
+    """
     from perflib.targets.mcp import McpTarget
 
-    where = shown(spec)
-    target = McpTarget("server", replace(spec, ready=Ready(timeout_s=timeout_s + 60)))
+    where = shown(target)
+    server = McpTarget("server", replace(target, ready=Ready(timeout_s=timeout_s + 60)))
     try:
         async with asyncio.timeout(timeout_s):
-            await target.open()
-            return await _everything(dict(target.info()), functools.partial(_ask, target))
+            await server.open()
+            return await _all_lists(server)
     except TimeoutError:
         mend = "is it an MCP server? if it is only slow to start, raise --timeout"
         raise TargetError(f"no answer within {timeout_s:g} s", where=where, mend=mend) from None
     except SuiteError as error:
         raise SuiteError(error.what, where=where, mend=error.mend) from None
     except PerflibError as error:
-        what = one_line(error.what, 300)
-        mend = error.mend or "is this URL or command an MCP server?"
+        what, mend = one_line(error.what, 300), error.mend or _IS_IT_A_SERVER
         if re.search(r"HTTP status 40[13]", what):
             mend = "give it a token: --header 'Authorization: Bearer ${API_TOKEN}'"
         raise TargetError(what, where=where, mend=mend) from None
     except OSError as error:
         raise TargetError(f"the connection broke: {error}", where=where, mend="is it still running?") from None
-    except _CONFUSED:
-        mend = "is this URL or command an MCP server?"
-        raise TargetError("what it answers is not MCP", where=where, mend=mend) from None
+    except _WRONG_SHAPE:
+        raise TargetError("what it answers is not MCP", where=where, mend=_IS_IT_A_SERVER) from None
     finally:
-        await target.close()
+        await server.close()
 
 
-async def _everything(about: dict[str, Any], ask: Ask) -> Listing:
-    """All lists. Tools must be there; of the others, a refusal is a remark."""
-    lists: dict[str, list[dict[str, Any]]] = {}
+async def _all_lists(server: McpTarget) -> Listing:
+    """All lists that the server promises. Tools must be given; where another list is refused, that is noted."""
+    about = dict(server.info())
+    lists: dict[str, list[dict[str, Any]]] = {"tools": [], "resources": [], "prompts": []}
     refused: dict[str, str] = {}
-    for name in ("tools", "resources", "prompts"):
-        lists[name] = []
+    for name in lists:
         promised = name in (about.get("capabilities") or ())
         if not promised and name != "tools":
             continue
         try:
-            lists[name] = await _pages(name, ask)
+            lists[name] = await _all_pages(server, name)
         except Refused as error:
             if name == "tools" and error.code != _METHOD_NOT_FOUND:
                 raise
             if promised:
                 refused[name] = error.what
-    return Listing(about, lists["tools"], lists["resources"], lists["prompts"], refused)
+    return Listing(about, **lists, refused=refused)
 
 
-async def _pages(name: str, ask: Ask) -> list[dict[str, Any]]:
+async def _all_pages(server: McpTarget, name: str) -> list[dict[str, Any]]:
     """Every page of one list; a cursor that comes again ends it."""
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     cursor: str | None = None
     seen: set[str | None] = set()
     while cursor not in seen:
         seen.add(cursor)
-        page = await ask(f"{name}/list", {"cursor": cursor} if cursor is not None else {})
-        entries = page.get(name)
-        found += [e for e in entries if isinstance(e, dict) and isinstance(e.get("name"), str)] if entries else []
+        answer = await server.ask(f"{name}/list", {"cursor": cursor} if cursor is not None else {})
+        if "result" not in answer:
+            error = answer["error"]
+            raise Refused(f"the server refused `{name}/list`: {error.get('message')}", error.get("code"))
+        page = answer["result"]
+        entries += [e for e in page.get(name) or () if isinstance(e, dict) and isinstance(e.get("name"), str)]
         cursor = page.get("nextCursor") if isinstance(page.get("nextCursor"), str) else None
-    return found
-
-
-async def _ask(target: McpTarget, method: str, params: dict[str, Any]) -> dict[str, Any]:
-    """One request's result. Raises Refused, OSError."""
-    answer = await target.ask(method, params)
-    if "result" not in answer:
-        error = answer["error"]
-        raise Refused(f"the server refused `{method}`: {error.get('message')}", error.get("code"))
-    result: dict[str, Any] = answer["result"]
-    return result
+    return entries
 
 
 def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) -> McpTargetSpec:
@@ -139,7 +130,7 @@ def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) ->
     if "://" in first:
         if len(words) > 1:
             mend = "give a URL, or a command with its arguments"
-            raise SuiteError(f"nothing can follow a URL: {words[1]!r}", where=_short(first), mend=mend)
+            raise SuiteError(f"nothing can follow a URL: {words[1]!r}", where=one_line(first, 100), mend=mend)
         if urlsplit(first).username is not None:
             mend = "--header 'Authorization: Bearer ${API_TOKEN}'"
             raise SuiteError("a URL with a user or password", where="URL", mend=f"give it as {mend}")
@@ -150,46 +141,46 @@ def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) ->
         raise SuiteError("a command takes no headers", where="--header", mend="set variables in its environment")
     if shutil.which(first) is None:
         mend = "is it installed and on the PATH? write its arguments as words of their own; a URL begins with http://"
-        raise SuiteError("command not found", where=_short(first), mend=mend)
+        raise SuiteError("command not found", where=one_line(first, 100), mend=mend)
     return McpTargetSpec(command=tuple(words))
 
 
 def headers_of(texts: Sequence[str]) -> dict[str, str]:
     """{"Name": "value"} from "Name: value". Raises SuiteError."""
-    made = {}
+    headers = {}
     for text in texts:
-        name, colon, value = text.partition(":")
-        if not colon or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name.strip()) or not value.strip():
+        name, _, value = (part.strip() for part in text.partition(":"))
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not value:
             mend = "write it like 'Authorization: Bearer ${API_TOKEN}'"  # the text itself may be a secret
             raise SuiteError("not a header", where="--header", mend=mend)
-        made[name.strip()] = value.strip()
-    return made
+        headers[name] = value
+    return headers
 
 
 def without_secrets(target: McpTargetSpec) -> McpTargetSpec:
-    """The target as a file may hold it: values from the environment stay, others become ${THE_HEADERS_NAME}."""
-    headers = {n: v if _VARIABLE.fullmatch(v) else f"${{{variable(n)}}}" for n, v in target.headers.items()}
+    """The target as a file may hold it: values from the environment stay, others become ${NAME_OF_THE_HEADER}."""
 
     def hidden(match: re.Match[str]) -> str:
         secret = _SECRET.search(match[2]) and not _VARIABLE.fullmatch(match[3])
         return f"{match[1]}{match[2]}=${{{variable(match[2])}}}" if secret else match[0]
 
+    headers = {n: v if _VARIABLE.fullmatch(v) else f"${{{variable(n)}}}" for n, v in target.headers.items()}
     url = re.sub(r"([?&])([^=&]+)=([^&#]*)", hidden, target.url) if target.url else None
     return replace(target, headers=headers, url=url)
 
 
 def variable(name: str) -> str:
-    """The environment variable for a header: X-Api-Key is X_API_KEY."""
+    """The environment variable for a header or a parameter: X-Api-Key is X_API_KEY."""
     plain = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
     return plain if plain[:1].isalpha() else f"HEADER_{plain}"
 
 
-def suite_of(found: Listing, target: McpTargetSpec, path: Path) -> str:
-    """The starter suite for that file. A command runs in the suite's folder, so another one is named."""
+def suite_of(listing: Listing, target: McpTargetSpec, path: Path) -> str:
+    """The starter suite for the file at `path`. A command runs in the suite's folder, so another one is named."""
     written = without_secrets(target)
     if target.command and path.resolve().parent != Path.cwd().resolve():
         written = replace(written, cwd=str(Path.cwd()))
-    return starter_suite(found.about, found.tools, written, file=shlex.quote(str(path)))
+    return starter_suite(listing.about, listing.tools, written, file=shlex.quote(str(path)))
 
 
 def must_be_new(path: Path) -> None:
@@ -211,38 +202,27 @@ def save(text: str, path: Path) -> None:
         raise SuiteError(f"cannot write it: {error.strerror}", where=str(path), mend=mend) from None
 
 
-def describe(found: Listing, target: McpTargetSpec) -> str:
-    """The server, its tools, resources and prompts, in words for a terminal."""
-    about = found.about
-    server = about.get("server") if isinstance(about.get("server"), dict) else {}
+def describe(listing: Listing, target: McpTargetSpec) -> str:
+    """The server, its tools, resources and prompts, as text for a terminal."""
+    about = listing.about
+    server = about.get("server") if isinstance(about.get("server"), dict) else None
+    name, version = (server or {}).get("name") or "a server without a name", (server or {}).get("version")
     parts = [
-        f"{one_line((server or {}).get('name') or 'a server without a name', 60)} {one_line((server or {}).get('version'), 30)}".rstrip(),
-        f"protocol      {one_line(about.get('protocol_version'), 30)} ({era(about)})",
+        f"{one_line(name, 60)} {one_line(version, 30)}".rstrip(),
+        f"protocol      {one_line(about.get('protocol_version'), 30)} ({one_line(about.get('era'), 40)})",
         f"transport     {one_line(about.get('transport'), 30)}: {shown(target)}",
         f"capabilities  {', '.join(one_line(name, 40) for name in about.get('capabilities') or ()) or 'none'}",
-        _section("tool", [_tool_row(tool) for tool in found.tools]),
-        _section("resource", [_row(r, "uri") for r in found.resources]),
-        _section("prompt", [_prompt_row(prompt) for prompt in found.prompts]),
-        *(f"\n{name}: {one_line(why, 200)}" for name, why in found.refused.items()),
+        _section("tool", [_tool_row(tool) for tool in listing.tools]),
+        _section("resource", [_row(resource, "uri") for resource in listing.resources]),
+        _section("prompt", [_prompt_row(prompt) for prompt in listing.prompts]),
+        *(f"\n{name}: {one_line(reason, 200)}" for name, reason in listing.refused.items()),
     ]
     return "\n".join(filter(None, parts))
 
 
-def era(about: Mapping[str, Any]) -> str:
-    """How the protocol begins: versions up to 2025-11-25 shake hands, later ones send requests that stand alone."""
-    said = about.get("era")
-    if isinstance(said, str):
-        return one_line(said, 40)
-    return "stateless era" if str(about.get("protocol_version")) >= "2026" else "handshake era"
-
-
 def shown(target: McpTargetSpec) -> str:
     """The URL without its query, or the command, in one line."""
-    return _short(target.url.partition("?")[0] if target.url else shlex.join(target.command))
-
-
-def _short(text: str) -> str:
-    return one_line(text, 100)
+    return one_line(target.url.partition("?")[0] if target.url else shlex.join(target.command), 100)
 
 
 def _section(word: str, rows: list[dict[str, str]]) -> str:
@@ -253,14 +233,14 @@ def _section(word: str, rows: list[dict[str, str]]) -> str:
 
 
 def _row(entry: Mapping[str, Any], key: str = "name") -> dict[str, str]:
-    said = first_line(entry.get("description")) or entry.get("title") or (entry["name"] if key != "name" else "")
-    return {key: one_line(entry.get(key), 60), "what it is": one_line(said, 60)}
+    words = first_line(entry.get("description")) or entry.get("title") or (entry["name"] if key != "name" else "")
+    return {key: one_line(entry.get(key), 60), "what it is": one_line(words, 60)}
 
 
 def _tool_row(tool: Mapping[str, Any]) -> dict[str, str]:
     document = SchemaDocument(tool.get("inputSchema"))
     schema = document.merged(document.root)
-    required = schema.get("required", ())
+    required = frozenset(schema.get("required", ()))
     arguments = [
         f"{one_line(name, 40)}{'*' if name in required else ''}: {type_words(document, argument)}"
         for name, argument in schema.get("properties", {}).items()

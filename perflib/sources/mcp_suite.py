@@ -1,7 +1,7 @@
-"""A suite to start from, written for an MCP server's tools: what the server lists goes in, TOML comes out. Nothing is read or sent.
+"""A suite to start from, written for an MCP server's tools: what the server lists goes in, TOML comes out.
 
-Names, descriptions and examples are the server's and may be hostile: in comments they are one printable line, in strings they
-are escaped, and braces that perflib would fill are doubled.
+Names, descriptions and examples are the server's and may be hostile: in comments they are one printable line, in
+strings they are escaped, and braces that perflib would fill are doubled.
 """
 
 from __future__ import annotations
@@ -21,28 +21,10 @@ from perflib.targets.base import is_loopback
 from perflib.text import one_line
 
 Tool = Mapping[str, Any]
-DANGEROUS: Final = frozenset(
-    [
-        "delete",
-        "remove",
-        "drop",
-        "destroy",
-        "erase",
-        "purge",
-        "wipe",
-        "truncate",
-        "uninstall",
-        "unlink",
-        "rm",
-        "kill",
-        "terminate",
-        "shutdown",
-        "reset",
-        "revoke",
-        "overwrite",
-        "clear",
-    ]
-)
+DANGEROUS: Final = (
+    "delete", "remove", "drop", "destroy", "erase", "purge", "wipe", "truncate", "uninstall", "unlink", "rm", "kill",
+    "terminate", "shutdown", "reset", "revoke", "overwrite", "clear",
+)  # fmt: skip
 _DANGEROUS_BEGINNINGS: Final = ("delete", "remove", "destroy", "erase", "purge", "wipe", "truncate")  # "deletefile" too
 _DEEPEST: Final = 40
 
@@ -50,7 +32,7 @@ _HEAD: Final = """\
 # Written by `perflib mcp inspect`. Try it, then read the report:
 #     perflib run {file}
 #     perflib report
-# Every operation is one tool, with arguments made from its schema. They are made up, so edit them before you trust a figure:
+# Every operation is one tool, with arguments made up from its schema: edit them before you trust a figure.
 #   arguments    what real users send; what a tool refuses is an error in the report
 #   weight       `weight = 3` is called three times as often as one without
 #   load         more users, longer, or a rate: {{ model = "constant", rate_per_s = 50, duration_s = 30 }}
@@ -200,11 +182,11 @@ def _arguments(schema: Any) -> Iterator[str]:
     values = values if isinstance(values, dict) else {}
     document = SchemaDocument(schema)
     tool = document.merged(document.root)
-    properties: dict[str, Any] = tool.get("properties", {})
+    properties, required = tool.get("properties", {}), frozenset(tool.get("required", ()))
     written = set()
     for name, value in values.items():
         key, text = toml_key(without_fields(name)), toml(without_fields(value))
-        needed = "required" if name in tool.get("required", ()) else "optional"
+        needed = "required" if name in required else "optional"
         note = f"{type_words(document, properties.get(name, True))}, {needed}"
         meaning = one_line(first_line(document.merged(properties.get(name)).get("description")), 70)
         if not text:
@@ -258,7 +240,7 @@ def toml_key(key: str) -> str:
 
 
 def _printable(toml_text: str) -> str:
-    """The text of a TOML string with escapes for all that an editor might not show, as marks that turn the direction."""
+    """The text of a TOML string, with escapes for all that an editor might not show."""
 
     def escaped(match: re.Match[str]) -> str:
         character, code = match[0], ord(match[0])

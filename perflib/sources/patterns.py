@@ -1,4 +1,4 @@
-"""Regular expressions that somebody else wrote: does a text match, and which text would? Bounded time, whatever they are."""
+"""Regular expressions that somebody else wrote: does a text match, and which text would? In bounded time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_REPEATS: Final = 2_000
 
 
 def matches(pattern: str, text: str) -> bool | None:
-    """Whether the pattern is found in the text; None where the search could take long, or the pattern is not Python's."""
+    """Whether the pattern is found in the text; None where the search could take long, or Python cannot read it."""
     if len(pattern) > _LONGEST_PATTERN or len(text) > _LONGEST_TEXT:
         return None
     try:
@@ -39,7 +39,8 @@ def text_matching(pattern: str, repeats: int) -> str | None:
     if len(pattern) > _LONGEST_PATTERN or len(re.findall(r"\\[1-9]|\(\?P=", pattern)) > 1:
         return None  # references to groups multiply: each can be ten times as long as the one before
     generator: Any = rstr.Rstr(_SimpleChoices(repeats))
-    generator._cases["range"] = lambda ends: [chr(code) for code in range(ends[0], min(ends[1], ends[0] + 30) + 1)]
+    ranges = {"range": lambda ends: [chr(code) for code in range(ends[0], min(ends[1], ends[0] + 30) + 1)]}
+    generator._cases = {**generator._cases, **ranges}  # not a list of all characters there are
     try:
         with warnings.catch_warnings(action="ignore"):
             return str(generator.xeger(pattern))
@@ -68,9 +69,9 @@ class _SimpleChoices(random.Random):
 
 
 def _log_ways(tree: Any, length: int) -> float:
-    """The logarithm of an upper bound for the ways in which a text of that length can be split among the pattern's parts.
+    """The logarithm of an upper bound for the ways to split a text of that length among the pattern's parts.
 
-    A backtracking search may try them all. `tree` is what Python's own parser of patterns gives.
+    A search that backtracks may try them all. `tree` is what Python's own parser of patterns gives.
     """
     total = 0.0
     for operation, content in tree:

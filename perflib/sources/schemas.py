@@ -1,7 +1,7 @@
 """JSON Schemas that somebody else wrote, in a form that is safe to read and to validate with.
 
-A server's schemas are untrusted: references may loop, keywords may have any type, patterns may take for ever. Nothing is
-fetched from the network, and what cannot be decided within the bounds counts as allowed.
+A server's schemas are untrusted: references may loop, keywords may have any type, patterns may take for ever. Nothing
+is fetched from the network, and what cannot be decided within the bounds counts as allowed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator, ValidationError
-from jsonschema.validators import extend
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
@@ -22,11 +20,14 @@ from perflib.sources.patterns import matches
 
 _DEEPEST: Final = 40
 _MOST_PARTS: Final = 64  # schemas that one is merged from: more is a loop
-_MOST_SECONDS: Final = 5.0
+_MOST_SECONDS: Final = 3.0
 TYPES: Final = ("null", "boolean", "integer", "number", "string", "array", "object")
-_NAMES: Final = ("$id", "$schema", "$anchor", "$dynamicAnchor", "$recursiveAnchor")
+_LEFT_OUT: Final = (
+    "$anchor", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef", "$schema",
+    "dependentRequired", "patternProperties", "unevaluatedItems", "unevaluatedProperties",
+)  # fmt: skip
 _IMPLIED_TYPES: Final = {
-    "object": ("properties", "required", "additionalProperties", "patternProperties", "minProperties"),
+    "object": ("properties", "required", "additionalProperties", "minProperties"),
     "array": ("items", "prefixItems", "minItems", "maxItems", "contains"),
     "string": ("minLength", "maxLength", "pattern", "format"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
@@ -72,69 +73,40 @@ class SchemaDocument:
     def allows(self, schema: Any, value: Any) -> bool:
         """Whether the schema, which must be part of this document or made of its parts, allows the value."""
         try:
-            return self.out_of_time() or self._validator.evolve(schema=schema).is_valid(value)
+            validator = self._validator
+            return self.out_of_time() or validator.evolve(schema=schema).is_valid(value)
         except (RecursionError, OverflowError, ValueError):
             return True
 
     @functools.cached_property
     def _validator(self) -> Any:
-        return extend(  # type: ignore[no-untyped-call]
-            Draft202012Validator, {**_CHECKS, "$ref": self._check_ref}
-        )(self.root, registry=Registry())
+        """jsonschema's validator, whose checks that could take long are replaced."""
+        # Imported here, for that takes seconds where Jupyter is installed; they are not the document's.
+        from jsonschema import Draft202012Validator, ValidationError
+        from jsonschema.validators import extend
 
-    def _check_ref(self, validator: Any, ref: str, value: Any, schema: Any) -> Iterator[ValidationError]:
-        if self.out_of_time():
-            raise RecursionError
-        yield from validator.descend(value, self.resolved(ref))
+        def check_ref(validator: Any, ref: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+            if self.out_of_time():
+                raise RecursionError("following references takes too long")
+            yield from validator.descend(value, self.resolved(ref))
+
+        def check_pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+            if isinstance(value, str) and matches(pattern, value) is False:
+                yield ValidationError("the pattern is not found")
+
+        def check_unique(validator: Any, unique: bool, value: Any, schema: Any) -> Iterator[ValidationError]:
+            if isinstance(value, list) and len({json.dumps(item, sort_keys=True) for item in value}) < len(value):
+                yield ValidationError("two items are the same")
+
+        self._deadline = time.monotonic() + _MOST_SECONDS
+        checks = {"$ref": check_ref, "pattern": check_pattern, "uniqueItems": check_unique}
+        return extend(Draft202012Validator, checks)(self.root, registry=Registry())  # type: ignore[no-untyped-call]
 
 
 def types(schema: Mapping[str, Any]) -> list[str]:
     """The types that a merged schema allows: as it says, or as its other keywords imply; "any" where nothing does."""
     implied = ([name] for name, keys in _IMPLIED_TYPES.items() if any(key in schema for key in keys))
     return schema.get("type") or next(implied, ["any"])
-
-
-def property_schema(schema: Mapping[str, Any], name: str) -> Any:
-    """The schema of an object's property of that name."""
-    if name in schema.get("properties", {}):
-        return schema["properties"][name]
-    patterns = schema.get("patternProperties", {})
-    return next((patterns[p] for p in patterns if matches(p, name)), schema.get("additionalProperties", True))
-
-
-# The keywords that could take long: those with patterns, and the one that compares all items with each other.
-
-
-def _check_pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
-    if isinstance(value, str) and matches(pattern, value) is False:
-        yield ValidationError("the pattern is not found")
-
-
-def _check_pattern_properties(validator: Any, patterns: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
-    for name in value if isinstance(value, dict) else ():
-        for pattern in patterns:
-            if matches(pattern, name):
-                yield from validator.descend(value[name], patterns[pattern])
-
-
-def _check_additional_properties(validator: Any, extra: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
-    for name in value if isinstance(value, dict) else ():
-        patterns = schema.get("patternProperties", {})
-        if name not in schema.get("properties", {}) and all(matches(pattern, name) is False for pattern in patterns):
-            yield from validator.descend(value[name], extra)
-
-
-def _check_unique_items(validator: Any, unique: bool, value: Any, schema: Any) -> Iterator[ValidationError]:
-    if isinstance(value, list) and len({json.dumps(item, sort_keys=True) for item in value}) < len(value):
-        yield ValidationError("two items are the same")
-
-
-_CHECKS: Final[dict[str, Any]] = {
-    "pattern": _check_pattern,
-    "patternProperties": _check_pattern_properties,
-    "additionalProperties": _check_additional_properties,
-    "uniqueItems": _check_unique_items,
-}
 
 
 # How two schemas that both hold become one: the narrower limit, all required names; of other keywords the first stays.
@@ -148,11 +120,8 @@ def _combined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, 
 
 
 def _both_properties(first: Any, second: Any) -> Any:
-    return {
-        **second,
-        **first,
-        **{name: {"allOf": [first[name], second[name]]} for name in first.keys() & second.keys()},
-    }
+    both = {name: {"allOf": [first[name], second[name]]} for name in first.keys() & second.keys()}
+    return {**second, **first, **both}
 
 
 def _both_types(first: list[str], second: list[str]) -> list[str]:
@@ -192,6 +161,8 @@ def _modern(schema: dict[str, Any]) -> dict[str, Any]:
     for limit, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if modern.get(exclusive) is True:
             modern[exclusive] = modern.pop(limit, None)
+    if "patternProperties" in modern:
+        modern["additionalProperties"] = True  # the names with a pattern are not judged
     if isinstance(modern.get("items"), list):
         modern |= {"prefixItems": modern["items"], "items": modern.get("additionalItems", True)}
     if modern.get("nullable") is True and isinstance(modern.get("type"), str):
@@ -229,14 +200,13 @@ def _types(value: Any, depth: int) -> Any:
 
 
 _READERS: Final[dict[str, Callable[[Any, int], Any]]] = {
-    # What is left out: keywords that the validator would act on and that are not listed below, and new names for parts.
-    **dict.fromkeys((*Draft202012Validator.VALIDATORS, *_NAMES), lambda value, depth: None),
+    **dict.fromkeys(_LEFT_OUT, lambda value, depth: None),
     **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _number),
     **dict.fromkeys(("minLength", "minItems", "minProperties", "minContains"), _count),
     **dict.fromkeys(("maxLength", "maxItems", "maxProperties", "maxContains"), _count),
     **dict.fromkeys(("items", "additionalProperties", "propertyNames", "contains", "not", "if", "then", "else"), _safe),
     **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), _schemas),
-    **dict.fromkeys(("properties", "patternProperties", "dependentSchemas", "$defs", "definitions"), _schema_table),
+    **dict.fromkeys(("properties", "dependentSchemas", "$defs", "definitions"), _schema_table),
     **dict.fromkeys(("enum", "examples"), lambda value, depth: value or None if isinstance(value, list) else None),
     **dict.fromkeys(("pattern", "format", "$ref"), lambda value, depth: value if isinstance(value, str) else None),
     "multipleOf": lambda value, depth: abs(_number(value, depth) or 0) or None,

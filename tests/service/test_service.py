@@ -1,4 +1,4 @@
-"""The reference service: one behaviour through four doors."""
+"""The reference service: the same behaviour by all four interfaces."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ ROUTES = {
     "list_validations": ("GET", "/validations?limit={limit}"),
     "ping": ("GET", "/ping"),
 }
-Door = Callable[..., tuple[bool, Any]]
+Call = Callable[..., tuple[bool, Any]]
 
 
-def rest(url: str) -> Door:
+def rest(url: str) -> Call:
     def call(operation: str, **arguments: Any) -> tuple[bool, Any]:
         method, path = ROUTES[operation]
         body = (
@@ -59,7 +59,7 @@ def rest(url: str) -> Door:
     return call
 
 
-def mcp(target: Any) -> Door:
+def mcp(target: Any) -> Call:
     def call(operation: str, **arguments: Any) -> tuple[bool, Any]:
         async def once() -> Any:
             async with Client(target) as client:
@@ -73,7 +73,7 @@ def mcp(target: Any) -> Door:
 
 
 @pytest.fixture(params=["direct", "rest", "mcp over http", "mcp over stdio"])
-def door(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Door]:
+def call(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Call]:
     if request.param == "direct":
         service = Service(Options())
 
@@ -86,7 +86,7 @@ def door(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Door]:
         yield direct
         service.close()
     elif request.param == "mcp over stdio":
-        database = str(tmp_path / "kept.db")  # each call starts a process: what they share is the file
+        database = str(tmp_path / "shared.db")  # each call starts a process: what they share is the file
         yield mcp(
             StdioServerParameters(
                 command=sys.executable, args=["-m", "perflib.service", "--stdio", "--database", database]
@@ -97,25 +97,25 @@ def door(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Door]:
         yield rest(url) if request.param == "rest" else mcp(url + "/mcp")
 
 
-def test_a_document_goes_its_way_and_only_that_way(door: Door) -> None:
-    ok, first = door("validate_file", path="01-retry-policy.md")
+def test_a_document_goes_its_way_and_only_that_way(call: Call) -> None:
+    ok, first = call("validate_file", path="01-retry-policy.md")
     assert ok
     assert first["status"] == "validated"
     assert sum(first["recommendations"].values()) > 0
-    assert door("enhance", validation_ids=[first["id"]]) == (False, _Saying("it is validated, not approved"))
-    assert door("approve", validation_id=first["id"])[1]["status"] == "approved"
-    assert door("reject", validation_id=first["id"], reason="late") == (False, _Saying("it is approved, not validated"))
-    ok, enhanced = door("enhance", validation_ids=[first["id"]])
+    assert call("enhance", validation_ids=[first["id"]]) == (False, _Saying("it is validated, not approved"))
+    assert call("approve", validation_id=first["id"])[1]["status"] == "approved"
+    assert call("reject", validation_id=first["id"], reason="late") == (False, _Saying("it is approved, not validated"))
+    ok, enhanced = call("enhance", validation_ids=[first["id"]])
     assert ok
     assert enhanced["applied"] > 0
-    ok, second = door("validate_content", text="# Only a heading")
-    assert door("reject", validation_id=second["id"], reason="too short")[0]
-    assert door("approve", validation_id=second["id"]) == (False, _Saying("it is rejected: too short"))
-    assert door("approve", validation_id=999)[1] == _Saying("no validation 999")
-    assert door("validate_file", path="../core.py")[1] == _Saying("leaves the documents' folder")
-    ok, stats = door("get_stats")
+    ok, second = call("validate_content", text="# Only a heading")
+    assert call("reject", validation_id=second["id"], reason="too short")[0]
+    assert call("approve", validation_id=second["id"]) == (False, _Saying("it is rejected: too short"))
+    assert call("approve", validation_id=999)[1] == _Saying("no validation 999")
+    assert call("validate_file", path="../core.py")[1] == _Saying("leaves the documents' folder")
+    ok, stats = call("get_stats")
     assert {k: v for k, v in stats["by_status"].items() if v} == {"enhanced": 1, "rejected": 1}
-    assert [v["id"] for v in door("list_validations", limit=5)[1]["validations"]] == [second["id"], first["id"]]
+    assert [v["id"] for v in call("list_validations", limit=5)[1]["validations"]] == [second["id"], first["id"]]
 
 
 class _Saying(str):
@@ -138,7 +138,10 @@ def test_enhancing_many_is_all_or_nothing() -> None:
 
 
 def test_recommendations_are_right_about_a_known_document() -> None:
-    text = "---\ntitle: T\ndescription: d\ntags: [a]\n---\n# T\n\n### Deep\n\nSee [x](#nowhere), [](http://).\n\n```\nplain\n```\n\n```json\n{bad}\n```\n\nWe utilize it.\n"
+    text = (
+        "---\ntitle: T\ndescription: d\ntags: [a]\n---\n# T\n\n### Deep\n\nSee [x](#nowhere), [](http://).\n\n"
+        "```\nplain\n```\n\n```json\n{bad}\n```\n\nWe utilize it.\n"
+    )
     found = {(r["rule"], r["line"]) for r in check(text).recommendations}
     assert found >= {("headings", 8), ("links", 10), ("code-fences", 12), ("code-fences", 16), ("terms", 20)}
     fixed, applied = apply(text, check(text).recommendations)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from perflib.load.preflight import check
 from perflib.sources.examples import example
 from perflib.sources.mcp_listing import Listing, describe
 from perflib.sources.mcp_suite import file_name, reason_left_out, starter_suite, without_fields
+from perflib.sources.patterns import matches, text_matching
 from perflib.suite.file import from_table, load_suite
 from perflib.suite.model import Target
 from perflib.targets.template import text_template, value_template
@@ -163,7 +165,7 @@ WORDS = (
     "(a+)+$",
     "{name}",
 )
-junk = st.recursive(
+junk = st.recursive(  # also what keywords never have
     st.none() | st.booleans() | st.floats() | st.integers() | st.sampled_from(WORDS) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
     max_leaves=15,
@@ -192,7 +194,14 @@ def test_an_example_fits_its_schema(schema: dict[str, Any]) -> None:
         ({"type": "array", "contains": {"const": 5}}, [5]),
         ({"type": "string", "nullable": True}, "example"),
         ({"type": "object", "properties": {"a": {"default": None}, "b": {"default": 2}, "c": {}}}, {"b": 2}),
-        ({"properties": {"a": {"$ref": "#/definitions/x~1y"}}, "required": ["a"], "definitions": {"x/y": {"const": 3}}}, {"a": 3}),
+        (
+            {
+                "properties": {"a": {"$ref": "#/definitions/x~1y"}},
+                "required": ["a"],
+                "definitions": {"x/y": {"const": 3}},
+            },
+            {"a": 3},
+        ),
         ({"properties": {"a": {"$ref": "http://127.0.0.1:9/remote"}}, "required": ["a"]}, {"a": "example"}),
     ],
 )  # fmt: skip
@@ -210,26 +219,99 @@ def _doubling(levels: int) -> dict[str, Any]:
     return {"$ref": "#/$defs/n0", "$defs": defs}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [
-        _doubling(40),
-        {"$ref": "#"},
-        {"allOf": [{"$ref": "#"}, {"$ref": "#"}]},
-        {"anyOf": [{"$ref": "#"}, {"$ref": "#"}]},
-        {"properties": {"a": {"$ref": "#"}}, "required": ["a"]},
-        {"type": "string", "minLength": 10**12},
-        {"type": "array", "items": {"type": "array", "minItems": 10**9}, "minItems": 10**9},
-        {"type": "string", "pattern": "(a+)+$", "default": "a" * 60 + "!"},
-        {"type": "string", "pattern": "((a{1000}){1000}){1000}"},
-        {"type": "integer", "minimum": 10**400},
-    ],
-    ids=lambda schema: str(schema)[:40],
+def _nested(levels: int, innermost: Any, around: Callable[[Any], Any]) -> Any:
+    for _ in range(levels):
+        innermost = around(innermost)
+    return innermost
+
+
+PATTERN_BOMBS = (
+    "(a+)+$",
+    "((a{1000}){1000}){1000}",
+    "(a?){30}b",
+    "a?" * 40 + "a" * 40,
+    "(" * 60 + "a*" + ")*" * 60 + "$",
+    "(a|a)" * 90 + "b",
+    "(?=(a{1000}){1000}){1000}",
+    "[\\x00-\\U0010ffff]{2000}",
+    "(.{99})(\\1{99})(\\2{99})(\\3{99})",
 )
-def test_an_absurd_schema_costs_bounded_time_and_memory(schema: dict[str, Any]) -> None:
-    code = f"import json, perflib.sources.examples as e; print(len(json.dumps(e.example({schema!r}))) < 200_000)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
-    assert ran.stdout == "True\n", ran.stderr
+ABSURD: dict[str, Any] = {
+    "doubling": _doubling(40),
+    "itself": {"$ref": "#"},
+    "allOf itself": {"allOf": [{"$ref": "#"}, {"$ref": "#"}]},
+    "anyOf itself": {"anyOf": [{"$ref": "#"}] * 50, "oneOf": [{"$ref": "#"}] * 50},
+    "property itself": {"properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+    "allOf doubling": {
+        "$defs": {f"n{at}": {"allOf": [{"$ref": f"#/$defs/n{at + 1}"}] * 2} for at in range(60)},
+        "$ref": "#/$defs/n0",
+    },
+    "no schema": {"$ref": "#/title", "title": "x", "allOf": 5, "type": {"type": []}, "items": "x", "enum": {}},
+    "deep": _nested(900, True, lambda inner: {"not": inner}),
+    "deep objects": _nested(300, {}, lambda inner: {"properties": {"a": inner}, "required": ["a"]}),
+    "deep default": {"default": _nested(900, 1, lambda inner: [inner])},
+    "long text": {"type": "string", "minLength": 10**12},
+    "long arrays": {"type": "array", "items": {"type": "array", "minItems": 10**9}, "minItems": 10**9},
+    "large number": {"type": "integer", "minimum": 10**400},
+    "enum": {"type": "string", "enum": [{"a": at} for at in range(100_000)]},
+    "unique": {"type": "array", "uniqueItems": True, "default": [{} for _ in range(5_000)]},
+    "required": {"required": [f"k{at}" for at in range(100_000)]},
+    "properties": {"properties": {f"k{at}": {"default": at} for at in range(20_000)}},
+    **{f"pattern {p[:20]}": {"type": "string", "pattern": p, "default": "a" * 60 + "!"} for p in PATTERN_BOMBS},
+    "patterns": {
+        "properties": {f"p{at}": {"pattern": p * 2, "minLength": 20} for at, p in enumerate(PATTERN_BOMBS * 50)},
+        "required": [f"p{at}" for at in range(9 * 50)],
+    },
+}
+
+
+def test_an_absurd_schema_costs_bounded_time_and_memory() -> None:
+    code = """if True:
+        import json, resource, sys, time
+        from perflib.sources.examples import example
+        example({"type": "string"})  # imports
+        for name, schema in json.load(sys.stdin).items():
+            began = time.process_time()
+            text = json.dumps(example(schema))
+            if len(text) > 200_000 or time.process_time() - began > 10:
+                print(name, len(text), time.process_time() - began)
+        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print("ok" if peak_kb < 1_000_000 else peak_kb)
+    """
+    schemas = json.dumps(ABSURD)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], input=schemas, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ran.stdout == "ok\n", ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        (r"^\d{4}-\d\d$", "2025-01", True),
+        (r"^(foo|bar)+$", "foobar", True),
+        (r"^(foo|bar)+$", "foobaz", False),
+        (r"^\S+@\S+\.[a-z]{2,}$", "user@example.com", True),
+        (r"(a+)+$", "a" * 60 + "!", None),
+        (r"\p{L}", "a", None),
+    ],
+)
+def test_a_pattern_is_tried_where_that_cannot_take_long(pattern: str, text: str, found: bool | None) -> None:
+    assert matches(pattern, text) is found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (r"^[A-Z]{3}-\d{4}$", "AAA-1111"),
+        (r"^\w+@\w+\.(com|org)$", "a@a.com"),
+        (r"^v?\d+\.\d+$", "v1.1"),
+        ("((a{1000}){1000}){1000}", None),
+        ("[", None),
+    ],
+)
+def test_a_pattern_is_met_by_the_plainest_text(pattern: str, text: str | None) -> None:
+    assert text_matching(pattern, 1) == text
 
 
 @quickly
@@ -442,7 +524,8 @@ WRONG = [
         [
             sys.executable,
             "-c",
-            "import json, sys; [print(json.dumps({'id': json.loads(line)['id'], 'result': [7]}), flush=True) for line in sys.stdin if 'id' in line]",
+            "import json, sys\nfor line in sys.stdin:\n"
+            "    if 'id' in line: print(json.dumps({'id': json.loads(line)['id'], 'result': [7]}), flush=True)",
         ],
         4,
         "MCP server?",
@@ -466,10 +549,8 @@ def test_what_is_wrong_is_said_in_one_line(arguments: list[str], code: int, word
 def test_a_url_that_is_no_mcp_server_is_named(service: Server) -> None:
     ran = perflib_("mcp", "inspect", f"{service.url}/nothing")
     assert ran.returncode == 4
-    assert (
-        ran.stderr
-        == f"perflib: {service.url}/nothing: the server refused `initialize`: HTTP status 404; is this URL or command an MCP server?\n"
-    )
+    reason = "the server refused `initialize`: HTTP status 404; is this URL or command an MCP server?"
+    assert ran.stderr == f"perflib: {service.url}/nothing: {reason}\n"
 
 
 def test_a_url_that_never_answers_is_given_up() -> None:
