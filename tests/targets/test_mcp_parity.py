@@ -157,11 +157,11 @@ def test_what_was_negotiated_is_recorded_for_both(client: str, protocol: str, tm
         )
         about = perflib.run(made, data=tmp_path, progress=False).manifest.targets["api"]
         counts = server.counts()
-    assert about["protocol_version"] == protocol
-    assert about["client"] == client
-    assert about["transport"] == "http"
-    assert about["server"]["name"] == "perflib-test"
-    assert about["capabilities"] == ["prompts", "resources", "tools"]
+    assert about.protocol_version == protocol
+    assert about.client == client
+    assert about.transport == "http"
+    assert about.server["name"] == "perflib-test"
+    assert about.capabilities == ["prompts", "resources", "tools"]
     assert counts["tools/call"] == 20
     assert counts["open sessions"] == 0
 
