@@ -54,7 +54,7 @@ def test_an_own_report_is_made_of_the_notebook_that_is_named_and_of_no_other(
     assert OWN in page and "<title>Mine</title>" in page
     for name in ("report.md", "junit.xml", "summary.json"):
         own, packaged = ((tmp_path / folder / name).read_text() for folder in ("own", "packaged"))
-        assert own.replace("Mine", small_run.manifest["suite"]["name"]) == packaged
+        assert own.replace("Mine", small_run.manifest.suite["name"]) == packaged
     executed = json.loads((tmp_path / "own" / "report.ipynb").read_text())["metadata"]
     assert executed["papermill"]["parameters"] == {"run": str(small_run.path), "title": "Mine"}
 
