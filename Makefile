@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: report test quick lab clean lint types unit performance benchmark calibration environment
+.PHONY: report test wheel quick lab clean lint types unit performance benchmark calibration environment
 
 report: $(READY)  ## the acceptance suite at full size, and its report
 	$(BIN)/perflib run acceptance || [ $$? -le 3 -a $$? -ne 2 ]
@@ -24,6 +24,9 @@ types: $(READY)
 
 unit: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+wheel: $(READY)  ## builds the wheel and tries it alone: a fresh environment, an empty folder, every command
+	$(BIN)/python -m pytest -m slow -s -q tests/project/test_wheel.py
 
 performance: $(READY)  ## the acceptance tests, one per scenario
 	$(BIN)/python -m pytest tests/performance -m performance

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from setuptools import find_packages
 
 import perflib
 from perflib.cli import cli
@@ -47,7 +46,8 @@ def test_the_constraints_pin_every_dependency_and_name_no_host() -> None:
 
 def test_every_package_is_in_the_wheel() -> None:
     """The notebooks' folder lies beside the package, so that the packages have to be listed one by one."""
-    packages = find_packages(str(ROOT), include=["perflib*"])
+    folders = [path.parent.relative_to(ROOT) for path in (ROOT / "perflib").rglob("__init__.py")]
+    packages = [".".join(folder.parts) for folder in folders]
     assert PYPROJECT["tool"]["setuptools"]["packages"] == sorted([*packages, "perflib.notebooks"]), (
         "add it in pyproject"
     )

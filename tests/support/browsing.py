@@ -56,9 +56,7 @@ def picture(page: Any, name: str) -> None:
 def served(folder: Path, *command: str) -> Iterator[str]:
     """`perflib COMMAND` on a copy of the notebooks in this folder, at a free port; its URL."""
     shutil.copytree(ROOT / "notebooks", folder / "notebooks", dirs_exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = (folder / "server.log").open("wb")
     options = [option.replace("PORT", str(port)) for option in command]
     own = {f"JUPYTERLAB_{kind}_DIR": str(folder / ".lab" / kind) for kind in ("WORKSPACES", "SETTINGS")}
@@ -87,6 +85,14 @@ def run_all(page: Any) -> None:
 
 
 LAB = ("lab", "--no-browser", "--allow-root", "--port=PORT", "--IdentityProvider.token=", "--ServerApp.password=")
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listened to a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def wait_for(url: str) -> None:
