@@ -1,4 +1,4 @@
-"""One load generator unlike its peers is named; one that dies or stands still stops the others, or not."""
+"""One load generator describe_outliers its peers is named; one that dies or stands still stops the others, or not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from perflib.load import workers
-from perflib.load.outliers import unlike, medians_ms
+from perflib.load.outliers import describe_outliers, medians_ms
 from perflib.load.validity import doubts
 from tests.support.runs import run_quietly
 from tests.support.servers import raw_server, says
@@ -56,7 +56,7 @@ def test_one_that_differs_clearly_is_named(odd: dict[str, Any], said: str) -> No
     load = suite(load=OPEN_LOAD).scenarios[0].load
     medians = MEDIANS | ({3: odd.pop("median")} if "median" in odd else {})
     found = list(
-        unlike(load, [health(0), health(1), health(2), health(3, **odd)], medians, calls_inside=False)
+        describe_outliers(load, [health(0), health(1), health(2), health(3, **odd)], medians, calls_inside=False)
     )
     assert len(found) == bool(said) and all(text.startswith("worker 3 differs from its peers: its ") for text in found)
     assert not said or said in found[0]
@@ -64,10 +64,10 @@ def test_one_that_differs_clearly_is_named(odd: dict[str, Any], said: str) -> No
 
 def test_two_cannot_say_which_of_them_is_odd_and_an_uneven_share_is_not() -> None:
     load = suite(load=OPEN_LOAD).scenarios[0].load
-    assert not list(unlike(load, [health(0), health(1, rows=100)], {0: 1.0, 1: 90.0}, calls_inside=False))
+    assert not list(describe_outliers(load, [health(0), health(1, rows=100)], {0: 1.0, 1: 90.0}, calls_inside=False))
     closed = suite(load={"model": "closed", "concurrency": 4, "duration_s": 5}).scenarios[0].load
     assert not list(
-        unlike(closed, [health(0), health(1), health(2, rows=500, cpu_s=0.05)], {}, calls_inside=False)
+        describe_outliers(closed, [health(0), health(1), health(2, rows=500, cpu_s=0.05)], {}, calls_inside=False)
     )
 
 
