@@ -1,4 +1,4 @@
-"""A scenario's load from two "machines" of a Dask cluster, one of which has another clock: rows on one time line, faults that are said."""
+"""Load from two "machines" of a Dask cluster, one with another clock: rows on one time line, and faults reported."""
 
 from __future__ import annotations
 
@@ -164,8 +164,9 @@ def test_without_their_coordinator_the_workers_stop_by_themselves(
 ) -> None:
     server = make_service()
     (tmp_path / "s.toml").write_text(
-        f'name = "long"\n[targets.api]\nkind = "http"\nurl = "{server.url}"\n[[scenarios]]\nname = "steady"\ntarget = "api"\n'
-        'operations = [{ name = "ping", path = "/ping" }]\nload = { model = "constant", rate_per_s = 100, duration_s = 120 }\n'
+        f'name = "long"\n[targets.api]\nkind = "http"\nurl = "{server.url}"\n'
+        '[[scenarios]]\nname = "steady"\ntarget = "api"\noperations = [{ name = "ping", path = "/ping" }]\n'
+        'load = { model = "constant", rate_per_s = 100, duration_s = 120 }\n'
     )
     command = [sys.executable, "-m", "perflib", "run", "s.toml", "--dask", cluster.address]
     process = subprocess.Popen(
@@ -199,5 +200,8 @@ def test_a_scheduler_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: 
 
 
 def test_nothing_of_dask_is_imported_without_the_option() -> None:
-    code = "import sys, perflib.load.session, perflib.load.scenario; sys.exit(any(name.partition('.')[0] in ('dask', 'distributed') for name in sys.modules))"
+    code = (
+        "import sys, perflib.load.session, perflib.load.scenario; "
+        "sys.exit(any(name.partition('.')[0] in ('dask', 'distributed') for name in sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0

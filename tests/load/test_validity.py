@@ -188,8 +188,8 @@ def test_a_freeze_of_two_seconds_is_told_as_it_was(tmp_path: Path) -> None:
     assert len(rows) == 10_000
     assert rows["ok"].all()
     response_ms = rows["response_ns"] / 1e6
-    # Never less than the truth; what the server needs to work off the thousand requests that waited comes on top, and on a
-    # busy machine that takes a while. Latency from the actual start would be 1 ms at each of these.
+    # Never less than the truth. The server also has to work off the thousand requests that waited, which takes a while
+    # on a busy machine. Latency from the actual start would be 1 ms at each of these.
     for q, truth_ms in ((0.95, 1001), (0.99, 1801), (0.999, 1981)):
         assert truth_ms - 5 <= response_ms.quantile(q) <= truth_ms + 500
     assert (run.rows(phase=None)["service_ns"] / 1e6).quantile(0.99) > 1700, "each request had a connection of its own"
@@ -198,8 +198,11 @@ def test_a_freeze_of_two_seconds_is_told_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
 def test_random_arrivals_wait_as_long_as_queueing_theory_says(share: float, tmp_path: Path) -> None:
-    """One server, fixed service time D, utilisation ρ: each request waits as the recursion of its own arrivals says; over all
-    arrivals that is ρD / (2(1 − ρ)) (Pollaczek and Khinchine)."""
+    """One server with fixed service time D and utilisation ρ.
+
+    Each request waits as the recursion of its own arrivals says; the mean over all is ρD / (2(1 − ρ)) (Pollaczek and
+    Khinchine).
+    """
     with started("queue", "0.004", core=1) as url:
         full = run_quietly(
             suite({"kind": "http", "url": url}, load={"model": "closed", "concurrency": 4, "duration_s": 4}), tmp_path
