@@ -1,8 +1,9 @@
-"""Workers on other machines: a scenario's shards in the processes of a Dask cluster, their clocks set against ours.
+"""Workers on other machines: the shares of a scenario in processes beside the workers of a Dask cluster.
 
-A `Host` is a Dask actor, one for each Dask worker. It starts the very processes that a run on one machine starts, hands on what they
-say when it is asked, and stops them when nobody has asked for a while. Rows go from those processes straight to the run's folder, which
-all machines must see, or from each machine straight into a store; only commands and counts pass through Dask.
+A `Host` is a Dask actor, one for each Dask worker. It starts the same processes that a run on one machine starts,
+passes on their messages when it is asked, and stops them when nobody has asked for a while. Rows go from those
+processes straight to the run's folder, which all machines must see, or from each machine into a store; only commands
+and counts pass through Dask. The clock of each host is compared with ours, so that all rows are on one time line.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import cloudpickle
 from perflib.errors import PerflibError, TargetError
 from perflib.load.generator.worker import Job
 from perflib.load.resources import Sampler
-from perflib.load.workers import Counts, Message, Process
+from perflib.load.workers import Message, Process, WorkerTotals
 from perflib.store.metadata import perflib_version
 from perflib.store.remote import Store, Upload, spool
 
-LEASE_S: Final = 5.0  # without a word from the coordinator, under load
+LEASE_S: Final = 5.0  # without a question from the coordinator, under load
 START_S: Final = 60.0  # the same before it, while other machines start their processes
 PATIENCE_S: Final = 10.0  # without an answer from a host
 STORE_S: Final = 300.0  # until a host has put the rest of its rows into the store
@@ -35,7 +36,7 @@ EXCHANGES: Final = 40
 
 @dataclass(frozen=True)
 class Clock:
-    """How a host's monotonic clock stands to ours: theirs = ours + offset, within ± uncertainty."""
+    """A host's monotonic clock against ours: theirs = ours + offset, within ± uncertainty."""
 
     offset_ns: int
     uncertainty_ns: int
@@ -43,7 +44,7 @@ class Clock:
 
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """A client of the cluster whose scheduler is at this address, which talks to its workers directly. Raises TargetError."""
+    """A client of the cluster with this scheduler, which reaches the workers directly. Raises TargetError."""
     try:
         from distributed import Client
     except ImportError:
@@ -53,31 +54,31 @@ def connected(address: str) -> Iterator[Any]:
     try:
         client = Client(address, timeout=PATIENCE_S, direct_to_workers=True)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TimeoutError) as error:
-        said = str(error).splitlines()[0][:200]
+        reason = str(error).splitlines()[0][:200]
         raise TargetError(
-            f"no Dask scheduler answers at {address}: {said}", where="--dask", mend="start one: dask scheduler"
+            f"no Dask scheduler answers at {address}: {reason}", where="--dask", mend="start one: dask scheduler"
         ) from None
     with client:
         yield client
 
 
 class Host:
-    """The end on the other machine. Its methods are called through Dask, each at once and without waiting.
+    """The part on the other machine. Its methods are called through Dask and return at once.
 
     With the URL of a store it writes to a folder of its own, and from there into the store.
     """
 
     def __init__(self, run_dir: str, url: str | None = None) -> None:
-        self._run_dir, self._said, self._lock = Path(run_dir), list[Message](), threading.Lock()
-        self._url, self._kept, self._closing = url, "", threading.Lock()
+        self._run_dir, self._unread, self._lock = Path(run_dir), list[Message](), threading.Lock()
+        self._url, self._unsaved, self._closing = url, "", threading.Lock()
         self._upload: Upload | None = None
         self._process: Process | None = None
         self._sampler: Sampler | None = None
-        self._heard_at, self._lease_s = time.monotonic(), START_S
+        self._asked_at, self._lease_s = time.monotonic(), START_S
 
     def about(self) -> dict[str, Any]:
-        """What must be alike on all machines."""
-        return {"perflib": perflib_version(), "lacks": self._lacks()}
+        """What must be the same on all machines, and why this one cannot take part, if so."""
+        return {"perflib": perflib_version(), "problem": self._problem()}
 
     def clock_ns(self) -> int:
         return time.monotonic_ns()
@@ -95,19 +96,19 @@ class Host:
         for worker, pid in self._process.pids.items():
             role, name = ("target", callables[0]) if callables else ("generator", f"worker {worker}")
             self._sampler.watch(role, name, [pid])
-        self._heard_at = time.monotonic()
+        self._asked_at = time.monotonic()
         threading.Thread(target=self._collect, daemon=True).start()
         threading.Thread(target=self._lease, daemon=True).start()
 
-    def heard(self) -> list[Message]:
-        """What the processes said since it was last asked."""
-        self._heard_at = time.monotonic()
+    def messages(self) -> list[Message]:
+        """The messages of the processes since the last call."""
+        self._asked_at = time.monotonic()
         with self._lock:
-            said, self._said = self._said, []
-        return said
+            messages, self._unread = self._unread, []
+        return messages
 
     def go(self, start_ns: int) -> None:
-        self._heard_at, self._lease_s = time.monotonic(), LEASE_S
+        self._asked_at, self._lease_s = time.monotonic(), LEASE_S
         if self._process is not None:
             self._process.go(start_ns)
 
@@ -116,8 +117,8 @@ class Host:
             self._process.stop(reason)
 
     def close(self) -> str:
-        """End what is left of the processes; their rows are on disk, or in the store, when this returns. What is not, in words."""
-        with self._closing:  # the coordinator waits for what the lease has begun
+        """End the processes, whose rows are then on disk or in the store. A sentence about those that are not."""
+        with self._closing:  # the coordinator waits where the lease has begun to close
             process, self._process = self._process, None
             if process is not None:
                 process.close()
@@ -125,13 +126,13 @@ class Host:
                 self._sampler.close()
             upload, self._upload = self._upload, None
             if upload is not None:
-                self._kept = upload.close()
-                if not self._kept:
+                self._unsaved = upload.close()
+                if not self._unsaved:
                     shutil.rmtree(self._run_dir, ignore_errors=True)
-            return self._kept
+            return self._unsaved
 
-    def _lacks(self) -> str:
-        """Why rows from here would not come to the run; "" where they would."""
+    def _problem(self) -> str:
+        """Why rows from here would not reach the run; "" where they would."""
         if self._url is None:
             if (self._run_dir / "run.json").is_file():
                 return ""
@@ -147,22 +148,22 @@ class Host:
         assert self._process is not None
         for message in self._process.messages():
             with self._lock:
-                self._said.append(message)
+                self._unread.append(message)
 
     def _lease(self) -> None:
-        """Nobody asks any more: the coordinator is gone, and a load that nobody watches must end."""
+        """End the load when the coordinator has not asked for a while, since it is gone then."""
         while self._process is not None:
-            if time.monotonic() - self._heard_at > self._lease_s:
+            if time.monotonic() - self._asked_at > self._lease_s:
                 self.close()
                 return
             time.sleep(LISTEN_S)
 
 
-class Cluster(Counts):
-    """The workers of a scenario on the machines of a Dask client, dealt out one by one. See `workers.Workers`."""
+class Cluster(WorkerTotals):
+    """The workers of a scenario on the machines of a Dask client, assigned in turn. See `workers.Workers`."""
 
     here = False
-    start_delay_ns = 500_000_000  # so that the slowest machine has heard it by then
+    start_delay_ns = 500_000_000  # so that the slowest machine has received it by then
 
     def __init__(self, client: Any, jobs: list[Job], url: str | None = None) -> None:
         super().__init__(len(jobs))
@@ -174,11 +175,14 @@ class Cluster(Counts):
         self._clocks: dict[str, Clock] = {}
         self._drift_ns: dict[str, int] = {}
         self._open, self._done = set(self._shares), set[int]()
-        self._gone, self._asked = set[str](), dict[str, tuple[Any, float]]()  # (what `heard` will answer, asked when)
+        self._lost_hosts = set[str]()
+        self._requests = dict[
+            str, tuple[Any, float]
+        ]()  # per host: the answer of `messages` to come, and when it was asked
         self._url, self._unsaved = url, list[str]()
         self._hosts = {address: _host(client, address, jobs[0].run_dir, url) for address in self._shares}
         for address in self._shares:
-            self._meet(address)
+            self._check(address)
         started = [(address, self._start(address, f"host{number}-")) for number, address in enumerate(self._shares)]
         for address, answer in started:
             self._answer(address, answer, START_S)
@@ -198,21 +202,24 @@ class Cluster(Counts):
         return self._unsaved
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
-        """Until every host's processes have ended. A host that no longer answers is a "lost" message of each of its workers."""
+        """Messages until the processes of every host have ended.
+
+        A host that no longer answers is a "lost" message of each of its workers.
+        """
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while self._open and (until is None or time.monotonic() < until):
             time.sleep(LISTEN_S)
             for address in sorted(self._open):
-                for message in self._heard(address):
-                    self.heard(message)
+                for message in self._new_messages(address):
+                    self.add(message)
                     yield message
 
     def go(self, start_ns: int) -> None:
-        """Tell all at once: the start delay is for one way to the farthest, not for all ways in turn."""
-        told = [
+        """Tell all hosts at once: the start delay covers one message to the slowest, not messages one after another."""
+        sent = [
             (address, self._call(address, "go", start_ns + self._clocks[address].offset_ns)) for address in self._shares
         ]
-        for address, answer in told:
+        for address, answer in sent:
             self._answer(address, answer, PATIENCE_S)
 
     def stop(self, reason: str) -> None:
@@ -221,17 +228,17 @@ class Cluster(Counts):
                 self._ask(address, "stop", reason)
 
     def close(self) -> None:
-        for address in set(self._shares) - self._gone:
+        for address in set(self._shares) - self._lost_hosts:
             try:
-                self._drift_ns[address] = self._measured(address).offset_ns - self._clocks[address].offset_ns
-                kept = self._ask(address, "close", wait_s=STORE_S if self._url else PATIENCE_S)
+                self._drift_ns[address] = self._measure_clock(address).offset_ns - self._clocks[address].offset_ns
+                unsaved = self._ask(address, "close", wait_s=STORE_S if self._url else PATIENCE_S)
             except TargetError as error:
-                kept = str(error) if self._url else ""
-            if kept:
-                self._unsaved.append(f"{address}: {kept}")
+                unsaved = str(error) if self._url else ""
+            if unsaved:
+                self._unsaved.append(f"{address}: {unsaved}")
 
-    def _meet(self, address: str) -> None:
-        """See that it is as we are, and how its clock stands. Raises TargetError."""
+    def _check(self, address: str) -> None:
+        """Check that a host can take part, and measure its clock. Raises TargetError."""
         about = self._ask(address, "about", wait_s=STORE_S if self._url else PATIENCE_S)
         if about["perflib"] != perflib_version():
             raise TargetError(
@@ -239,17 +246,17 @@ class Cluster(Counts):
                 where="--dask",
                 mend="install the same on all machines",
             )
-        if about["lacks"]:
-            raise TargetError(f"{address} {about['lacks']}", where="--dask")
-        self._clocks[address] = self._measured(address)
+        if about["problem"]:
+            raise TargetError(f"{address} {about['problem']}", where="--dask")
+        self._clocks[address] = self._measure_clock(address)
 
     def _start(self, address: str, label: str) -> Any:
-        """Its processes, without waiting for them: all machines start theirs at the same time."""
+        """Start its processes without waiting, so that all machines start theirs at the same time."""
         offset_ns = self._clocks[address].offset_ns
         jobs = [replace(job, t0_ns=job.t0_ns + offset_ns) for job in self._shares[address]]
         return self._call(address, "start", cloudpickle.dumps(jobs), label)
 
-    def _measured(self, address: str) -> Clock:
+    def _measure_clock(self, address: str) -> Clock:
         """The exchange that took the least time bounds the offset best (Cristian 1989)."""
         best: Clock | None = None
         for _ in range(EXCHANGES):
@@ -261,31 +268,34 @@ class Cluster(Counts):
         assert best is not None
         return best
 
-    def _heard(self, address: str) -> Iterator[Message]:
-        """What a host's processes said, their times on our clock. It is asked without waiting: a mute host must not keep the others."""
+    def _new_messages(self, address: str) -> Iterator[Message]:
+        """The messages of a host's processes, their times on our clock.
+
+        The host is asked without waiting, so that one that does not answer holds nobody up.
+        """
         try:
-            if address not in self._asked:
-                self._asked[address] = (self._call(address, "heard"), time.monotonic())
-            answer, asked_at = self._asked[address]
+            if address not in self._requests:
+                self._requests[address] = (self._call(address, "messages"), time.monotonic())
+            answer, asked_at = self._requests[address]
             if not answer.done() and time.monotonic() - asked_at < PATIENCE_S:
                 return
-            # Even what is there takes our loop a while.
-            said = self._answer(address, answer, PATIENCE_S if answer.done() else 0.1)
-            self._asked[address] = (self._call(address, "heard"), time.monotonic())
+            # Even an answer that has arrived takes the event loop a while.
+            messages = self._answer(address, answer, PATIENCE_S if answer.done() else 0.1)
+            self._requests[address] = (self._call(address, "messages"), time.monotonic())
         except TargetError as error:
-            yield from self._lose(address, error)
+            yield from self._mark_lost(address, error)
             return
         offset_ns = self._clocks[address].offset_ns
-        for message in said:
+        for message in messages:
             ours = {key: message.content[key] - offset_ns for key in ("start_ns", "stop_ns") if key in message.content}
             host = {"host": address} if message.kind == "lost" else {}
             yield replace(message, content={**message.content, **ours, **host})
             if message.kind in ("done", "failed", "lost"):
                 self._ended(address, message.worker)
 
-    def _lose(self, address: str, error: TargetError) -> Iterator[Message]:
+    def _mark_lost(self, address: str, error: TargetError) -> Iterator[Message]:
         self._open.discard(address)
-        self._gone.add(address)
+        self._lost_hosts.add(address)
         for job in self._shares[address]:
             if job.worker not in self._done:
                 yield Message(
@@ -317,14 +327,16 @@ class Cluster(Counts):
 
 def _host(client: Any, address: str, run_dir: str, url: str | None) -> Any:
     """An actor in that Dask worker and no other."""
-    made = client.submit(Host, run_dir, url, actor=True, workers=[address], allow_other_workers=False, pure=False)
+    future = client.submit(Host, run_dir, url, actor=True, workers=[address], allow_other_workers=False, pure=False)
     try:
-        return made.result(timeout=PATIENCE_S)
+        return future.result(timeout=PATIENCE_S)
     except Exception as error:
         raise _lost(address, error) from None
 
 
 def _lost(address: str, error: Exception) -> TargetError:
-    said = "no answer" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    reason = (
+        "no answer" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    )
     mend = "look at the Dask worker's log on that machine"
-    return TargetError(f"the load generator on {address} is lost ({said})", where="--dask", mend=mend)
+    return TargetError(f"the load generator on {address} is lost ({reason})", where="--dask", mend=mend)

@@ -1,4 +1,4 @@
-"""What a target says of itself while it is loaded: numbers from a path of its own, as open sessions, once a second."""
+"""Gauges: numbers that a target reports of itself while it is loaded, as open sessions, once a second."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 from perflib.store.schema import GAUGES, table_of, write_part
 
 PERIOD_S: Final = 1.0
-MOST: Final = 64  # gauges of one target
+MAX_GAUGES: Final = 64  # of one target
 
 
 class Gauges:
-    """Asks in a thread of its own until `close`; rows of (t_ns, target, gauge, value). What cannot be read is left out."""
+    """Reads gauges in a thread of its own until `close`. What cannot be read is left out."""
 
     def __init__(self, run_dir: Path, t0_ns: int) -> None:
         self._run_dir, self._t0_ns = run_dir, t0_ns
@@ -63,10 +63,12 @@ def read(url: str) -> dict[str, float]:
     """The numbers at a URL, by name; none where it does not answer with a JSON object."""
     try:
         with urllib.request.urlopen(url, timeout=PERIOD_S) as answer:
-            said = json.loads(answer.read(65_536))
+            values = json.loads(answer.read(65_536))
     except (OSError, ValueError):
         return {}
-    if not isinstance(said, dict):
+    if not isinstance(values, dict):
         return {}
-    numbers = {str(k)[:80]: float(v) for k, v in said.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    return dict(list(numbers.items())[:MOST])
+    numbers = {
+        str(k)[:80]: float(v) for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)
+    }
+    return dict(list(numbers.items())[:MAX_GAUGES])

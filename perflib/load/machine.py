@@ -1,4 +1,4 @@
-"""Is this machine fit to measure? Cores, other load, descriptors, timers, loopback, frequency scaling: each with advice."""
+"""Checks whether this machine is fit to measure: cores, other load, descriptors, timers, loopback, CPU frequency."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Is one of several load generators unlike its peers? By name, and by a rule that one odd one cannot bend.
+"""Finds a load generator that differs from its peers, by a rule that a single outlier cannot bend.
 
-A figure of a worker is odd where it is further than 3.5 robust standard deviations (1.4826 × the median absolute deviation) from
-the median of all (Iglewicz and Hoaglin 1993), and by more than a least difference as well: among peers that are all
-alike the deviation is nearly nothing. Two cannot say which one of them is odd; there must be three.
+A figure of a worker is an outlier where it is further than 3.5 robust standard deviations (1.4826 × the median absolute
+deviation) from the median of all (Iglewicz and Hoaglin 1993), and by more than a least difference as well, since among
+peers that are alike the deviation is nearly 0. Two workers cannot tell which of them is the outlier: it takes three.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from perflib.suite.model import Load
 
 FEWEST: Final = 3
 FAR: Final = 3.5  # robust standard deviations
-PARTS: Final = 4  # part files of a worker that its median is taken from, its last ones
+PARTS: Final = 4  # the last part files of a worker, from which its median is taken
 
 
 @dataclass(frozen=True)
 class Trait:
-    """What is compared: its name, its unit, and by how much two may differ, in that unit or as a share of the median."""
+    """A figure to compare: its name, its unit, and the least difference, in that unit and as a share of the median."""
 
     name: str
     unit: str
     least: float
     least_share: float = 0.5
 
-    def odd(self, values: Mapping[int, float]) -> Iterator[tuple[int, str]]:
-        """(worker, what is odd)."""
-        each = np.array(list(values.values()))
-        middle = float(np.median(each))
-        spread = 1.4826 * float(np.median(np.abs(each - middle)))
+    def outliers(self, values: Mapping[int, float]) -> Iterator[tuple[int, str]]:
+        """Each worker that is an outlier, and how it differs."""
+        all_values = np.array(list(values.values()))
+        middle = float(np.median(all_values))
+        spread = 1.4826 * float(np.median(np.abs(all_values - middle)))
         for worker, value in values.items():
             apart = abs(value - middle)
             if apart > max(FAR * spread, self.least, self.least_share * middle):
@@ -48,42 +48,42 @@ RATE: Final = Trait("rate", " /s", 1.0, 0.2)
 SERVICE: Final = Trait("median service time", " ms", 1.0)
 
 
-def unlike(
+def describe_outliers(
     load: Load, workers: Sequence[dict[str, Any]], medians_ms: Mapping[int, float], *, calls_inside: bool
 ) -> Iterator[str]:
-    """What is odd about any of the workers, a line for each. `workers`: their health, as in run.json."""
+    """A sentence about each figure of a worker that is an outlier. `workers`: their health, as in run.json."""
     if len(workers) < FEWEST:
         return
 
     def figures(figure: Callable[[dict[str, Any]], float]) -> dict[int, float]:
         return {about["worker"]: figure(about) for about in workers if about["rows"] and about["wall_s"]}
 
-    found = {
+    by_trait = {
         SERVICE: {about["worker"]: medians_ms[about["worker"]] for about in workers if about["worker"] in medians_ms},
         CPU: figures(lambda about: about["cpu_s"] / about["rows"] * 1e6),
-        **({RATE: figures(lambda about: about["rows"] / about["wall_s"])} if _even(load, len(workers)) else {}),
+        **({RATE: figures(lambda about: about["rows"] / about["wall_s"])} if _is_divisible(load, len(workers)) else {}),
         **({LATE: figures(lambda about: about["late_ms"]["p99"])} if load.is_open else {}),
         **({} if calls_inside else {PAUSE: figures(lambda about: about["loop_pause_ms"]["p99"])}),
     }
-    for trait, values in found.items():
-        for worker, said in trait.odd(values) if len(values) >= FEWEST else ():
-            yield f"worker {worker} differs from its peers: its {said}"
+    for trait, values in by_trait.items():
+        for worker, difference in trait.outliers(values) if len(values) >= FEWEST else ():
+            yield f"worker {worker} differs from its peers: its {difference}"
 
 
-def _even(load: Load, workers: int) -> bool:
-    """Whether all workers have the same share of it: the users of a closed load may not be divisible."""
+def _is_divisible(load: Load, workers: int) -> bool:
+    """Whether all workers have the same share, since the users of a closed load may not be divisible."""
     return all(part.users % workers == 0 for part in load.parts()) if workers else False
 
 
 def medians_ms(folder: Path, workers: Sequence[int]) -> dict[int, float]:
-    """The median service time of the last answers of each worker, ms; nothing where they are too few to compare, or not here."""
+    """The median service time of the last answers of each worker, ms. Empty where they are too few to compare."""
     if len(workers) < FEWEST:
         return {}
-    found = {
+    times_ms = {
         worker: _service_ms(sorted((folder / "rows").glob(f"part-{worker:04d}-*.parquet"))[-PARTS:])
         for worker in workers
     }
-    return {worker: float(np.median(times)) for worker, times in found.items() if len(times)}
+    return {worker: float(np.median(times)) for worker, times in times_ms.items() if len(times)}
 
 
 def _service_ms(parts: list[Path]) -> Any:

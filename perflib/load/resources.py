@@ -1,6 +1,6 @@
-"""Memory, CPU, threads and descriptors of the target's and the generator's processes, on the rows' clock.
+"""Memory, CPU, threads and descriptors of the processes of target and generator, on the clock of the rows.
 
-RSS every 100 ms; USS, which costs the sampled process more, every 2 s. A process tree is looked through once a second.
+RSS is sampled every 100 ms; USS, which costs the sampled process more, every 2 s. Process trees are read every second.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Watched(NamedTuple):
     role: str
     name: str
     process: psutil.Process
-    what: str
+    description: str
 
 
 class Sampler:
@@ -56,15 +56,15 @@ class Sampler:
         self._thread.start()
 
     def watch(self, role: str, name: str, pids: Iterable[int]) -> None:
-        """Sample these processes and what they start, as `role` and `name`."""
+        """Sample these processes and those that they start, as `role` and `name`."""
         with self._lock:
             self._roots.setdefault((role, name), set()).update(pids)
-            self._look()
+            self._update_tree()
 
     def forget(self, role: str, name: str) -> None:
         with self._lock:
             self._roots.pop((role, name), None)
-            self._look()
+            self._update_tree()
 
     def cpu_s(self) -> float:
         """CPU that all processes watched so far have used, s."""
@@ -76,14 +76,14 @@ class Sampler:
         self._thread.join()
 
     def _run(self) -> None:
-        next_at = looked_at = uss_at = wrote_at = time.monotonic()
+        next_at = updated_at = uss_at = wrote_at = time.monotonic()
         try:
             while not self._stop.wait(max(0.0, next_at - time.monotonic())):
                 now = time.monotonic()
                 with self._lock:
-                    if now - looked_at >= TREE_PERIOD_S:
-                        looked_at = now
-                        self._look()
+                    if now - updated_at >= TREE_PERIOD_S:
+                        updated_at = now
+                        self._update_tree()
                     with_uss = now >= uss_at
                     if with_uss:
                         uss_at = now + USS_PERIOD_S
@@ -96,9 +96,9 @@ class Sampler:
         except OSError as error:  # a full disk, say
             self.failure = error
 
-    def _look(self) -> None:
-        """Find the descendants of what is watched."""
-        found: dict[int, _Watched] = {}
+    def _update_tree(self) -> None:
+        """Find the descendants of the watched processes."""
+        tree: dict[int, _Watched] = {}
         for (role, name), pids in self._roots.items():
             for pid in pids:
                 try:
@@ -106,14 +106,14 @@ class Sampler:
                     for process in (root, *(root.children(recursive=True) if role == "target" else ())):
                         known = self._tree.get(process.pid)
                         same = known if known and known.process == process and not _is_young(process) else None
-                        what = same.what if same else described(process)
-                        found[process.pid] = _Watched(role, name, process, what)
+                        description = same.description if same else described(process)
+                        tree[process.pid] = _Watched(role, name, process, description)
                 except psutil.Error:
                     continue
-        self._tree = found
+        self._tree = tree
 
     def _sample(self, with_uss: bool) -> None:
-        for pid, (role, name, process, what) in list(self._tree.items()):
+        for pid, (role, name, process, description) in list(self._tree.items()):
             try:
                 with process.oneshot():
                     memory, cpu = _allowed(process.memory_info), _allowed(process.cpu_times)
@@ -127,7 +127,7 @@ class Sampler:
             self._cpu_ns[pid] = cpu_ns or 0
             rss, uss = memory.rss if memory else None, full.uss if full else None
             self._rows.append(
-                (time.monotonic_ns() - self._t0_ns, role, pid, name, rss, uss, cpu_ns, threads, fds, what)
+                (time.monotonic_ns() - self._t0_ns, role, pid, name, rss, uss, cpu_ns, threads, fds, description)
             )
 
     def _write(self) -> None:

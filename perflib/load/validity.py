@@ -1,6 +1,7 @@
-"""Does the load generator tell the truth about the target, or about itself? Limits, and advice where one is passed.
+"""Do the figures describe the target, or the load generator? Limits for the generator, and advice beyond them.
 
-A fatal doubt makes a run invalid: its response times would be the generator's own. The others stand beside the verdict.
+A fatal doubt makes a run invalid, since its response times would be the generator's own. Others stand beside the
+verdict.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from perflib.load.outliers import unlike
+from perflib.load.outliers import describe_outliers
 from perflib.suite.model import Scenario, Target
 
-LATE_MS: Final = 20.0  # the 99th percentile of how late requests are handed out, open models
+LATE_MS: Final = 20.0  # the 99th percentile of how late requests are assigned, open models
 PAUSE_MS: Final = 50.0  # the 99th percentile of the event loop's pauses
 BUSY_SHARE: Final = 0.95  # of a core, by the thread that sends
 GC_SHARE: Final = 0.05
@@ -27,7 +28,7 @@ PEER_ADVICE: Final = "look at its rows apart (the worker column), and at that ma
 
 @dataclass(frozen=True)
 class Doubt:
-    """What speaks against the figures of a scenario, and what mends it."""
+    """A reason to doubt the figures of a scenario, and advice how to remove it."""
 
     text: str
     advice: str
@@ -41,29 +42,33 @@ def doubts(
     scenario: Scenario, targets: list[Target], workers: list[dict[str, Any]], machine: dict[str, float],
     missing: Sequence[dict[str, Any]] = (), medians_ms: Mapping[int, float] = MappingProxyType({}),
 ) -> list[Doubt]:  # fmt: skip
-    """All that is doubtful about one scenario.
+    """All doubts about one scenario.
 
     workers, missing   the health of those that came to the end, and those that were lost, as in run.json
     machine            shares while it ran
     medians_ms         the median service time that each worker saw
     """
-    found = list(_of_missing(missing))
-    # Where a callable or the SDK's client runs in the worker, it is what is measured, and may keep the loop as it does.
+    all_doubts = list(_of_missing(missing))
+    # A callable or the SDK's client that runs in the worker is what is measured, and may block the event loop.
     calls_inside = any(target.runs_in_worker for target in targets)
     for worker in workers:
-        found += _of_worker(worker, is_open=scenario.load.is_open, calls_inside=calls_inside)
-    found += [
-        Doubt(text, PEER_ADVICE) for text in unlike(scenario.load, workers, medians_ms, calls_inside=calls_inside)
+        all_doubts += _of_worker(worker, is_open=scenario.load.is_open, calls_inside=calls_inside)
+    all_doubts += [
+        Doubt(text, PEER_ADVICE)
+        for text in describe_outliers(scenario.load, workers, medians_ms, calls_inside=calls_inside)
     ]
-    return [*found, *_of_machine(machine)]
+    return [*all_doubts, *_of_machine(machine)]
 
 
 def _of_missing(missing: Sequence[dict[str, Any]]) -> Iterator[Doubt]:
-    """What was offered is not what was asked for, from there on."""
+    """Doubts about lost workers, whose share of the load is missing."""
     for about in missing:
         when = f"{about['after_s']:.1f} s after the load began" if about["after_s"] is not None else "before the load"
         on = f" on {about['host']}" if about["host"] else ""
-        text = f"worker {about['worker']}{on} was lost {when}, and {about['share']:.0%} of the load is missing from there on ({about['what']})"
+        text = (
+            f"worker {about['worker']}{on} was lost {when}, "
+            f"and {about['share']:.0%} of the load is missing from there on ({about['what']})"
+        )
         yield Doubt(text, "its rows so far are kept; run it again without that machine, or mend it", fatal=True)
 
 
@@ -71,10 +76,15 @@ def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> 
     name, wall_s = f"worker {worker['worker']}", worker["wall_s"] or 1.0
     busy = worker["loop_cpu_s"] / wall_s
     if is_open and worker["late_ms"]["p99"] > LATE_MS:
-        text = f"the load generator was overloaded: {name} sent its requests late, by {worker['late_ms']['p99']:.0f} ms at the 99th percentile"
+        late_ms = worker["late_ms"]["p99"]
+        text = (
+            f"the load generator was overloaded: {name} sent its requests late, "
+            f"by {late_ms:.0f} ms at the 99th percentile"
+        )
         yield Doubt(text, "use more workers, a lower rate, or another machine", fatal=True)
     if not calls_inside and worker["loop_pause_ms"]["p99"] > PAUSE_MS:
-        text = f"the load generator stood still: pauses of {name} reach {worker['loop_pause_ms']['p99']:.0f} ms at the 99th percentile"
+        pause_ms = worker["loop_pause_ms"]["p99"]
+        text = f"the load generator stood still: pauses of {name} reach {pause_ms:.0f} ms at the 99th percentile"
         yield Doubt(text, "stop what else runs here, or use another machine", fatal=True)
     if not calls_inside and wall_s > 1 and busy > BUSY_SHARE:
         text = f"{name} used {busy:.0%} of a core: throughput and response times are bounded by the load generator"
@@ -109,13 +119,14 @@ def _of_machine(machine: dict[str, float]) -> Iterator[Doubt]:
 
 
 class Machine:
-    """Shares of the whole machine's time between two moments. `stop(ours_s)`: CPU seconds of the run's own processes."""
+    """Shares of the machine's CPU time between its start and `stop`."""
 
     def __init__(self) -> None:
         self._clock_ns = time.get_clock_info("monotonic").resolution * 1e9
         self._began, self._before = time.monotonic(), self._now()
 
     def stop(self, ours_s: float) -> dict[str, float]:
+        """The shares so far. `ours_s`: the CPU seconds of the run's own processes meanwhile."""
         total, busy, steal = (after - before for after, before in zip(self._now(), self._before, strict=True))
         total = max(total, 1e-9)
         return {

@@ -1,4 +1,4 @@
-"""The coordinator's end of its workers: processes of their own, or, for a callable that lives in this kernel, this process."""
+"""The workers of a scenario as their coordinator sees them: processes, or this process for a callable of a kernel."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from typing import Any, Final, Protocol
 
 import cloudpickle
 
-from perflib.load.generator.driver import Driver
-from perflib.load.generator.worker import Job, work
+from perflib.load.generator.driver import WorkerDriver
+from perflib.load.generator.worker import Job, run_worker
 from perflib.suite.model import Target
 
-STALL_S: Final = 30.0  # without a word from a process that is under load, which says something four times a second
+STALL_S: Final = 30.0  # without a message from a worker under load, which sends four a second
 
 
 def callables_env(targets: Mapping[str, Target]) -> dict[str, str]:
-    """A callable target's `env` is that of its worker."""
+    """The environment variables of callable targets, which are those of their worker."""
     return {k: v for target in targets.values() if target.kind == "callable" for k, v in target.env.items()}
 
 
 @dataclass(frozen=True)
 class Message:
-    """What a worker said: ready, prepared, progress, segment, turn, done, failed; or, said of it: lost."""
+    """A report of a worker (ready, prepared, progress, segment, turn, done, failed), or about it (lost)."""
 
     worker: int
     kind: str
@@ -42,7 +42,11 @@ class Message:
 
 
 class Workers(Protocol):
-    """All workers of one scenario. `here`: their pids are of this machine. `start_delay_ns`: from `go` until all have heard it."""
+    """All workers of one scenario.
+
+    here             whether their pids are of this machine
+    start_delay_ns   from `go` until all workers have received it
+    """
 
     pids: dict[int, int]
     here: bool
@@ -68,8 +72,8 @@ class Workers(Protocol):
     def close(self) -> None: ...
 
 
-class Counts:
-    """What the workers' messages add up to."""
+class WorkerTotals:
+    """Adds up the messages of the workers."""
 
     here = True
     start_delay_ns = 20_000_000
@@ -81,15 +85,16 @@ class Counts:
 
     @property
     def clocks(self) -> list[dict[str, Any]]:
-        """How the clocks of other machines stand to ours; there are none here."""
+        """The offsets of the clocks of other machines. There are none here."""
         return []
 
     @property
     def unsaved(self) -> list[str]:
-        """Rows of other machines that did not come to the store, in words; known after `close`."""
+        """A sentence about each machine whose rows did not reach the store. Known after `close`."""
         return []
 
-    def heard(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
+        """Take a message into account."""
         if message.kind == "ready":
             self._ready.add(message.worker)
         elif message.kind == "progress":
@@ -122,7 +127,7 @@ class Counts:
         return min(self._turns.values()) if len(self._turns) == self._workers else 0
 
 
-class Process(Counts):
+class Process(WorkerTotals):
     """Worker processes, each in a session of its own so that a Ctrl-C reaches the coordinator alone."""
 
     def __init__(self, jobs: list[Job], logs: Path) -> None:
@@ -144,50 +149,50 @@ class Process(Counts):
             self._processes[job.worker] = process
             threading.Thread(target=self._listen, args=(job.worker, process), daemon=True).start()
             packed = cloudpickle.dumps((job.search_path, cloudpickle.dumps(job)))
-            self._tell(process, struct.pack("<Q", len(packed)) + packed)
+            self._write(process, struct.pack("<Q", len(packed)) + packed)
         self.pids = {worker: process.pid for worker, process in self._processes.items()}
-        self._silent, self._said_last = set(self._processes), dict[int, str]()
-        self._went, self._looked_at, self._word_at = False, 0.0, dict.fromkeys(self._processes, 0.0)
+        self._running, self._last_kind = set(self._processes), dict[int, str]()
+        self._started_load, self._listened_at, self._message_at = False, 0.0, dict.fromkeys(self._processes, 0.0)
         self._stalled = set[int]()
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
-        """Until every worker has ended, again and again. A worker that dies silently, or stands still, is a "lost" message."""
+        """Messages until every worker has ended. A worker that dies or hangs is a "lost" message."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        while self._silent and (until is None or time.monotonic() < until):
+        while self._running and (until is None or time.monotonic() < until):
             self._end_stalled()
             try:
                 message = self._inbox.get(timeout=0.25)
             except queue.Empty:
                 continue
             if message.kind == "ended":
-                self._silent.discard(message.worker)
-                if self._said_last.get(message.worker) not in ("done", "failed"):
-                    yield Message(message.worker, "lost", self._obituary(message.worker))
+                self._running.discard(message.worker)
+                if self._last_kind.get(message.worker) not in ("done", "failed"):
+                    yield Message(message.worker, "lost", self._describe_end(message.worker))
                 continue
-            self.heard(message)
-            self._said_last[message.worker] = message.kind
-            self._word_at[message.worker] = time.monotonic()
+            self.add(message)
+            self._last_kind[message.worker] = message.kind
+            self._message_at[message.worker] = time.monotonic()
             yield message
 
     def _end_stalled(self) -> None:
-        """Kill what has not said a word for too long while it was listened to; its end is a message."""
-        now, away = time.monotonic(), self._looked_at
-        self._looked_at = now
-        for worker in self._silent:
-            if not self._went or now - away > 1:  # it was ourselves who did not listen
-                self._word_at[worker] = now
-            elif now - self._word_at[worker] > STALL_S and self._said_last.get(worker) not in ("done", "failed"):
+        """Kill a worker that has sent nothing for too long while this process listened. Its end is a message."""
+        now, listened_at = time.monotonic(), self._listened_at
+        self._listened_at = now
+        for worker in self._running:
+            if not self._started_load or now - listened_at > 1:  # this process did not listen meanwhile
+                self._message_at[worker] = now
+            elif now - self._message_at[worker] > STALL_S and self._last_kind.get(worker) not in ("done", "failed"):
                 self._stalled.add(worker)
                 self._processes[worker].kill()
 
     def go(self, start_ns: int) -> None:
-        self._went = True
+        self._started_load = True
         for process in self._processes.values():
-            self._tell(process, b"go %d\n" % start_ns)
+            self._write(process, b"go %d\n" % start_ns)
 
     def stop(self, reason: str) -> None:
         for process in self._processes.values():
-            self._tell(process, f"stop {' '.join(reason.split())}\n".encode())
+            self._write(process, f"stop {' '.join(reason.split())}\n".encode())
 
     def close(self) -> None:
         for worker, process in self._processes.items():
@@ -205,13 +210,13 @@ class Process(Counts):
             if log.exists() and not log.stat().st_size:
                 log.unlink()
 
-    def _tell(self, process: subprocess.Popen[bytes], line: bytes) -> None:
+    def _write(self, process: subprocess.Popen[bytes], line: bytes) -> None:
         try:
             assert process.stdin is not None
             process.stdin.write(line)
             process.stdin.flush()
         except OSError:
-            pass  # it is gone; its end is a message
+            pass  # the worker is gone, and its end is a message
 
     def _listen(self, worker: int, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
@@ -221,7 +226,7 @@ class Process(Counts):
         process.wait()
         self._inbox.put(Message(worker, "ended", {}))
 
-    def _obituary(self, worker: int) -> dict[str, str]:
+    def _describe_end(self, worker: int) -> dict[str, str]:
         log = self._logs / f"worker-{worker}.log"
         lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
         code = self._processes[worker].returncode
@@ -233,72 +238,73 @@ class Process(Counts):
         }
 
 
-class InProcess(Counts):
-    """One worker in this very process: for a callable that cannot leave the kernel it lives in.
+class InProcess(WorkerTotals):
+    """One worker in this process, for a callable that cannot leave its kernel.
 
-    An async callable runs on the kernel's own loop, by nest_asyncio; a sync one in threads, beside a loop of our own.
+    An async callable runs on the kernel's own event loop, by nest_asyncio; a sync one in threads beside a new loop.
     """
 
     def __init__(self, job: Job) -> None:
         super().__init__(1)
         self._job = job
         self.pids = {job.worker: os.getpid()}
-        self._said: list[Message] = []
-        self._driver: Driver | None = None
+        self._unread: list[Message] = []
+        self._driver: WorkerDriver | None = None
         self._go_at = 0
-        self._went: asyncio.Event | None = None
+        self._started_load: asyncio.Event | None = None
         self._reason = ""
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
-        """Runs the worker in slices, so that what it says is heard while it runs."""
-        loop, own = _loop()
-        put_off: list[asyncio.Handle] = []
-        usual = loop.get_exception_handler()
-        loop.set_exception_handler(functools.partial(_put_off, put_off, usual))
+        """Run the worker in slices of time, and yield its messages in between."""
+        loop, own = _reentrant_loop()
+        deferred: list[asyncio.Handle] = []
+        handler = loop.get_exception_handler()
+        loop.set_exception_handler(functools.partial(_defer, deferred, handler))
         try:
-            task = loop.create_task(work(self._job, self, self._started))
-            while not task.done() or self._said:
+            task = loop.create_task(run_worker(self._job, self, self._started))
+            while not task.done() or self._unread:
                 try:
                     if not task.done():
                         loop.run_until_complete(asyncio.wait([task], timeout=0.1))
                 except KeyboardInterrupt:
                     self.stop("interrupted")
                     loop.run_until_complete(task)
-                    yield from self._heard_so_far()
+                    yield from self._read()
                     raise
-                yield from self._heard_so_far()
+                yield from self._read()
             task.result()
         finally:
-            loop.set_exception_handler(usual)
-            for handle in put_off:
+            loop.set_exception_handler(handler)
+            for handle in deferred:
                 loop.call_soon(handle._run)
             if own:
                 loop.close()
 
-    def _heard_so_far(self) -> Iterator[Message]:
-        while self._said:
-            message = self._said.pop(0)
-            self.heard(message)
+    def _read(self) -> Iterator[Message]:
+        """Yield what the worker has reported since."""
+        while self._unread:
+            message = self._unread.pop(0)
+            self.add(message)
             yield message
 
     def send(self, kind: str, **content: Any) -> None:
-        self._said.append(Message(self._job.worker, kind, content))
+        self._unread.append(Message(self._job.worker, kind, content))
 
     async def start_ns(self) -> int:
-        self._went = self._went or asyncio.Event()
-        await self._went.wait()
+        self._started_load = self._started_load or asyncio.Event()
+        await self._started_load.wait()
         return self._go_at
 
-    def _started(self, driver: Driver) -> None:
+    def _started(self, driver: WorkerDriver) -> None:
         self._driver = driver
-        self._went = self._went or asyncio.Event()
+        self._started_load = self._started_load or asyncio.Event()
         if self._reason:
             driver.stop(self._reason)
 
     def go(self, start_ns: int) -> None:
         self._go_at = start_ns
-        if self._went is not None:
-            self._went.set()
+        if self._started_load is not None:
+            self._started_load.set()
 
     def stop(self, reason: str) -> None:
         self._reason = reason
@@ -310,22 +316,22 @@ class InProcess(Counts):
         pass
 
 
-def _put_off(handles: list[asyncio.Handle], usual: Any, loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
-    """Keep what a nested loop cannot run for later.
+def _defer(handles: list[asyncio.Handle], handler: Any, loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
+    """Defer what a nested loop cannot run.
 
-    A kernel serves all its messages in one context, which the executing cell has entered: the next cell's message, when it
-    arrives during the load, cannot enter it again. Its turn comes when the cell is over.
+    A kernel serves all its messages in one context, which the executing cell has entered: the message of the next cell,
+    when it arrives during the load, cannot enter it again. It is handled when the cell is over.
     """
     if isinstance(about.get("exception"), RuntimeError) and "cannot enter context" in str(about["exception"]):
         handles.append(about["handle"])
-    elif usual is not None:
-        usual(loop, about)
+    elif handler is not None:
+        handler(loop, about)
     else:
         loop.default_exception_handler(about)
 
 
-def _loop() -> tuple[asyncio.AbstractEventLoop, bool]:
-    """The running loop made re-entrant, or a new one (then it is ours to close)."""
+def _reentrant_loop() -> tuple[asyncio.AbstractEventLoop, bool]:
+    """The running loop, made re-entrant, or a new one; and whether the caller must close it."""
     try:
         running = asyncio.get_running_loop()
     except RuntimeError:

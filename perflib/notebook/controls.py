@@ -1,7 +1,7 @@
 """The controls of an explorer, as widgets: run, scenario, operation, time window, band of percentiles.
 
-Where ipympl is installed the charts are brushed: dragged over time they set the window, dragged or clicked on the percentile curve
-the band; their tool bar zooms. Without it they are a picture, and the sliders do the same.
+Where ipympl is installed the charts can be brushed: dragging over time sets the window, dragging or clicking on the
+percentile curve sets the band, and the tool bar zooms. Without it they are a picture, and the sliders do the same.
 """
 
 from __future__ import annotations

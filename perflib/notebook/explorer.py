@@ -1,11 +1,11 @@
-"""Explore a run: choose scenario, operation, time window and a band of percentiles; charts and the slowest requests follow.
+"""Explore a run: its charts and slowest requests for a chosen scenario, operation, time window and percentile band.
 
 explored = explore(run)                                          # a notebook shows it with its controls
 explored.choose(scenario="browse", window_s=(10, 20), band=(99, 100))
 explored.figure(); explored.slowest(20)                          # the same without a browser
 
-All rows are counted once, into cells of time × response time (a thousand by 2 %), so that a change costs the same however many
-requests there are; percentiles read from the cells are right to 1 %. Only the slowest requests are looked up in the rows.
+All rows are counted once, into cells of time × response time (a thousand by 2 %), so that a change costs the same
+however many requests there are. Percentiles of the cells are right to 1 %. Only the slowest requests are read as rows.
 """
 
 from __future__ import annotations
@@ -79,7 +79,10 @@ class Explorer:
         self, *, scenario: str | None = None, operation: str | None = None, window_s: tuple[float, float] | None = None,
         band: tuple[float, float] = (99.0, 100.0),
     ) -> Explorer:  # fmt: skip
-        """What to look at. None: the scenario as before, all operations, all of its time. Raises RunError for what is not there."""
+        """Choose what to look at. None: the scenario as before, all operations, all of its time.
+
+        Raises RunError for what the run does not have.
+        """
         self.scenario = str(self.run.scenario(scenario or self.scenario).name)
         if operation is not None and operation not in self.operations:
             raise RunError(
@@ -118,9 +121,10 @@ class Explorer:
         start_ns = self._spans[self.scenario][0]
         chosen, values = self._chosen()
         found = self.run.query(
-            f"select worker, seq, operation, (due_ns - {start_ns}) / 1e9 as due_s, response_ns / 1e6 as response_ms, service_ns / 1e6 as service_ms, "
-            f"first_ns / 1e6 as first_byte_ms, server_ns / 1e6 as server_ms, status, error, inflight from {self._table} "
-            f"where timed and {chosen} and due_ns between ? and ? and response_ns >= ? and response_ns < ? order by response_ns desc limit ?",
+            f"select worker, seq, operation, (due_ns - {start_ns}) / 1e9 as due_s, response_ns / 1e6 as response_ms, "
+            "service_ns / 1e6 as service_ms, first_ns / 1e6 as first_byte_ms, server_ns / 1e6 as server_ms, "
+            f"status, error, inflight from {self._table} where timed and {chosen} "
+            "and due_ns between ? and ? and response_ns >= ? and response_ns < ? order by response_ns desc limit ?",
             [
                 *values,
                 *(start_ns + int(t * 1e9) for t in self.window_s),
@@ -137,12 +141,12 @@ class Explorer:
         return found.dropna(axis=1, how="all")
 
     def figure(self) -> Figure:
-        """Response time, throughput and errors, the percentile curve and the target's memory, all of the chosen window."""
+        """Response time, throughput and errors, percentile curve and the target's memory in the chosen window."""
         return self.draw(Chart(figsize=SIZE))
 
     @plainly_styled
     def draw(self, figure: Figure) -> Figure:
-        """The same into a figure that is there: response time, percentile curve, rate, memory, in this order of its axes."""
+        """Draw into an existing figure, whose axes are response time, percentile curve, rate, memory, in this order."""
         figure.clear()
         over_time, curve, rate, memory = (figure.add_subplot(2, 2, place) for place in (1, 2, 3, 4))
         self._draw_times(over_time)
@@ -193,14 +197,15 @@ class Explorer:
 
     def __repr__(self) -> str:
         low, high = self.window_s
-        return f"<Explorer {self.run.id}: {escape(self.scenario)}, {escape(self.operation or 'all')}, {low:g} to {high:g} s>"
+        chosen = f"{escape(self.scenario)}, {escape(self.operation or 'all')}"
+        return f"<Explorer {self.run.id}: {chosen}, {low:g} to {high:g} s>"
 
     @cached_property
     def _table(self) -> str:
         """The measured rows with what is asked of them, in memory where they fit: a change then reads no file."""
         wanted = (
-            f"select scenario, operation, {DUE} as due_ns, response_ns, service_ns, {TIMED} as timed, ok, first_byte_ns - start_ns as first_ns, "
-            "server_ns, status, error, inflight, worker, seq from measured"
+            f"select scenario, operation, {DUE} as due_ns, response_ns, service_ns, {TIMED} as timed, ok, "
+            "first_byte_ns - start_ns as first_ns, server_ns, status, error, inflight, worker, seq from measured"
         )
         rows = (self.run.query("select count(*) from rows").fetchone() or (0,))[0]
         kind = "table" if rows <= _IN_MEMORY else "view"
@@ -216,12 +221,16 @@ class Explorer:
 
     @cached_property
     def _cells(self) -> dict[str, dict[str, NDArray[Any]]]:
-        """Per scenario: bins of time, buckets of response time (−1: not timed), operations, and how many requests and failures."""
+        """Counts of requests and failures per scenario, by bin of time, bucket of response time and operation.
+
+        Bucket −1 is for requests without a time.
+        """
         found = {}
         for scenario, (start_ns, seconds) in self._spans.items():
             bin_ns = max(int(seconds * 1e9 / _BINS), 1)
             columns = self.run.query(
-                "select operation, (due_ns - ?) // ? as bin, case when timed then (ln(greatest(response_ns, 1)) / ?)::int else -1 end as bucket, "
+                "select operation, (due_ns - ?) // ? as bin, "
+                "case when timed then (ln(greatest(response_ns, 1)) / ?)::int else -1 end as bucket, "
                 f"count(*) as n, count(*) filter (not ok) as failed from {self._table} where scenario = ? group by all",
                 [start_ns, bin_ns, _WIDTH, scenario],
             ).fetchnumpy()
@@ -253,7 +262,10 @@ class Explorer:
         return np.bincount(cells["bucket"][timed].astype(int), cells["n"][timed]).astype(np.int64)
 
     def _columns(self, cells: dict[str, NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The drawn column of each cell, and the columns' edges in seconds: each of a whole number of cells, so that none looks empty."""
+        """The drawn column of each cell, and the edges of the columns, s.
+
+        A column is a whole number of cells wide, so that none looks empty.
+        """
         bin_s = float(self._cells[self.scenario]["bin_ns"]) / 1e9
         first, last = (math.ceil(edge / bin_s - 1e-6) for edge in self.window_s)
         width = max(1, math.ceil((last - first) / _COLUMNS))
@@ -265,7 +277,8 @@ class Explorer:
         if not pairs:
             return []
         return self.run.query(
-            f"select span, worker, seq, sum(duration_ns) / 1e6 from spans where (worker, seq) in ({', '.join(pairs)}) group by all order by span"
+            "select span, worker, seq, sum(duration_ns) / 1e6 from spans "
+            f"where (worker, seq) in ({', '.join(pairs)}) group by all order by span"
         ).fetchall()
 
     def _draw_times(self, axes: Axes) -> None:

@@ -1,8 +1,9 @@
-"""What every target kind shares: the Op (one operation made ready to send) and the Lane (one request at a time).
+"""The contract of a target kind: `TargetKind`, its `Lane` (one request at a time) and the `Op` that a lane sends.
 
-A kind subclasses TargetKind and Lane. The driver fills a lane (`op`, `row`, `scheduled_ns`, `phase`, `inflight`) and calls
-`start`; the lane makes the request and calls `driver.finish(lane, …)` when it is over; where that returns True the driver has
-filled the lane with its next request, and the lane starts it. Nothing in between is awaited: that is what makes it fast.
+A kind subclasses TargetKind and Lane. The driver assigns a request to a lane (`op`, `row`, `scheduled_ns`, `phase`,
+`inflight`) and calls `start`. The lane makes the request and calls `driver.finish(lane, …)` when it is over. Where that
+returns True, the driver has assigned the next request to the lane, and the lane starts it. Nothing in between is
+awaited, which makes it fast.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from perflib.targets.template import lookup
 
 
 class Driver(Protocol):
-    """What a lane may ask of the driver."""
+    """The driver as a lane sees it."""
 
     loop: asyncio.AbstractEventLoop
     lock: threading.RLock
@@ -37,21 +38,30 @@ class Driver(Protocol):
         bytes_received: int,
         server_ns: int,
     ) -> bool:
-        """The lane's request is over and becomes a row. True: the next one is filled in, start it."""
+        """Record the lane's request, which is over, as a row. True: the next one is assigned, start it."""
         ...
 
     def error_code(self, error: str) -> int:
-        """The code of an error class."""
+        """The code of an error class, as "timeout" or "reset"; 0 stands for no error."""
         ...
 
     def span(self, name: str, start_ns: int, duration_ns: int) -> None:
-        """A part of the request that is about to finish."""
+        """Record a part of the request whose `finish` comes next."""
         ...
 
 
 @dataclass(slots=True)
 class Op:
-    """One operation of a scenario as its lanes see it. `request` is the kind's own, made by TargetKind.compile."""
+    """One operation of a scenario, ready to send.
+
+    code           its number among the scenario's operations
+    target         the number of its target among those of the scenario
+    request        what TargetKind.compile returned for it
+    keep, expect   the fields of the answer to keep, and what the answer must be
+    varies         whether the request has variables, which `Lane.row` fills
+    reads_answer   whether the answer must be read: `keep` or `expect` is set
+    data           rows of its data file
+    """
 
     name: str
     code: int
@@ -67,12 +77,19 @@ class Op:
 
 
 class Lane(ABC):
-    """One request at a time: a connection, a thread, a task."""
+    """Makes one request at a time: a connection, a thread or a task.
+
+    row           values for the variables of the request
+    kept_fields   fields of earlier answers that operations keep, by name
+    position      how many operations of its round a user has begun, where operations come in sequence
+    siblings      the lanes of the same user, one per target
+    start_ns      when the request began; 0 while there is none
+    """
 
     __slots__ = (
         "driver",
         "inflight",
-        "kept",
+        "kept_fields",
         "op",
         "phase",
         "position",
@@ -87,25 +104,29 @@ class Lane(ABC):
         self.driver, self.target = driver, target
         self.op: Op = None  # type: ignore[assignment]  # filled by the driver before every start
         self.row: dict[str, Any] = {}
-        self.kept: dict[str, Any] = {}
+        self.kept_fields: dict[str, Any] = {}
         self.position = 0
         self.scheduled_ns = self.start_ns = self.phase = self.inflight = 0
         self.siblings: list[Lane] = [self]
 
     @abstractmethod
     def start(self) -> None:
-        """Make the request of `op`. Sets start_ns."""
+        """Make the request of `op`, and set start_ns."""
 
     @abstractmethod
     def abort(self, error: str) -> None:
-        """Give the request in flight up, at once, as a row with this error."""
+        """End the request in flight at once, as a row with this error."""
 
     def close(self) -> None:  # noqa: B027 (nothing to release is the usual case)
-        """Release what the lane holds; it is not used again."""
+        """Release what the lane holds. It is not used again."""
 
 
 class TargetKind(ABC):
-    """One kind of target, in one worker."""
+    """A target of one kind, in one worker.
+
+    threaded   whether lanes call the driver from threads of their own
+    children   ids of processes that the target has started, which are sampled with it
+    """
 
     threaded = False
     children: tuple[int, ...] = ()
@@ -116,28 +137,31 @@ class TargetKind(ABC):
     @classmethod
     @abstractmethod
     def check(cls, name: str, spec: Any, operations: list[Any]) -> None:
-        """Raise SuiteError for what this kind cannot do, before anything is started. `spec` and `operations` are of this kind."""
+        """Raise SuiteError for what this kind cannot do, before anything is started.
+
+        `spec` and `operations` are of this kind.
+        """
 
     @abstractmethod
     def compile(self, operation: Any) -> Any:
-        """The operation's `request`, with all that can be made beforehand."""
+        """The operation's `request`, as much of it as can be built beforehand."""
 
     @abstractmethod
     def lane(self, driver: Driver, index: int) -> Lane:
-        """A new lane; it connects with its first request."""
+        """A new lane, which connects with its first request."""
 
     async def open(self, driver: Driver) -> None:  # noqa: B027
         """Start what all lanes share."""
 
     async def close(self) -> None:  # noqa: B027
-        """Stop it."""
+        """Stop what all lanes share."""
 
     def hosts(self) -> list[str]:
-        """Hosts that the load goes to; all but loopback must be allowed by the suite."""
+        """Hosts that the load goes to. The suite must allow each that is not loopback."""
         return []
 
     def info(self) -> dict[str, Any]:
-        """What was found out about the target, for run.json."""
+        """Facts about the target for run.json."""
         return {}
 
 
@@ -148,7 +172,7 @@ def require(condition: object, what: str, *, where: str, mend: str) -> None:
 
 
 def refuse_foreign(target: TargetKind, allowed: tuple[str, ...]) -> None:
-    """Raise SuiteError where the load would leave this machine without the suite's leave."""
+    """Raise SuiteError where the load would leave this machine without the suite's permission."""
     for host in target.hosts():
         if not (is_loopback(host) or host in allowed):
             mend = f"if you may load it, set allow_hosts = [{host!r}] in the suite"
@@ -178,12 +202,12 @@ def judge(op: Op, status: int, text: str, answer: Any) -> bool:
 
 
 def keep(lane: Lane, answer: Any) -> bool:
-    """Store the answer's fields that the operation keeps. False where one is not there."""
+    """Store the answer's fields that the operation keeps. False where a field is missing."""
     for name, path in lane.op.keep.items():
         value = lookup(answer, path, default=_MISSING)
         if value is _MISSING:
             return False
-        lane.kept[name] = value
+        lane.kept_fields[name] = value
     return True
 
 

@@ -1,4 +1,4 @@
-"""Where an HTTP target is, and how a connection to it is made: name, TCP, TLS, each step a span."""
+"""The address of an HTTP target, and how to connect to it: name lookup, TCP, TLS, each step a span."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from perflib.suite.target import HttpTargetSpec, McpTargetSpec, Target
 from perflib.targets.base import require
 
 clock = time.monotonic_ns
-Spans = list[tuple[str, int, int]]  # name, start_ns, duration_ns; 0 for the step that is not over
+Spans = list[tuple[str, int, int]]  # name, start_ns, duration_ns; duration 0: not over yet
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to connect, and what to say there."""
+    """Host and port, and what requests need to name them."""
 
     host: str
     port: int
@@ -59,7 +59,10 @@ class Address:
 async def connect(
     loop: asyncio.AbstractEventLoop, address: Address, protocol: Callable[[], asyncio.Protocol], spans: Spans
 ) -> None:
-    """Connect the protocol, and add the steps it takes to `spans`; `connection_made` ends the last one. Raises OSError, ssl.SSLError."""
+    """Connect the protocol and add each step to `spans`; `connection_made` must end the last one.
+
+    Raises OSError, ssl.SSLError.
+    """
     if address.is_literal and address.tls is None:
         spans.append(("connect", clock(), 0))
         await loop.create_connection(protocol, address.host, address.port)

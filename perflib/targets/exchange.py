@@ -1,4 +1,4 @@
-"""HTTP outside the load: negotiation, clean-up. One connection, one exchange at a time, made anew where the server closed it."""
+"""HTTP outside the load, for negotiation and clean-up: one connection, one exchange at a time."""
 
 from __future__ import annotations
 
@@ -11,30 +11,34 @@ if TYPE_CHECKING:
     from perflib.targets.connection import Address
 
 
-class Conversation:
-    """await Conversation(address).request(bytes) → status, headers (names in lower case), body. Raises OSError."""
+class HttpClient:
+    """A client of one server, which connects anew where the server closed the connection.
+
+    status, headers, body = await HttpClient(address).request(payload)    # names of headers in lower case
+    """
 
     def __init__(self, address: Address) -> None:
         self._address = address
         self._transport: asyncio.Transport | None = None
 
     async def request(self, payload: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Send the bytes of a request and wait for its answer. Raises OSError."""
         if self._transport is None or self._transport.is_closing():
             loop, address = asyncio.get_running_loop(), self._address
             self._transport, self._protocol = await loop.create_connection(
-                _Reader, address.host, address.port, ssl=address.tls
+                _Answer, address.host, address.port, ssl=address.tls
             )
-        reader = self._protocol
-        reader.begin()
+        answer = self._protocol
+        answer.begin()
         self._transport.write(payload)
         try:
-            await reader.done
+            await answer.done
         except BaseException:
             self.close()
             raise
-        if not reader.stays:
+        if not answer.keep_alive:
             self.close()
-        return reader.status, reader.headers, b"".join(reader.body)
+        return answer.status, answer.headers, b"".join(answer.body)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -42,7 +46,7 @@ class Conversation:
             self._transport = None
 
 
-class _Reader(asyncio.Protocol):
+class _Answer(asyncio.Protocol):
     def __init__(self) -> None:
         self.begin()
 
@@ -51,14 +55,14 @@ class _Reader(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self.headers: dict[str, str] = {}
         self.body: list[bytes] = []
-        self.status, self.stays = 0, False
+        self.status, self.keep_alive = 0, False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._over(ConnectionError(f"not an HTTP answer: {error}"))
+            self._finish(ConnectionError(f"not an HTTP answer: {error}"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -67,14 +71,14 @@ class _Reader(asyncio.Protocol):
         self.body.append(body)
 
     def on_message_complete(self) -> None:
-        self.status, self.stays = self._parser.get_status_code(), self._parser.should_keep_alive()
+        self.status, self.keep_alive = self._parser.get_status_code(), self._parser.should_keep_alive()
         if self.status >= 200:
-            self._over(None)
+            self._finish(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._over(exc or ConnectionError("the server closed the connection"))
+        self._finish(exc or ConnectionError("the server closed the connection"))
 
-    def _over(self, problem: Exception | None) -> None:
+    def _finish(self, problem: Exception | None) -> None:
         if not self.done.done():
             if problem is None:
                 self.done.set_result(None)

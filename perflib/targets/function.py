@@ -1,4 +1,4 @@
-"""Python callables, sync and async. An async one runs as tasks of the worker's loop; a sync one in a thread per lane.
+"""Python callables. An async one runs in tasks of the worker's event loop, a sync one in a thread per lane.
 
 Service time is the call itself. An exception is a row with error `exception:Name`.
 """
@@ -26,7 +26,7 @@ from perflib.targets.template import Row, value_template, variables_in
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call made ready: `bind(row)` gives the function with its arguments."""
+    """A call that is ready: `bind(row)` returns the function with its arguments, where they have variables."""
 
     function: Callable[..., Any]
     bind: Callable[[Row], Callable[[], Any]] | None
@@ -58,13 +58,13 @@ class AsyncLane(Lane):
                 answer = await call()
                 now = clock()
                 if op.reads_answer:
-                    error = checked(self, answer)
+                    error = answer_error(self, answer)
             except asyncio.CancelledError:
-                return  # given up; the row was written by abort
+                return  # aborted; `abort` has written the row
             except Exception as problem:
                 now, error = clock(), self.driver.error_code(error_class(problem))
             if self._task is not me:
-                return  # given up, but the function would not be cancelled
+                return  # aborted, but the function ignored its cancellation
             more = finish(self, now, NONE_NS, error, NONE_STATUS, 0, 0, NONE_NS)
             calls += 1
             if more and not calls % 64:
@@ -85,7 +85,7 @@ class AsyncLane(Lane):
 
 
 class ThreadLane(Lane):
-    """One thread; a call that does not return in time keeps its thread, and the lane takes a new one."""
+    """One thread. A call that does not return in time blocks its thread, and the lane starts a new one."""
 
     __slots__ = ("_inbox",)
 
@@ -114,12 +114,12 @@ class ThreadLane(Lane):
                     answer = call()
                     now = clock()
                     if op.reads_answer:
-                        error = checked(self, answer)
+                        error = answer_error(self, answer)
                 except BaseException as problem:
                     now, error = clock(), driver.error_code(error_class(problem))
                 with driver.lock:
                     if inbox is not self._inbox:
-                        return  # given up; the row was written by abort
+                        return  # aborted; `abort` has written the row
                     more = driver.finish(self, now, NONE_NS, error, NONE_STATUS, 0, 0, NONE_NS)
 
     def abort(self, error: str) -> None:
@@ -167,8 +167,8 @@ class FunctionTarget(TargetKind):
 
     def compile(self, operation: CallableOperation) -> Call:
         function = resolve(operation.function or self.spec.function or "", self.folder, f"targets.{self.name}.function")
-        made_callable = type(function).__call__ if not inspect.isroutine(function) else None
-        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(made_callable)
+        call_method = type(function).__call__ if not inspect.isroutine(function) else None
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call_method)
         args, kwargs = value_template(operation.args), value_template(dict(operation.kwargs))
         if variables_in([list(operation.args), dict(operation.kwargs)]):
             return Call(function, lambda row: functools.partial(function, *args(row), **kwargs(row)))
@@ -184,7 +184,7 @@ class FunctionTarget(TargetKind):
 
 
 def resolve(function: str | Callable[..., Any], folder: str, where: str) -> Callable[..., Any]:
-    """The function behind "package.module:name"; modules beside the suite file are found as well."""
+    """The function named by "package.module:name". Modules beside the suite file can be imported as well."""
     import sys
 
     if not isinstance(function, str):
@@ -194,22 +194,22 @@ def resolve(function: str | Callable[..., Any], folder: str, where: str) -> Call
             sys.path.insert(0, place)
     module_name, _, attribute = function.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
+        value: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
-            found = getattr(found, part)
+            value = getattr(value, part)
     except Exception as error:
         raise SuiteError(
             f"cannot import {function!r}: {type(error).__name__}: {error}",
             where=where,
             mend='write it like "package.module:name"',
         ) from None
-    if not callable(found):
+    if not callable(value):
         raise SuiteError(f"{function!r} is not callable", where=where, mend="name a function")
-    return found  # type: ignore[no-any-return]
+    return value  # type: ignore[no-any-return]
 
 
-def checked(lane: Lane, answer: Any) -> int:
-    """The error code of an answer that is checked or kept."""
+def answer_error(lane: Lane, answer: Any) -> int:
+    """Check the answer and keep its fields. Its error code, 0 for none."""
     op = lane.op
     text = str(answer) if op.expect and op.expect.contains else ""
     if judge(op, NONE_STATUS, text, answer) and keep(lane, answer):
@@ -218,5 +218,5 @@ def checked(lane: Lane, answer: Any) -> int:
 
 
 def error_class(problem: BaseException) -> str:
-    """The class a row names: `timeout`, or `exception:ValueError`."""
+    """The error class of an exception: `timeout`, or `exception:ValueError` and its like."""
     return "timeout" if isinstance(problem, TimeoutError) else f"exception:{type(problem).__name__}"

@@ -1,7 +1,7 @@
-"""`python -m perflib.targets.guard COMMAND…`: runs a target's command, and ends it when the process that asked for it is gone.
+"""`python -m perflib.targets.guard COMMAND…`: runs a target's command, and ends it when the coordinator is gone.
 
-Its stdin is a pipe from the coordinator. When that closes, for whatever reason (a kill -9 too), the command's whole process
-group is told to stop, and killed if it does not.
+Its stdin is a pipe from the coordinator. When that closes, for whatever reason (a kill -9 too), the command's whole
+process group is terminated, and killed if it does not end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 import time
 from typing import NoReturn
 
-PATIENCE_S = 5.0
+TERMINATE_S = 5.0
 
 
 def main() -> NoReturn:
@@ -33,7 +33,7 @@ def main() -> NoReturn:
 def _watch(process: subprocess.Popen[bytes]) -> None:
     sys.stdin.buffer.read()
     _signal(process, signal.SIGTERM)
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + TERMINATE_S
     while process.poll() is None and time.monotonic() < until:
         time.sleep(0.02)
     _signal(process, signal.SIGKILL if os.name == "posix" else signal.SIGTERM)

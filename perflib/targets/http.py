@@ -1,7 +1,7 @@
-"""HTTP/1.1: a Protocol per connection, callbacks only, request bytes built beforehand.
+"""HTTP/1.1: an asyncio protocol per connection, callbacks only, request bytes built beforehand.
 
-A lane is a connection. Service time counts from the moment the request is handed to it, so a request that has to connect
-first carries that time (and a `connect` span that tells it apart). Redirects are answers like any other.
+A lane is a connection. Service time begins when the request is assigned to it, so a request that has to connect first
+includes that time, which its `connect` span shows. Redirects are answers like any other.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from perflib.targets.template import Row, check_path, text_template, value_templ
 
 clock = time.monotonic_ns
 HEAD_ENDS: Final = b"\r\n\r\n"
-_MOST_KNOWN: Final = 512
-_NOTHING_KNOWN: dict[bytes, Known] = {}
+_MAX_PARSED_HEADS: Final = 512
+_NO_HEADS: dict[bytes, ParsedHead] = {}
 BACKOFF_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What a head that was parsed before says: the answer's whole length in bytes, its error code, status and server time."""
+class ParsedHead:
+    """What a head parsed before means: length of the whole answer in bytes, error code, status and server time."""
 
     length: int
     error: int
@@ -45,7 +45,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An operation as bytes: `fixed`, or `build(row)` where it has variables."""
+    """An operation as bytes: `fixed`, or `build(row)` where it has variables. `head`: its method is HEAD."""
 
     fixed: bytes | None
     build: Callable[[Row], bytes]
@@ -53,13 +53,13 @@ class Request:
 
 
 class Server(Protocol):
-    """What the lanes of one server share: where it is, and the heads of answers seen before."""
+    """What the lanes of one server share: its address, and the heads of answers parsed before."""
 
     @property
     def address(self) -> Address: ...
 
     @property
-    def known(self) -> dict[bytes, Known]: ...
+    def parsed_heads(self) -> dict[bytes, ParsedHead]: ...
 
 
 class HttpLane(Lane, asyncio.Protocol):
@@ -72,8 +72,8 @@ class HttpLane(Lane, asyncio.Protocol):
         "_failures",
         "_first_ns",
         "_head",
+        "_heads",
         "_keep_alive",
-        "_known",
         "_parser",
         "_payload",
         "_received",
@@ -87,7 +87,7 @@ class HttpLane(Lane, asyncio.Protocol):
     def __init__(self, driver: Driver, index: int, server: Server) -> None:
         super().__init__(driver, index)
         self._server = server
-        self._known = _NOTHING_KNOWN
+        self._heads = _NO_HEADS
         self._transport: asyncio.Transport | None = None
         self._write: Callable[[bytes], None] = self._send_later
         self._connecting: asyncio.Task[Any] | asyncio.TimerHandle | None = None
@@ -107,7 +107,7 @@ class HttpLane(Lane, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = clock()
-        answer = self._known.get(data[: data.find(HEAD_ENDS) + 4])
+        answer = self._heads.get(data[: data.find(HEAD_ENDS) + 4])
         if answer is None or answer.length != len(data) or not self.start_ns:
             self._parse(data, now)
         elif self.driver.finish(
@@ -116,21 +116,21 @@ class HttpLane(Lane, asyncio.Protocol):
             self.start()
 
     def _parse(self, data: bytes, now: int) -> None:
-        """An answer that is not whole, or whose head is new."""
+        """Read an answer that is not complete, or whose head is new."""
         if self._first_ns == NONE_NS:
             self._first_ns, self._head = now, data
-            self._known = _NOTHING_KNOWN  # what comes next may be the rest of this one
+            self._heads = _NO_HEADS  # the next bytes may be the rest of this answer
         self._received += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if not self._complete:
-                self._broken("protocol", now)
+                self._fail("protocol", now)
                 return
             self._disconnect()
         if self._complete and self.start_ns:
             self._answered(now)
-        elif not self.start_ns:  # an answer that nobody asked for
+        elif not self.start_ns:  # an answer without a request
             self._complete, self._received, self._first_ns = 0, 0, NONE_NS
             self._disconnect()
 
@@ -138,7 +138,7 @@ class HttpLane(Lane, asyncio.Protocol):
         parser = self._parser
         if parser.get_status_code() >= 200:  # not "100 Continue" and its like
             self._complete += 1
-            self._keep_alive = parser.should_keep_alive()  # known only here: the parser forgets
+            self._keep_alive = parser.should_keep_alive()  # asked here, since the parser forgets it
 
     def _answered(self, now: int) -> None:
         status = self._parser.get_status_code()
@@ -151,13 +151,13 @@ class HttpLane(Lane, asyncio.Protocol):
         self._finish(now, error, status, server_ns)
 
     def _remember(self, status: int, error: int, server_ns: int) -> None:
-        """The next answer with this very head need not be parsed: what a head says is a function of its bytes."""
-        known, head = self._server.known, self._head[: self._head.find(HEAD_ENDS) + 4]
+        """Cache the head, so that the next answer with the same bytes in its head is not parsed."""
+        heads, head = self._server.parsed_heads, self._head[: self._head.find(HEAD_ENDS) + 4]
         if self._received == len(self._head) and not self._setup and b"\r\ntransfer-encoding:" not in head.lower():
-            if len(known) >= _MOST_KNOWN:  # heads that never come again, as those with a counter
-                known.clear()
-            known[head] = Known(self._received, error, status, server_ns)
-        self._known = known
+            if len(heads) >= _MAX_PARSED_HEADS:  # probably heads that never come again, as those with a counter
+                heads.clear()
+            heads[head] = ParsedHead(self._received, error, status, server_ns)
+        self._heads = heads
 
     def _finish(self, now: int, error: int, status: int, server_ns: int = NONE_NS) -> None:
         for span in self._setup:
@@ -170,11 +170,11 @@ class HttpLane(Lane, asyncio.Protocol):
             self.start()
 
     def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
-        """Error code (0: none) and server time of a complete answer; `timing_ns` is what its head says."""
+        """Error code (0: none) and server time of a complete answer. `timing_ns`: the time that its head names."""
         return 0 if status < 400 else self.driver.error_code("http_5xx" if status >= 500 else "http_4xx"), timing_ns
 
     def _server_timing(self) -> int:
-        """What the server says it took, ns: `total` of its Server-Timing header, else the first; several become spans."""
+        """The server's time, ns: `total` of its Server-Timing header, else the first. Several are spans."""
         line = self._head.partition(HEAD_ENDS)[0].lower().partition(b"\r\nserver-timing:")[2].partition(b"\r\n")[0]
         parts: dict[str, int] = {}
         for metric in line.decode("latin-1").split(","):
@@ -197,17 +197,17 @@ class HttpLane(Lane, asyncio.Protocol):
         except Exception as error:  # refused, unreachable, no name, no descriptors, no certificate
             self._connecting = None
             self._setup.clear()
-            self._refused("tls" if isinstance(error, ssl.SSLError) else "connect")
+            self._connection_failed("tls" if isinstance(error, ssl.SSLError) else "connect")
 
     def _send_later(self, payload: bytes) -> None:
-        """There is no connection to write to yet."""
+        """Connect first, since there is no connection to write to yet."""
         self._payload = payload
-        if not self._closing:  # else connection_lost connects anew
+        if not self._closing:  # else connection_lost connects again
             self._connect()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
-        self._write, self._known = transport.write, _NOTHING_KNOWN  # type: ignore[attr-defined]
+        self._write, self._heads = transport.write, _NO_HEADS  # type: ignore[attr-defined]
         self._connecting, self._failures = None, 0
         step, began, took = self._setup.pop()
         self._setup.append((step, began, took or clock() - began))  # the last step ends here
@@ -230,7 +230,7 @@ class HttpLane(Lane, asyncio.Protocol):
                 self._finish(now, self.driver.error_code("reset"), NONE_STATUS)
 
     def _ends_with_connection(self) -> bool:
-        """Whether the answer is one that its connection's end completes: neither a length nor chunks."""
+        """Whether the end of the connection completes the answer: its head names neither a length nor chunks."""
         head, separator, _ = self._head.lower().partition(b"\r\n\r\n")
         return (
             bool(separator)
@@ -239,16 +239,15 @@ class HttpLane(Lane, asyncio.Protocol):
             and b"\r\ntransfer-encoding:" not in head
         )
 
-    def _refused(self, error: str) -> None:
+    def _connection_failed(self, error: str) -> None:
         wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
         self._failures += 1
         if self.driver.finish(self, clock(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS):
             self.start_ns = clock()
-            self._connecting = self.driver.loop.call_later(
-                wait_s, self.start
-            )  # not in a tight loop against a closed door
+            # No tight loop against a server that is gone.
+            self._connecting = self.driver.loop.call_later(wait_s, self.start)
 
-    def _broken(self, error: str, now: int) -> None:
+    def _fail(self, error: str, now: int) -> None:
         self._disconnect()
         self._finish(now, self.driver.error_code(error), NONE_STATUS)
 
@@ -261,7 +260,7 @@ class HttpLane(Lane, asyncio.Protocol):
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
-        self._broken(error, clock())
+        self._fail(error, clock())
 
     def close(self) -> None:
         self.start_ns = 0
@@ -271,7 +270,7 @@ class HttpLane(Lane, asyncio.Protocol):
 
 
 class ReadingHttpLane(HttpLane):
-    """A lane that reads its answers: for checks, kept fields and HEAD."""
+    """A lane that reads its answers: for `expect`, `keep` and HEAD."""
 
     __slots__ = ("_body",)
 
@@ -282,7 +281,7 @@ class ReadingHttpLane(HttpLane):
     def data_received(self, data: bytes) -> None:
         now = clock()
         split = data.find(HEAD_ENDS) + 4
-        answer = self._known.get(data[:split])
+        answer = self._heads.get(data[:split])
         if answer is None or answer.length != len(data) or not self.start_ns:
             self._parse(data, now)
             return
@@ -305,7 +304,7 @@ class ReadingHttpLane(HttpLane):
             self.driver.loop.call_soon(self._fresh_parser)
 
     def _fresh_parser(self) -> None:
-        """After HEAD: its answer names a length that never comes."""
+        """Replace the parser after HEAD, whose answer names a length that never comes."""
         self._parser = httptools.HttpResponseParser(self)
 
     def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
@@ -329,7 +328,7 @@ class HttpTarget(TargetKind):
         self.address = Address.of(spec, where)
         self.headers = {key: from_environment(value, f"{where}.headers.{key}") for key, value in spec.headers.items()}
         self._reads = False
-        self.known: dict[bytes, Known] = {}  # shared by all lanes
+        self.parsed_heads: dict[bytes, ParsedHead] = {}  # shared by all lanes
 
     @classmethod
     def check(cls, name: str, spec: HttpTargetSpec, operations: list[HttpOperation]) -> None:
@@ -383,12 +382,12 @@ class HttpTarget(TargetKind):
 
 
 def one_header_line(text: str) -> str:
-    """The text without line breaks, which would end its header."""
+    """The text without line breaks, which would end the header."""
     return text.replace("\r", " ").replace("\n", " ")
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value, or None where it is none."""
+    """The JSON value of a text, or None where it is not JSON."""
     try:
         return json.loads(text)
     except ValueError:

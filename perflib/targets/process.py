@@ -1,4 +1,4 @@
-"""Targets that perflib starts itself: a free port, the command under a guard, readiness, its end."""
+"""Targets that perflib starts itself: their port, their process under a guard, their readiness and their end."""
 
 from __future__ import annotations
 

@@ -65,13 +65,13 @@ def value_template(value: Any) -> Callable[[Row], Any]:
 
 def lookup(answer: Any, path: str, default: Any = None) -> Any:
     """lookup({"a": [{"id": 7}]}, "$.a[0].id") == 7; `default` where there is no such field."""
-    found = answer
+    value = answer
     for key, index in _STEP.findall(path.removeprefix("$")):
         try:
-            found = found[int(index)] if index else found[key]
+            value = value[int(index)] if index else value[key]
         except (KeyError, IndexError, TypeError):
             return default
-    return found
+    return value
 
 
 def check_path(path: str, where: str) -> None:

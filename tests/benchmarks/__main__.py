@@ -24,9 +24,9 @@ from tests.benchmarks.cluster import cluster
 from tests.benchmarks.mcp import mcp
 from tests.benchmarks.panel import panel
 from tests.benchmarks.peers import AB, AB_CLOSE, H2LOAD, HEY, K6, LOCUST, PEERS, Measured, perflib_run, wrk
-from tests.benchmarks.servers import nginx, started, waits_s
 from tests.benchmarks.tables import GENERATOR, SERVER, middle, ratio, rounds, show
 from tests.benchmarks.trials import aa
+from tests.support.timed_servers import nginx, started, waits_s
 
 HTTP = """
 name = "benchmark"

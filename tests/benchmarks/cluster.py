@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.peers import ROOT, perflib_run
-from tests.benchmarks.servers import free_port, nginx
 from tests.benchmarks.tables import GENERATOR, SERVER, middle, show
+from tests.support.timed_servers import free_port, nginx
 
 PAIRS = 4  # at least
 USERS = 64

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import perflib
+from tests.support.command_line import perflib_process
 
 SUITE = """
 name = "mine"
@@ -27,11 +27,6 @@ objectives = ["%s"]
 """
 
 
-def perflib_(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "perflib", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
-
-
 @pytest.mark.parametrize(
     ("objective", "code", "word"),
     [
@@ -42,13 +37,13 @@ def perflib_(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str
 )
 def test_exit_codes_follow_the_verdict(tmp_path: Path, objective: str, code: int, word: str) -> None:
     Path("mine.toml").write_text(SUITE % objective)
-    ran = perflib_("run", "mine.toml")
+    ran = perflib_process("run", "mine.toml")
     assert ran.returncode == code, ran.stderr
     lines = ran.stdout.splitlines()
     assert lines[-2] == f"{lines[-1]}: {word}"
     assert perflib.open_run(lines[-1]).status == "complete"
-    assert perflib_("check").returncode == code
-    assert json.loads(perflib_("check", "--json").stdout)[0]["verdict"] == word.lower()
+    assert perflib_process("check").returncode == code
+    assert json.loads(perflib_process("check", "--json").stdout)[0]["verdict"] == word.lower()
 
 
 WRONG = [
@@ -75,7 +70,7 @@ WRONG = [
 def test_bad_input_is_one_line_and_code_two(arguments: list[str], said: str) -> None:
     Path("mine.toml").write_text(SUITE % "p50 response < 1 s")
     Path("broken.toml").write_text("name = ")
-    ran = perflib_(*arguments)
+    ran = perflib_process(*arguments)
     assert ran.returncode == 2
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr
@@ -85,7 +80,7 @@ def test_bad_input_is_one_line_and_code_two(arguments: list[str], said: str) -> 
 
 def test_what_cannot_be_written_is_one_line_and_code_four(small_run: perflib.Run) -> None:
     Path("mine.toml").write_text(SUITE % "p50 response < 1 s")
-    nowhere = perflib_("run", "mine.toml", "--data", "mine.toml/data")
+    nowhere = perflib_process("run", "mine.toml", "--data", "mine.toml/data")
     assert (nowhere.returncode, nowhere.stderr) == (
         4,
         "perflib: mine.toml/data/runs: Not a directory; choose another folder\n",
@@ -100,28 +95,28 @@ def test_what_cannot_be_written_is_one_line_and_code_four(small_run: perflib.Run
 
 def test_runs_can_be_listed_shown_and_removed() -> None:
     Path("mine.toml").write_text(SUITE % "p50 response < 1 s")
-    name = perflib_("run", "mine.toml", "--set", "scenarios.naps.load.requests=40", "--seed", "7").stdout.splitlines()[
-        -1
-    ]
-    listed = json.loads(perflib_("runs", "--json").stdout)
+    name = perflib_process(
+        "run", "mine.toml", "--set", "scenarios.naps.load.requests=40", "--seed", "7"
+    ).stdout.splitlines()[-1]
+    listed = json.loads(perflib_process("runs", "--json").stdout)
     assert [run["run"] for run in listed] == [name]
-    shown = perflib_("show").stdout
+    shown = perflib_process("show").stdout
     assert "perflib run mine.toml --seed 7 --set scenarios.naps.load.requests=40" in shown
-    assert json.loads(perflib_("show", name, "--json").stdout)["scenarios"][0]["requests"] == 40
-    assert perflib_("rm", name).stdout == f"removed {name}\n"
-    assert perflib_("runs").stdout == "none\n"
+    assert json.loads(perflib_process("show", name, "--json").stdout)["scenarios"][0]["requests"] == 40
+    assert perflib_process("rm", name).stdout == f"removed {name}\n"
+    assert perflib_process("runs").stdout == "none\n"
 
 
 def test_what_happens_without_a_lost_worker_can_be_said_on_the_command_line() -> None:
     Path("mine.toml").write_text(SUITE % "p50 response < 1 s")
-    perflib_("run", "mine.toml", "--on-lost", "continue")
+    perflib_process("run", "mine.toml", "--on-lost", "continue")
     run = perflib.open_run("latest")
     assert run.manifest.suite["on_lost"] == "continue"
     assert run.manifest.command == "perflib run mine.toml --set on_lost=continue"
 
 
 def test_a_report_is_made_from_any_folder(small_run: perflib.Run, tmp_path: Path) -> None:
-    ran = perflib_("report", str(small_run.path), "--out", "there")
+    ran = perflib_process("report", str(small_run.path), "--out", "there")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "there/report.html\n"
     assert sorted(p.name for p in Path("there").iterdir()) == [
@@ -138,7 +133,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_the_doctor_says_what_is_unfit() -> None:
     began = time.monotonic()
-    ran = perflib_("doctor", "--json")
+    ran = perflib_process("doctor", "--json")
     assert ran.returncode in (0, 1)
     findings = json.loads(ran.stdout)
     assert {f["check"] for f in findings} >= {"cores", "other load", "descriptors", "timer", "clock"}

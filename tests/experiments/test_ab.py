@@ -19,9 +19,10 @@ from perflib.experiments import ab
 from perflib.verdicts import paired
 from perflib.verdicts.comparison import Comparison
 from perflib.verdicts.run import Run
-from tests.load.test_engine import wait_for_rows
+from tests.support.command_line import invoke
+from tests.support.comparisons import changes_by_metric
+from tests.support.runs import wait_for_rows
 from tests.support.suites import pings
-from tests.verdicts.test_comparison import by_metric, ran
 
 TIMES = {
     "p50": None,
@@ -117,13 +118,13 @@ def test_every_request_is_on_disk_before_a_look(tmp_path: Path) -> None:
 
 def test_the_same_thing_twice_raises_no_alarm(same: Comparison) -> None:
     assert same.verdict in ("pass", "inconclusive") and not any(change.seen for change in same.judged)
-    assert by_metric(same)["errors"].verdict == "pass"
+    assert changes_by_metric(same)["errors"].verdict == "pass"
     assert "6 pairs of blocks of 0.2 s" in " ".join(same.notes)
 
 
 def test_more_errors_end_it_early_and_fail(tmp_path: Path) -> None:
     compared = trial(tmp_path, one(quick), one(failing), budget_s=20, margin_percent={**TIMES, "throughput": None})
-    errors = by_metric(compared)["errors"]
+    errors = changes_by_metric(compared)["errors"]
     assert compared.verdict == "fail" and errors.verdict == "fail" and errors.seen == "worse"
     assert errors.difference.low < 10 < errors.difference.high
     about = whole(compared).manifest.ab.scenarios["steady"]
@@ -143,14 +144,16 @@ def test_an_open_load_offers_both_sides_the_same_arrivals(tmp_path: Path) -> Non
         starts.append([(due[block == i] - start).tolist() for i, start in enumerate(windows)])
     assert starts[0] == starts[1]
     assert starts[0][1] != starts[0][2], "each turn has arrivals of its own"
-    throughput = by_metric(compared)["throughput"]
+    throughput = changes_by_metric(compared)["throughput"]
     assert not throughput.judged and throughput.reason == "set by the load"
 
 
 def test_the_run_gives_the_same_comparison_again(same: Comparison, tmp_path: Path) -> None:
     found = perflib.compare(f"{same.base[0].path}@a", f"{same.base[0].path}@b")
     assert [c.as_dict() for c in found.changes] == [c.as_dict() for c in same.changes]
-    said = ran("compare", f"{same.base[0].path}@a", f"{same.base[0].path}@b", "--out", str(tmp_path / "page"), "--json")
+    said = invoke(
+        "compare", f"{same.base[0].path}@a", f"{same.base[0].path}@b", "--out", str(tmp_path / "page"), "--json"
+    )
     assert json.loads(said.stdout[: said.stdout.rindex("}") + 1])["verdict"] == same.verdict
     page = (tmp_path / "page" / "compare.html").read_text()
     assert "work: b against a" in page and "6 pairs of blocks" in page
@@ -172,7 +175,7 @@ def test_the_command_line_compares_two_options_of_a_service(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     Path("s.toml").write_text(VARIANTS)
     b = 'targets.api.env.PERFLIB_SERVE_ERROR_RATE="0.2"'
-    said = ran("ab", "s.toml", "--b", b, "--block", "0.2", "--budget", "6", *OFF)
+    said = invoke("ab", "s.toml", "--b", b, "--block", "0.2", "--budget", "6", *OFF)
     assert said.return_value == 1, said.output
     name = said.stdout.strip().splitlines()[-1]
     run = perflib.open_run(name)
@@ -202,7 +205,7 @@ def test_bad_input_is_one_line_before_anything_starts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("s.toml").write_text(VARIANTS)
-    found = ran("ab", "s.toml", *words)
+    found = invoke("ab", "s.toml", *words)
     assert said in f"{found.exception} {found.output}"
     assert not Path("data/runs").exists()
 

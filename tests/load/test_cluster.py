@@ -1,12 +1,10 @@
-"""A scenario's load from two "machines" of a Dask cluster, one of which has another clock: rows on one time line, faults that are said."""
+"""Load from two "machines" of a Dask cluster, one with another clock: rows on one time line, and faults reported."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,60 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 import perflib
 from perflib.errors import TargetError
 from perflib.report.pages import run as run_page
+from tests.support.dask_cluster import AHEAD_S, HAS_OTHER_CLOCK, DaskCluster
 from tests.support.suites import suite
 
 distributed = pytest.importorskip("distributed", reason='no Dask here: pip install "perflib-workbench[dask]"')
 ROOT = Path(__file__).parents[2]
-AHEAD_S = 3600
-HAS_OTHER_CLOCK = shutil.which("unshare") is not None and subprocess.run(
-    ["unshare", "--time", "--monotonic", "1", "true"], capture_output=True, check=False
-).returncode == 0  # fmt: skip
-
-
-class Cluster:
-    """A scheduler and two workers; the second one's clock is an hour ahead where this machine can do that."""
-
-    def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{port}"
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
-        self.workers = [self.worker(), self.worker(ahead=HAS_OTHER_CLOCK)]
-
-    def worker(self, ahead: bool = False) -> subprocess.Popen[bytes]:
-        return self._start("worker", self.address, "--nthreads", "2", "--no-nanny", "--no-dashboard", ahead=ahead)
-
-    def _start(self, *words: str, ahead: bool = False) -> subprocess.Popen[bytes]:
-        before = ["unshare", "--time", "--monotonic", str(AHEAD_S)] if ahead else []
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [
-            *before,
-            sys.executable,
-            "-m",
-            "distributed.cli.dask_scheduler" if words[0] == "scheduler" else "distributed.cli.dask_worker",
-            *words[1:],
-        ]
-        return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def close(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            with contextlib.suppress(psutil.Error):
-                for child in psutil.Process(process.pid).children(recursive=True):
-                    child.kill()
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    started = Cluster()
+def cluster() -> Iterator[DaskCluster]:
+    started = DaskCluster()
     try:
         yield started
     finally:
@@ -79,7 +38,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def client(cluster: Cluster) -> Iterator[Any]:
+def client(cluster: DaskCluster) -> Iterator[Any]:
     from perflib.load.cluster import connected
 
     until = time.monotonic() + 30
@@ -144,7 +103,7 @@ def test_users_of_a_closed_load_are_divided(client: Any, make_service: Any, tmp_
     assert sorted(rows.groupby("worker").size()) == [150, 151] and rows["inflight"].max() <= 3
 
 
-def lost_soon(cluster: Cluster, folder: Path, how: signal.Signals = signal.SIGKILL) -> threading.Thread:
+def lost_soon(cluster: DaskCluster, folder: Path, how: signal.Signals = signal.SIGKILL) -> threading.Thread:
     """Kills (or stops) a Dask worker when both have written rows."""
 
     def lose() -> None:
@@ -161,7 +120,7 @@ def lost_soon(cluster: Cluster, folder: Path, how: signal.Signals = signal.SIGKI
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_others_go_on_without_a_machine_that_is_lost_if_the_suite_says_so(
-    how: signal.Signals, cluster: Cluster, client: Any, make_service: Any, tmp_path: Path
+    how: signal.Signals, cluster: DaskCluster, client: Any, make_service: Any, tmp_path: Path
 ) -> None:
     server = make_service()
     losing = lost_soon(cluster, tmp_path, how)
@@ -179,7 +138,7 @@ def test_the_others_go_on_without_a_machine_that_is_lost_if_the_suite_says_so(
 
 @pytest.mark.slow
 def test_a_machine_that_is_lost_makes_the_run_invalid_and_is_named(
-    cluster: Cluster, client: Any, make_service: Any, tmp_path: Path
+    cluster: DaskCluster, client: Any, make_service: Any, tmp_path: Path
 ) -> None:
     server = make_service()
     lost_soon(cluster, tmp_path)
@@ -201,12 +160,13 @@ def test_a_machine_that_is_lost_makes_the_run_invalid_and_is_named(
 
 @pytest.mark.slow
 def test_without_their_coordinator_the_workers_stop_by_themselves(
-    cluster: Cluster, client: Any, make_service: Any, tmp_path: Path
+    cluster: DaskCluster, client: Any, make_service: Any, tmp_path: Path
 ) -> None:
     server = make_service()
     (tmp_path / "s.toml").write_text(
-        f'name = "long"\n[targets.api]\nkind = "http"\nurl = "{server.url}"\n[[scenarios]]\nname = "steady"\ntarget = "api"\n'
-        'operations = [{ name = "ping", path = "/ping" }]\nload = { model = "constant", rate_per_s = 100, duration_s = 120 }\n'
+        f'name = "long"\n[targets.api]\nkind = "http"\nurl = "{server.url}"\n'
+        '[[scenarios]]\nname = "steady"\ntarget = "api"\noperations = [{ name = "ping", path = "/ping" }]\n'
+        'load = { model = "constant", rate_per_s = 100, duration_s = 120 }\n'
     )
     command = [sys.executable, "-m", "perflib", "run", "s.toml", "--dask", cluster.address]
     process = subprocess.Popen(
@@ -240,5 +200,8 @@ def test_a_scheduler_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: 
 
 
 def test_nothing_of_dask_is_imported_without_the_option() -> None:
-    code = "import sys, perflib.load.session, perflib.load.scenario; sys.exit(any(name.partition('.')[0] in ('dask', 'distributed') for name in sys.modules))"
+    code = (
+        "import sys, perflib.load.session, perflib.load.scenario; "
+        "sys.exit(any(name.partition('.')[0] in ('dask', 'distributed') for name in sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0

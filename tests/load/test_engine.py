@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,15 +16,13 @@ import pytest
 
 import perflib
 from perflib.suite.file import from_table
+from tests.support.functions import nap, nap_in_a_thread
+from tests.support.runs import LONG_SUITE, run_quietly, start_perflib_run, wait_for_rows
 from tests.support.servers import raw_server, says
-from tests.support.suites import pings, suite, table
+from tests.support.suites import suite, table
 
 DOCUMENT = {"path": "01-retry-policy.md"}
 OK = says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-
-def quiet(made: Any, tmp_path: Path, **options: Any) -> perflib.Run:
-    return perflib.run(made, data=tmp_path / "data", progress=False, **options)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -37,7 +33,7 @@ def test_the_servers_count_is_the_number_of_rows_over_rest(make_service: Any, tm
         {"name": "stats", "path": "/stats"},
         {"name": "validate", "method": "POST", "path": "/validate", "json": DOCUMENT},
     ]
-    made = quiet(
+    made = run_quietly(
         suite(
             {"kind": "http", "url": server.url},
             operations=operations,
@@ -56,7 +52,7 @@ def test_the_servers_count_is_the_number_of_rows_over_rest(make_service: Any, tm
 
 def test_the_servers_count_is_the_number_of_rows_over_mcp(make_service: Any, tmp_path: Path) -> None:
     server = make_service("--error-rate", "0.2")
-    made = quiet(
+    made = run_quietly(
         suite(
             {"kind": "mcp", "url": server.url + "/mcp"},
             operations=[
@@ -84,7 +80,7 @@ def test_every_call_of_a_callable_is_a_row(tmp_path: Path) -> None:
         if os.getpid() and time.monotonic_ns() % 5 == 0:
             raise KeyError("injected")
 
-    made = quiet(
+    made = run_quietly(
         suite(
             {"kind": "callable", "function": work},
             operations=[{"name": "work"}],
@@ -96,19 +92,10 @@ def test_every_call_of_a_callable_is_a_row(tmp_path: Path) -> None:
     assert set(made.rows(phase=None)["error"].dropna()) <= {"exception:KeyError"}
 
 
-async def nap() -> dict[str, int]:
-    await asyncio.sleep(0.05)
-    return {"id": 1}
-
-
-def nap_in_a_thread() -> None:
-    time.sleep(0.05)
-
-
 @pytest.mark.parametrize("function", [nap, nap_in_a_thread])
 def test_callables_run_concurrently_and_waiting_counts(function: Any, tmp_path: Path) -> None:
-    target = {"kind": "callable", "function": f"tests.load.test_engine:{function.__name__}"}
-    made = quiet(
+    target = {"kind": "callable", "function": f"tests.support.functions:{function.__name__}"}
+    made = run_quietly(
         suite(target, operations=[{"name": "nap"}], load={"model": "closed", "concurrency": 100, "requests": 400}),
         tmp_path,
     )
@@ -120,7 +107,7 @@ def test_callables_run_concurrently_and_waiting_counts(function: Any, tmp_path: 
 
 def test_a_callable_that_does_not_return_is_a_timeout_and_not_the_end(tmp_path: Path) -> None:
     target = {"kind": "callable", "function": "time:sleep", "timeout_s": 0.2}
-    made = quiet(
+    made = run_quietly(
         suite(
             target,
             operations=[{"name": "stuck", "args": [3]}],
@@ -145,17 +132,17 @@ def test_a_callable_inside_this_process_shares_its_state(tmp_path: Path) -> None
         scenarios=[perflib.Scenario(name="s", target="here", operations=[perflib.Operation(name="here", args=[4])],
                                     load=perflib.Load(model="closed", concurrency=5, requests=50))],
     )  # fmt: skip
-    assert len(quiet(made, tmp_path).rows(phase=None)) == 50 == len(calls)
+    assert len(run_quietly(made, tmp_path).rows(phase=None)) == 50 == len(calls)
 
     async def kernel() -> perflib.Run:
-        return quiet(made, tmp_path)
+        return run_quietly(made, tmp_path)
 
     assert len(asyncio.new_event_loop().run_until_complete(kernel()).rows(phase=None)) == 50
 
 
 def test_open_models_start_on_schedule_and_never_early(tmp_path: Path) -> None:
     with raw_server(OK) as url:
-        made = quiet(
+        made = run_quietly(
             suite({"kind": "http", "url": url}, load={"model": "constant", "rate_per_s": 200, "duration_s": 2}),
             tmp_path,
         )
@@ -169,7 +156,7 @@ def test_open_models_start_on_schedule_and_never_early(tmp_path: Path) -> None:
 
 def test_waiting_for_a_stalled_server_counts_from_the_schedule(make_service: Any, tmp_path: Path) -> None:
     server = make_service("--stall-after-s", "1.5", "--stall-s", "1")
-    made = quiet(
+    made = run_quietly(
         suite({"kind": "http", "url": server.url}, load={"model": "constant", "rate_per_s": 100, "duration_s": 4}),
         tmp_path,
     )
@@ -187,7 +174,7 @@ def test_what_could_not_be_sent_is_a_row_as_well(tmp_path: Path) -> None:
 
     with raw_server(slow) as url:
         target = {"kind": "http", "url": url, "max_connections": 3, "timeout_s": 1.0}
-        made = quiet(suite(target, load={"model": "constant", "rate_per_s": 20, "duration_s": 1}), tmp_path)
+        made = run_quietly(suite(target, load={"model": "constant", "rate_per_s": 20, "duration_s": 1}), tmp_path)
     rows = made.rows(phase=None)
     assert len(rows) == 20
     assert set(rows["error"]) == {"timeout", "unsent"}
@@ -197,9 +184,9 @@ def test_what_could_not_be_sent_is_a_row_as_well(tmp_path: Path) -> None:
 
 
 def test_a_rate_that_no_generator_can_make_ends_and_makes_the_run_invalid(tmp_path: Path) -> None:
-    target = {"kind": "callable", "function": "tests.load.test_engine:nap", "timeout_s": 0.5}
+    target = {"kind": "callable", "function": "tests.support.functions:nap", "timeout_s": 0.5}
     began = time.monotonic()
-    made = quiet(
+    made = run_quietly(
         suite(target, operations=[{"name": "nap"}], load={"model": "constant", "rate_per_s": 1e8, "duration_s": 1}),
         tmp_path,
     )
@@ -224,7 +211,7 @@ def test_prepared_data_is_used_once_each_and_sequences_pass_fields_on(make_servi
     made["targets"]["api"]["url"] = server.url
     made["scenarios"].append({"name": "flow", "target": "api", "order": "sequence", "operations": [validate, approve],
                               "load": {"model": "closed", "concurrency": 3, "requests": 60}})  # fmt: skip
-    run = quiet(from_table(made), tmp_path)
+    run = run_quietly(from_table(made), tmp_path)
     assert run.rows(phase=None)["ok"].all()
     assert run.scenario("approvals").record.prepare.requests == 60
     assert server.get("/counts")["total"] == len(run.rows(phase=None)) + 60
@@ -238,7 +225,7 @@ def test_data_that_cannot_be_prepared_makes_the_run_invalid_and_no_verdict_green
 ) -> None:
     server = make_service("--error-rate", "1")
     validate = {"name": "validate", "method": "POST", "path": "/validate", "json": DOCUMENT, "keep": {"id": "$.id"}}
-    run = quiet(
+    run = run_quietly(
         suite(
             {"kind": "http", "url": server.url},
             prepare=[validate],
@@ -255,19 +242,19 @@ def test_data_that_cannot_be_prepared_makes_the_run_invalid_and_no_verdict_green
 def test_interleaved_operations_get_the_same_data_in_the_same_round(tmp_path: Path) -> None:
     (tmp_path / "n.csv").write_text("n\n" + "\n".join(map(str, range(50))))
     operations = [
-        {"name": name, "args": ["{n}"], "data": "n.csv", "function": f"tests.load.test_engine:{name}"}
+        {"name": name, "args": ["{n}"], "data": "n.csv", "function": f"tests.support.functions:{name}"}
         for name in ("fast", "slow")
     ]
     from dataclasses import replace
 
     made = suite(
-        {"kind": "callable", "function": "tests.load.test_engine:fast"},
+        {"kind": "callable", "function": "tests.support.functions:fast"},
         operations=operations,
         order="interleaved",
         load={"model": "closed", "concurrency": 1, "requests": 400},
         objectives=["slow vs fast: median difference < 50 ms"],
     )
-    run = quiet(replace(made, folder=str(tmp_path)), tmp_path)
+    run = run_quietly(replace(made, folder=str(tmp_path)), tmp_path)
     (verdict,) = run.verdicts()
     assert verdict.verdict == "pass"
     assert verdict.interval.n == 200
@@ -275,38 +262,8 @@ def test_interleaved_operations_get_the_same_data_in_the_same_round(tmp_path: Pa
     assert verdict.interval.estimate == pytest.approx(3, abs=1.0)
 
 
-def fast(n: str) -> None:
-    time.sleep(0.001)
-
-
-def slow(n: str) -> None:
-    time.sleep(0.004)
-
-
-def perflib_run(tmp_path: Path, text: str) -> subprocess.Popen[str]:
-    (tmp_path / "s.toml").write_text(text)
-    command = [sys.executable, "-m", "perflib", "run", "s.toml"]
-    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-LONG = (
-    pings("long", {"steady": 'model = "constant", rate_per_s = 100, duration_s = 60'})
-    + 'objectives = ["p95 response < 200 ms"]\n'
-)
-
-
-def wait_for_rows(tmp_path: Path, seconds: float) -> perflib.Run:
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        if list(tmp_path.glob("data/runs/*/rows/*.parquet")):
-            time.sleep(seconds)
-            return perflib.open_run("latest", tmp_path / "data")
-        time.sleep(0.05)
-    raise AssertionError("no rows came")
-
-
 def test_an_interrupt_keeps_the_rows_and_says_130(tmp_path: Path) -> None:
-    process = perflib_run(tmp_path, LONG)
+    process = start_perflib_run(tmp_path, LONG_SUITE)
     wait_for_rows(tmp_path, 1.0)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
@@ -320,7 +277,7 @@ def test_an_interrupt_keeps_the_rows_and_says_130(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_opens_as_incomplete_with_all_but_its_last_two_seconds(tmp_path: Path) -> None:
-    process = perflib_run(tmp_path, LONG)
+    process = start_perflib_run(tmp_path, LONG_SUITE)
     run = wait_for_rows(tmp_path, 3.0)
     children = psutil.Process(process.pid).children(recursive=True)
     killed_ns = time.monotonic_ns()
@@ -339,7 +296,7 @@ def test_a_killed_run_opens_as_incomplete_with_all_but_its_last_two_seconds(tmp_
 
 
 def test_a_target_that_dies_makes_the_run_invalid_with_error_rows(tmp_path: Path) -> None:
-    process = perflib_run(tmp_path, LONG)
+    process = start_perflib_run(tmp_path, LONG_SUITE)
     run = wait_for_rows(tmp_path, 1.0)
     run = perflib.open_run("latest", tmp_path / "data")
     (pid,) = run.manifest.targets["api"].pids
@@ -362,7 +319,7 @@ def test_a_target_that_is_not_ours_and_stops_answering_is_noticed(tmp_path: Path
     with raw_server(answer) as url:
         made = suite({"kind": "http", "url": url}, load={"model": "closed", "concurrency": 2, "duration_s": 30})
         found: list[perflib.Run] = []
-        thread = threading.Thread(target=lambda: found.append(quiet(made, tmp_path)))
+        thread = threading.Thread(target=lambda: found.append(run_quietly(made, tmp_path)))
         thread.start()
         wait_for_rows(tmp_path, 0.5)
         stopped.set()
@@ -377,7 +334,7 @@ def test_a_target_that_does_not_start_says_why(tmp_path: Path) -> None:
         "url": "http://127.0.0.1:{port}",
         "start": ["{python}", "-c", "raise SystemExit('no licence file')"],
     }
-    run = quiet(from_table(made), tmp_path)
+    run = run_quietly(from_table(made), tmp_path)
     assert run.status == "invalid"
     assert "no licence file" in run.manifest.reasons[0]
 
@@ -399,7 +356,7 @@ def test_secrets_reach_no_file(tmp_path: Path, service: Any) -> None:
         "headers": {"Cookie": "hunter2-cookie"},
         "env": {"API_TOKEN": "hunter2-env"},
     }
-    run = quiet(from_table(made), tmp_path, overrides=["targets.api.headers.Authorization=hunter2-set"])
+    run = run_quietly(from_table(made), tmp_path, overrides=["targets.api.headers.Authorization=hunter2-set"])
     assert run.status == "complete"
     for path in run.path.rglob("*"):
         assert not path.is_file() or b"hunter2" not in path.read_bytes(), path

@@ -1,4 +1,4 @@
-"""Load from three machines far from each other, each with a wire and a clock of its own: network and time namespaces of this one."""
+"""Load from three distant machines with their own wires and clocks: network and time namespaces of this one."""
 
 from __future__ import annotations
 
@@ -130,7 +130,8 @@ def test_far_machines_are_on_one_time_line_and_begin_together(farm: Farm, tmp_pa
         trip_ms = float((own["end_ns"] - own["start_ns"]).median()) / 1e6
         assert trip_ms >= 2 * (machine.delay_ms - machine.jitter_ms), "requests took the wire"
         print(
-            f"{address}: error {error_ns / 1e6:+.3f} ms, known to ±{clock.uncertainty_ns / 1e6:.3f}, first {late_ns / 1e6:.3f} ms late, trip {trip_ms:.1f} ms"
+            f"{address}: error {error_ns / 1e6:+.3f} ms, known to ±{clock.uncertainty_ns / 1e6:.3f}, "
+            f"first {late_ns / 1e6:.3f} ms late, trip {trip_ms:.1f} ms"
         )
     assert max(begins_ns) - min(begins_ns) <= SKEW_NS + max(known_ns)
 

@@ -1,10 +1,8 @@
-"""One load generator unlike its peers is named; one that dies or stands still stops the others, or not."""
+"""One load generator describe_outliers its peers is named; one that dies or stands still stops the others, or not."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -17,12 +15,12 @@ import psutil
 import pytest
 
 from perflib.load import workers
-from perflib.load.outliers import medians_ms, unlike
+from perflib.load.outliers import describe_outliers, medians_ms
 from perflib.load.validity import doubts
-from tests.load.test_engine import quiet
-from tests.load.test_validity import OPEN, QUIET, WELL
+from tests.support.runs import run_quietly
 from tests.support.servers import raw_server, says
 from tests.support.suites import suite
+from tests.support.worker_health import CALM_MACHINE, HEALTHY_WORKER, OPEN_LOAD
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 MEDIANS = {0: 10.0, 1: 10.4, 2: 9.8, 3: 10.1}
@@ -38,7 +36,7 @@ def health(number: int, **odd: Any) -> dict[str, Any]:
         "late_ms": {"p99": 0.5},
         "loop_pause_ms": {"p99": 1.0 + number / 10},
     }
-    return WELL | own | odd
+    return HEALTHY_WORKER | own | odd
 
 
 @pytest.mark.parametrize(
@@ -55,53 +53,47 @@ def health(number: int, **odd: Any) -> dict[str, Any]:
     ],
 )
 def test_one_that_differs_clearly_is_named(odd: dict[str, Any], said: str) -> None:
-    load = suite(load=OPEN).scenarios[0].load
+    load = suite(load=OPEN_LOAD).scenarios[0].load
     medians = MEDIANS | ({3: odd.pop("median")} if "median" in odd else {})
-    found = list(unlike(load, [health(0), health(1), health(2), health(3, **odd)], medians, calls_inside=False))
+    found = list(
+        describe_outliers(load, [health(0), health(1), health(2), health(3, **odd)], medians, calls_inside=False)
+    )
     assert len(found) == bool(said) and all(text.startswith("worker 3 differs from its peers: its ") for text in found)
     assert not said or said in found[0]
 
 
 def test_two_cannot_say_which_of_them_is_odd_and_an_uneven_share_is_not() -> None:
-    load = suite(load=OPEN).scenarios[0].load
-    assert not list(unlike(load, [health(0), health(1, rows=100)], {0: 1.0, 1: 90.0}, calls_inside=False))
+    load = suite(load=OPEN_LOAD).scenarios[0].load
+    assert not list(describe_outliers(load, [health(0), health(1, rows=100)], {0: 1.0, 1: 90.0}, calls_inside=False))
     closed = suite(load={"model": "closed", "concurrency": 4, "duration_s": 5}).scenarios[0].load
-    assert not list(unlike(closed, [health(0), health(1), health(2, rows=500, cpu_s=0.05)], {}, calls_inside=False))
+    assert not list(
+        describe_outliers(closed, [health(0), health(1), health(2, rows=500, cpu_s=0.05)], {}, calls_inside=False)
+    )
 
 
 def test_a_lost_share_is_fatal_and_an_odd_worker_is_not() -> None:
-    made = suite(load=OPEN)
+    made = suite(load=OPEN_LOAD)
     lost = {"worker": 2, "host": "tcp://b:1", "what": "no answer", "share": 0.25, "after_s": 12.34}
     found = doubts(
-        made.scenarios[0], [made.targets["api"]], [health(0), health(1), health(3)], QUIET, [lost], MEDIANS | {3: 40.0}
+        made.scenarios[0],
+        [made.targets["api"]],
+        [health(0), health(1), health(3)],
+        CALM_MACHINE,
+        [lost],
+        MEDIANS | {3: 40.0},
     )
     assert [doubt.fatal for doubt in found] == [True, False]
     assert "worker 2 on tcp://b:1 was lost 12.3 s after the load began, and 25% of the load is missing" in found[0].text
     assert "worker 3 differs" in found[1].text
 
 
-async def sleepy() -> None:
-    """Slow in the worker that is the first to make the file."""
-    global _SLOW
-    if _SLOW is None:
-        try:
-            os.close(os.open(os.environ["SLOW_ONE"], os.O_CREAT | os.O_EXCL))
-            _SLOW = True
-        except FileExistsError:
-            _SLOW = False
-    await asyncio.sleep(0.02 if _SLOW else 0.004)
-
-
-_SLOW: bool | None = None
-
-
 def test_the_slow_one_of_three_workers_is_named_in_run_json(tmp_path: Path) -> None:
     target = {
         "kind": "callable",
-        "function": "tests.load.test_outliers:sleepy",
+        "function": "tests.support.functions:slow_in_one_worker",
         "env": {"SLOW_ONE": str(tmp_path / "slow")},
     }
-    run = quiet(
+    run = run_quietly(
         suite(
             target,
             operations=[{"name": "sleep"}],
@@ -123,7 +115,7 @@ def one_worker(folder: Path, act: Callable[[psutil.Process], None]) -> None:
         time.sleep(0.05)
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
-            if "perflib.worker" in child.cmdline():
+            if "perflib.load.generator.worker" in child.cmdline():
                 act(child)
                 return
 
@@ -142,7 +134,7 @@ def test_the_others_stop_or_go_on_as_the_suite_says(
         made = suite(
             {"kind": "http", "url": url}, workers=3, load={"model": "constant", "rate_per_s": 90, "duration_s": 7}
         )
-        run = quiet(replace(made, on_lost=policy), tmp_path)
+        run = run_quietly(replace(made, on_lost=policy), tmp_path)
     (entry,) = run.scenarios
     (missing,) = entry.record.missing
     made_by = run.rows(phase=None).groupby("worker").size()

@@ -19,46 +19,34 @@ import perflib
 from perflib.errors import SuiteError
 from perflib.load.validity import doubts
 from perflib.suite.file import from_table
-from tests.benchmarks.servers import started, waits_s
-from tests.load.test_engine import LONG, perflib_run, quiet, wait_for_rows
+from tests.support.runs import LONG_SUITE, run_quietly, start_perflib_run, wait_for_rows
 from tests.support.servers import raw_server, says
 from tests.support.suites import suite, table
-
-WELL: dict[str, Any] = {
-    "worker": 0,
-    "rows": 1000,
-    "wall_s": 10.0,
-    "loop_cpu_s": 2.0,
-    "loop_pause_ms": {"p99": 1.0},
-    "late_ms": {"p99": 0.5},
-    "waited": 0,
-    "gc_ms": 1.0,
-}
-QUIET = {"seconds": 10.0, "busy_share": 0.5, "other_share": 0.01, "steal_share": 0.0, "clock_ns": 1.0}
-OPEN = {"model": "constant", "rate_per_s": 100, "duration_s": 10}
+from tests.support.timed_servers import started, waits_s
+from tests.support.worker_health import CALM_MACHINE, HEALTHY_WORKER, OPEN_LOAD
 
 
 @pytest.mark.usefixtures("real_limits")
 @pytest.mark.parametrize(
     ("worker", "machine", "load", "said", "fatal"),
     [
-        ({}, {}, OPEN, None, False),
-        ({"late_ms": {"p99": 30.0}}, {}, OPEN, "overloaded", True),
+        ({}, {}, OPEN_LOAD, None, False),
+        ({"late_ms": {"p99": 30.0}}, {}, OPEN_LOAD, "overloaded", True),
         ({"late_ms": {"p99": 30.0}}, {}, None, None, False),
         ({"loop_pause_ms": {"p99": 80.0}}, {}, None, "stood still", True),
-        ({"loop_cpu_s": 9.9}, {}, OPEN, "99% of a core", True),
+        ({"loop_cpu_s": 9.9}, {}, OPEN_LOAD, "99% of a core", True),
         ({"loop_cpu_s": 9.9}, {}, None, "99% of a core", False),
-        ({"waited": 100}, {}, OPEN, "waited for a free connection", False),
-        ({"gc_ms": 900.0}, {}, OPEN, "collecting garbage", False),
-        ({}, {"other_share": 0.4}, OPEN, "other processes used 40%", False),
-        ({}, {"steal_share": 0.1}, OPEN, "took 10%", False),
+        ({"waited": 100}, {}, OPEN_LOAD, "waited for a free connection", False),
+        ({"gc_ms": 900.0}, {}, OPEN_LOAD, "collecting garbage", False),
+        ({}, {"other_share": 0.4}, OPEN_LOAD, "other processes used 40%", False),
+        ({}, {"steal_share": 0.1}, OPEN_LOAD, "took 10%", False),
     ],
 )
 def test_each_limit_has_its_doubt(
     worker: dict[str, Any], machine: dict[str, float], load: Any, said: str | None, fatal: bool
 ) -> None:
     made = suite(**({"load": load} if load else {}))
-    found = doubts(made.scenarios[0], [made.targets["api"]], [WELL | worker], QUIET | machine)
+    found = doubts(made.scenarios[0], [made.targets["api"]], [HEALTHY_WORKER | worker], CALM_MACHINE | machine)
     assert [doubt.fatal for doubt in found] == ([fatal] if said else [])
     for doubt in found:
         assert said is not None
@@ -66,14 +54,10 @@ def test_each_limit_has_its_doubt(
         assert doubt.advice
 
 
-async def hog() -> None:
-    time.sleep(0.002)
-
-
 @pytest.mark.usefixtures("real_limits")
 def test_an_overloaded_generator_makes_the_run_invalid_and_says_how_to_mend_it(tmp_path: Path) -> None:
-    target = {"kind": "callable", "function": "tests.load.test_validity:hog"}
-    run = quiet(
+    target = {"kind": "callable", "function": "tests.support.functions:block_the_loop"}
+    run = run_quietly(
         suite(target, operations=[{"name": "hog"}], load={"model": "constant", "rate_per_s": 1000, "duration_s": 1}),
         tmp_path,
     )
@@ -87,7 +71,9 @@ def test_an_error_burst_ends_the_run(tmp_path: Path) -> None:
     with raw_server(says(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")) as url:
         load = {"model": "constant", "rate_per_s": 50, "duration_s": 30}
         began = time.monotonic()
-        run = quiet(suite({"kind": "http", "url": url}, load=load, abort_on="error rate > 50 % for 1 s"), tmp_path)
+        run = run_quietly(
+            suite({"kind": "http", "url": url}, load=load, abort_on="error rate > 50 % for 1 s"), tmp_path
+        )
     assert time.monotonic() - began < 12
     assert run.status == "invalid"
     assert "error rate > 50 % for 1 s (`abort_on`)" in run.manifest.reasons[0]
@@ -99,7 +85,7 @@ def test_no_more_than_the_suite_allows_is_sent_in_any_model(tmp_path: Path) -> N
         made = suite(
             {"kind": "http", "url": url}, load={"model": "closed", "concurrency": 8, "duration_s": 2}, workers=2
         )
-        run = quiet(replace(made, max_rate_per_s=60, max_requests=100), tmp_path)
+        run = run_quietly(replace(made, max_rate_per_s=60, max_requests=100), tmp_path)
     rows = run.rows(phase=None)
     assert len(rows) == 100
     starts = np.sort(rows["start_ns"]) / 1e9
@@ -116,12 +102,12 @@ def test_no_more_than_the_suite_allows_is_sent_in_any_model(tmp_path: Path) -> N
 def test_a_schedule_that_asks_for_more_is_refused_before_anything_starts(load: dict[str, Any], tmp_path: Path) -> None:
     made = replace(suite({"kind": "http", "url": "http://127.0.0.1:9"}, load=load), max_rate_per_s=60)
     with pytest.raises(SuiteError, match=r"the load asks for 61 /s, max_rate_per_s is 60"):
-        quiet(made, tmp_path)
+        run_quietly(made, tmp_path)
     assert not (tmp_path / "data").exists()
 
 
 def test_a_worker_that_is_killed_makes_the_run_invalid_and_keeps_the_rows(tmp_path: Path) -> None:
-    process = perflib_run(tmp_path, LONG)
+    process = start_perflib_run(tmp_path, LONG_SUITE)
     wait_for_rows(tmp_path, 1.5)
     workers = [p for p in psutil.Process(process.pid).children() if "perflib.load.generator.worker" in p.cmdline()]
     workers[0].send_signal(signal.SIGKILL)
@@ -152,7 +138,7 @@ def test_a_disk_that_takes_no_more_ends_the_run_and_keeps_the_complete_parts(tmp
 name = "full"
 [targets.f]
 kind = "callable"
-function = "tests.benchmarks.functions:nothing_async"
+function = "tests.support.functions:nothing_async"
 [[scenarios]]
 name = "many"
 target = "f"
@@ -197,13 +183,13 @@ def test_a_freeze_of_two_seconds_is_told_as_it_was(tmp_path: Path) -> None:
     """The truth of a 1 ms server that freezes once for 2 s, at 500 requests/s for 20 s, from the intended starts."""
     with started("freeze", "0.001", "8", "2") as url:
         load = {"model": "constant", "rate_per_s": 500, "duration_s": 20}
-        run = quiet(suite({"kind": "http", "url": url}, load=load, warmup={"duration_s": 0}), tmp_path)
+        run = run_quietly(suite({"kind": "http", "url": url}, load=load, warmup={"duration_s": 0}), tmp_path)
     rows = run.rows(phase=None)
     assert len(rows) == 10_000
     assert rows["ok"].all()
     response_ms = rows["response_ns"] / 1e6
-    # Never less than the truth; what the server needs to work off the thousand requests that waited comes on top, and on a
-    # busy machine that takes a while. Latency from the actual start would be 1 ms at each of these.
+    # Never less than the truth. The server also has to work off the thousand requests that waited, which takes a while
+    # on a busy machine. Latency from the actual start would be 1 ms at each of these.
     for q, truth_ms in ((0.95, 1001), (0.99, 1801), (0.999, 1981)):
         assert truth_ms - 5 <= response_ms.quantile(q) <= truth_ms + 500
     assert (run.rows(phase=None)["service_ns"] / 1e6).quantile(0.99) > 1700, "each request had a connection of its own"
@@ -212,15 +198,18 @@ def test_a_freeze_of_two_seconds_is_told_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
 def test_random_arrivals_wait_as_long_as_queueing_theory_says(share: float, tmp_path: Path) -> None:
-    """One server, fixed service time D, utilisation ρ: each request waits as the recursion of its own arrivals says; over all
-    arrivals that is ρD / (2(1 − ρ)) (Pollaczek and Khinchine)."""
+    """One server with fixed service time D and utilisation ρ.
+
+    Each request waits as the recursion of its own arrivals says; the mean over all is ρD / (2(1 − ρ)) (Pollaczek and
+    Khinchine).
+    """
     with started("queue", "0.004", core=1) as url:
-        full = quiet(
+        full = run_quietly(
             suite({"kind": "http", "url": url}, load={"model": "closed", "concurrency": 4, "duration_s": 4}), tmp_path
         )
         service_s = 1 / full.summary()["scenarios"][0]["throughput_per_s"]
         load = {"model": "poisson", "rate_per_s": share / service_s, "duration_s": 40}
-        run = quiet(suite({"kind": "http", "url": url}, load=load, warmup={"duration_s": 0}), tmp_path)
+        run = run_quietly(suite({"kind": "http", "url": url}, load=load, warmup={"duration_s": 0}), tmp_path)
     rows = run.rows().sort_values("scheduled_ns")
     alone_ms = rows[rows["inflight"] == 1]["response_ns"].median() / 1e6
     wait = perflib.stats.mean_interval(rows["response_ns"].to_numpy() / 1e6 - alone_ms)

@@ -24,8 +24,8 @@ from perflib.suite.model import Load
 from perflib.suite.objectives import Objective
 from perflib.verdicts.run import Run
 from perflib.verdicts.verdict import judge
-from tests.benchmarks.servers import started
 from tests.support.suites import suite, table
+from tests.support.timed_servers import started
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 

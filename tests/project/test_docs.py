@@ -55,7 +55,7 @@ NOT_RUN = {
     "perflib report --data s3://bucket/team": "the same",
     "perflib run shop.toml --dask tcp://scheduler:8786 --data /shared/data --on-lost continue": "the same",
 }  # fmt: skip
-EVERYTHING = "tests.project.test_docs"  # stands in for the MCP server that npx would fetch
+EVERYTHING = "tests.support.everything_server"  # stands in for the MCP server that npx would fetch
 STAND_INS = {
     '"npx", "-y", "@modelcontextprotocol/server-everything"': f'"{{python}}", "-m", "{EVERYTHING}"',
     "npx -y @modelcontextprotocol/server-everything": f"{sys.executable} -m {EVERYTHING}",
@@ -331,24 +331,3 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(PAGES[0].read_text("utf-8").splitlines()) <= 200
-
-
-def _everything() -> None:
-    """Stands in for npm's example server: its name, and those of its tools that the page names."""
-    from tests.support import mcp_servers
-
-    number = {
-        "type": "object",
-        "properties": {
-            k: {"type": "number", "description": f"{n} number"} for k, n in (("a", "First"), ("b", "Second"))
-        },
-        "required": ["a", "b"],
-    }
-    mcp_servers.ABOUT["name"] = "mcp-servers/everything"
-    mcp_servers.TOOLS += [{"name": "get-sum", "description": "Returns the sum of two numbers", "inputSchema": number}]
-    sys.argv = ["everything", "stdio"]
-    mcp_servers.main()
-
-
-if __name__ == "__main__":
-    _everything()

@@ -14,7 +14,7 @@ import perflib
 from perflib.report import comparison
 from perflib.report.pages import index as index_page
 from perflib.report.render import report
-from tests.report.test_browser import browser, picture
+from tests.support.browsing import browser, picture
 
 __all__ = ["browser"]
 PAGES = ("report/report.html", "compare/compare.html", "index.html")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,6 +20,7 @@ from perflib.report import render as reports
 from perflib.report.pages import run as run_page
 from perflib.suite.file import from_table
 from perflib.text import number
+from tests.support.html_pages import ParsedPage
 from tests.support.servers import raw_server, says
 from tests.support.suites import table
 from tests.support.written import latencies, written
@@ -31,32 +31,9 @@ def folder(small_run: perflib.Run, tmp_path_factory: pytest.TempPathFactory) -> 
     return reports.report(small_run, out=tmp_path_factory.mktemp("report"), title="A <small> run")
 
 
-class _Seen(HTMLParser):
-    """Tags and attributes of a page, and whether every tag that was opened is closed."""
-
-    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self._open: list[str] = []
-        self.feed(text)
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, key, value or "") for key, value in attrs]
-        if tag not in self.VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert tag in self.VOID or self._open.pop() == tag
-
-
 def test_the_page_is_whole_small_and_needs_nothing_else(folder: Path) -> None:
     text = (folder / "report.html").read_text()
-    page = _Seen(text)
+    page = ParsedPage(text)
     assert len(text) < 1_000_000
     assert "script" not in page.tags
     assert not [a for a in page.attributes if a[1] in ("src", "href") and not a[2].startswith(("data:image/png", "#"))]
@@ -133,7 +110,7 @@ def test_what_a_target_says_stays_text(tmp_path: Path) -> None:
     run = perflib.run(suite, data=tmp_path, progress=False)
     assert run.rows(phase=None)["error"].str.contains("onerror").all()
     out = reports.report(run, out=tmp_path / "out")
-    page = _Seen((out / "report.html").read_text())
+    page = ParsedPage((out / "report.html").read_text())
     assert not [a for a in page.attributes if a[1].startswith("on") or (a[1] == "src" and not a[2].startswith("data:"))]
     markdown = (out / "report.md").read_text()
     assert "<img" not in markdown

@@ -28,7 +28,7 @@ from perflib.sources.patterns import matches, text_matching
 from perflib.suite.file import from_table, load_suite
 from perflib.suite.model import Target
 from perflib.targets.template import text_template, value_template
-from tests.cli.test_cli import perflib_
+from tests.support.command_line import perflib_process
 from tests.support.service import Server
 
 URL = Target(kind="mcp", url="http://127.0.0.1:9/mcp")
@@ -426,7 +426,7 @@ HARMLESS = ("ping", "validate_content", "list_validations", "get_stats")
 
 
 def test_a_url_becomes_a_suite_that_runs(service: Server) -> None:
-    ran = perflib_("mcp", "inspect", f"{service.url}/mcp")
+    ran = perflib_process("mcp", "inspect", f"{service.url}/mcp")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines()[0] == "perflib-reference 1"
     assert "reason*: string" in ran.stdout
@@ -443,7 +443,7 @@ def test_a_url_becomes_a_suite_that_runs(service: Server) -> None:
 
 def test_a_command_in_another_folder_is_run_where_it_was(tmp_path: Path) -> None:
     Path("suites").mkdir()
-    ran = perflib_(
+    ran = perflib_process(
         "mcp", "inspect", sys.executable, "-m", "perflib.service", "--stdio", "--json", "--out", "suites/s.toml"
     )
     assert ran.returncode == 0, ran.stderr
@@ -478,7 +478,7 @@ for line in sys.stdin:
 
 def test_pages_are_followed_and_a_hostile_server_writes_no_escapes() -> None:
     Path("server.py").write_text(SERVER)
-    ran = perflib_("mcp", "inspect", "--", sys.executable, "server.py")
+    ran = perflib_process("mcp", "inspect", "--", sys.executable, "server.py")
     assert ran.returncode == 0, ran.stderr
     assert all(char.isprintable() or char == "\n" for char in ran.stdout)
     assert "3 tools" in ran.stdout
@@ -496,7 +496,7 @@ def test_pages_are_followed_and_a_hostile_server_writes_no_escapes() -> None:
 def test_secrets_are_used_and_never_written(service: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_TOKEN", "from-the-environment")
     headers = ["--header", "Authorization: Bearer ${API_TOKEN}", "--header", "X-Api-Key: typed-in"]
-    ran = perflib_("mcp", "inspect", f"{service.url}/mcp?api_key=in-the-url&page=2", "--out", "s.toml", *headers)
+    ran = perflib_process("mcp", "inspect", f"{service.url}/mcp?api_key=in-the-url&page=2", "--out", "s.toml", *headers)
     assert ran.returncode == 0, ran.stderr
     target = load_suite("s.toml").targets["server"]
     assert target.headers == {"Authorization": "Bearer ${API_TOKEN}", "X-Api-Key": "${X_API_KEY}"}
@@ -537,7 +537,7 @@ WRONG = [
 def test_what_is_wrong_is_said_in_one_line(arguments: list[str], code: int, words: str) -> None:
     for name in ("mine.toml", "perflib-reference.toml"):
         Path(name).write_text("mine")
-    ran = perflib_("mcp", "inspect", *arguments)
+    ran = perflib_process("mcp", "inspect", *arguments)
     assert ran.returncode == code, ran.stderr
     assert words in ran.stderr
     assert ran.stderr.startswith("perflib: ")
@@ -547,7 +547,7 @@ def test_what_is_wrong_is_said_in_one_line(arguments: list[str], code: int, word
 
 
 def test_a_url_that_is_no_mcp_server_is_named(service: Server) -> None:
-    ran = perflib_("mcp", "inspect", f"{service.url}/nothing")
+    ran = perflib_process("mcp", "inspect", f"{service.url}/nothing")
     assert ran.returncode == 4
     reason = "the server refused `initialize`: HTTP status 404; is this URL or command an MCP server?"
     assert ran.stderr == f"perflib: {service.url}/nothing: {reason}\n"
@@ -556,7 +556,7 @@ def test_a_url_that_is_no_mcp_server_is_named(service: Server) -> None:
 def test_a_url_that_never_answers_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/mcp"
-        ran = perflib_("mcp", "inspect", url, "--timeout", "0.5")
+        ran = perflib_process("mcp", "inspect", url, "--timeout", "0.5")
     assert ran.returncode == 4
     assert ran.stderr.startswith(f"perflib: {url}: no answer within 0.5 s; ")
     assert ran.stderr.count("\n") == 1

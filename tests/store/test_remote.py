@@ -245,11 +245,11 @@ def hosts(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
     pytest.importorskip("distributed", reason='no Dask here: pip install "perflib-workbench[dask]"')
     from perflib.errors import TargetError
     from perflib.load.cluster import connected
-    from tests.load.test_cluster import Cluster
+    from tests.support.dask_cluster import DaskCluster
 
     here, theirs = os.environ["XDG_CACHE_HOME"], tmp_path / "theirs"
     monkeypatch.setenv("XDG_CACHE_HOME", str(theirs))
-    cluster = Cluster()
+    cluster = DaskCluster()
     monkeypatch.setenv("XDG_CACHE_HOME", here)
     until = time.monotonic() + 30
     try:

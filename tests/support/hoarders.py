@@ -1,4 +1,7 @@
-"""A server of three processes, one of which keeps 100 kB for every request: `python tests/hoarders.py PORT --token SECRET`."""
+"""A server of three processes, one of which keeps 100 kB for every request.
+
+It is started by `python tests/support/hoarders.py PORT --token SECRET`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Machines on this one: network namespaces on a bridge, each behind a wire of its own that delays every frame, each with a clock of its own.
+"""Machines on this one: network namespaces on a bridge, each with its own clock and a wire that delays every frame.
 
-A wire is two tap devices and a process that hands frames from one to the other, in order, so that it needs no `sch_netem`:
-`python -m tests.support.machines TAP TAP DELAY_MS JITTER_MS SEED`.
+A wire is two tap devices and a process that copies frames from one to the other, in order, so that it needs no
+`sch_netem`: `python -m tests.support.machines TAP TAP DELAY_MS JITTER_MS SEED`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,11 @@ def why_not() -> str:
 
 @dataclass
 class Machine:
-    """A namespace with an address, its clock `ahead_s` before ours, its wire delaying frames by `delay_ms` ± `jitter_ms` each way."""
+    """A network namespace with an address.
+
+    ahead_s     how far its clock is ahead of ours
+    delay_ms    how long its wire delays frames in each direction, ± jitter_ms
+    """
 
     name: str
     address: str
@@ -78,7 +82,10 @@ class Machine:
 
 @contextlib.contextmanager
 def machines(*kinds: tuple[int, float, float]) -> Iterator[tuple[str, list[Machine]]]:
-    """(ahead_s, delay_ms, jitter_ms) for each. Yields our own address on their network, and the machines; ends all that runs on them."""
+    """Start a machine for each (ahead_s, delay_ms, jitter_ms); all that runs on them ends with the block.
+
+    Yields our own address on their network, and the machines.
+    """
     short, net = f"pf{os.getpid() % 100_000}", f"10.213.{os.getpid() % 250}"
     made = [Machine(f"{short}m{n}", f"{net}.{n + 10}", *kind) for n, kind in enumerate(kinds)]
     try:

@@ -1,9 +1,10 @@
 """Small MCP servers in plain Python, over stdio or HTTP, in both protocol eras, which misbehave as they are told.
 
-    python -m tests.support.mcp_servers stdio|http [--era both|legacy|modern] [--answers json|sse] [--fault NAME] [--after N] [--log FILE]
+    python -m tests.support.mcp_servers stdio|http [--era both|legacy|modern] [--answers json|sse]
+                                                   [--fault NAME] [--after N] [--log FILE]
 
-HTTP: at a free port of loopback, printed as the last word of the first line; GET /counts says what was heard. They are strict
-about what a client must send (session, version and routing headers, `initialized`), so that a client that leaves it out fails.
+Over HTTP they listen at a free port of loopback, printed as the last word of the first line; GET /counts counts what
+they received. They insist on what a client must send (session, version and routing headers, `initialized`).
 Faults befall `tools/call`, from call number N on; FAULTS and `--help` name them. Tests use `http_server` and `Stdio`.
 """
 
@@ -409,7 +410,7 @@ async def _chunked(server: Server, peer: Peer, good: Message) -> None:
 
 
 async def _sse_oddities(server: Server, peer: Peer, good: Message) -> None:
-    """All that an event stream may hold: comments, ids, retry, an empty first event, other line ends, data in several lines."""
+    """An event stream with comments, ids, retry, an empty first event, other line ends, and data in several lines."""
     if not isinstance(peer, HttpPeer):
         await peer.answer(good)
         return

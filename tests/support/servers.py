@@ -1,4 +1,4 @@
-"""A raw TCP server that answers as badly as it is told, in a thread: real sockets, any bytes."""
+"""A raw TCP server in a thread, which answers as badly as a test asks: real sockets, any bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ Answer = Callable[[socket.socket, int], bool]
 
 @contextmanager
 def raw_server(answer: Answer) -> Iterator[str]:
-    """Calls answer(connection, number of the request on it) for each request; False ends the connection. Yields the URL."""
+    """Calls answer(connection, number of the request on it) for each request. Yields the URL.
+
+    An answer of False ends the connection.
+    """
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:

@@ -45,7 +45,10 @@ def written(
     warmup_s: float | None = 0.0,
     objectives: Sequence[str] = (),
 ) -> Run:
-    """A run of one scenario at a constant rate: request i takes times_ms[i], goes to operations[i % …], fails where `failed` says."""
+    """A run of one scenario at a constant rate.
+
+    Request i takes times_ms[i], goes to operations[i % len(operations)], and fails where `failed` is true.
+    """
     times_ns = np.asarray(np.asarray(times_ms, float) * 1e6, np.int64)
     stop_ns = START_NS + int(max(len(times_ns), 1) / rate_per_s * 1e9)
     segment = {

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 import perflib
-from tests.load.test_engine import perflib_run, wait_for_rows
 from tests.support.mcp_servers import LEGACY, MODERN, Running, Stdio, http_server
+from tests.support.runs import start_perflib_run, wait_for_rows
 from tests.support.servers import raw_server, says
 from tests.support.suites import suite
 
@@ -566,7 +566,7 @@ def test_a_run_that_is_stopped_leaves_no_server(
     how: signal.Signals, client: str, session: str, stdio: Stdio, tmp_path: Path
 ) -> None:
     text = LONG.format(command=json.dumps(stdio.command), client=client, session=session)
-    process = perflib_run(tmp_path, text)
+    process = start_perflib_run(tmp_path, text)
     wait_for_rows(tmp_path, 0.5)
     assert left_over(stdio)
     process.send_signal(how)

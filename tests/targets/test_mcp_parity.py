@@ -1,4 +1,4 @@
-"""The lean client and the official SDK's: every operation gives the same, in both eras, over HTTP (JSON, SSE) and stdio."""
+"""The lean client and the official SDK's give the same for every operation, in both eras, over HTTP and stdio."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ CLIENTS = ("lean", "sdk")
 
 
 def calls() -> dict[str, tuple[dict[str, Any], str]]:
-    """Operations of the reference service in the order in which they make sense, with the class of their rows. What a good answer
-    holds is taken from a direct call."""
+    """Operations of the reference service in a sensible order, with the error class of their rows.
+
+    What a good answer holds is taken from a direct call.
+    """
     service = Service(Options())
     file, text = service.validate_file(**DOCUMENT), service.validate_content(TEXT)
     found = {key: file[key] for key in ("status", "source", "score", "recommendations")}
@@ -104,7 +106,7 @@ def test_both_clients_say_the_same_of_the_reference_service(
 def test_both_clients_say_the_same_of_what_is_odd(
     transport: str, protocol: str, service: Server, tmp_path: Path
 ) -> None:
-    """An unknown tool, missing and unknown arguments, a ping (which the modern era has not): whatever it is, it is the same."""
+    """An unknown tool, missing and unknown arguments, a ping (not in the modern era) end alike for both clients."""
     command = {"command": [sys.executable, "-m", "perflib.service", "--stdio"]}
     target = {**(command if transport == "stdio" else {"url": service.url + transport}), "protocol": protocol}
     operations: dict[str, dict[str, Any]] = {
@@ -155,7 +157,7 @@ def test_what_was_negotiated_is_recorded_for_both(client: str, protocol: str, tm
             {"kind": "mcp", "url": server.url, "client": client, "protocol": protocol},
             operations=[{"name": "ping", "tool": "echo"}],
         )
-        about = perflib.run(made, data=tmp_path, progress=False).manifest.targets["api"]
+        about = perflib.run(made, data=tmp_path, progress=False).manifest.targets["api"].model_dump()
         counts = server.counts()
     assert about.protocol_version == protocol
     assert about.client == client

@@ -14,21 +14,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 import perflib
 from perflib import charts
-from perflib.cli import cli
 from perflib.errors import PerflibError, RunError, SuiteError
 from perflib.metrics.parts import GRID, measure
 from perflib.metrics.selection import Selection
 from perflib.report import comparison
 from perflib.report.pages import run as run_page
 from perflib.store.baselines import baselines, remove_baseline, set_baseline
-from perflib.verdicts.change import Change
-from perflib.verdicts.comparison import Comparison
 from perflib.verdicts.run import open_side
-from tests.report.test_report import _Seen
+from tests.support.command_line import invoke
+from tests.support.comparisons import changes_by_metric
+from tests.support.html_pages import ParsedPage
 from tests.support.written import latencies, written
 
 EVIL = "<script>alert(1)</script>|`@all`"
@@ -49,15 +47,6 @@ def slower(home: Path) -> perflib.Run:
     return written(home, latencies(4000, 2) * 1.2, memory_mb=100)
 
 
-def ran(*arguments: str) -> Any:
-    """The command line in this process: its exit code and what it said; a PerflibError is what its `main` would print."""
-    return CliRunner().invoke(cli, list(arguments), standalone_mode=False)
-
-
-def by_metric(compared: Comparison) -> dict[str, Change]:
-    return {change.metric.key: change for change in compared.changes}
-
-
 def test_the_same_thing_twice_raises_no_alarm(tmp_path: Path) -> None:
     alarms, words = 0, set()
     for seed in range(12):
@@ -76,7 +65,7 @@ def test_a_run_against_itself_passes(base: perflib.Run) -> None:
 
 def test_a_fifth_slower_fails_where_it_is_slower(base: perflib.Run, slower: perflib.Run) -> None:
     compared = perflib.compare(base, slower)
-    changes = by_metric(compared)
+    changes = changes_by_metric(compared)
     assert compared.verdict == "fail"
     assert {key for key, c in changes.items() if c.verdict == "fail"} >= {"p50", "mean"}
     assert all(changes[key].verdict == "pass" for key in ("errors", "memory", "cpu"))
@@ -90,7 +79,7 @@ def test_a_fifth_slower_fails_where_it_is_slower(base: perflib.Run, slower: perf
 
 def test_more_errors_and_more_memory_fail(home: Path, base: perflib.Run) -> None:
     failed = np.arange(4000) % 10 == 0
-    changes = by_metric(perflib.compare(base, written(home, latencies(4000, 3), memory_mb=125, failed=failed)))
+    changes = changes_by_metric(perflib.compare(base, written(home, latencies(4000, 3), memory_mb=125, failed=failed)))
     assert {changes[key].verdict for key in ("errors", "memory")} == {"fail"}
     assert changes["errors"].shown.estimate == pytest.approx(10.0)
     assert changes["throughput"].relative.estimate == pytest.approx(-10.0, abs=0.5)
@@ -102,7 +91,7 @@ def test_throughput_is_judged_where_the_target_sets_it(tmp_path: Path) -> None:
     """Users who wait for their answers get fewer from a slower target; a schedule's rate says nothing of it."""
     for model, verdicts in (("closed", {"fail"}), ("constant", {"shown"})):
         sides = [written(tmp_path, np.full(4000, 2.0), rate_per_s=rate, model=model) for rate in (500.0, 400.0)]
-        change = by_metric(perflib.compare(*sides, force=True))["throughput"]
+        change = changes_by_metric(perflib.compare(*sides, force=True))["throughput"]
         assert {change.verdict} == verdicts
         assert change.relative.estimate == pytest.approx(-20.0)
         assert bool(change.reason) == (model == "constant")
@@ -113,7 +102,7 @@ def test_margins_decide(base: perflib.Run, slower: perflib.Run) -> None:
     assert perflib.compare(base, slower, margin_percent=wide).verdict == "pass"
     unjudged = perflib.compare(base, slower, margin_percent=dict.fromkeys(("p50", "p95", "p99", "mean")))
     assert unjudged.verdict == "pass"
-    assert by_metric(unjudged)["p50"].verdict == "shown"
+    assert changes_by_metric(unjudged)["p50"].verdict == "shown"
     with pytest.raises(SuiteError, match="there is no metric 'p59'; known: p50, p95"):
         perflib.compare(base, slower, margin_percent={"p59": 1})
     with pytest.raises(SuiteError, match="give 0 or more"):
@@ -127,9 +116,9 @@ def test_several_runs_a_side_hold_the_spread_between_runs(tmp_path: Path) -> Non
         [written(tmp_path, latencies(3000, 10 * side + i, level)) for i, level in enumerate(each)]
         for side, each in enumerate(levels)
     ]
-    one = by_metric(perflib.compare(sides[0][0], sides[1][0]))["p50"]
+    one = changes_by_metric(perflib.compare(sides[0][0], sides[1][0]))["p50"]
     several = perflib.compare(*sides)
-    change = by_metric(several)["p50"]
+    change = changes_by_metric(several)["p50"]
     assert (one.verdict, one.seen) == ("fail", "worse")
     assert change.verdict != "fail"
     assert not change.seen
@@ -227,7 +216,7 @@ def test_too_little_to_tell_is_said(
     home: Path, base: perflib.Run, times: Any, failed: Any, said: str, fails: set[str]
 ) -> None:
     compared = perflib.compare(base, written(home, times, failed=failed))
-    changes = by_metric(compared)
+    changes = changes_by_metric(compared)
     assert changes["p50"].verdict == "inconclusive"
     assert changes["p50"].reason == said
     assert {key for key, c in changes.items() if c.verdict == "fail"} == fails
@@ -237,8 +226,8 @@ def test_too_little_to_tell_is_said(
 
 def test_constant_times_are_compared_exactly(tmp_path: Path) -> None:
     sides = [written(tmp_path, np.full(3000, level)) for level in (5.0, 5.0, 6.0)]
-    assert by_metric(perflib.compare(sides[0], sides[1]))["p99"].verdict == "pass"
-    assert by_metric(perflib.compare(sides[0], sides[2]))["p99"].verdict == "fail"
+    assert changes_by_metric(perflib.compare(sides[0], sides[1]))["p99"].verdict == "pass"
+    assert changes_by_metric(perflib.compare(sides[0], sides[2]))["p99"].verdict == "fail"
 
 
 def test_runs_that_did_not_end_well_are_invalid(home: Path, base: perflib.Run) -> None:
@@ -304,7 +293,7 @@ def test_bad_input_is_one_line_and_code_two(tmp_path: Path, arguments: Sequence[
     other = written(tmp_path / "data", latencies(50, 1), scenario="another")
     set_baseline("elsewhere", other)
     written(tmp_path / "data", latencies(50, 1))
-    failure = ran("compare", *arguments).exception
+    failure = invoke("compare", *arguments).exception
     assert said in str(getattr(failure, "message", failure))
     assert "\n" not in str(failure)
     assert getattr(failure, "exit_code", 0) == 2
@@ -321,7 +310,7 @@ def pages(home: Path, base: perflib.Run, tmp_path_factory: pytest.TempPathFactor
 
 def test_the_page_is_whole_and_needs_nothing_else(pages: Path) -> None:
     text = (pages / "compare.html").read_text()
-    page = _Seen(text)
+    page = ParsedPage(text)
     assert "script" not in page.tags
     assert not [a for a in page.attributes if a[1] in ("src", "href") and not a[2].startswith(("data:image/png", "#"))]
     assert not [a for a in page.attributes if a[1].startswith("on")]
@@ -364,24 +353,26 @@ def test_exit_codes_follow_the_verdict(tmp_path: Path, monkeypatch: pytest.Monke
     ):
         names[name] = written(tmp_path / "data", latencies(4000, len(names) // 2) * factor, status=status).id
     names["short"] = written(tmp_path / "data", latencies(60, 9)).id
-    codes = {name: ran("compare", names["a"], names[name]).return_value for name in ("a", "b", "slow", "short", "bad")}
+    codes = {
+        name: invoke("compare", names["a"], names[name]).return_value for name in ("a", "b", "slow", "short", "bad")
+    }
     assert codes == {"a": 3, "b": 0, "slow": 1, "short": 3, "bad": 4}
     assert (
-        ran(
+        invoke(
             "compare", names["a"], names["slow"], *(f"--margin={m}=60" for m in ("p50", "p95", "p99", "mean"))
         ).return_value
         == 0
     )
-    printed = ran("compare", f"{names['a']},{names['b']}", names["a"], "--json")
+    printed = invoke("compare", f"{names['a']},{names['b']}", names["a"], "--json")
     assert json.loads(printed.stdout)["base"] == [names["a"], names["b"]]
-    said = ran("compare", names["a"], names["slow"]).output
+    said = invoke("compare", names["a"], names["slow"]).output
     assert f"{names['slow']} against {names['a']}: FAIL. Worse than the base" in said
     assert "p50 response" in said
 
 
 def test_a_percentile_that_too_few_requests_decide_has_no_change(home: Path, base: perflib.Run) -> None:
     compared = perflib.compare(base, written(home, latencies(400, 11), memory_mb=100))
-    p50, p99 = (by_metric(compared)[key] for key in ("p50", "p99"))
+    p50, p99 = (changes_by_metric(compared)[key] for key in ("p50", "p99"))
     assert p50.told and not p99.told
     assert (p99.verdict, p99.reason, math.isnan(p99.candidate)) == ("inconclusive", "too few requests to tell", True)
     assert p99.cells[1:3] == ("–", "–") and p99.cells[3].endswith("open")
@@ -401,19 +392,19 @@ def test_a_run_says_nothing_about_itself(home: Path, base: perflib.Run, slower: 
 def test_a_baseline_outlives_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "report", lambda compared, **_: Path("reports"))
     first = written(tmp_path / "data", latencies(3000, 1))
-    assert ran("baseline", "set", "main").stdout == f"main: {first.id}\n"
-    assert ran("rm", first.id).return_value == 0
+    assert invoke("baseline", "set", "main").stdout == f"main: {first.id}\n"
+    assert invoke("rm", first.id).return_value == 0
     assert len(open_side("main").rows()) == 3000
     candidate = written(tmp_path / "data", latencies(3000, 2) * 1.5)
-    assert ran("compare", "--baseline", "main").return_value == 1
-    assert ran("compare", "main", candidate.id).return_value == 1
-    assert ran("check", "--baseline", "main").return_value == 1
+    assert invoke("compare", "--baseline", "main").return_value == 1
+    assert invoke("compare", "main", candidate.id).return_value == 1
+    assert invoke("check", "--baseline", "main").return_value == 1
     set_baseline("main", candidate)
     assert {name: run.id for name, run in baselines().items()} == {"main": candidate.id}
-    assert json.loads(ran("baseline", "list", "--json").output)[0]["baseline"] == "main"
+    assert json.loads(invoke("baseline", "list", "--json").output)[0]["baseline"] == "main"
     assert [p.name for p in Path("data/baselines").iterdir()] == ["main"]
-    assert ran("baseline", "rm", "main").stdout == "removed main\n"
-    assert ran("baseline", "list").stdout == "none\n"
+    assert invoke("baseline", "rm", "main").stdout == "removed main\n"
+    assert invoke("baseline", "list").stdout == "none\n"
     for gone in (lambda: remove_baseline("main"), lambda: open_side("main")):
         with pytest.raises(RunError, match=r"no (run and no )?baseline 'main'.*perflib baseline list"):
             gone()
@@ -465,15 +456,15 @@ def test_a_github_job_shows_the_verdict_and_takes_no_orders(tmp_path: Path, monk
         written(tmp_path / "data", latencies(4000, seed) * factor, **hostile).id
         for seed, factor in ((1, 1.0), (2, 1.5))
     ]
-    assert "::error" not in ran("compare", *sides).stderr
+    assert "::error" not in invoke("compare", *sides).stderr
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
-    told = [line for line in ran("compare", *sides).stderr.splitlines() if line.startswith("::")]
+    told = [line for line in invoke("compare", *sides).stderr.splitlines() if line.startswith("::")]
     assert told
     assert all(line.startswith(("::error title=perflib::one", "::warning title=perflib::one")) for line in told)
     assert any("get%250A%253A%253Aerror: p50 response no worse than 5 %25: fail, +" in line for line in told)
     assert (tmp_path / "summary.md").read_text().startswith("## ✗ ")
-    ran("check", sides[0])
+    invoke("check", sides[0])
     assert "## ? tested: inconclusive" in (tmp_path / "summary.md").read_text()
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere" / "summary.md"))
-    assert "the job's summary could not be written" in ran("check", sides[0]).stderr
+    assert "the job's summary could not be written" in invoke("check", sides[0]).stderr

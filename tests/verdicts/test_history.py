@@ -18,7 +18,7 @@ from perflib.report.render import execute, html
 from perflib.store.manifest import GitRecord
 from perflib.store.recording import remove_run
 from perflib.verdicts.history import folder, history, left_out, record, record_all
-from tests.report.test_report import _Seen
+from tests.support.html_pages import ParsedPage
 from tests.support.written import latencies, written
 
 EVIL = "<script>alert(1)</script>"
@@ -95,7 +95,7 @@ def test_what_did_not_end_well_is_not_recorded_and_a_damaged_file_is_named(tmp_p
 
 def test_the_page_needs_nothing_else_and_escapes(data: Path, tmp_path: Path) -> None:
     text = html(execute("history", {"metric": "p50", "data": str(data)}, tmp_path / "h.ipynb"), "History")
-    page = _Seen(text)
+    page = ParsedPage(text)
     assert "script" not in page.tags
     assert not [a for a in page.attributes if a[1] in ("src", "href") and not a[2].startswith(("data:image/png", "#"))]
     assert "1 of 1 series changed their level." in text

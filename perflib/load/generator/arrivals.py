@@ -1,7 +1,7 @@
-"""When requests start: one pure, seeded function per open load model.
+"""When requests start: one pure function with a seed per open load model.
 
-Each yields sorted arrays of offsets from the load's start, int64 ns, at most CHUNK at a time, so that a long schedule takes
-no memory. A closed model has no schedule: its users start the next request when the last one is answered.
+Each yields sorted arrays of offsets from the start of the load, int64 ns, of at most CHUNK, so that a long schedule
+takes no memory. A closed model has no schedule: its users start the next request when the last one is answered.
 """
 
 from __future__ import annotations

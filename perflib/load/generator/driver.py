@@ -1,7 +1,7 @@
-"""The heart of a worker: hands requests to lanes, when they are due, and turns finished ones into rows.
+"""The driver of a worker: assigns requests to lanes when they are due, and records finished ones as rows.
 
-Closed segments: each lane gets its next request when the last one is over. Open segments: a timer hands out what is due;
-a request that finds no free lane waits its turn, and its response time counts from when it was due.
+In a closed segment a lane gets its next request when its last one is over. In an open segment a timer assigns what is
+due; a request that finds no free lane waits for one, and its response time counts from when it was due.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from perflib.errors import TargetError
 from perflib.load.generator import arrivals, plan
-from perflib.load.generator.next_operation import Choice
+from perflib.load.generator.next_operation import OperationPicker
 from perflib.load.generator.plan import Segment
 from perflib.load.generator.timer import Timer
 from perflib.store.schema import NONE_NS, NONE_STATUS, PHASES, Recorder
@@ -27,10 +27,10 @@ SWEEP_S = 0.05
 BATCH = 256
 
 
-class Driver:
+class WorkerDriver:
     """Drives the lanes of one worker through the segments of one scenario.
 
-    driver = Driver(targets, ops, recorder, order="weighted", seed=0, index=0, of=1)
+    driver = WorkerDriver(targets, ops, recorder, order="weighted", seed=0, index=0, of=1)
     await driver.run(segment, start_ns)
     """
 
@@ -54,7 +54,7 @@ class Driver:
         self._add, self._same_again = recorder.add, False
         if any(target.threaded for target in targets):
             self.finish = self._finish_locked  # type: ignore[method-assign, assignment]
-        self.choice = Choice(ops, order=order, seed=seed, index=index, of=of)
+        self.picker = OperationPicker(ops, order=order, seed=seed, index=index, of=of)
         self.seed, self.index, self.of, self.folder = seed, index, of, folder
         self.error_code, self.span = recorder.error_code, recorder.span
         self.budget = FOREVER if max_requests is None else plan.share(max_requests, index, of)
@@ -62,33 +62,33 @@ class Driver:
             0 if max_rate_per_s is None else int(of * 1e9 / max_rate_per_s)
         )  # between starts in closed models
         self._next_start_ns = 0
-        self.rounds_kept: list[dict[str, Any]] | None = None
+        self.prepared_rows: list[dict[str, Any]] | None = None
         self.inflight = self.unsent = self.waited = 0
-        self.late = [0] * 64  # requests by how late they were handed out: the k-th counts those below 2^k ns
+        self.late = [0] * 64  # requests by how late they were assigned: the k-th counts those below 2^k ns
         self.stopping, self.most_lanes = "", FOREVER
-        self.slots: list[Lane] = []
+        self.users: list[Lane] = []
         self._lanes: list[Lane] = []
-        self._single: Op | None = None
+        self._only_op: Op | None = None
         self._measure, self._phase = PHASES.index("measure"), 0
         self._assign: Callable[[Lane, int], bool] = self._assign_closed
-        self._left, self._until_ns, self._active, self._think_s = 0, 0, 0, 0.0
-        self._start_ns, self._judged_from_ns, self._at = 0, 0, 0
+        self._requests_left, self._until_ns, self._active, self._think_s = 0, 0, 0, 0.0
+        self._start_ns, self._judged_from_ns, self._due_at = 0, 0, 0
         self._due: list[int] = []
-        self._over: asyncio.Future[None] = self.loop.create_future()
+        self._finished: asyncio.Future[None] = self.loop.create_future()
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
         self._free: list[list[Lane]] = [[] for _ in targets]
         self._waiting: list[deque[tuple[int, Op]]] = [deque() for _ in targets]
-        self._counts = [0] * len(targets)
+        self._lane_counts = [0] * len(targets)
         self._exhausted = False
 
     async def run(self, segment: Segment, start_ns: int) -> int:
-        """One segment, from `start_ns` until all its requests are over. Returns how many it offered."""
+        """Run one segment from `start_ns` until all its requests are over. Returns how many it offered."""
         if self.stopping:
             return 0
-        self._single = self.choice.begin(segment)
+        self._only_op = self.picker.begin(segment)
         self._phase = PHASES.index(segment.phase)
         before = self.recorder.count
-        self._over = self.loop.create_future()
+        self._finished = self.loop.create_future()
         if segment.load.is_open:
             await self._run_open(segment, start_ns)
         else:
@@ -96,12 +96,12 @@ class Driver:
         return self.recorder.count - before
 
     def stop(self, reason: str) -> None:
-        """End the load now: nothing new is sent, what is in flight gets a moment to finish."""
+        """End the load now: send nothing new, and let requests in flight finish for one second."""
         with self.lock:
             if self.stopping:
                 return
             self.stopping = reason
-            self._left, self._until_ns = 0, 0
+            self._requests_left, self._until_ns = 0, 0
         self._exhaust()
         self._later(1.0, self._give_up, "aborted")
 
@@ -138,43 +138,43 @@ class Driver:
             error,
             lane.phase,
         )
-        if self._same_again and self._left > 0 and end_ns < self._until_ns:
-            self._left -= 1  # one is over, one begins: nothing about the lane or the number in flight changes
+        if self._same_again and self._requests_left > 0 and end_ns < self._until_ns:
+            self._requests_left -= 1  # one is over, one begins: nothing about the lane or the number in flight changes
             return True
         self.inflight -= 1
         return self._assign(lane, end_ns)
 
     def _finish_locked(self, *answer: Any) -> bool:
-        """The same where lanes have threads of their own."""
+        """`finish` where lanes have threads of their own."""
         with self.lock:
-            return Driver.finish(self, *answer)
+            return WorkerDriver.finish(self, *answer)
 
     def _assign_closed(self, lane: Lane, now: int) -> bool:
-        if self.rounds_kept is not None:
+        if self.prepared_rows is not None:
             position = lane.siblings[0].position
-            if 0 < position < len(self.ops):  # preparing: a round that was begun is finished
-                return self._fill(lane, self.choice.next_op(lane), NONE_NS)
+            if 0 < position < len(self.ops):  # preparing: a round that has begun is finished
+                return self._fill(lane, self.picker.next_operation(lane), NONE_NS)
             if position:
-                self.rounds_kept.append(lane.kept)
-        if self._left <= 0 or now >= self._until_ns:
+                self.prepared_rows.append(lane.kept_fields)
+        if self._requests_left <= 0 or now >= self._until_ns:
             return self._retire(lane)
         if (self._think_s or self._gap_ns) and lane.start_ns:
-            pause_s = max(self._think_s, self._turn_s(now))
+            pause_s = max(self._think_s, self._wait_s(now))
             if pause_s > 0:
                 lane.start_ns = 0
                 self._later(pause_s, self._resume, lane)
                 return False
-        self._left -= 1
-        op = self._single or self.choice.next_op(lane)
+        self._requests_left -= 1
+        op = self._only_op or self.picker.next_operation(lane)
         return self._fill(lane, op, NONE_NS)
 
-    def _turn_s(self, now: int) -> float:
+    def _wait_s(self, now: int) -> float:
         """How long a start must wait, so that no more than `max_rate_per_s` begin."""
         if not self._gap_ns:
             return 0.0
-        turn_ns = max(self._next_start_ns, now)
-        self._next_start_ns = turn_ns + self._gap_ns
-        return (turn_ns - now) / 1e9
+        slot_ns = max(self._next_start_ns, now)
+        self._next_start_ns = slot_ns + self._gap_ns
+        return (slot_ns - now) / 1e9
 
     def _assign_open(self, lane: Lane, now: int) -> bool:
         waiting = self._waiting[lane.target]
@@ -188,14 +188,14 @@ class Driver:
         return False
 
     def _fill(self, lane: Lane, op: Op, scheduled_ns: int) -> bool:
-        """Give the request to the lane, or to the lane of the same user that reaches the operation's target."""
+        """Assign the request to the lane, or to the lane of the same user that reaches the operation's target."""
         chosen = lane
         if op.target != lane.target:
             chosen = lane.siblings[op.target]
             lane.start_ns = 0
         if op.varies:
             try:
-                self.choice.fill_row(chosen, op)
+                self.picker.fill_row(chosen, op)
             except TargetError as error:
                 self.stop(str(error))
                 return self._assign(lane, time.monotonic_ns())
@@ -219,25 +219,29 @@ class Driver:
         await self._sleep_until(start_ns)
         with self.lock:
             self._assign = self._assign_closed
-            self._left = min(requests, self.budget) if not self.stopping else 0
-            # One operation, always the same request, no pause: then a lane that is done simply does it again.
-            op = self._single
+            self._requests_left = min(requests, self.budget) if not self.stopping else 0
+            # One operation, always the same request, no pause: then a lane repeats what it has just done.
+            op = self._only_op
             self._same_again = (
-                op is not None and not op.varies and not self._think_s and not self._gap_ns and self.rounds_kept is None
+                op is not None
+                and not op.varies
+                and not self._think_s
+                and not self._gap_ns
+                and self.prepared_rows is None
             )
             self._until_ns = FOREVER if load.duration_s is None else start_ns + int(load.duration_s * 1e9)
-            self._active, before = users, self._left
-            while len(self.slots) < users:
-                self.slots.append(self._new_slot())
-            for lane in self.slots[:users]:
+            self._active, before = users, self._requests_left
+            while len(self.users) < users:
+                self.users.append(self._new_user())
+            for lane in self.users[:users]:
                 now = time.monotonic_ns()
-                if (wait_s := self._turn_s(now)) > 0:
+                if (wait_s := self._wait_s(now)) > 0:
                     self._later(wait_s, self._resume, lane)
                 elif self._assign(lane, now):
                     lane.start()
         if users:
-            await self._over
-        self.budget -= before - self._left if not self.stopping else 0
+            await self._finished
+        self.budget -= before - self._requests_left if not self.stopping else 0
 
     def _retire(self, lane: Lane) -> bool:
         lane.start_ns = 0
@@ -254,72 +258,72 @@ class Driver:
     # Open segments.
 
     async def _run_open(self, segment: Segment, start_ns: int) -> None:
-        all_warm = segment.phase == "warmup"
-        self._until_ns = FOREVER if all_warm else start_ns + segment.warmup_ns  # due before it: warm-up
-        self._phase = 0 if all_warm or segment.warmup_ns else self._measure
+        only_warmup = segment.phase == "warmup"
+        self._until_ns = FOREVER if only_warmup else start_ns + segment.warmup_ns  # due before it: warm-up
+        self._phase = 0 if only_warmup or segment.warmup_ns else self._measure
         self._assign, self._exhausted, self._think_s, self._same_again = self._assign_open, False, 0.0, False
         self._start_ns = start_ns
-        # At first every request has to connect: as the figures do, lateness leaves the warm-up out.
+        # Lateness leaves the warm-up out, as the figures do: at first every request has to connect.
         opening = 0.0 if segment.warmup_ns or segment.turn else opening_s(segment.load.seconds() or 0.0)
         judged_from_ns = start_ns + segment.warmup_ns + int(opening * 1e9)
-        self._judged_from_ns = FOREVER if all_warm else judged_from_ns
+        self._judged_from_ns = FOREVER if only_warmup else judged_from_ns
         self._chunks = arrivals.shard(segment.chunks(self.seed, self.folder), self.index, self.of)
         self._timer = Timer(self.loop, self._dispatch)
         self._next_chunk()
         self._dispatch()
         last_ns = start_ns + segment.warmup_ns + arrivals.length_ns(segment.load, self.folder)
         grace_s = max(op.timeout_ns for op in self.ops) / 1e9
-        cutter = self.loop.call_later((last_ns - time.monotonic_ns()) / 1e9 + grace_s, self._cut_short, grace_s)
+        cut_timer = self.loop.call_later((last_ns - time.monotonic_ns()) / 1e9 + grace_s, self._cut_short, grace_s)
         try:
-            await self._over
+            await self._finished
         finally:
-            cutter.cancel()
+            cut_timer.cancel()
             self._timer.close()
-            self._unsent()
+            self._record_unsent()
 
     def _cut_short(self, grace_s: float) -> None:
-        """The load has been over for as long as an answer may take: what still waits for a lane is not sent any more."""
+        """Stop sending: the schedule has been over for as long as an answer may take."""
         with self.lock:
             if self._exhausted:
-                self._unsent()
+                self._record_unsent()
             else:
                 self.stop(
-                    f"the load generator was overloaded: {grace_s:g} s after its last request was due it had not come to all of them; "
-                    "use more workers, a lower rate, or another machine"
+                    f"the load generator was overloaded: {grace_s:g} s after its last request was due "
+                    "it had not come to all of them; use more workers, a lower rate, or another machine"
                 )
 
     def _dispatch(self) -> None:
-        """Hand out all that is due, and set the timer for what comes next."""
+        """Assign all requests that are due, and set the timer for the next one."""
         with self.lock:
             now = time.monotonic_ns()
             for _ in range(BATCH):
                 if self._exhausted:
                     return
-                scheduled = self._due[self._at]
+                scheduled = self._due[self._due_at]
                 if scheduled > now:
                     now = time.monotonic_ns()
                     if scheduled > now:
                         self._timer.set(scheduled)
                         return
-                self._at += 1
+                self._due_at += 1
                 if scheduled >= self._judged_from_ns:
                     self.late[(now - scheduled).bit_length()] += 1
                 self._offer(scheduled)
-                if self._at == len(self._due):
+                if self._due_at == len(self._due):
                     self._next_chunk()
-            self._timer.set(now)  # behind: the answers that wait are looked at in between
+            self._timer.set(now)  # late: answers are received before more is sent
 
     def _offer(self, scheduled_ns: int) -> None:
         if self.budget <= 0:
             self._exhaust()
             return
         self.budget -= 1
-        op = self._single or self.choice.next_op(None)
+        op = self._only_op or self.picker.next_operation(None)
         free = self._free[op.target]
         if free:
             lane = free.pop()
-        elif self._counts[op.target] < min(self.targets[op.target].spec.max_connections, self.most_lanes):
-            self._counts[op.target] += 1
+        elif self._lane_counts[op.target] < min(self.targets[op.target].spec.max_connections, self.most_lanes):
+            self._lane_counts[op.target] += 1
             lane = self._new_lane(op.target)
         else:
             self.waited += 1
@@ -331,18 +335,18 @@ class Driver:
     def _next_chunk(self) -> None:
         for chunk in self._chunks:
             if len(chunk):
-                self._due, self._at = (chunk + self._start_ns).tolist(), 0
+                self._due, self._due_at = (chunk + self._start_ns).tolist(), 0
                 return
         self._exhaust()
 
     def _exhaust(self) -> None:
-        """No more requests come. The end is when the last one in flight is over, or has had its time."""
+        """No more requests come: the segment ends with the last one in flight, or with its timeout."""
         self._exhausted = True
         if self.inflight == 0:
             self.loop.call_soon_threadsafe(self._end_if_idle)
 
-    def _unsent(self) -> None:
-        """What was due and never sent is a row as well."""
+    def _record_unsent(self) -> None:
+        """Record what was due and never sent as rows with the error "unsent"."""
         now, code = time.monotonic_ns(), self.error_code("unsent")
         for waiting in self._waiting:
             for scheduled, op in waiting:
@@ -360,8 +364,8 @@ class Driver:
         self._lanes.append(lane)
         return lane
 
-    def _new_slot(self) -> Lane:
-        """A user: one lane for each target, since an operation may name another than the last."""
+    def _new_user(self) -> Lane:
+        """The first lane of a new user, who has one per target, since operations may name different ones."""
         lanes = [self._new_lane(target) for target in range(len(self.targets))]
         for lane in lanes:
             lane.siblings = lanes
@@ -379,19 +383,19 @@ class Driver:
         with self.lock:
             for waiting in self._waiting:
                 if waiting:
-                    self._unsent()
+                    self._record_unsent()
             for lane in list(self._lanes):
                 if lane.start_ns:
                     lane.abort(error)
-            if not self._over.done():
-                self._over.set_result(None)
+            if not self._finished.done():
+                self._finished.set_result(None)
 
     def _end(self) -> None:
         self.loop.call_soon_threadsafe(self._end_if_idle)
 
     def _end_if_idle(self) -> None:
-        if self.inflight == 0 and not self._over.done():
-            self._over.set_result(None)
+        if self.inflight == 0 and not self._finished.done():
+            self._finished.set_result(None)
 
     def _later(self, delay_s: float, callback: Callable[..., None], argument: object) -> None:
         self.loop.call_soon_threadsafe(self.loop.call_later, delay_s, callback, argument)

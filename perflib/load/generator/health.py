@@ -1,4 +1,4 @@
-"""How the load generator itself fares: CPU, pauses of its event loop, garbage collections."""
+"""The state of the load generator itself: CPU, pauses of its event loop, garbage collections."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import threading
 import time
 from typing import Any, Final
 
-BEAT_S: Final = 0.01
+INTERVAL_S: Final = 0.01
 
 
 class Health:
-    """Health(loop).start() … .stop(), as often as there is load; .summary() → plain figures with units in their names."""
+    """Measures while there is load: start() … stop(), as often as needed; then summary()."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop, self._pauses_ns = loop, []  # type: tuple[asyncio.AbstractEventLoop, list[int]]
@@ -21,11 +21,11 @@ class Health:
         self._spent = (0.0, 0.0, 0.0)
 
     def start(self) -> None:
-        """Look on, until `stop`; and again after it."""
+        """Measure until `stop`. May be called again after it."""
         self._began = self._now()
         gc.callbacks.append(self._collected)
-        self._beat_at_ns = time.monotonic_ns()
-        self._handle = self._loop.call_later(BEAT_S, self._beat)
+        self._called_at_ns = time.monotonic_ns()
+        self._handle = self._loop.call_later(INTERVAL_S, self._call_back)
 
     def stop(self) -> None:
         wall_s, cpu_s, loop_s = (now - then for now, then in zip(self._now(), self._began, strict=True))
@@ -54,12 +54,12 @@ class Health:
     def _now() -> tuple[float, float, float]:
         return time.monotonic(), time.process_time(), _thread_time()
 
-    def _beat(self) -> None:
-        """How much later than asked the loop came back; the loop's own timers round to a millisecond."""
+    def _call_back(self) -> None:
+        """Measure how late the event loop called back. Its timers round to a millisecond."""
         now = time.monotonic_ns()
-        self._pauses_ns.append(max(0, now - self._beat_at_ns - int(BEAT_S * 1e9)))
-        self._beat_at_ns = now
-        self._handle = self._loop.call_later(BEAT_S, self._beat)
+        self._pauses_ns.append(max(0, now - self._called_at_ns - int(INTERVAL_S * 1e9)))
+        self._called_at_ns = now
+        self._handle = self._loop.call_later(INTERVAL_S, self._call_back)
 
     def _collected(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":
@@ -74,10 +74,10 @@ def late_ms(counts: list[int]) -> dict[str, float]:
     import numpy as np
 
     total, below = sum(counts), np.cumsum(counts)
-    bound = {
+    exponents = {
         name: int(np.searchsorted(below, share * total)) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
     }
-    return {name: 2**k / 1e6 if total else 0.0 for name, k in bound.items()}
+    return {name: 2**k / 1e6 if total else 0.0 for name, k in exponents.items()}
 
 
 def _thread_time() -> float:

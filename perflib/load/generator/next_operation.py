@@ -13,11 +13,12 @@ from perflib.load.generator.plan import Segment
 from perflib.targets.base import Lane, Op
 
 
-class Choice:
-    """The order of operations of one worker, and its share of the data.
+class OperationPicker:
+    """Picks the operations of one worker in order, and rows of its share of the data.
 
-    order: "weighted", "sequence", "interleaved", "blocks", as in Scenario. `prepared`: rows kept by the preparation, used up
-    one by one, or again and again with `reuse_prepared`.
+    order            "weighted", "sequence", "interleaved" or "blocks", as in Scenario
+    prepared         rows that the preparation left, each used once
+    reuse_prepared   whether they are used again and again instead
     """
 
     def __init__(self, ops: list[Op], *, order: str, seed: int, index: int, of: int) -> None:
@@ -31,7 +32,7 @@ class Choice:
         self.reuse_prepared = False
 
     def begin(self, segment: Segment) -> Op | None:
-        """Begin a segment. The operation, where it is always the same one."""
+        """Begin a segment. Returns its operation where it is always the same one."""
         self._position = 0
         if self._order == "interleaved":
             self._pick = plan.rounds(len(self._ops), self._random)
@@ -43,31 +44,31 @@ class Choice:
             return self._ops[segment.operation]
         return self._ops[0] if len(self._ops) == 1 else None
 
-    def next_op(self, lane: Lane | None) -> Op:
-        """The next operation; in a sequence that of the lane's user, who then begins a new round with new data."""
+    def next_operation(self, lane: Lane | None) -> Op:
+        """The next operation. In a sequence it is that of the lane's user, whose every round has new data."""
         if self._order == "sequence" and lane is not None:
             user = lane.siblings[0]
             if user.position % len(self._ops) == 0:
-                user.position, kept = 0, self._round(None)
+                user.position, row = 0, self._next_row(None)
                 for sibling in lane.siblings:
-                    sibling.kept = kept
+                    sibling.kept_fields = row
             user.position += 1
             return self._ops[user.position - 1]
         if self._order == "interleaved":
             if self._position % len(self._ops) == 0:
-                self._round_row = self._round(None)
+                self._round_row = self._next_row(None)
             self._position += 1
         return self._ops[next(self._pick)]
 
     def fill_row(self, lane: Lane, op: Op) -> None:
-        """Give the lane the data for its operation. Raises TargetError where the prepared data ran out."""
+        """Set the lane's row for its operation. Raises TargetError where the prepared data ran out."""
         if self._order in ("weighted", "blocks"):
-            lane.row = {**self._round(op), **lane.kept}
+            lane.row = {**self._next_row(op), **lane.kept_fields}
         else:
-            lane.row = {**self._round_row, **lane.kept}
+            lane.row = {**self._round_row, **lane.kept_fields}
 
-    def _round(self, op: Op | None) -> dict[str, Any]:
-        """The next row of what was prepared and of the data files: of one operation, or of all for a whole round."""
+    def _next_row(self, op: Op | None) -> dict[str, Any]:
+        """The next row of the prepared data and the data files: for one operation, or for a whole round of all."""
         row: dict[str, Any] = {}
         if self.prepared is not None:
             if not self.prepared:
@@ -77,9 +78,9 @@ class Choice:
             row.update(self.prepared.popleft())
             if self.reuse_prepared:
                 self.prepared.append(dict(row))
-        for each in [op] if op else self._ops:
-            if each.data:
-                at = self._data_at[each.code]
-                self._data_at[each.code] = at + self._of
-                row.update(each.data[at % len(each.data)])
+        for source in [op] if op else self._ops:
+            if source.data:
+                at = self._data_at[source.code]
+                self._data_at[source.code] = at + self._of
+                row.update(source.data[at % len(source.data)])
         return row

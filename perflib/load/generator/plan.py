@@ -1,4 +1,4 @@
-"""From a scenario's load to what one worker does: segments, its share of each, and which operation comes next. Pure, seeded."""
+"""Divides a scenario's load into segments, and each among workers; orders of operations. Pure functions with seeds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from perflib.load.generator import arrivals
 from perflib.suite.load import ConstantLoad, Load, RampLoad, SpikeLoad, StagesLoad, StepsLoad
 from perflib.suite.model import Scenario
 
-TURN_SEEDS: Final = 1_000  # apart, so that the turns of no two seeds nearby are the same
+TURN_SEEDS: Final = 1_000  # between turns, so that neighbouring seeds have no turn in common
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of load of one kind; the requests of the one before are over when it starts.
+    """A part of the load, which starts when the requests of the part before are over.
 
-    An open segment may begin with `warmup_ns` of warm-up. `turn`: which one it is, of a side of an A/B.
+    stage       its number, where the load has stages or blocks
+    operation   the number of its only operation, where it has one
+    warmup_ns   the warm-up that an open segment begins with
+    turn        its number, in an A/B where each side takes turns
     """
 
     load: Load
@@ -39,7 +42,7 @@ class Segment:
 
 
 def segments(scenario: Scenario, seed: int) -> list[Segment]:
-    """What is done in turn. Stages and blocks are segments of their own in closed models; a warm-up comes first."""
+    """The segments of a scenario in order, a warm-up first. In closed models each stage and block is one."""
     load, warm_s = scenario.load, scenario.warmup.duration_s if scenario.warmup else 0.0
     if scenario.order == "blocks":
         measured = _blocks(scenario, seed)
@@ -55,7 +58,7 @@ def segments(scenario: Scenario, seed: int) -> list[Segment]:
 
 
 def turn(scenario: Scenario, number: int) -> Segment:
-    """What a side of an A/B does in a turn of its own: first the warm-up, then the load, each time with other random arrivals."""
+    """The segment of a turn in an A/B: the warm-up first, then the load, with other random arrivals each turn."""
     warm_s = scenario.warmup.duration_s if scenario.warmup else 0.0
     if number == 0 and warm_s:
         return Segment(warmup_load(scenario.load, warm_s), phase="warmup", turn=0)
@@ -63,7 +66,7 @@ def turn(scenario: Scenario, number: int) -> Segment:
 
 
 def warmup_load(load: Load, seconds: float) -> Load:
-    """The load that warms up for another: the same users, or the rate that the other begins with."""
+    """The load of a warm-up: the same users, or the rate that the measured load begins with."""
     first = load.parts()[0]
     if first.is_steady:
         return first.lasting(seconds)
@@ -76,7 +79,7 @@ def warmup_load(load: Load, seconds: float) -> Load:
 
 
 def share(total: int, index: int, of: int) -> int:
-    """One of `of` nearly equal integer shares; together they are the total."""
+    """The share number `index` of `of` nearly equal shares, which add up to the total."""
     return total // of + (index < total % of)
 
 

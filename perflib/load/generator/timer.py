@@ -1,6 +1,6 @@
 """A timer that wakes an event loop at an absolute time of the monotonic clock, to within tens of microseconds.
 
-Linux: a timerfd, since `loop.call_at` rounds to a millisecond and uvloop's fires early. Elsewhere: `call_at`, checked.
+On Linux a timerfd, since `loop.call_at` rounds to a millisecond and uvloop's fires early; elsewhere `call_later`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Timer:
             self._libc = ctypes.CDLL(None)
 
     def set(self, when_ns: int) -> None:
-        """Replaces an earlier setting."""
+        """Call back at this time, and no more at one that was set before."""
         if self._fd >= 0:
             spec = _ITIMERSPEC.pack(0, 0, *divmod(max(when_ns, 1), 1_000_000_000))
             self._libc.timerfd_settime(self._fd, _ABSOLUTE, spec, None)
@@ -50,7 +50,7 @@ class Timer:
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
-            return  # set anew meanwhile
+            return  # it was set again meanwhile
         self._callback()
 
 

@@ -1,7 +1,7 @@
-"""What runs in one worker process: connect, prepare, wait for the start, drive the load, write rows, say how it went.
+"""A worker process: it connects, prepares, waits for the start, puts the load on, writes rows and reports its health.
 
-The coordinator talks through stdin ("go <ns>", "stop"; its end means stop as well, so that no worker outlives a killed run)
-and listens on stdout, one JSON message a line.
+The coordinator sends commands through stdin ("go <ns>", "stop"). The end of stdin means stop as well, so that no worker
+outlives a killed run. The worker reports on stdout, one JSON message per line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from perflib.errors import PerflibError, TargetError
 from perflib.load.generator import plan
-from perflib.load.generator.driver import Driver
+from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.health import Health, late_ms
 from perflib.store.schema import SECONDS_PER_PART, Recorder
 from perflib.suite.load import ClosedLoad, StagesLoad
@@ -34,12 +34,12 @@ from perflib.targets.template import variables_in
 
 PROGRESS_S = 0.25
 OWN_DESCRIPTORS = 64
-ORPHANED = "the coordinator is gone"  # why a worker stopped
+ORPHANED = "the coordinator is gone"  # the reason why a worker stopped
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker needs to know: its share (`index` of `of`) of one scenario. `turns`: it waits for each of its turns."""
+    """What one worker has to do: its share (`index` of `of`) of a scenario. `turns`: it waits for each of its turns."""
 
     run_dir: str
     scenario: Scenario
@@ -58,14 +58,19 @@ class Job:
 
 
 class Channel(Protocol):
-    """How a worker and its coordinator talk. `start_ns`: when to begin, or, taking turns, to go on; at once when it is to stop."""
+    """The connection of a worker with its coordinator."""
 
-    def send(self, kind: str, **content: Any) -> None: ...
-    async def start_ns(self) -> int: ...
+    def send(self, kind: str, **content: Any) -> None:
+        """Report something to the coordinator."""
+        ...
+
+    async def start_ns(self) -> int:
+        """Wait for the time of the next start. It is now where the worker has to stop."""
+        ...
 
 
-async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) -> None:
-    """The life of a worker. `started` gets the driver, to stop it. Failures become a "failed" message."""
+async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver], None]) -> None:
+    """Do a job from start to end. `started` receives the driver, to stop it. A failure becomes a "failed" message."""
     targets: list[TargetKind] = []
     try:
         targets, ops = _compile(job, job.scenario.operations)
@@ -87,7 +92,7 @@ async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) ->
         for target in targets:
             await target.open(driver)
         prepared = await _prepare(job, channel)
-        driver.choice.prepared, driver.choice.reuse_prepared = prepared, job.scenario.reuse_prepared
+        driver.picker.prepared, driver.picker.reuse_prepared = prepared, job.scenario.reuse_prepared
         channel.send(
             "ready",
             pids=[pid for t in targets for pid in t.children],
@@ -115,7 +120,7 @@ async def work(job: Job, channel: Channel, started: Callable[[Driver], None]) ->
 
 
 def _lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
-    """How many connections the descriptors of this process allow, its own files left aside. Raises TargetError where users need more."""
+    """How many connections the file descriptors of this process allow. Raises TargetError where users need more."""
     if sys.platform == "win32":
         return 2**31
     import resource
@@ -127,18 +132,19 @@ def _lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
     users = plan.share(job.scenario.load.users, job.index, job.of)
     sockets = sum(target.spec.kind != "callable" for target in targets)
     if users * sockets + OWN_DESCRIPTORS > hard:
-        what = f"{users} users need about {users * sockets + OWN_DESCRIPTORS} file descriptors, and a process may have {hard}"
+        needed = users * sockets + OWN_DESCRIPTORS
+        what = f"{users} users need about {needed} file descriptors, and a process may have {hard}"
         raise TargetError(
             what, where=f"scenario {job.scenario.name!r}", mend="raise the limit (ulimit -Hn), or use more workers"
         )
     return hard - OWN_DESCRIPTORS
 
 
-async def _load(job: Job, channel: Channel, driver: Driver, start_ns: int) -> None:
+async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int) -> None:
     recorder, health = driver.recorder, Health(driver.loop)
-    ticking = driver.loop.create_task(_tick(driver, channel))
+    reporting = driver.loop.create_task(_report(driver, channel))
     gc.collect()
-    gc.freeze()  # what exists by now is not looked at again
+    gc.freeze()  # the garbage collector does not look at what exists by now
     if job.turns:
         await _turns(job, channel, driver, health, start_ns)
     else:
@@ -147,9 +153,9 @@ async def _load(job: Job, channel: Channel, driver: Driver, start_ns: int) -> No
         for segment in plan.segments(job.scenario, job.seed):
             at_ns = await _drive(job, channel, driver, segment, at_ns)
         health.stop()
-    ticking.cancel()
+    reporting.cancel()
     driver.close()
-    _tell_progress(driver, channel)
+    _send_progress(driver, channel)
     recorder.close()
     channel.send(
         "done",
@@ -161,8 +167,8 @@ async def _load(job: Job, channel: Channel, driver: Driver, start_ns: int) -> No
     )
 
 
-async def _turns(job: Job, channel: Channel, driver: Driver, health: Health, start_ns: int) -> None:
-    """One turn after the other, each when it is called; between them its rows are on disk and nothing is measured."""
+async def _turns(job: Job, channel: Channel, driver: WorkerDriver, health: Health, start_ns: int) -> None:
+    """Run one turn after the other, each when the coordinator says so. Between them all rows are on disk."""
     for number in itertools.count():
         if driver.stopping:
             return
@@ -174,44 +180,44 @@ async def _turns(job: Job, channel: Channel, driver: Driver, health: Health, sta
         start_ns = await channel.start_ns()
 
 
-async def _drive(job: Job, channel: Channel, driver: Driver, segment: plan.Segment, start_ns: int) -> int:
-    """One segment, and word of its stretches; when it was over."""
+async def _drive(job: Job, channel: Channel, driver: WorkerDriver, segment: plan.Segment, start_ns: int) -> int:
+    """Run one segment and report it. Returns when it was over."""
     offered = await driver.run(segment, start_ns)
     now = time.monotonic_ns()
-    for phase, stage, begin_ns, end_ns in _stretches(segment, start_ns, now, job.folder):
+    for phase, stage, begin_ns, end_ns in _recorded_segments(segment, start_ns, now, job.folder):
         channel.send(
-            "segment", phase=phase, stage=stage, operation=_named(driver, segment), turn=segment.turn,
+            "segment", phase=phase, stage=stage, operation=_operation_name(driver, segment), turn=segment.turn,
             start_ns=begin_ns, stop_ns=end_ns, offered=offered,
         )  # fmt: skip
     return now
 
 
-def _stretches(
+def _recorded_segments(
     segment: plan.Segment, start_ns: int, stop_ns: int, folder: str
 ) -> list[tuple[str, int | None, int, int]]:
-    """A segment as (phase, stage, start, stop): the stages of an open load have their own."""
+    """A segment as (phase, stage, start, stop), one for each stage of an open load."""
     from perflib.load.generator.arrivals import length_ns
 
     if not segment.load.is_open:
         return [(segment.phase, segment.stage, start_ns, stop_ns)]
     measured_ns = start_ns + segment.warmup_ns
-    found: list[tuple[str, int | None, int, int]] = (
+    segments: list[tuple[str, int | None, int, int]] = (
         [("warmup", None, start_ns, measured_ns)] if segment.warmup_ns else []
     )
     staged = isinstance(segment.load, StagesLoad)
     for number, part in enumerate(segment.load.parts(), 1):
         end_ns = measured_ns + length_ns(part, folder)
-        found.append((segment.phase, number if staged else None, measured_ns, min(end_ns, stop_ns)))
+        segments.append((segment.phase, number if staged else None, measured_ns, min(end_ns, stop_ns)))
         measured_ns = end_ns
-    return found
+    return segments
 
 
-def _named(driver: Driver, segment: plan.Segment) -> str | None:
+def _operation_name(driver: WorkerDriver, segment: plan.Segment) -> str | None:
     return None if segment.operation is None else driver.ops[segment.operation].name
 
 
-async def _tick(driver: Driver, channel: Channel) -> None:
-    """Progress, parts of a second's rows, and what the writer met."""
+async def _report(driver: WorkerDriver, channel: Channel) -> None:
+    """Report progress, write a part file every second, and stop where rows cannot be written."""
     wrote = time.monotonic()
     while True:
         await asyncio.sleep(PROGRESS_S)
@@ -220,12 +226,12 @@ async def _tick(driver: Driver, channel: Channel) -> None:
             if time.monotonic() - wrote >= SECONDS_PER_PART:
                 wrote = time.monotonic()
                 recorder.tick()
-        _tell_progress(driver, channel)
+        _send_progress(driver, channel)
         if recorder.failure is not None:
             driver.stop(f"rows cannot be written: {recorder.failure}")
 
 
-def _tell_progress(driver: Driver, channel: Channel) -> None:
+def _send_progress(driver: WorkerDriver, channel: Channel) -> None:
     recorder = driver.recorder
     errors = sum(recorder.error_counts[1:])
     channel.send("progress", rows=recorder.count, errors=errors, inflight=driver.inflight, lost=_lost(recorder))
@@ -236,12 +242,12 @@ def _errors(recorder: Recorder) -> dict[str, int]:
 
 
 def _lost(recorder: Recorder) -> int:
-    """Requests that found nobody to answer."""
+    """Requests that reached no target."""
     return sum(n for name, n in _errors(recorder).items() if name in ("connect", "reset", "tls"))
 
 
 def _compile(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKind], list[Op]]:
-    """The targets that these operations need, and the operations ready to send."""
+    """The targets that these operations need, and the operations, ready to send."""
     names = list(dict.fromkeys(operation.target or job.scenario.target or "" for operation in operations))
     targets = []
     for name in names:
@@ -279,13 +285,23 @@ def _driver(
     *,
     order: str | None = None,
     max_requests: int | None = None,
-) -> Driver:
-    return Driver(targets, ops, recorder, order=order or job.scenario.order, seed=job.seed, index=job.index, of=job.of,
-                  max_requests=max_requests, max_rate_per_s=job.max_rate_per_s, folder=job.folder)  # fmt: skip
+) -> WorkerDriver:
+    return WorkerDriver(
+        targets,
+        ops,
+        recorder,
+        order=order or job.scenario.order,
+        seed=job.seed,
+        index=job.index,
+        of=job.of,
+        max_requests=max_requests,
+        max_rate_per_s=job.max_rate_per_s,
+        folder=job.folder,
+    )
 
 
 async def _prepare(job: Job, channel: Channel) -> Any:
-    """Run the scenario's preparation, this worker's share of it; its requests are counted and not measured."""
+    """Run this worker's share of the preparation, whose requests are counted and not measured."""
     from collections import deque
 
     scenario = job.scenario
@@ -301,20 +317,23 @@ async def _prepare(job: Job, channel: Channel) -> Any:
     try:
         for target in targets:
             await target.open(driver)
-        kept = await _prepared(driver, rounds)
+        rows = await _prepared_rows(driver, rounds)
     finally:
         driver.close()
         for target in targets:
             await target.close()
     channel.send("prepared", requests=driver.recorder.count)
-    return deque(kept)
+    return deque(rows)
 
 
-async def _prepared(driver: Driver, count: int, users: int = 32) -> list[dict[str, Any]]:
-    """Run the driver's operations in sequence, `count` rounds; the fields each round kept. Raises TargetError where one failed."""
-    driver.rounds_kept = []
+async def _prepared_rows(driver: WorkerDriver, count: int, users: int = 32) -> list[dict[str, Any]]:
+    """Run `count` rounds of the driver's operations in sequence. Returns the fields that each round keeps.
+
+    Raises TargetError where a request failed.
+    """
+    driver.prepared_rows = []
     users = min(users, count)
-    load = ClosedLoad(concurrency=users, requests=count)  # rounds, here
+    load = ClosedLoad(concurrency=users, requests=count)  # these requests are rounds
     await driver.run(plan.Segment(load), time.monotonic_ns())
     failed = {
         name: n for name, n in zip(driver.recorder.errors, driver.recorder.error_counts, strict=True) if name and n
@@ -324,16 +343,16 @@ async def _prepared(driver: Driver, count: int, users: int = 32) -> list[dict[st
         raise TargetError(
             f"could not prepare the data: {what}", mend="look at the target's log, and at `prepare` in the suite"
         )
-    return driver.rounds_kept
+    return driver.prepared_rows
 
 
 class PipeChannel:
-    """The channel of a worker process: stdin and stdout."""
+    """The channel of a worker process over stdin and stdout."""
 
     def __init__(self, output: int) -> None:
         self._output, self._lock = output, threading.Lock()
         self._go: asyncio.Queue[int] = asyncio.Queue()
-        self._driver: Driver | None = None
+        self._driver: WorkerDriver | None = None
         self._stopped = ""
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._listen, args=(loop,), name="commands", daemon=True).start()
@@ -345,12 +364,12 @@ class PipeChannel:
                 while line:
                     line = line[os.write(self._output, line) :]
             except OSError:
-                pass  # the coordinator is gone; _listen sees that too
+                pass  # the coordinator is gone, which _listen notices as well
 
     async def start_ns(self) -> int:
         return await self._go.get()
 
-    def started(self, driver: Driver) -> None:
+    def started(self, driver: WorkerDriver) -> None:
         self._driver = driver
         if self._stopped:
             driver.stop(self._stopped)
@@ -376,23 +395,23 @@ def main() -> None:
     import cloudpickle
 
     output = os.dup(1)
-    os.dup2(2, 1)  # what the target prints must not be taken for a message
+    os.dup2(2, 1)  # so that what the target prints is no message
     (size,) = struct.unpack("<Q", sys.stdin.buffer.read(8))
     packed = sys.stdin.buffer.read(size)
     search_path, packed_job = cloudpickle.loads(packed)
     sys.path[:] = search_path
     job: Job = cloudpickle.loads(packed_job)
 
-    async def live() -> None:
+    async def run() -> None:
         channel = PipeChannel(output)
-        await work(job, channel, channel.started)
+        await run_worker(job, channel, channel.started)
 
     if sys.platform == "win32":
-        asyncio.run(live())
+        asyncio.run(run())
     else:
         import uvloop
 
-        uvloop.run(live())
+        uvloop.run(run())
     sys.stdout.flush()
     os._exit(0)  # threads of callables that never return must not keep the process
 

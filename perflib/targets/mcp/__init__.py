@@ -1,4 +1,4 @@
-"""MCP servers over streamable HTTP and stdio, in both protocol eras, by a lean wire client or by the official SDK's."""
+"""MCP servers over streamable HTTP and stdio, in both protocol eras, by a lean client or the official SDK's."""
 
 from perflib.targets.mcp.target import McpTarget
 

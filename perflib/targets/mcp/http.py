@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from perflib.errors import TargetError
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver
-from perflib.targets.exchange import Conversation
+from perflib.targets.exchange import HttpClient
 from perflib.targets.http import ReadingHttpLane, parse_json
-from perflib.targets.mcp.session import Session, open_http, steps, work
-from perflib.targets.mcp.wire import OPENING, SESSION, Events, McpRequest, outcome, refusal
+from perflib.targets.mcp.session import Session, call_or_list, open_http, session_spans
+from perflib.targets.mcp.wire import REQUEST_START, SESSION, Events, McpRequest, outcome, reply_to_server
 
 if TYPE_CHECKING:
     from perflib.targets.mcp.pool import Pool
@@ -26,20 +26,20 @@ clock = time.monotonic_ns
 class McpHttpLane(ReadingHttpLane):
     """One connection, one call at a time.
 
-    An answer that differs from one that was read before in nothing but its id means the same, and is not read again.
+    An answer whose bytes, apart from its id, have been read before is not read again: its error code is cached.
     """
 
     __slots__ = (
         "_after",
-        "_alike",
         "_answer",
         "_before",
+        "_cached_code",
         "_events",
         "_id",
-        "_known_code",
         "_pool",
         "_ready_for",
         "_task",
+        "_without_id",
         "session",
     )
 
@@ -51,8 +51,8 @@ class McpHttpLane(ReadingHttpLane):
         self._events: Events | None = None
         self._answer: Any = None
         self._id = b""
-        self._alike = self._before = self._after = b""
-        self._known_code: int | None = None
+        self._without_id = self._before = self._after = b""
+        self._cached_code: int | None = None
         self._ready_for: tuple[Session, McpRequest] | None = None
 
     def start(self) -> None:
@@ -62,25 +62,25 @@ class McpHttpLane(ReadingHttpLane):
             self.start_ns, self._sent = clock(), 0
             self._task = pool.spawn(self._whole_session() if request.method == SESSION else self._begin_session())
             return
-        payload = self._message(session, request)
+        payload = self._encode(session, request)
         self.start_ns = clock()
         self._write(payload)
 
-    def _message(self, session: Session, request: McpRequest) -> bytes:
-        self._body, self._events, self._answer, self._known_code = [], None, None, None
+    def _encode(self, session: Session, request: McpRequest) -> bytes:
+        self._body, self._events, self._answer, self._cached_code = [], None, None, None
         number = next(self._pool.ids)
         self._id = b"%d" % number
         ready = self._ready_for
         if ready is not None and ready[0] is session and ready[1] is request:
             payload = b"%b%b%b" % (self._before, self._id, self._after)
         else:
-            made = request.message(session.modern, self.row)
-            body = made.body(number)
-            head = b"%b%bContent-Length: %d\r\n\r\n" % (session.head, made.lines, len(body))
+            encoded = request.encoded(session.modern, self.row)
+            body = encoded.body(number)
+            head = b"%b%bContent-Length: %d\r\n\r\n" % (session.head, encoded.lines, len(body))
             payload = head + body
-            if request.fixed is not None and made.rest is None:  # the next one differs in its id alone
+            if request.fixed is not None and encoded.rest is None:  # the next one differs in its id alone
                 self._ready_for = session, request
-                self._before, self._after = head + OPENING, made.tail
+                self._before, self._after = head + REQUEST_START, encoded.tail
         self._sent = len(payload)
         return payload
 
@@ -89,35 +89,35 @@ class McpHttpLane(ReadingHttpLane):
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
         if len(self._body) == 1:
-            self._alike = body.replace(self._id, b"", 1)
-            self._known_code = self._pool.alike.get(self._alike)
-            if self._known_code is not None or body[:1] in b"{[ \r\n":
+            self._without_id = body.replace(self._id, b"", 1)
+            self._cached_code = self._pool.cached_codes.get(self._without_id)
+            if self._cached_code is not None or body[:1] in b"{[ \r\n":
                 return
             self._events = Events()
         if self._events is not None:
             for message in self._events.feed(body):
-                self._hear(message)
+                self._receive(message)
 
-    def _hear(self, message: Any) -> None:
-        """One message of an event stream: the answer, or what the server says and asks meanwhile."""
+    def _receive(self, message: Any) -> None:
+        """Handle one message of an event stream: the answer, or what the server says and asks meanwhile."""
         if not isinstance(message, dict) or "method" not in message:
             self._answer = message if self._answer is None else self._answer
         elif "id" in message and self.session is not None:
-            self._alike = b""
-            self._pool.spawn(self._refuse(message, self.session))
+            self._without_id = b""
+            self._pool.spawn(self._reply(message, self.session))
 
-    async def _refuse(self, request: dict[str, Any], session: Session) -> None:
-        answer, line = refusal(request), Conversation(self._pool.address)  # type: ignore[arg-type]
+    async def _reply(self, request: dict[str, Any], session: Session) -> None:
+        answer, client = reply_to_server(request), HttpClient(self._pool.address)  # type: ignore[arg-type]
         try:
-            await line.request(session.head + b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer))
+            await client.request(session.head + b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer))
         except OSError:
             pass  # the call itself will say what is wrong
         finally:
-            line.close()
+            client.close()
 
     def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
-        if self._known_code is not None and status == 200 and len(self._body) == 1 and not self.op.reads_answer:
-            return self._known_code, timing_ns
+        if self._cached_code is not None and status == 200 and len(self._body) == 1 and not self.op.reads_answer:
+            return self._cached_code, timing_ns
         session, code = self.session, self.driver.error_code
         if status == 404 and session is not None and session.id:
             self.session = None  # it expired: the next call begins a new one
@@ -130,14 +130,14 @@ class McpHttpLane(ReadingHttpLane):
         if server_ns != NONE_NS:
             return error, server_ns
         self._pool.remember(
-            self._alike if len(self._body) == 1 and status == 200 and not self.op.reads_answer else b"", error
+            self._without_id if len(self._body) == 1 and status == 200 and not self.op.reads_answer else b"", error
         )
         return error, timing_ns
 
     def _whole_answer(self) -> Any:
-        if self._known_code is not None and self._body[0][:1] not in b"{[ \r\n":  # an event stream that was passed over
-            found = [m for m in Events().feed(b"".join(self._body)) if isinstance(m, dict) and "method" not in m]
-            return found[0] if found else None
+        if self._cached_code is not None and self._body[0][:1] not in b"{[ \r\n":  # an event stream that was not read
+            answers = [m for m in Events().feed(b"".join(self._body)) if isinstance(m, dict) and "method" not in m]
+            return answers[0] if answers else None
         return self._answer if self._events else parse_json(b"".join(self._body).decode("utf-8", "replace"))
 
     # Sessions.
@@ -154,7 +154,7 @@ class McpHttpLane(ReadingHttpLane):
             return
         self._setup.append(("session", began, clock() - began))
         self._task = None
-        payload = self._message(self.session, request)
+        payload = self._encode(self.session, request)
         self.start_ns = clock()
         self._write(payload)
 
@@ -164,17 +164,17 @@ class McpHttpLane(ReadingHttpLane):
         assert pool.address is not None
         try:
             began = clock()
-            talk, session = await open_http(pool.address, pool.headers, pool.spec.protocol, pool.where)
+            connection, session = await open_http(pool.address, pool.headers, pool.spec.protocol, pool.where)
             opened = clock()
-            answer = await work(talk, session, request.params(self.row))
+            answer = await call_or_list(connection, session, request.params(self.row))
             worked = clock()
-            await talk.end_session()
-            talk.close()
+            await connection.end_session()
+            connection.close()
             ended = clock()
         except (OSError, TargetError) as problem:
             self._session_failed(problem)
             return
-        self._setup += steps(began, opened, worked, ended)
+        self._setup += session_spans(began, opened, worked, ended)
         self._task = None
         error, server_ns = outcome(self, answer, None)
         self._finish(ended, error, NONE_STATUS, server_ns)
@@ -185,7 +185,7 @@ class McpHttpLane(ReadingHttpLane):
         if isinstance(problem, TargetError):
             self._finish(clock(), self.driver.error_code("mcp_session"), NONE_STATUS)
         else:
-            self._refused("connect")
+            self._connection_failed("connect")
 
     def abort(self, error: str) -> None:
         if self._task is not None:

@@ -1,4 +1,4 @@
-"""A server on stdio: its process, one JSON-RPC message a line each way, any number of calls in flight."""
+"""A server on stdio: its process, one JSON-RPC message per line in each direction, any number of calls in flight."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perflib.targets.http import parse_json
-from perflib.targets.mcp.wire import FIRST_ID, message, refusal
+from perflib.targets.mcp.wire import FIRST_ID, encode_request, reply_to_server
 
 clock = time.monotonic_ns
 _ID = re.compile(rb'"id":\s*(\d{1,18})(?=[,}\s])')
@@ -25,12 +25,16 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class Pipe(asyncio.SubprocessProtocol):
-    """A server process. Who waits for an answer is in `pending`, by the request's id. `alike`: error codes of answers seen before (`Pool.alike`)."""
+    """A server process.
+
+    pending        whoever waits for an answer, by the id of its request
+    cached_codes   the pool's error codes of answers read before, by their bytes without the id
+    """
 
     transport = "stdio"
 
-    def __init__(self, alike: dict[bytes, int]) -> None:
-        self._alike = alike
+    def __init__(self, cached_codes: dict[bytes, int]) -> None:
+        self._cached_codes = cached_codes
         self.pending: dict[int, Any] = {}
         self.alive = True
         self.sent = self.received = 0
@@ -43,18 +47,18 @@ class Pipe(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(
-        cls, command: tuple[str, ...], env: Mapping[str, str], cwd: str | None, alike: dict[bytes, int]
+        cls, command: tuple[str, ...], env: Mapping[str, str], cwd: str | None, cached_codes: dict[bytes, int]
     ) -> Pipe:
         """Start the server. Raises OSError."""
         _, pipe = await asyncio.get_running_loop().subprocess_exec(
-            lambda: cls(alike),
+            lambda: cls(cached_codes),
             *command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None,
             env={**os.environ, **env},
             cwd=cwd,
-            start_new_session=os.name == "posix",  # npx and its like start what they are named for
+            start_new_session=os.name == "posix",  # npx and its like start the server as a child
         )
         return pipe
 
@@ -64,7 +68,7 @@ class Pipe(asyncio.SubprocessProtocol):
         self._write = self._process.get_pipe_transport(0).write  # type: ignore[union-attr]
 
     def send(self, payload: bytes) -> bool:
-        """False where the server is gone."""
+        """Write to the server. False where it is gone."""
         if self.alive:
             try:
                 self._write(payload)
@@ -78,43 +82,43 @@ class Pipe(asyncio.SubprocessProtocol):
             self._rest.append(data)
             self._rest_bytes += len(data)
             if self._rest_bytes > LONGEST_BYTES:
-                self._rest, self._rest_bytes = [], 0  # its end will be no message, and is passed over
+                self._rest, self._rest_bytes = [], 0  # its end is not a message by itself and is ignored
             return
         *lines, last = b"".join([*self._rest, data]).split(b"\n")
         self._rest, self._rest_bytes = ([last], len(last)) if last else ([], 0)
         for line in lines:
-            self._hear(line)
+            self._receive_line(line)
 
-    def _hear(self, line: bytes) -> None:
-        """One line. An answer that differs from one that was read before in nothing but its id means the same."""
+    def _receive_line(self, line: bytes) -> None:
+        """Handle one line. An answer whose bytes, apart from its id, have been read before has a cached error code."""
         self.received += len(line) + 1
         match = _ID.search(line)
-        alike = line[: match.start(1)] + line[match.end(1) :] if match else b""
-        code = self._alike.get(alike)
+        without_id = line[: match.start(1)] + line[match.end(1) :] if match else b""
+        code = self._cached_codes.get(without_id)
         if code is not None and match is not None:
             waiting = self.pending.get(int(match[1]))
-            if waiting is None or waiting.may_know:
+            if waiting is None or waiting.accepts_cached:
                 if waiting is not None:
                     del self.pending[int(match[1])]
-                    waiting.known(code, len(line) + 1)
+                    waiting.finish_cached(code, len(line) + 1)
                 return
-        self._read(line, int(match[1]) if match else None, alike)
+        self._read(line, int(match[1]) if match else None, without_id)
 
-    def _read(self, line: bytes, first_id: int | None, alike: bytes) -> None:
-        said = parse_json(line.decode("utf-8", "replace"))
-        if not isinstance(said, dict):
+    def _read(self, line: bytes, first_id: int | None, without_id: bytes) -> None:
+        message = parse_json(line.decode("utf-8", "replace"))
+        if not isinstance(message, dict):
             if line[:1] == b"{" and b'"jsonrpc"' in line and len(self.pending) == 1:
                 # The one answer that is due, and it cannot be read; else a log line on stdout.
-                self.pending.popitem()[1].over(None, len(line) + 1, "protocol")
+                self.pending.popitem()[1].finish(None, len(line) + 1, "protocol")
             return
-        if "method" in said:
-            if "id" in said:
-                self.send(refusal(said) + b"\n")
+        if "method" in message:
+            if "id" in message:
+                self.send(reply_to_server(message) + b"\n")
             return
-        number = said.get("id")
+        number = message.get("id")
         waiting = self.pending.pop(number, None) if isinstance(number, int) else None
         if waiting is not None:
-            waiting.over(said, len(line) + 1, alike=alike if number == first_id else b"")
+            waiting.finish(message, len(line) + 1, without_id=without_id if number == first_id else b"")
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         self.alive = False  # what it has read may still be answered
@@ -127,33 +131,33 @@ class Pipe(asyncio.SubprocessProtocol):
             self._gone.set_result(None)
 
     def _end(self) -> None:
-        """No answer comes any more."""
+        """Fail all that still waits: no answer will come."""
         self.alive = False
         waiting, self.pending = list(self.pending.values()), {}
-        for each in waiting:
-            each.over(None, 0, "reset")
+        for request in waiting:
+            request.finish(None, 0, "reset")
 
     async def ask(self, method: str, params: Mapping[str, Any], *, modern: bool = False) -> dict[str, Any]:
         number, answered = next(self._numbers), asyncio.get_running_loop().create_future()
         self.pending[number] = _Asked(answered)
         try:
-            if not self.send(message(method, params, modern=modern).body(number) + b"\n"):
+            if not self.send(encode_request(method, params, modern=modern).body(number) + b"\n"):
                 raise ConnectionResetError
             answer: dict[str, Any] = await answered
             return answer
         except ConnectionResetError:
-            raise ConnectionResetError(await self._how_it_ended()) from None
+            raise ConnectionResetError(await self._describe_end()) from None
         finally:
             self.pending.pop(number, None)
 
-    async def _how_it_ended(self) -> str:
+    async def _describe_end(self) -> str:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await asyncio.shield(self._gone)
         code = self._process.get_returncode() if self._process is not None else None
         return "it closed its output" if code is None else f"it ended with code {code}"
 
-    async def tell(self, method: str) -> None:
+    async def notify(self, method: str) -> None:
         self.send(json.dumps({"jsonrpc": "2.0", "method": method}).encode() + b"\n")
 
     async def close(self) -> None:
@@ -186,9 +190,9 @@ class Pipe(asyncio.SubprocessProtocol):
 class _Asked:
     answered: asyncio.Future[dict[str, Any]]
 
-    may_know = False
+    accepts_cached = False
 
-    def over(self, answer: Any, received: int, error: str = "", alike: bytes = b"") -> None:
+    def finish(self, answer: Any, received: int, error: str = "", without_id: bytes = b"") -> None:
         if self.answered.done():
             return
         if error == "reset":

@@ -1,4 +1,4 @@
-"""What the lanes of one MCP target share: ids, sessions, pipes, and the answers seen before."""
+"""What the lanes of one MCP target share: ids, sessions, pipes, and cached error codes of answers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from perflib.suite.environment import from_environment
 from perflib.suite.target import McpTargetSpec
 from perflib.targets.base import Lane
 from perflib.targets.connection import Address
-from perflib.targets.http import Known
+from perflib.targets.http import ParsedHead
 from perflib.targets.mcp.pipe import Pipe
-from perflib.targets.mcp.session import HttpTalk, Session, negotiate, open_http
+from perflib.targets.mcp.session import HttpConnection, Session, negotiate, open_http
 from perflib.targets.mcp.wire import FIRST_ID
 
-MOST_ALIKE: Final = 256
-LONGEST_ALIKE: Final = 16_384
+MOST_CACHED: Final = 256
+LONGEST_CACHED_BYTES: Final = 16_384
 
 
-class Closing(Protocol):
+class Closable(Protocol):
     """A client of the official SDK that stays open between calls."""
 
     async def close(self) -> None: ...
@@ -32,7 +32,7 @@ class Closing(Protocol):
 class Pool:
     """Sessions and connections to one MCP server, for all lanes of a worker.
 
-    alike   error codes of answers seen before, by their bytes without the id: an answer that is the same is not read again
+    cached_codes   error codes of answers read before, by their bytes without the id; an equal answer is not read again
     """
 
     def __init__(self, name: str, spec: McpTargetSpec, folder: str) -> None:
@@ -43,21 +43,21 @@ class Pool:
         self.address = Address.of(spec, self.where) if spec.url else None
         self.headers = {k: from_environment(v, f"{self.where}.headers.{k}") for k, v in spec.headers.items()}
         self.env = {k: from_environment(v, f"{self.where}.env.{k}") for k, v in spec.env.items()}
-        self.known: dict[bytes, Known] = {}
-        self.alike: dict[bytes, int] = {}  # error codes of answers seen before, by their bytes without the id
-        self.session: Session | None = None  # the one that is shared
+        self.parsed_heads: dict[bytes, ParsedHead] = {}
+        self.cached_codes: dict[bytes, int] = {}
+        self.session: Session | None = None  # the shared one
         self.pipe: Pipe | None = None
         self.trace_id = secrets.token_hex(16) if spec.trace else None
-        self.sdk_client: Any = None  # the HeldClient that is shared
-        self.sdk_clients: list[Closing] = []
-        self._talk: HttpTalk | None = None
-        self._talks: dict[str, HttpTalk] = {}  # sessions to be ended, by their id
+        self.sdk_client: Any = None  # the shared ConnectedClient
+        self.sdk_clients: list[Closable] = []
+        self._connection: HttpConnection | None = None
+        self._connections: dict[str, HttpConnection] = {}  # sessions to be ended, by their id
         self._pipes: set[Pipe] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._negotiating = asyncio.Lock()
 
     async def session_for(self, lane: Lane) -> Session:
-        """A session for a lane that has none: its own, or the one that is shared, made anew where that was lost."""
+        """A session for a lane that has none: its own, or the shared one, opened again where it was lost."""
         if self.spec.session == "own":
             return await self.new_session()
         async with self._negotiating:
@@ -68,36 +68,36 @@ class Pool:
     async def new_session(self) -> Session:
         """Negotiate over HTTP. Raises TargetError, OSError."""
         assert self.address is not None
-        talk, session = await open_http(self.address, self.headers, self.spec.protocol, self.where)
-        talk.close()  # a connection is not held for it
-        self._talk = talk
+        connection, session = await open_http(self.address, self.headers, self.spec.protocol, self.where)
+        connection.close()  # a connection is not held for it
+        self._connection = connection
         if session.id:
-            self._talks[session.id] = talk
+            self._connections[session.id] = connection
         return session
 
     def remember(self, answer: bytes, error: int) -> None:
-        """That such an answer, whatever its id, has this error code."""
-        if answer and len(answer) <= LONGEST_ALIKE:
-            if len(self.alike) >= MOST_ALIKE:  # answers that never come again
-                self.alike.clear()
-            self.alike[answer] = error
+        """Cache the error code of an answer, which is given without its id."""
+        if answer and len(answer) <= LONGEST_CACHED_BYTES:
+            if len(self.cached_codes) >= MOST_CACHED:  # answers that never come again
+                self.cached_codes.clear()
+            self.cached_codes[answer] = error
 
     async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """One request outside the load on the session that is shared: {"result": …} or {"error": …}. Raises OSError."""
-        talk = self.pipe or self._talk
-        assert talk is not None and self.session is not None
-        return await talk.ask(method, params, modern=self.session.modern)
+        """One request outside the load on the shared session: {"result": …} or {"error": …}. Raises OSError."""
+        connection = self.pipe or self._connection
+        assert connection is not None and self.session is not None
+        return await connection.ask(method, params, modern=self.session.modern)
 
     def lost(self, session: Session) -> None:
         """The server does not know this session any more."""
-        self._talks.pop(session.id, None)
+        self._connections.pop(session.id, None)
         if self.session is session:
             self.session = None
 
     async def start_pipe(self) -> tuple[Pipe, Session]:
         """Start a server on stdio and negotiate with it. Raises TargetError, OSError."""
         folder = str(Path(self.folder) / self.spec.cwd) if self.spec.cwd else self.folder or None
-        pipe = await Pipe.start(self.spec.command, self.env, folder, self.alike)
+        pipe = await Pipe.start(self.spec.command, self.env, folder, self.cached_codes)
         self._pipes.add(pipe)
         try:
             return pipe, await negotiate(pipe, self.spec.protocol, self.where)
@@ -110,7 +110,7 @@ class Pool:
         self._pipes.discard(pipe)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task that is not forgotten."""
+        """Start a task and hold a reference to it, so that it is not garbage-collected."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -121,9 +121,9 @@ class Pool:
         await asyncio.gather(*(self.end_pipe(pipe) for pipe in list(self._pipes)))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5):
-                for talk in self._talks.values():
+                for connection in self._connections.values():
                     with contextlib.suppress(OSError):
-                        await talk.end_session()
-                    talk.close()
+                        await connection.end_session()
+                    connection.close()
         for task in list(self._tasks):
             task.cancel()

@@ -1,6 +1,6 @@
-"""The same operations through the official SDK's client (`client = "sdk"`): what a user of the SDK sees, its own cost included.
+"""The same operations through the official SDK's client (`client = "sdk"`), its own cost included.
 
-Its response cache is off, and its pool of connections is as large as the load asks. It needs the extra `service` (package mcp).
+Its response cache is off, and its connection pool has no limit. It needs the extra `service` (package mcp).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.suite.environment import from_environment
 from perflib.targets.base import Driver, Lane
 from perflib.targets.http import one_header_line
-from perflib.targets.mcp.session import Session, steps
+from perflib.targets.mcp.session import Session, session_spans
 from perflib.targets.mcp.wire import MODERN, SESSION, McpRequest, outcome, server_time_ns
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
     return client
 
 
-class HeldClient:
-    """A client that stays connected, entered and left by one task, as its cancel scopes want it."""
+class ConnectedClient:
+    """A client that stays connected. One task enters and leaves it, since its cancel scopes belong to a task."""
 
     client: Client
     transport = "http"
@@ -74,16 +74,16 @@ class HeldClient:
     def __init__(self, pool: Pool) -> None:
         self._ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._stop = asyncio.Event()
-        self._task = pool.spawn(self._hold(pool))
+        self._task = pool.spawn(self._stay_connected(pool))
 
     @classmethod
-    async def start(cls, pool: Pool) -> HeldClient:
-        """Raises TargetError, OSError."""
-        held = cls(pool)
-        held.client = await held._ready
-        return held
+    async def start(cls, pool: Pool) -> ConnectedClient:
+        """Connect. Raises TargetError, OSError."""
+        connected = cls(pool)
+        connected.client = await connected._ready
+        return connected
 
-    async def _hold(self, pool: Pool) -> None:
+    async def _stay_connected(self, pool: Pool) -> None:
         try:
             async with AsyncExitStack() as stack:
                 self._ready.set_result(await enter_client(pool, stack))
@@ -94,7 +94,7 @@ class HeldClient:
 
     @property
     def session(self) -> Session:
-        """What was negotiated, in this package's words."""
+        """The negotiated session."""
         version, server = self.client.protocol_version, self.client.server_info
         about = {
             "protocol_version": version,
@@ -114,25 +114,25 @@ class HeldClient:
             self._task.cancel()
 
 
-async def hold(pool: Pool) -> HeldClient:
-    """The client that all lanes share, and its server's processes among `children`."""
+async def shared_client(pool: Pool) -> ConnectedClient:
+    """The client that all lanes share; the processes that it starts become the pool's `children`."""
     before = {child.pid for child in psutil.Process().children()}
-    held = await HeldClient.start(pool)
+    connected = await ConnectedClient.start(pool)
     if pool.address is None:
-        held.transport = "stdio"
+        connected.transport = "stdio"
         pool.children = tuple(child.pid for child in psutil.Process().children() if child.pid not in before)
-    return held
+    return connected
 
 
 class SdkLane(Lane):
     """One call at a time."""
 
-    __slots__ = ("_held", "_pool", "_task")
+    __slots__ = ("_client", "_pool", "_task")
 
     def __init__(self, driver: Driver, index: int, pool: Pool) -> None:
         super().__init__(driver, index)
         self._pool = pool
-        self._held: HeldClient | None = pool.sdk_client if pool.spec.session == "shared" else None
+        self._client: ConnectedClient | None = pool.sdk_client if pool.spec.session == "shared" else None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -151,7 +151,7 @@ class SdkLane(Lane):
                 now = clock()
                 error, server_ns = self._read(answer)
             except asyncio.CancelledError:
-                return  # given up; the row was written by abort
+                return  # aborted; `abort` has written the row
             except Exception as problem:
                 now, error = clock(), self.driver.error_code(_error_class(problem))
             if self._task is not me:
@@ -160,7 +160,7 @@ class SdkLane(Lane):
                 self.driver.span(*span)
             more = finish(self, now, NONE_NS, error, NONE_STATUS, 0, 0, server_ns)
             if error and more:
-                await asyncio.sleep(0.001)  # not in a tight loop against a closed door
+                await asyncio.sleep(0.001)  # no tight loop against a server that is gone
 
     async def _call(self, request: McpRequest, spans: list[tuple[str, int, int]]) -> Any:
         params = request.params(self.row)
@@ -171,14 +171,14 @@ class SdkLane(Lane):
                 opened = clock()
                 answer = await call(client, "tools/call" if "name" in params else "tools/list", params)
                 worked = clock()
-            spans += steps(began, opened, worked, clock())
+            spans += session_spans(began, opened, worked, clock())
             return answer
-        if self._held is None:
+        if self._client is None:
             began = clock()
-            self._held = await HeldClient.start(self._pool)
-            self._pool.sdk_clients.append(self._held)
+            self._client = await ConnectedClient.start(self._pool)
+            self._pool.sdk_clients.append(self._client)
             spans.append(("session", began, clock() - began))
-        return await call(self._held.client, request.method, params)
+        return await call(self._client.client, request.method, params)
 
     def _read(self, answer: Any) -> tuple[int, int]:
         if self.op.reads_answer:
@@ -201,7 +201,7 @@ class SdkLane(Lane):
 
 
 async def call(client: Client, method: str, params: dict[str, Any]) -> Any:
-    """One operation by its method's name."""
+    """One operation by the name of its method."""
     meta = params.get("_meta")
     match method:
         case "tools/call":
@@ -243,7 +243,7 @@ def _error_class(problem: BaseException) -> str:
 
 
 def _plain(problem: BaseException, where: str) -> Exception:
-    """The one problem in a group of them, as an error of ours."""
+    """The first problem of a group, as an error of this package."""
     while isinstance(problem, BaseExceptionGroup):
         problem = problem.exceptions[0]
     if isinstance(problem, TargetError | OSError):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +11,13 @@ from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, Lane
 from perflib.targets.http import BACKOFF_S
 from perflib.targets.mcp.pipe import Pipe
-from perflib.targets.mcp.session import Session, steps, work
+from perflib.targets.mcp.session import Session, call_or_list, session_spans
 from perflib.targets.mcp.wire import SESSION, McpRequest, outcome
 
 if TYPE_CHECKING:
     from perflib.targets.mcp.pool import Pool
 
 clock = time.monotonic_ns
-_ID = re.compile(rb'"id":\s*(\d{1,18})(?=[,}\s])')
-LONGEST_BYTES = 256_000_000  # of one message
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class McpStdioLane(Lane):
@@ -44,13 +39,13 @@ class McpStdioLane(Lane):
             self.start_ns, self._sent = clock(), 0
             self._task = self._pool.spawn(self._whole_session() if request.method == SESSION else self._begin_session())
             return
-        payload = self._message(self.session)
+        payload = self._encode(self.session)
         self.start_ns = clock()
         self._send(payload)
 
-    def _message(self, session: Session) -> bytes:
+    def _encode(self, session: Session) -> bytes:
         self._id = next(self._pool.ids)
-        payload = self.op.request.message(session.modern, self.row).body(self._id) + b"\n"
+        payload = self.op.request.encoded(session.modern, self.row).body(self._id) + b"\n"
         self._sent = len(payload)
         return payload  # type: ignore[no-any-return]
 
@@ -59,23 +54,23 @@ class McpStdioLane(Lane):
         self.pipe.pending[self._id] = self
         if not self.pipe.send(payload):
             self.pipe.pending.pop(self._id, None)
-            self.driver.loop.call_later(BACKOFF_S[4], self.over, None, 0, "connect")
+            self.driver.loop.call_later(BACKOFF_S[4], self.finish, None, 0, "connect")
 
     @property
-    def may_know(self) -> bool:
-        """Whether what an answer of the same bytes meant is all that matters about it."""
+    def accepts_cached(self) -> bool:
+        """Whether the cached error code of an equal answer is enough, so that this answer need not be read."""
         return not self.op.reads_answer and bool(self.start_ns)
 
-    def known(self, code: int, received: int) -> None:
+    def finish_cached(self, code: int, received: int) -> None:
         self._finish(clock(), code, received)
 
-    def over(self, answer: Any, received: int, error: str = "", alike: bytes = b"") -> None:
-        """An answer, or what came instead of one; `alike`: its bytes without its id."""
+    def finish(self, answer: Any, received: int, error: str = "", without_id: bytes = b"") -> None:
+        """The call is over. `without_id`: the bytes of its answer without the id, to remember its error code by."""
         if not self.start_ns:
             return
         code, server_ns = (self.driver.error_code(error), NONE_NS) if error else outcome(self, answer, None)
-        if alike and server_ns == NONE_NS and not self.op.reads_answer:
-            self._pool.remember(alike, code)
+        if without_id and server_ns == NONE_NS and not self.op.reads_answer:
+            self._pool.remember(without_id, code)
         self._finish(clock(), code, received, server_ns)
 
     def _finish(self, now: int, code: int, received: int, server_ns: int = NONE_NS) -> None:
@@ -96,7 +91,7 @@ class McpStdioLane(Lane):
             return
         self._spans.append(("session", began, clock() - began))
         self._task = None
-        payload = self._message(self.session)
+        payload = self._encode(self.session)
         self.start_ns = clock()
         self._send(payload)
 
@@ -106,14 +101,14 @@ class McpStdioLane(Lane):
         try:
             pipe, session = await pool.start_pipe()
             opened = clock()
-            answer = await work(pipe, session, self.op.request.params(self.row))
+            answer = await call_or_list(pipe, session, self.op.request.params(self.row))
             worked = clock()
             await pool.end_pipe(pipe)
             ended = clock()
         except (OSError, TargetError) as problem:
             self._session_failed(problem)
             return
-        self._spans += steps(began, opened, worked, ended)
+        self._spans += session_spans(began, opened, worked, ended)
         self._task, self._sent = None, pipe.sent
         code, server_ns = outcome(self, answer, None)
         self._finish(ended, code, pipe.received, server_ns)
@@ -123,7 +118,7 @@ class McpStdioLane(Lane):
         self._spans.clear()
         error = "mcp_session" if isinstance(problem, TargetError) else "connect"
         self.driver.loop.call_later(
-            BACKOFF_S[4], self.over, None, 0, error
+            BACKOFF_S[4], self.finish, None, 0, error
         )  # not in a tight loop against a closed door
 
     def abort(self, error: str) -> None:
@@ -134,7 +129,7 @@ class McpStdioLane(Lane):
             self._task = None
         if self.pipe is not None:
             self.pipe.pending.pop(self._id, None)
-        self.over(None, 0, error)
+        self.finish(None, 0, error)
 
     def close(self) -> None:
         if self._task is not None:

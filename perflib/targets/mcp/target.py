@@ -1,9 +1,9 @@
-"""The kind "mcp": what is checked before, one session for all lanes or one for each, and its end."""
+"""The target kind "mcp": its checks, and its sessions, shared by all lanes or one per lane."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from perflib.errors import TargetError
 from perflib.suite.operation import McpOperation
@@ -17,19 +17,18 @@ from perflib.targets.mcp.stdio import McpStdioLane
 from perflib.targets.mcp.wire import HANDSHAKE_VERSIONS, METHODS, MODERN, McpRequest
 from perflib.targets.template import check_path
 
-if TYPE_CHECKING:
-    pass
-
 PROTOCOLS: Final = ("auto", *HANDSHAKE_VERSIONS, MODERN)
 
 
 class McpTarget(TargetKind):
     """`url = "http://…/mcp"` (streamable HTTP) or `command = ["npx", "some-server"]` (stdio).
 
-    session   "shared": one for all connections of a worker (default) · "own": one for each; over stdio that is a process for each
-    client    "lean": messages built beforehand, read no further than needed (default) · "sdk": the official SDK's client
+    session   "shared": one for all connections of a worker (default) · "own": one per connection; over stdio each of
+              them is a process
+    client    "lean": messages encoded beforehand, read no further than needed (default)
+              · "sdk": the official SDK's client
     protocol  "auto": what the server speaks (default), or a version, as "2025-11-25"
-    trace     whether requests carry a W3C trace context, so that the server's spans can be found by it
+    trace     whether requests carry a W3C trace context, so that the server's spans can be matched with them
     """
 
     spec: McpTargetSpec
@@ -64,14 +63,17 @@ class McpTarget(TargetKind):
         return McpHttpLane(driver, index, self.pool) if self.pool.address else McpStdioLane(driver, index, self.pool)
 
     async def open(self, driver: Driver | None = None) -> None:
-        """Connect and negotiate, for the session that is shared, or to see who is there. Raises TargetError where nobody is."""
+        """Connect and negotiate: for the shared session, or to learn which server it is.
+
+        Raises TargetError where no server answers.
+        """
         try:
             async with asyncio.timeout(self.spec.ready.timeout_s):
                 session = await self._open()
         except (OSError, TimeoutError) as error:
-            said = f"{type(error).__name__} {error}".strip()
+            problem = f"{type(error).__name__} {error}".strip()
             raise TargetError(
-                f"cannot reach the MCP server: {said}", where=self.pool.where, mend="is it running?"
+                f"cannot reach the MCP server: {problem}", where=self.pool.where, mend="is it running?"
             ) from None
         self._about = {**session.about, "client": self.spec.client, "session": self.spec.session}
         if self.pool.trace_id:
@@ -79,9 +81,9 @@ class McpTarget(TargetKind):
 
     async def _open(self) -> Session:
         if self.spec.client == "sdk":
-            from perflib.targets.mcp.sdk import hold
+            from perflib.targets.mcp.sdk import shared_client
 
-            client = await hold(self.pool)
+            client = await shared_client(self.pool)
             self.pool.sdk_client = client
             self.pool.sdk_clients.append(client)
             self.children = self.pool.children
@@ -100,7 +102,7 @@ class McpTarget(TargetKind):
         return session
 
     async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """One request outside the load on the session that is shared: {"result": …} or {"error": …}. Raises OSError."""
+        """One request outside the load on the shared session: {"result": …} or {"error": …}. Raises OSError."""
         return await self.pool.ask(method, params)
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
-"""MCP as bytes: requests built beforehand but for their id, answers read no further than they must be.
+"""MCP as bytes: requests encoded beforehand except for their id, answers read no further than necessary.
 
-Two protocol eras: up to 2025-11-25 a session begins with a handshake (`initialize`); from 2026-07-28 on every request carries
-who asks, in `_meta`, and over HTTP names its method and object in headers.
+There are two protocol eras. Up to 2025-11-25 a session begins with a handshake (`initialize`). From 2026-07-28 on every
+request describes its client in `_meta`, and over HTTP names its method and object in headers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from perflib.targets.template import Row, value_template, variables_in
 
 HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
 HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", HANDSHAKE)
-SESSION: Final = "session"  # a whole session as one operation
+SESSION: Final = "session"  # open, use and end a session, as one operation
 METHODS: Final = (
     "tools/call",
     "tools/list",
@@ -43,13 +43,18 @@ _ENVELOPE: Final = {
     "io.modelcontextprotocol/clientInfo": CLIENT,
     "io.modelcontextprotocol/clientCapabilities": {},
 }
-OPENING: Final = b'{"jsonrpc":"2.0","id":'
+REQUEST_START: Final = b'{"jsonrpc":"2.0","id":'
 _SPAN_ID: Final = "{span id}"
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """A request but for its id: HTTP header lines, what follows the id, and, where it is traced, what follows the span id."""
+class EncodedRequest:
+    """A request without its id.
+
+    lines   header lines over HTTP
+    tail    the bytes that follow the id
+    rest    the bytes that follow the span id, where the request is traced
+    """
 
     lines: bytes
     tail: bytes
@@ -57,8 +62,8 @@ class Message:
 
     def body(self, number: int) -> bytes:
         if self.rest is None:
-            return b"%b%d%b" % (OPENING, number, self.tail)
-        return b"%b%d%b%016x%b" % (OPENING, number, self.tail, number, self.rest)
+            return b"%b%d%b" % (REQUEST_START, number, self.tail)
+        return b"%b%d%b%016x%b" % (REQUEST_START, number, self.tail, number, self.rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,8 @@ class McpRequest:
 
     method: str
     params: Callable[[Row], dict[str, Any]]
-    fixed: tuple[Message, Message] | None  # of the handshake era, of the modern one
-    build: Callable[[bool, Row], Message]
+    fixed: tuple[EncodedRequest, EncodedRequest] | None  # of the handshake era, of the modern one
+    build: Callable[[bool, Row], EncodedRequest]
     head: bool = False
 
     @classmethod
@@ -77,13 +82,13 @@ class McpRequest:
         params = _params(operation)
         fill = value_template(params)
 
-        def build(modern: bool, row: Row) -> Message:
-            return message(method, fill(row), modern=modern, trace_id=trace_id)
+        def build(modern: bool, row: Row) -> EncodedRequest:
+            return encode_request(method, fill(row), modern=modern, trace_id=trace_id)
 
         fixed = None if variables_in(params) else (build(False, {}), build(True, {}))
         return cls(method, fill, fixed, build)
 
-    def message(self, modern: bool, row: Row) -> Message:
+    def encoded(self, modern: bool, row: Row) -> EncodedRequest:
         return self.fixed[modern] if self.fixed is not None else self.build(modern, row)
 
 
@@ -98,7 +103,9 @@ def _params(operation: McpOperation) -> dict[str, Any]:
     return params
 
 
-def message(method: str, params: Mapping[str, Any], *, modern: bool, trace_id: str | None = None) -> Message:
+def encode_request(
+    method: str, params: Mapping[str, Any], *, modern: bool, trace_id: str | None = None
+) -> EncodedRequest:
     """A request's bytes. `trace_id`: 32 hex digits of a W3C trace context; the request's id is its span."""
     content, meta = dict(params), dict(params.get("_meta", {}))
     if modern:
@@ -111,7 +118,7 @@ def message(method: str, params: Mapping[str, Any], *, modern: bool, trace_id: s
     if content:
         text += f',"params":{json.dumps(content, separators=(",", ":"))}'
     tail, _, rest = (text + "}").encode().partition(_SPAN_ID.encode())
-    return Message(_routing(method, content) if modern else b"", tail, rest or None)
+    return EncodedRequest(_routing(method, content) if modern else b"", tail, rest or None)
 
 
 def _routing(method: str, params: Mapping[str, Any]) -> bytes:
@@ -131,7 +138,10 @@ def _header_value(text: str) -> str:
 
 
 def outcome(lane: Lane, answer: Any, number: int | None) -> tuple[int, int]:
-    """(error code, server time in ns) of a JSON-RPC answer to request `number`; code 0 is a good one. Keeps what the operation keeps."""
+    """(error code, server time in ns) of a JSON-RPC answer to request `number`; code 0 is success.
+
+    Stores the fields that the operation keeps.
+    """
     op, code = lane.op, lane.driver.error_code
     if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
         return code("protocol"), NONE_NS
@@ -146,26 +156,26 @@ def outcome(lane: Lane, answer: Any, number: int | None) -> tuple[int, int]:
     if result.get("isError"):
         return code("mcp_tool"), server_ns
     if op.reads_answer:
-        read = content(result)
+        answered = tool_content(result)
         text = json.dumps(result, ensure_ascii=False) if op.expect and op.expect.contains else ""
-        if not judge(op, NONE_STATUS, text, read) or not keep(lane, read):
+        if not judge(op, NONE_STATUS, text, answered) or not keep(lane, answered):
             return code("check"), server_ns
     return 0, server_ns
 
 
 def server_time_ns(result: Mapping[str, Any]) -> int:
-    """What the server says it took: `total` of the timing in `_meta`, NONE_NS where it says nothing."""
+    """The server's own time: `total` of the timing in `_meta`, NONE_NS where there is none."""
     meta = result.get("_meta")
-    said = meta.get(SERVER_TIMING) if isinstance(meta, dict) else None
-    match = re.search(r"total;dur=([0-9.]{1,20})", said) if isinstance(said, str) else None
+    timing = meta.get(SERVER_TIMING) if isinstance(meta, dict) else None
+    match = re.search(r"total;dur=([0-9.]{1,20})", timing) if isinstance(timing, str) else None
     try:
         return int(float(match[1]) * 1e6) if match else NONE_NS
     except ValueError:
         return NONE_NS
 
 
-def content(result: Any) -> Any:
-    """What a tool answered: its structured content, else its text as JSON, else the result itself."""
+def tool_content(result: Any) -> Any:
+    """A tool's answer: its structured content, else its text as JSON, else the result itself."""
     if not isinstance(result, dict) or not isinstance(result.get("content"), list):
         return result
     if result.get("structuredContent") is not None:
@@ -177,7 +187,7 @@ def content(result: Any) -> Any:
 
 
 class Events:
-    """Server-sent events from a body that arrives in pieces. feed(bytes) → the JSON-RPC messages that are whole by now."""
+    """Server-sent events from a body that arrives in pieces. feed(bytes) → the JSON-RPC messages that are complete."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -185,19 +195,19 @@ class Events:
     def feed(self, piece: bytes) -> list[Any]:
         text = (self._rest + piece).replace(b"\r\n", b"\n")
         *events, self._rest = text.split(b"\n\n")
-        found = []
+        messages = []
         for event in events:
             data = b"\n".join(line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:"))
             if data:
-                found.append(parse_json(data.decode("utf-8", "replace")))
-        return found
+                messages.append(parse_json(data.decode("utf-8", "replace")))
+        return messages
 
 
-def refusal(request: Mapping[str, Any]) -> bytes:
-    """The answer to a request of the server: a ping is answered, all else (sampling, roots, elicitation) is refused."""
-    said = (
+def reply_to_server(request: Mapping[str, Any]) -> bytes:
+    """The answer to a request of the server: a ping succeeds, all else (sampling, roots, elicitation) is an error."""
+    outcome = (
         {"result": {}}
         if request.get("method") == "ping"
         else {"error": {"code": -32601, "message": "not supported by a load test"}}
     )
-    return json.dumps({"jsonrpc": "2.0", "id": request.get("id"), **said}).encode()
+    return json.dumps({"jsonrpc": "2.0", "id": request.get("id"), **outcome}).encode()

@@ -58,11 +58,11 @@ def nginx(core: int, workers: int = 1) -> Iterator[str]:
 
 @contextlib.contextmanager
 def started(kind: str, *arguments: str, core: int | None = None) -> Iterator[str]:
-    """`python -m tests.benchmarks.servers KIND PORT …` until the block ends. Yields its URL."""
+    """`python -m tests.support.timed_servers KIND PORT …` until the block ends. Yields its URL."""
     port = free_port()
     pin = ["taskset", "-c", str(core)] if core is not None else []
     process = subprocess.Popen(
-        [*pin, sys.executable, "-m", "tests.benchmarks.servers", kind, str(port), *arguments], cwd=ROOT
+        [*pin, sys.executable, "-m", "tests.support.timed_servers", kind, str(port), *arguments], cwd=ROOT
     )
     try:
         _wait(port)
