@@ -157,7 +157,7 @@ def test_what_was_negotiated_is_recorded_for_both(client: str, protocol: str, tm
             {"kind": "mcp", "url": server.url, "client": client, "protocol": protocol},
             operations=[{"name": "ping", "tool": "echo"}],
         )
-        about = perflib.run(made, data=tmp_path, progress=False).manifest.targets["api"].model_dump()
+        about = perflib.run(made, data=tmp_path, progress=False).manifest.targets["api"]
         counts = server.counts()
     assert about.protocol_version == protocol
     assert about.client == client
