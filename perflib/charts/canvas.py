@@ -174,10 +174,12 @@ def window(scenario: ScenarioRun) -> Window | None:
     return Window(start, seconds, max(int(seconds / BINS * 1e9), 1_000_000))
 
 
-def shade_warmup(axes: Axes, run: Recording, scenario: str, at: Window) -> None:
+def shade_warmup(axes: Axes, scenario: ScenarioRun, at: Window) -> None:
     """Grey where it is not measured, light grey where the warm-up may last until, lines where something happened."""
-    until = (totals(run.scenario(scenario)).measured_from_ns or at.start_ns) - at.start_ns
-    latest = run.warmups[scenario].latest_ns - at.start_ns if scenario in run.warmups else until
+    until = (totals(scenario).measured_from_ns or at.start_ns) - at.start_ns
+    latest = (
+        scenario.run.warmups[scenario.name].latest_ns - at.start_ns if scenario.name in scenario.run.warmups else until
+    )
     if latest - until > 0.02e9 * at.seconds:
         axes.axvspan(until / 1e9, latest / 1e9, color=SHADE, alpha=0.07, lw=0)
     if until / 1e9 > 0.02 * at.seconds:
@@ -194,7 +196,7 @@ def shade_warmup(axes: Axes, run: Recording, scenario: str, at: Window) -> None:
         )
     stages = {
         segment.stage: segment.start_ns
-        for segment in reversed(run.scenario(scenario).record.segments)
+        for segment in reversed(scenario.record.segments)
         if segment.stage and segment.operation is None
     }
     for number, start_ns in stages.items() if len(stages) > 1 else ():
@@ -203,14 +205,14 @@ def shade_warmup(axes: Axes, run: Recording, scenario: str, at: Window) -> None:
         axes.text(
             t_s, 0.99, f" stage {number}", va="top", fontsize=7, color=MUTED, transform=axes.get_xaxis_transform()
         )
-    for each in incidents(run.scenario(scenario)):
+    for each in incidents(scenario):
         shade = LIMIT if each.kind == "errors" else COLOURS[4]
         axes.axvspan(
             (each.start_ns - at.start_ns) / 1e9, (each.stop_ns - at.start_ns) / 1e9, color=shade, alpha=0.16, lw=0
         )
         axes.text((each.start_ns - at.start_ns) / 1e9, 0.94, f" {each.kind}", va="top", fontsize=7, color=MUTED,
                   transform=axes.get_xaxis_transform())  # fmt: skip
-    for event in run.manifest.events:
+    for event in scenario.run.manifest.events:
         t_s = (event.t_ns - at.start_ns) / 1e9
         if 0 <= t_s <= at.seconds:
             axes.axvline(t_s, color=LIMIT, lw=1, ls=":")
@@ -239,12 +241,12 @@ def draw_limit(axes: Axes, limit: float, text: str) -> None:
     )
 
 
-def share_time_axis(axes: Axes, run: Recording, scenario: str) -> None:
+def share_time_axis(axes: Axes, scenario: ScenarioRun) -> None:
     """The range of response times, ms, of the whole scenario and its limits: the same in every chart of it, to be looked across."""
-    of = totals(run.scenario(scenario))
+    of = totals(scenario)
     if of.least_response_ns is not None and of.most_response_ns is not None:
         low, high = of.least_response_ns / 1e6, of.most_response_ns / 1e6
-        limits = [float(each.limit or high) for each in limits_of(run.scenario(scenario), "response", "service")]
+        limits = [float(each.limit or high) for each in limits_of(scenario, "response", "service")]
         bottom, top = max(min([low, *limits]), 1e-4) / 1.2, max(high, *limits, 2e-4)
         axes.set_ylim(bottom, top * (top / bottom) ** 0.22)  # room for the legend
 

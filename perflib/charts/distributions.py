@@ -34,7 +34,7 @@ from perflib.metrics.scenario import breakdown as parts_by_band
 from perflib.metrics.selection import Selection
 from perflib.stats.intervals import fewest_values
 from perflib.store.database import TIMED
-from perflib.store.recording import Recording, ScenarioRun
+from perflib.store.recording import ScenarioRun
 from perflib.suite.objectives import Objective
 from perflib.text import ms
 
@@ -59,18 +59,18 @@ def latency_percentiles(scenario: ScenarioRun, operation: str | None = None) -> 
         deepest = max(deepest, float(shares[-1]))
         shade = colour(scenario, each)
         axes.plot(_stretch(shares), times, color=shade, label=plain(each if len(each) <= 24 else each[:23] + "…"))
-        _band(axes, scenario.run, scenario.name, each, shade)
+        _band(axes, scenario, each, shade)
         service = _curve(scenario, each, "service")
         if len(curves) < 3 and service is not None and not np.allclose(service[1], times, rtol=0.02):
             axes.plot(
                 _stretch(service[0]), service[1], color=shade, ls="--", lw=1, label=plain(f"{each[:20]}, service")
             )
     axes.fill_between([], [], [], color=MUTED, alpha=0.3, lw=0, label="95 % interval")
-    _limits(axes, scenario.run, scenario.name, operation)
+    _limits(axes, scenario, operation)
     ticks = [q for q in _TICKS if q <= deepest + 1e-12]
     axes.set_xticks([float(_stretch(np.array([q]))[0]) for q in ticks], [f"{q * 100:g}" for q in ticks])
     log_scale(axes)
-    share_time_axis(axes, scenario.run, scenario.name)
+    share_time_axis(axes, scenario)
     axes.legend(loc="upper left", ncols=1 if len(curves) < 4 else 2)
     name(figure, axes, _finding(scenario, operation))
     return figure
@@ -200,14 +200,14 @@ def _curve(scenario: ScenarioRun, operation: str, time: str) -> tuple[NDArray[An
     return shares, np.maximum(np.array(times) / 1e6, 1e-4)
 
 
-def _band(axes: Axes, run: Recording, scenario: str, operation: str, shade: str) -> None:
+def _band(axes: Axes, scenario: ScenarioRun, operation: str, shade: str) -> None:
     """The interval of each percentile, as far into the tail as the rows can bound it."""
-    if run.many:
-        each = counts.quantiles(run, "response", Selection(scenario, operation=operation), _BAND)
+    if scenario.run.many:
+        each = counts.quantiles(scenario.run, "response", Selection(scenario.name, operation=operation), _BAND)
     else:
         where = f"scenario = ? and operation = ? and {TIMED}"
         cells = rows_as_dict(
-            run, f"select response_ns from measured where {where} order by end_ns", [scenario, operation]
+            scenario.run, f"select response_ns from measured where {where} order by end_ns", [scenario.name, operation]
         )
         each = quantiles(np.asarray(cells["response_ns"]), _BAND)
     found = dict(zip(_BAND, each, strict=True))
@@ -223,8 +223,8 @@ def _stretch(shares: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(-np.log10(1 - shares))
 
 
-def _limits(axes: Axes, run: Recording, scenario: str, operation: str | None) -> None:
-    for objective in limits_of(run.scenario(scenario), "response", "service"):
+def _limits(axes: Axes, scenario: ScenarioRun, operation: str | None) -> None:
+    for objective in limits_of(scenario, "response", "service"):
         if operation in (None, objective.operation):
             limit = float(objective.limit or 0)
             draw_limit(axes, limit, f"{objective.name} limit {ms(limit)} ms")

@@ -46,14 +46,14 @@ def memory(scenario: ScenarioRun) -> Figure:
     figure, axes = canvas("", TIME, "memory, MB")
     axes.plot(seen.t_s + offset_s, seen.rss_bytes / 1e6, color=COLOURS[0], label="resident set (RSS)")
     _each(axes, seen, found, offset_s)
-    _unique_set(axes, scenario.run, scenario.name, offset_s)
+    _unique_set(axes, scenario, offset_s)
     _trough_line(axes, seen, found, offset_s)
     low, high = axes.get_ylim()
     axes.set_ylim(max(0, low - 0.1 * high), high * (1.15 if len(seen.each) == 1 else 1.4))  # room for the legend
-    _same_time(axes, scenario.run, scenario.name, at)
+    _same_time(axes, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     name(figure, axes, _what_it_did(seen.rss_bytes / 1e6, found))
-    _growth_limit(axes, scenario.run, scenario.name, float(seen.rss_bytes[0]) / 1e6, high)
+    _growth_limit(axes, scenario, float(seen.rss_bytes[0]) / 1e6, high)
     return figure
 
 
@@ -75,13 +75,13 @@ def _each(axes: Axes, seen: Memory, found: Growth, offset_s: float) -> None:
         axes.plot(seen.t_s + offset_s, seen.each[one.process] / 1e6, color=shade, lw=0.9, label=plain(str(one.process)))
 
 
-def _unique_set(axes: Axes, run: Recording, scenario: str, offset_s: float) -> None:
-    start_ns, stop_ns = span(run.scenario(scenario))
+def _unique_set(axes: Axes, scenario: ScenarioRun, offset_s: float) -> None:
+    start_ns, stop_ns = span(scenario)
     uss = rows_as_dict(
-        run,
+        scenario.run,
         "select t_ns // 1000000000 as x, sum(uss_bytes) as uss from resources where role = 'target' and uss_bytes is not null "
         "and name in (select unnest(?)) and t_ns between ? and ? group by x order by x",
-        [sampled_names(run.scenario(scenario)), start_ns, stop_ns],
+        [sampled_names(scenario), start_ns, stop_ns],
     )
     if len(uss["x"]):
         t_s = np.asarray(uss["x"]) - start_ns / 1e9 + offset_s
@@ -105,9 +105,9 @@ def _trough_line(axes: Axes, seen: Memory, found: Growth, offset_s: float) -> No
     axes.plot(ends + offset_s, line / 1e6, color=COLOURS[6], marker="v", ms=3, lw=1, ls="--", label=label)
 
 
-def _growth_limit(axes: Axes, run: Recording, scenario: str, start_mb: float, high: float) -> None:
+def _growth_limit(axes: Axes, scenario: ScenarioRun, start_mb: float, high: float) -> None:
     """Where the memory would be if it had grown by as much as it may, if that is in sight."""
-    for objective in run.scenario(scenario).spec.objectives:
+    for objective in scenario.spec.objectives:
         if objective.metric == "memory growth" and objective.limit and start_mb + objective.limit < high * 1.6:
             at = start_mb + objective.limit
             axes.axhline(at, color=LIMIT, ls="--", lw=1)
@@ -139,7 +139,7 @@ def gauges(scenario: ScenarioRun) -> Figure:
         axes.plot(
             t_s + _offset_s(at, start), values, color=shade, label=plain(f"{each}: {values[0]:g} → {values[-1]:g}")
         )
-    _same_time(axes, scenario.run, scenario.name, at)
+    _same_time(axes, scenario, at)
     axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.25)
     axes.legend(loc="upper right", ncols=2)
     most = max(changes, key=lambda each: changes[each][1] - changes[each][0])
@@ -169,7 +169,7 @@ def cpu(scenario: ScenarioRun) -> Figure:
     if not means:
         return nothing("CPU", "too short to be sampled")
     axes.set_ylim(0, highest * 1.25 or 1)
-    _same_time(axes, scenario.run, scenario.name, at)
+    _same_time(axes, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     said = " and ".join(f"the {role} {mean:.2f}" for role, mean in means.items())
     name(figure, axes, f"{said[0].upper()}{said[1:]} cores on average")
@@ -181,10 +181,10 @@ def _offset_s(at: Window | None, start_ns: int) -> float:
     return (start_ns - at.start_ns) / 1e9 if at else 0.0
 
 
-def _same_time(axes: Axes, run: Recording, scenario: str, at: Window | None) -> None:
+def _same_time(axes: Axes, scenario: ScenarioRun, at: Window | None) -> None:
     """The time axis, and the marks on it, of the scenario's other charts."""
     if at:
-        shade_warmup(axes, run, scenario, at)
+        shade_warmup(axes, scenario, at)
 
 
 def _cpu_time(

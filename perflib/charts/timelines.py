@@ -70,8 +70,8 @@ def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> F
         if operation in (None, objective.operation):
             draw_limit(axes, float(objective.limit or 0), f"{objective.name} limit")
     log_scale(axes)
-    share_time_axis(axes, scenario.run, scenario.name)
-    shade_warmup(axes, scenario.run, scenario.name, at)
+    share_time_axis(axes, scenario)
+    shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     name(figure, axes, _slowest_moment(named(q), high / 1e6, middle))
     return figure
@@ -166,7 +166,7 @@ def throughput(scenario: ScenarioRun) -> Figure:
     for objective, limit in zip(limits_of(scenario, "throughput"), limits, strict=True):
         draw_limit(axes, limit, f"limit {objective.comparator} {limit:g} /s")
     axes.set_ylim(0, max(float(achieved.max()), float(offered.max()), *limits, 0.1) * 1.25)
-    shade_warmup(axes, scenario.run, scenario.name, at)
+    shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     return figure
 
@@ -209,7 +209,7 @@ def inflight(scenario: ScenarioRun) -> Figure:
     for limit in limits:
         draw_limit(axes, limit, f"asked for: {limit:g}")
     axes.set_ylim(0, max(highest, *limits, 1) * 1.25 + 0.5)
-    shade_warmup(axes, scenario.run, scenario.name, at)
+    shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     name(
         figure,
@@ -245,7 +245,7 @@ def errors_over_time(scenario: ScenarioRun) -> Figure:
         )
         bottom += heights
     axes.set_ylim(0, 1.25 * float(bottom.max()))  # room for the legend
-    shade_warmup(axes, scenario.run, scenario.name, at)
+    shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right")
     total = int(np.sum(failed["n"]))
     name(

@@ -14,8 +14,6 @@ import click
 
 from perflib.errors import (
     EXIT_BAD_INPUT,
-    EXIT_FAIL,
-    EXIT_INCONCLUSIVE,
     EXIT_INTERRUPTED,
     EXIT_INVALID,
     EXIT_PASS,
@@ -57,7 +55,6 @@ NOTEBOOKS = click.option(
     help="A folder whose notebooks are executed instead of perflib's of the same name.",
 )
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # which a write says without naming its file
-EXITS = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "invalid": EXIT_INVALID}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -148,11 +145,18 @@ def print_verdicts(run: Run) -> int:
     return exit_code(run, word)
 
 
+def outcome_exit_code(word: str) -> int:
+    """What the command line returns for a verdict."""
+    from perflib.stats.decisions import Outcome
+
+    return Outcome(word).exit_code
+
+
 def exit_code(run: Run, word: str) -> int:
     if run.status == "interrupted":
         return EXIT_INTERRUPTED
     asked = any(scenario.objectives for scenario in run.suite.scenarios)
-    return EXIT_PASS if word == "inconclusive" and not asked else EXITS[word]
+    return EXIT_PASS if word == "inconclusive" and not asked else outcome_exit_code(word)
 
 
 def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -11,7 +11,6 @@ import click
 from perflib.cli.base import (
     BASELINE,
     DATA,
-    EXITS,
     FORCE,
     JSON,
     MARGIN,
@@ -21,6 +20,7 @@ from perflib.cli.base import (
     chosen_notebook,
     cli,
     exit_code,
+    outcome_exit_code,
     print_table,
     print_verdicts,
 )
@@ -87,7 +87,7 @@ def check(
     if not as_json:
         _print_comparison(compared)
     github.tell(lambda: compared_markdown(compared), github.of_comparison(compared))
-    return _worst(code, EXITS[compared.verdict])
+    return _worst(code, outcome_exit_code(compared.verdict))
 
 
 @cli.command()
@@ -137,7 +137,7 @@ def compare(
     with Kernel() as kernel:  # it starts while the runs are compared
         compared = _compare(sides[0], sides[1], margin, force, data)
         _tell(compared, _margins(margin), out, title, notify, as_json, source, kernel)
-    return EXITS[compared.verdict]
+    return outcome_exit_code(compared.verdict)
 
 
 @cli.command()
@@ -259,7 +259,7 @@ def ab(
         return EXIT_INTERRUPTED
     _tell(compared, _margins(margin), out, None, notify, as_json, source)
     click.echo(compared.base[0].id.rpartition("@")[0], err=as_json)
-    return EXITS[compared.verdict]
+    return outcome_exit_code(compared.verdict)
 
 
 @cli.command()
@@ -280,7 +280,8 @@ def history(
     """Record the runs that are not in the history yet, and print each figure's series with its last change of level."""
     from perflib.metrics.parts import METRICS
     from perflib.report.parameters import asked_for
-    from perflib.report.render import execute, html, write
+    from perflib.report.render import execute, html
+    from perflib.store.files import write_atomically
     from perflib.text import number, signed
     from perflib.verdicts.history import history as all_series
     from perflib.verdicts.history import left_out, record_all
@@ -312,7 +313,7 @@ def history(
     if out and source:
         Path(out).mkdir(parents=True, exist_ok=True)
         made = execute(source, asked_for(metric=metric, data=data), Path(out) / "history.ipynb")
-        write(Path(out) / "history.html", html(made, "History"))
+        write_atomically(Path(out) / "history.html", html(made, "History"))
         click.echo(str(Path(out) / "history.html"), err=as_json)
     return EXIT_PASS
 

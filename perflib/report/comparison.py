@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree
 
 from perflib.report.parameters import asked_for
-from perflib.report.render import REPORTS, cell, execute, html, list_in, shortened, write, xml_text
+from perflib.report.render import REPORTS, cell, execute, html, list_in, shortened, xml_text
+from perflib.store.files import write_atomically
 from perflib.text import SIGNS
 from perflib.verdicts.change import Change
 from perflib.verdicts.comparison import Comparison
@@ -47,10 +48,10 @@ def report(
     executed = execute(
         notebook, parameters, folder / "compare.ipynb", of=[*compared.base, *compared.candidate], kernel=kernel
     )
-    write(folder / "compare.html", html(executed, title or compared.title))
-    write(folder / "compare.md", markdown(compared, title))
-    write(folder / "junit.xml", junit(compared))
-    write(folder / "summary.json", json.dumps(compared.as_dict(), indent=1, allow_nan=False))
+    write_atomically(folder / "compare.html", html(executed, title or compared.title))
+    write_atomically(folder / "compare.md", markdown(compared, title))
+    write_atomically(folder / "junit.xml", junit(compared))
+    write_atomically(folder / "summary.json", json.dumps(compared.as_dict(), indent=1, allow_nan=False))
     list_in(folder)
     return folder
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from perflib.report import notebooks
 from perflib.report import parameters as notebook_parameters
 from perflib.report.html import NOTEBOOK_STYLE
 from perflib.report.pages import index as index_page
+from perflib.store.files import write_atomically
 from perflib.store.recording import Recording
 from perflib.text import SIGNS, number
 from perflib.verdicts.run import Run
@@ -53,10 +53,10 @@ def report(
     given = {"run": str(run.path.resolve()), **asked, **(parameters or {})}
     executed = execute(notebook, given, folder / "report.ipynb", of=[run])
     figures = run.summary()
-    write(folder / "report.html", html(executed, title or f"Performance of {run.suite.name}"))
-    write(folder / "report.md", markdown(run, figures, title))
-    write(folder / "junit.xml", junit(run))
-    write(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
+    write_atomically(folder / "report.html", html(executed, title or f"Performance of {run.suite.name}"))
+    write_atomically(folder / "report.md", markdown(run, figures, title))
+    write_atomically(folder / "junit.xml", junit(run))
+    write_atomically(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
     if out is None:
         _point_latest_to(folder)
     list_in(folder)
@@ -78,7 +78,7 @@ def page(
     folder.mkdir(parents=True, exist_ok=True)
     given = {"run": run.reference, **(parameters or {})}
     executed = execute(source, given, folder / f"{source.stem}.ipynb", of=[run])
-    write(folder / f"{source.stem}.html", html(executed, f"{source.stem}: {run.id}"))
+    write_atomically(folder / f"{source.stem}.html", html(executed, f"{source.stem}: {run.id}"))
     return folder / f"{source.stem}.html"
 
 
@@ -110,7 +110,7 @@ def execute(
     done.metadata["perflib"] = {
         "runs": [{"run": run.id, "rows_sha256": digest.result()} for run, digest in zip(of, digests, strict=True)]
     }
-    write(output, nbformat.writes(done))
+    write_atomically(output, nbformat.writes(done))
     return done
 
 
@@ -280,15 +280,6 @@ def cell(text: str) -> str:
 def xml_text(text: str) -> str:
     """Text without the characters that XML cannot hold."""
     return _CONTROL.sub("\ufffd", text)
-
-
-def write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False, suffix=".tmp") as unfinished:
-        unfinished.write(text)
-    made = Path(unfinished.name)
-    made.chmod(0o644)
-    made.replace(path)
 
 
 def _point_latest_to(folder: Path) -> None:

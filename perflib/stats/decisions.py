@@ -12,6 +12,7 @@ import numpy as np
 
 from perflib.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_INVALID, EXIT_PASS
 from perflib.stats.intervals import Interval, normal_quantile, student_t
+from perflib.text import SIGNS
 
 _GRID: Final = 2001  # points of the numerical integration
 
@@ -42,7 +43,7 @@ class Outcome(StrEnum):
     @property
     def sign(self) -> str:
         """One character for it, next to which the word stands."""
-        return {"shown": "·", "pass": "✓", "inconclusive": "?", "fail": "✗", "invalid": "!"}[self]
+        return SIGNS[self]
 
     @property
     def exit_code(self) -> int:

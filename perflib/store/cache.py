@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from perflib.store.files import write_atomically
+
 VERSION: Final = 3  # of what is kept; what another version kept is found anew
 
 _Owner = TypeVar("_Owner")
@@ -58,11 +60,10 @@ def kept(run_dir: Path, name: str, of: str, find: Callable[[], Any], worth: Call
         return json.loads(file.read_text("utf-8"))
     found = find()
     if worth(found):
-        unfinished = file.with_name(f".{file.name}.tmp")
         with suppress(OSError):
             file.parent.mkdir(exist_ok=True)
-            unfinished.write_text(json.dumps(found), "utf-8")
+            write_atomically(file, json.dumps(found))
             for old in file.parent.glob(f"{name}-*.json"):
-                old.unlink(missing_ok=True)
-            unfinished.replace(file)
+                if old != file:
+                    old.unlink(missing_ok=True)
     return found

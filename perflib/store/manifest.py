@@ -31,7 +31,7 @@ PartName = Annotated[str, Field(pattern=r"^(rows|resources|spans|gauges)/\.?part
 class _Record(BaseModel):
     """What a newer version wrote besides is kept when run.json is written again."""
 
-    model_config = ConfigDict(extra="allow", validate_assignment=False, populate_by_name=True)
+    model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True)
 
 
 class Segment(_Record):
@@ -250,7 +250,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write the run.json of the run in a folder, whole or not at all. Raises OSError."""
-    content = manifest.model_dump(by_alias=True, mode="json", exclude_none=False, exclude_unset=False)
+    content = manifest.model_dump(by_alias=True, mode="json")
     for key in ("ab", "replacing"):
         if content[key] is None:
             del content[key]

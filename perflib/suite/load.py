@@ -118,50 +118,45 @@ class ClosedLoad(Load, tag="closed"):
         return replace(self, requests=None, duration_s=seconds)
 
 
+class _OneRate:
+    """What loads of one rate share. The keys are fields of each, so that each says what they are for."""
+
+    rate_per_s: float
+    duration_s: float
+
+    def __post_init__(self) -> None:
+        if self.rate_per_s * self.duration_s < 1:
+            raise SuiteError("the load makes less than one request", mend="raise rate_per_s or duration_s")
+
+    @property
+    def highest_rate_per_s(self) -> float:
+        return self.rate_per_s
+
+    def seconds(self) -> float:
+        return self.duration_s
+
+    def lasting(self, seconds: float) -> Any:
+        return replace(self, duration_s=seconds)  # type: ignore[type-var]  # every user of it is a dataclass
+
+
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
-class ConstantLoad(Load, tag="constant"):
+class ConstantLoad(_OneRate, Load, tag="constant"):
     """Requests evenly spaced."""
 
     model: Literal["constant"] = "constant"
     rate_per_s: Positive  # requests a second
     duration_s: Positive  # ends the load after so long
 
-    def __post_init__(self) -> None:
-        _makes_a_request(self.rate_per_s, self.duration_s)
-
-    @property
-    def highest_rate_per_s(self) -> float:
-        return self.rate_per_s
-
-    def seconds(self) -> float:
-        return self.duration_s
-
-    def lasting(self, seconds: float) -> ConstantLoad:
-        return replace(self, duration_s=seconds)
-
 
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
-class PoissonLoad(Load, tag="poisson"):
+class PoissonLoad(_OneRate, Load, tag="poisson"):
     """Requests at random, as from many users that know nothing of each other."""
 
     model: Literal["poisson"] = "poisson"
     rate_per_s: Positive  # requests a second, on average
     duration_s: Positive  # ends the load after so long
-
-    def __post_init__(self) -> None:
-        _makes_a_request(self.rate_per_s, self.duration_s)
-
-    @property
-    def highest_rate_per_s(self) -> float:
-        return self.rate_per_s
-
-    def seconds(self) -> float:
-        return self.duration_s
-
-    def lasting(self, seconds: float) -> PoissonLoad:
-        return replace(self, duration_s=seconds)
 
 
 @in_one_line()
@@ -295,11 +290,6 @@ class StagesLoad(Load, tag="stages"):
 def opening_s(measured_s: float) -> float:
     """What figures leave out at the start where a suite names no warm-up: 5 % of the measured time, at most 2 s."""
     return min(2.0, 0.05 * measured_s)
-
-
-def _makes_a_request(rate_per_s: float, duration_s: float) -> None:
-    if rate_per_s * duration_s < 1:
-        raise SuiteError("the load makes less than one request", mend="raise rate_per_s or duration_s")
 
 
 TABLES.update({"load": Load, "stages": Load})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from perflib import stats
@@ -78,9 +78,7 @@ class Change:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "scenario": self.part.scenario,
-            "stage": self.part.stage,
-            "operation": self.part.operation,
+            **asdict(self.part),
             "metric": self.metric.name,
             "unit": self.metric.unit,
             "base": finite(self.base),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib import stats
@@ -46,9 +46,7 @@ class Length:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "scenario": self.part.scenario,
-            "stage": self.part.stage,
-            "operation": self.part.operation,
+            **asdict(self.part),
             "metric": self.metric.name,
             "margin": self.margin,
             "margin_unit": self.metric.margin_unit,

@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from perflib.report.html import badge, sign, table
+from perflib.store.files import write_atomically
 from perflib.text import SIGNS, number
 
 PAGES: Final = {"report": "report.html", "comparison": "compare.html"}
@@ -65,9 +66,7 @@ def rebuild(folder: Path) -> Path:
     if comparisons:
         sections.append(_comparisons(comparisons))
     page = folder / "index.html"
-    unfinished = folder / ".index.html.tmp"
-    unfinished.write_text(_page("".join(sections) or "<p>There are no reports yet.</p>", len(found)), "utf-8")
-    unfinished.replace(page)
+    write_atomically(page, _page("".join(sections) or "<p>There are no reports yet.</p>", len(found)))
     return page
 
 

@@ -6,6 +6,7 @@ All text that a target or a suite had a hand in is escaped.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from perflib.metrics.incidents import incidents
 from perflib.metrics.scenario import scenario_figures
 from perflib.report.html import Html, anchor, badge, folded, interval_bar, picture, sign, table
 from perflib.report.pages.scenario import errors_table, figures_table, memory_table
+from perflib.store.recording import ScenarioRun
 from perflib.text import ms, number
 from perflib.verdicts.next_steps import STATUS, Step, cautions, next_steps
 from perflib.verdicts.run import Run
@@ -130,7 +132,7 @@ def scenarios(run: Run) -> Html:
     drawn = _sections(run)
     sections = "".join(scenario(run, name, charts_shown=count) for name, count in drawn.items())
     left_out = len(run.scenarios) - len(drawn)
-    fewer = any(count < len(_draws(run, name)) for name, count in drawn.items())
+    fewer = any(count < len(_draws(run.scenario(name))) for name, count in drawn.items())
     said = (
         "<p>The page stays small: not every scenario has all of its charts. Draw them from the run with explore.ipynb.</p>"
         if fewer
@@ -146,13 +148,14 @@ def scenarios(run: Run) -> Html:
 
 def scenario(run: Run, name: str, *, charts_shown: int | None = None) -> Html:
     """One scenario: what it does, what happened, its figures, its charts."""
-    figures, word = scenario_figures(run.scenario(name)), _word(run, name)
+    measured = run.scenario(name)
+    figures, word = scenario_figures(measured), _word(run, name)
     described = f"<p>{escape(figures['description'])}.</p>" if figures["description"] else ""
-    happened = "".join(f"<li>{escape(each.text)}</li>" for each in incidents(run.scenario(name)))
+    happened = "".join(f"<li>{escape(each.text)}</li>" for each in incidents(measured))
     marks = f'<ul class="happened">{happened}</ul>' if happened else ""
-    pictures = "".join(picture(draw) for draw in _draws(run, name)[:charts_shown])
+    pictures = "".join(picture(draw) for draw in _draws(measured)[:charts_shown])
     summary = f'{sign(word)} {escape(name)}<span class="unseen">: {word}.</span> <span class="small">{_in_short(figures)}</span>'
-    body = f'{described}{marks}<div class="charts">{pictures}</div>{figures_table(figures)}{errors_table(figures)}{memory_table(run.scenario(name))}'
+    body = f'{described}{marks}<div class="charts">{pictures}</div>{figures_table(figures)}{errors_table(figures)}{memory_table(measured)}'
     opened = word in ("fail", "inconclusive", "invalid")
     return Html(folded(anchor(name), summary, body, opened=opened, level=3, kind="scenario"))
 
@@ -166,7 +169,7 @@ def _sections(run: Run) -> dict[str, int]:
     left, found = CHARTS, {}
     for index, name in enumerate(names[:SECTIONS]):
         share = left if _word(run, name) in order[:3] else left // (len(names[:SECTIONS]) - index)
-        found[name] = min(share, len(_draws(run, name)))
+        found[name] = min(share, len(_draws(run.scenario(name))))
         left -= found[name]
     run.__dict__["_charts"] = {entry.name: found[entry.name] for entry in run.scenarios if entry.name in found}
     return run.__dict__["_charts"]  # type: ignore[no-any-return]
@@ -335,22 +338,19 @@ def _objective_row(run: Run, v: Verdict) -> tuple[str, ...]:
     )
 
 
-def _draws(run: Run, name: str) -> list[Callable[[], Figure]]:
+def _draws(scenario: ScenarioRun) -> list[Callable[[], Figure]]:
+    """The charts of a scenario that show something."""
     each = [charts.latency_percentiles, charts.response_over_time, charts.throughput, charts.inflight]
-    figures = scenario_figures(run.scenario(name))
+    figures = scenario_figures(scenario)
     each += [charts.breakdown] if figures["timed_parts"] else []
     each += [charts.errors_over_time] if figures["errors"] else []
     each += [charts.memory, charts.cpu] if figures["memory_mb"] else []
-    each += [charts.gauges] if run.query("select 1 from gauges limit 1").fetchone() else []
-    draws: list[Callable[[], Figure]] = [lambda draw=draw: draw(run, name) for draw in each]  # type: ignore[misc]
-    if run.scenario(name).spec.load.model == "steps":
-        draws[:0] = [
-            lambda: charts.capacity_throughput(run.scenario(name)),
-            lambda: charts.capacity_times(run.scenario(name)),
-        ]
-    if any(each.metric == "median difference" for each in run.scenario(name).spec.objectives):
-        draws.insert(0, lambda: charts.paired_differences(run.scenario(name)))
-    return draws
+    each += [charts.gauges] if scenario.run.query("select 1 from gauges limit 1").fetchone() else []
+    if scenario.spec.load.model == "steps":
+        each[:0] = [charts.capacity_throughput, charts.capacity_times]
+    if any(objective.metric == "median difference" for objective in scenario.spec.objectives):
+        each.insert(0, charts.paired_differences)
+    return [partial(draw, scenario) for draw in each]
 
 
 def _in_short(figures: dict[str, Any]) -> str:
