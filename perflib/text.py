@@ -74,10 +74,14 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 
 
 def html_card(title: str, word: str, said: str, lines: Iterable[str] = (), rows: Sequence[Sequence[str]] = ()) -> str:
-    """A heading with a coloured word before it, lines of small print, and rows, the first of which heads the others. All is text."""
+    """A heading with a coloured word before it, lines of small print, and rows, the first of which heads the others.
+
+    All is text.
+    """
     small = "".join(f'<div style="{_SMALL_PRINT}">{escape(line)}</div>' for line in lines if line)
     return (
-        f'<div style="font:13px/1.5 system-ui,sans-serif;max-width:860px"><div>{html_badge(word, said)} <strong>{escape(title)}</strong></div>'
+        f'<div style="font:13px/1.5 system-ui,sans-serif;max-width:860px"><div>{html_badge(word, said)} '
+        f"<strong>{escape(title)}</strong></div>"
         f"{small}{html_table(rows) if rows else ''}</div>"
     )
 
@@ -93,7 +97,10 @@ def html_table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = rows
     heading = "".join(f'<th style="{_CELL};{_SMALL_PRINT}">{escape(text)}</th>' for text in head)
     cells = "".join("<tr>" + "".join(_html_cell(text) for text in row) + "</tr>" for row in body)
-    return f'<table style="border-collapse:collapse;margin-top:4px;background:none"><thead><tr>{heading}</tr></thead><tbody>{cells}</tbody></table>'
+    return (
+        '<table style="border-collapse:collapse;margin-top:4px;background:none">'
+        f"<thead><tr>{heading}</tr></thead><tbody>{cells}</tbody></table>"
+    )
 
 
 def _html_cell(text: str) -> str:

@@ -1,4 +1,5 @@
-"""The rooms of the package: imports run downwards only, lazy and typing ones included, and no two files import each other."""
+"""The rooms of the package: imports run downwards only, lazy and typing ones included, and no two files import each
+other."""
 
 from __future__ import annotations
 
@@ -123,8 +124,10 @@ def test_the_package_has_few_entries() -> None:
 @pytest.mark.parametrize(
     ("file", "text", "reason"),
     [
-        ("stats/planted.py", "def late():\n    from perflib.report import render\n", "stats/planted.py:2: stats (floor 1)"),
-        ("store/planted.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import perflib.cli.base\n", "store/planted.py:3"),
+        ("stats/planted.py", "def late():\n    from perflib.report import "
+                             "render\n", "stats/planted.py:2: stats (floor 1)"),
+        ("store/planted.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import "
+                             "perflib.cli.base\n", "store/planted.py:3"),
         ("text.py", "from perflib import errors\n", "text.py:1: text (floor 0)"),
         ("targets/planted.py", "from perflib.metrics import counts\n", "targets/planted.py:1"),
     ],

@@ -1,4 +1,5 @@
-"""`python -m tools.pictures [NAME …]`: the pictures of the README and docs/, from runs made here, in about four minutes.
+"""`python -m tools.pictures [NAME …]`: the pictures of the README and docs/, from runs made here, in about four
+minutes.
 
 Names are those of `perflib.charts`' functions, and `report`, the opening of reports/sample/report.html; default: all.
 """

@@ -1,5 +1,5 @@
-"""One function per figure. Each takes a Recording and a scenario's name, and returns a matplotlib Figure whose title says what it shows.
-Instead of a run, rows in a DataFrame do. docs/charts.md has a picture of each.
+"""One function per figure. Each takes a Recording and a scenario's name, and returns a matplotlib Figure whose title
+says what it shows. Instead of a run, rows in a DataFrame do. docs/charts.md has a picture of each.
 
 perflib.charts.latency_percentiles(run, "api_response_times")
 perflib.charts.response_over_time(run, "api_response_times", operation="list")

@@ -35,7 +35,8 @@ FITTING, LONGEST = 60, 78  # letters of a title: at its usual size, and at the s
 def styled(draw: Callable[Concatenate[ScenarioRun, P], Figure]) -> Callable[..., Figure]:
     """Draw a scenario in our style, whatever the caller's own is.
 
-    The chart takes a ScenarioRun, a run and a scenario's name, or rows in a DataFrame (and the name, where they are of several).
+    The chart takes a ScenarioRun, a run and a scenario's name, or rows in a DataFrame (and the name, where they are of
+    several).
     """
 
     @functools.wraps(draw)
@@ -59,7 +60,7 @@ def plainly_styled(draw: Callable[Q, Figure]) -> Callable[Q, Figure]:
 
 
 def _scenario_of(what: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[ScenarioRun, tuple[Any, ...]]:
-    """The scenario that a chart is asked to draw, and the arguments that are left; `scenario` is taken out of kwargs."""
+    """The scenario that a chart is to draw, and the arguments that are left; `scenario` is taken out of kwargs."""
     if isinstance(what, ScenarioRun):
         return what, args
     pandas = sys.modules.get("pandas")  # who has not imported it has no DataFrame
@@ -242,7 +243,8 @@ def draw_limit(axes: Axes, limit: float, text: str) -> None:
 
 
 def share_time_axis(axes: Axes, scenario: ScenarioRun) -> None:
-    """The range of response times, ms, of the whole scenario and its limits: the same in every chart of it, to be looked across."""
+    """The range of response times, ms, of the whole scenario and its limits: the same in every chart of it, to be
+    looked across."""
     of = totals(scenario)
     if of.least_response_ns is not None and of.most_response_ns is not None:
         low, high = of.least_response_ns / 1e6, of.most_response_ns / 1e6

@@ -1,4 +1,5 @@
-"""A search for the capacity drawn: throughput and response times over the offered rate, and how throughput scales with requests in flight."""
+"""A search for the capacity drawn: throughput and response times over the offered rate, and how throughput scales with
+requests in flight."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def capacity_throughput(scenario: ScenarioRun) -> Figure:
 
 @styled
 def capacity_times(scenario: ScenarioRun) -> Figure:
-    """The median, the 95th and the 99th percentile of the response time at each offered rate, with the limits on times."""
+    """Median, 95th and 99th percentile of the response time at each offered rate, with the limits on times."""
     found = capacity(scenario)
     steps = [step for step in found.steps if step.p50.n]
     if not steps:
@@ -68,7 +69,8 @@ def capacity_times(scenario: ScenarioRun) -> Figure:
     name(
         figure,
         axes,
-        f"p95 from {ms(first.p95.estimate)} ms at {number(first.rate_per_s)} /s to {ms(last.p95.estimate)} ms at {number(last.rate_per_s)} /s",
+        f"p95 from {ms(first.p95.estimate)} ms at {number(first.rate_per_s)} /s "
+        f"to {ms(last.p95.estimate)} ms at {number(last.rate_per_s)} /s",
     )
     return figure
 

@@ -1,4 +1,5 @@
-"""Two sides over each other: the shift of every quantile, the change of every figure with its margin, both distributions."""
+"""Two sides over each other: the shift of every quantile, the change of every figure with its margin, both
+distributions."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ _WORDS: Final = {
 
 @plainly_styled
 def shift_function(compared: Comparison, part: Selection) -> Figure:
-    """How much the candidate's response time is above the base's at each quantile, with its interval and the zero line."""
+    """How much the candidate's response time is above the base's at each quantile, with interval and zero line."""
     points = curve(compared, part)
     known = [(q, i) for q, i in zip(GRID, points, strict=False) if is_closed(i)]
     if not known:
@@ -63,14 +64,16 @@ def shift_function(compared: Comparison, part: Selection) -> Figure:
     name(
         figure,
         axes,
-        f"Largest shift {signed(middle[worst])} % [{signed(low[worst])}, {signed(high[worst])}], at p{known[worst][0] * 100:g}",
+        f"Largest shift {signed(middle[worst])} % [{signed(low[worst])}, {signed(high[worst])}], "
+        f"at p{known[worst][0] * 100:g}",
     )
     return figure
 
 
 @plainly_styled
 def forest(compared: Comparison, part: Selection) -> Figure:
-    """The change of every figure with its interval; what lies in the shaded stretch, or on its other side, is within the margin."""
+    """The change of every figure with its interval; what lies in the shaded stretch, or on its other side, is within
+    the margin."""
     changes = [c for c in compared.changes if c.part == part and math.isfinite(c.shown.estimate)]
     if not changes:
         return nothing("Change of every figure", "nothing was measured on both sides")
@@ -101,7 +104,8 @@ def forest(compared: Comparison, part: Selection) -> Figure:
 
 @plainly_styled
 def two_distributions(compared: Comparison, part: Selection) -> Figure:
-    """The response times of both sides over each other, each as the share of its requests in equal steps of the logarithm."""
+    """The response times of both sides over each other, each as the share of its requests in equal steps of the
+    logarithm."""
     sides = [_counts(side) for side in compared.measured[part]]
     if not all(len(side) and side.sum() for side in sides):
         return nothing("Response times of both sides", "no request was answered on one side")
@@ -125,7 +129,7 @@ def two_distributions(compared: Comparison, part: Selection) -> Figure:
 
 @plainly_styled
 def ecdf(compared: Comparison, part: Selection) -> Figure:
-    """The share of the requests that was answered within each time, base and candidate: the further left, the faster."""
+    """The share of requests answered within each time, base and candidate: the further left, the faster."""
     sides = [_counts(side) for side in compared.measured[part]]
     if not all(len(side) and side.sum() for side in sides):
         return nothing("Share answered within each time", "no request was answered on one side")
@@ -147,7 +151,8 @@ def ecdf(compared: Comparison, part: Selection) -> Figure:
     name(
         figure,
         axes,
-        f"Within {ms(float(edges[widest]))} ms: {shares[0][widest]:.0f} % of the base, {shares[1][widest]:.0f} % of the candidate",
+        f"Within {ms(float(edges[widest]))} ms: {shares[0][widest]:.0f} % of the base, "
+        f"{shares[1][widest]:.0f} % of the candidate",
     )
     return figure
 

@@ -1,4 +1,5 @@
-"""How times are distributed: the percentile curve, response time by requests in flight, parts of a request, differences of pairs."""
+"""How times are distributed: the percentile curve, response time by requests in flight, parts of a request, differences
+of pairs."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ _FEWEST: Final = 20  # requests that a quantile at one number of requests in fli
 
 @styled
 def latency_percentiles(scenario: ScenarioRun, operation: str | None = None) -> Figure:
-    """Response time at each percentile with its 95 % interval, the tail stretched out; service time dashed; limits drawn in."""
+    """Response time at each percentile with its 95 % interval, the tail stretched out; service time dashed; limits
+    drawn in."""
     names = [operation] if operation else list(scenario.operations)
     found = {each: _curve(scenario, each, "response") for each in names}
     curves = {each: curve for each, curve in found.items() if curve is not None}
@@ -78,11 +80,13 @@ def latency_percentiles(scenario: ScenarioRun, operation: str | None = None) -> 
 
 @styled
 def response_by_inflight(scenario: ScenarioRun) -> Figure:
-    """Response time by how many requests were in flight when one was sent: density, with the median and the 95th percentile."""
+    """Response time by how many requests were in flight when one was sent: density, with the median and the 95th
+    percentile."""
     one_in = max(1, timed_requests(scenario) // _DRAWN)
     cells = rows_as_dict(
         scenario.run,
-        f"select inflight, response_ns / 1e6 as ms from measured where scenario = ? and inflight > 0 and {TIMED} and coalesce(seq, 0) % ? = 0",
+        f"select inflight, response_ns / 1e6 as ms from measured where scenario = ? and inflight > 0 and {TIMED} and "
+        "coalesce(seq, 0) % ? = 0",
         [scenario.name, one_in],
     )
     depth, times = np.asarray(cells["inflight"], float), np.maximum(np.asarray(cells["ms"], float), 1e-4)
@@ -128,12 +132,16 @@ def _depths(deepest: int) -> NDArray[Any]:
 def _by_depth(middle: NDArray[Any], median_ms: NDArray[Any]) -> str:
     if len(middle) == 1:
         return f"Always about {middle[0]:.0f} in flight; half within {ms(float(median_ms[0]))} ms"
-    return f"Half within {ms(float(median_ms[0]))} ms with {middle[0]:.0f} in flight, {ms(float(median_ms[-1]))} ms with {middle[-1]:.0f}"
+    return (
+        f"Half within {ms(float(median_ms[0]))} ms with {middle[0]:.0f} in flight, {ms(float(median_ms[-1]))} ms "
+        f"with {middle[-1]:.0f}"
+    )
 
 
 @styled
 def breakdown(scenario: ScenarioRun) -> Figure:
-    """Where the time goes, in the fast half of the requests and in the slow ones: waiting, connecting, first byte, body."""
+    """Where the time goes, in the fast half of the requests and in the slow ones: waiting, connecting, first byte,
+    body."""
     parts = parts_by_band(scenario)
     heights = np.array([parts[part] for part in PARTS])
     if not heights.sum():
@@ -184,7 +192,8 @@ def paired_differences(scenario: ScenarioRun, objective: str | None = None) -> F
     name(
         figure,
         axes,
-        f"{first} takes {ms(interval.estimate)} ms longer than {second} [{ms(interval.low)}, {ms(interval.high)}], {len(a):,} pairs",
+        f"{first} takes {ms(interval.estimate)} ms longer than {second} [{ms(interval.low)}, {ms(interval.high)}], "
+        f"{len(a):,} pairs",
     )
     return figure
 

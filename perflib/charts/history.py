@@ -47,7 +47,10 @@ def history(series: Series) -> Figure:
 
 def _finding(series: Series) -> str:
     if not series.changes:
-        return f"No change of level in {len(series.points)} runs; the last at {number(series.points[-1].estimate)} {series.unit}"
+        return (
+            f"No change of level in {len(series.points)} runs; the last at {number(series.points[-1].estimate)} "
+            f"{series.unit}"
+        )
     last = series.changes[-1]
     size, low, high = series.percent(last)
     return f"{signed(size)} % [{signed(low)}, {signed(high)}] from run {last.index + 1} on"

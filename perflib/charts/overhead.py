@@ -41,7 +41,8 @@ def ladder(scenario: ScenarioRun) -> Figure:
     name(
         figure,
         axes,
-        f"From {ms(rungs[0].p50.estimate)} ms direct to {ms(max(r.p50.estimate for r in rungs))} ms with a session for every call",
+        f"From {ms(rungs[0].p50.estimate)} ms direct to {ms(max(r.p50.estimate for r in rungs))} ms with a session for "
+        "every call",
     )
     return figure
 

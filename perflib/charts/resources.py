@@ -37,7 +37,8 @@ PROCESSES: Final = 4  # with a line of their own
 
 @styled
 def memory(scenario: ScenarioRun) -> Figure:
-    """Memory of the target's processes: resident set of all and of each, unique set where it was sampled, the line through the troughs."""
+    """Memory of the target's processes: resident set of all and of each, unique set where it was sampled, the line
+    through the troughs."""
     seen = memory_of(scenario)
     if len(seen.t_s) < 2:
         return nothing("Memory of the target", "the target's processes were not sampled (no `start`, no `pids`)")
@@ -79,7 +80,8 @@ def _unique_set(axes: Axes, scenario: ScenarioRun, offset_s: float) -> None:
     start_ns, stop_ns = span(scenario)
     uss = rows_as_dict(
         scenario.run,
-        "select t_ns // 1000000000 as x, sum(uss_bytes) as uss from resources where role = 'target' and uss_bytes is not null "
+        "select t_ns // 1000000000 as x, sum(uss_bytes) as uss from resources where role = 'target' and uss_bytes is "
+        "not null "
         "and name in (select unnest(?)) and t_ns between ? and ? group by x order by x",
         [sampled_names(scenario), start_ns, stop_ns],
     )
@@ -124,8 +126,10 @@ def gauges(scenario: ScenarioRun) -> Figure:
     held = rows_as_dict(
         scenario.run,
         "select t_ns, gauge, value from gauges where target in (select unnest(?)) and t_ns between ? and ? "
-        "union all select t_ns // 1000000000 * 1000000000, unnest(['descriptors', 'threads']), unnest([max(fds), max(threads)])::double from resources "
-        "where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? group by t_ns // 1000000000 order by t_ns",
+        "union all select t_ns // 1000000000 * 1000000000, unnest(['descriptors', 'threads']), unnest([max(fds), "
+        "max(threads)])::double from resources "
+        "where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? group by t_ns // 1000000000 "
+        "order by t_ns",
         [names, start, stop, names, start, stop],
     )
     series = {str(name): held["gauge"] == name for name in dict.fromkeys(held["gauge"])}

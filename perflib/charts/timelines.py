@@ -41,7 +41,8 @@ FINE, COARSE = 40, 8  # points of a line over time: as many as show a course, an
 
 @styled
 def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> Figure:
-    """How many requests took how long, when they were due: density, with the median and the highest percentile that each moment tells."""
+    """How many requests took how long, when they were due: density, with the median and the highest percentile that
+    each moment tells."""
     at = window(scenario)
     x, y, n = _density(scenario, operation, at) if at else (np.zeros(0, int),) * 3
     if at is None or not len(x):
@@ -78,7 +79,8 @@ def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> F
 
 
 def told(requests: int) -> float:
-    """The highest of three percentiles that so many requests tell moment by moment; else the 90th over few moments, else the median."""
+    """The highest of three percentiles that so many requests tell moment by moment; else the 90th over few moments,
+    else the median."""
     moments = {q: requests / fewest_values(q) for q in (0.99, 0.95, 0.9)}
     fine = [q for q, count in moments.items() if count >= FINE]
     return fine[0] if fine else 0.9 if moments[0.9] >= COARSE else 0.5
@@ -101,7 +103,8 @@ def _density(scenario: ScenarioRun, operation: str | None, at: Window) -> tuple[
     where, values = Selection(scenario.name, operation=operation).sql
     counted = rows_as_dict(
         scenario.run,
-        f"select greatest(({DUE} - ?) // ?, 0) as x, floor(log10(greatest(response_ns, 100) / 1e6) * 16) as y, count(*) as n "
+        f"select greatest(({DUE} - ?) // ?, 0) as x, floor(log10(greatest(response_ns, 100) / 1e6) * 16) as y, "
+        "count(*) as n "
         f"from rows where {where} and {TIMED} group by all",
         [at.start_ns, at.bin_ns, *values],
     )
@@ -111,7 +114,8 @@ def _density(scenario: ScenarioRun, operation: str | None, at: Window) -> tuple[
 def _lines(
     scenario: ScenarioRun, operation: str | None, at: Window, width: int, qs: tuple[float, ...]
 ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
-    """(moments of so many bins, each quantile in them, ns); of many rows off counts in steps of 2 %, less than a line's width."""
+    """(moments of so many bins, each quantile in them, ns); of many rows off counts in steps of 2 %, less than a line's
+    width."""
     if scenario.run.many:
         return _timed_cells(scenario, operation, at).quantiles(width, qs)
     where, values = Selection(scenario.name, operation=operation).sql
@@ -158,7 +162,8 @@ def throughput(scenario: ScenarioRun) -> Figure:
         name(
             figure,
             axes,
-            f"{100 * achieved.sum() / max(offered.sum(), 1):.1f} % of the offered load was answered well, {median:,.4g} /s",
+            f"{100 * achieved.sum() / max(offered.sum(), 1):.1f} % of the offered load was answered well, "
+            f"{median:,.4g} /s",
         )
     else:
         name(figure, axes, f"{median:,.4g} good answers a second")
@@ -197,7 +202,8 @@ def inflight(scenario: ScenarioRun) -> Figure:
         return nothing("Requests in flight", "no request was made")
     cells = rows_as_dict(
         scenario.run,
-        "select greatest((start_ns - ?) // ?, 0) as x, max(inflight) as most, avg(inflight) as mean from rows where scenario = ? group by x order by x",
+        "select greatest((start_ns - ?) // ?, 0) as x, max(inflight) as most, avg(inflight) as mean from rows where "
+        "scenario = ? group by x order by x",
         [at.start_ns, at.bin_ns, scenario.name],
     )
     figure, axes = canvas("", TIME, "requests in flight")
@@ -264,7 +270,8 @@ def _failed(scenario: ScenarioRun, at: Window) -> dict[str, NDArray[Any]]:
         return {"error": found.error, "x": found.ended // 2, "n": found.n}
     return rows_as_dict(
         scenario.run,
-        "select error, greatest((end_ns - ?) // ?, 0) as x, count(*) as n from rows where scenario = ? and not ok group by all",
+        "select error, greatest((end_ns - ?) // ?, 0) as x, count(*) as n from rows where scenario = ? and not ok "
+        "group by all",
         [at.start_ns, at.bin_ns * 2, scenario.name],
     )
 

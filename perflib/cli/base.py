@@ -41,7 +41,10 @@ MARGIN = click.option(
     "--margin",
     multiple=True,
     metavar="METRIC=PERCENT",
-    help="How much worse still passes: p50, mean, throughput 5, p95, p99, memory, cpu 10 (%), errors 0.5 (points); `p99=off` judges it not.",
+    help=(
+        "How much worse still passes: p50, mean, throughput 5, p95, p99, memory, cpu 10 (%), errors 0.5 (points); "
+        "`p99=off` judges it not."
+    ),
 )
 NOTEBOOK = click.option(
     "--notebook", metavar="FILE", help="A notebook of your own, executed instead of perflib's with the same parameters."
@@ -105,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def chosen_notebook(default: str, named: str | None, folder: Path | None, takes: Sequence[str] = ()) -> Path:
-    """The notebook to execute, which is one of the user's own where he says so. Raises SuiteError, before anything is computed.
+    """The notebook to execute, which is one of the user's own where he says so. Raises SuiteError, before anything is
+    computed.
 
     takes: the parameters it must have
     """

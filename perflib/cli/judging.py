@@ -57,7 +57,8 @@ def check(
     data: str | None,
     as_json: bool,
 ) -> int:
-    """Print the verdicts of RUN, with --baseline also whether it is no worse than that; the exit code says what they come to."""
+    """Print the verdicts of RUN, with --baseline also whether it is no worse than that; the exit code says what they
+    come to."""
     from perflib.report import github
     from perflib.report.comparison import markdown as compared_markdown
     from perflib.report.render import markdown
@@ -120,8 +121,9 @@ def compare(
     """Is CANDIDATE no worse than BASE? Prints every change with its interval, and renders compare.html, compare.md,
     summary.json and junit.xml.
 
-    Each side is a run's id or path, a baseline's name, or `latest`; several runs of a side, which tell what two runs of the same
-    thing differ by, are separated by commas: perflib compare A1,A2,A3 B1,B2,B3. With --baseline, BASE is left out.
+    Each side is a run's id or path, a baseline's name, or `latest`; several runs of a side, which tell what two runs of
+    the same thing differ by, are separated by commas: perflib compare A1,A2,A3 B1,B2,B3. With --baseline, BASE is left
+    out.
 
     \b
     Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 a run is invalid.
@@ -146,10 +148,11 @@ def compare(
 @DATA
 @JSON
 def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> int:
-    """How long must runs like RUN be for a comparison to find a change as large as its margin? RUN is a pilot: an id, a path, a
-    baseline's name, or `latest`.
+    """How long must runs like RUN be for a comparison to find a change as large as its margin? RUN is a pilot: an id, a
+    path, a baseline's name, or `latest`.
 
-    At that length a change as large as the margin is seen in 95 of 100 comparisons, and nothing that has not changed is in doubt.
+    At that length a change as large as the margin is seen in 95 of 100 comparisons, and nothing that has not changed is
+    in doubt.
     """
     from perflib.text import a_while
     from perflib.verdicts.power import lengths
@@ -226,8 +229,8 @@ def ab(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Is side B of SUITE no worse than side A? Both run at once, in turns of a second or so in random order, until every figure is
-    decided or the budget is used up; then as perflib compare. Prints the run's id last.
+    """Is side B of SUITE no worse than side A? Both run at once, in turns of a second or so in random order, until
+    every figure is decided or the budget is used up; then as perflib compare. Prints the run's id last.
 
     perflib ab shop.toml --a targets.api.url=http://127.0.0.1:8001 --b targets.api.url=http://127.0.0.1:8002
 

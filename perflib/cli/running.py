@@ -47,7 +47,10 @@ from perflib.errors import (
 @click.option(
     "--on-lost",
     type=click.Choice(["stop", "continue"]),
-    help="A worker dies, stalls or loses the network: the others stop, or go on without it; default: the suite's `on_lost`.",
+    help=(
+        "A worker dies, stalls or loses the network: the others stop, or go on without it; default: the suite's "
+        "`on_lost`."
+    ),
 )
 def run(
     suite: str,
@@ -124,7 +127,8 @@ def report(
     """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
 
     With --notebook NAME another notebook on the same run instead, as one HTML file: capacity, overhead, explore. With
-    --notebook FILE the same files as ever from a notebook of your own; perflib notebooks copy gives you one to start from.
+    --notebook FILE the same files as ever from a notebook of your own; perflib notebooks copy gives you one to start
+    from.
     """
     from perflib.report.notebooks import is_file_name
     from perflib.report.render import page
@@ -229,7 +233,10 @@ def rm(run: str, data: str | None) -> int:
 @click.argument("run", default="latest")
 @DATA
 def compact(run: str, data: str | None) -> int:
-    """Rewrite the many small files of RUN as few sorted ones, which are read faster. Nothing is lost, whenever it is cut short."""
+    """Rewrite the many small files of RUN as few sorted ones, which are read faster.
+
+    Nothing is lost, whenever it is cut short.
+    """
     from perflib.store.compaction import compact as rewrite
     from perflib.store.remote import folder_only
     from perflib.verdicts.run import open_run

@@ -1,4 +1,5 @@
-"""An A/B: two variants of a suite in one run, block by block in balanced random order, until every figure is decided or the time is up.
+"""An A/B: two variants of a suite in one run, block by block in balanced random order, until every figure is decided or
+the time is up.
 
 compared = ab("shop.toml", b=["targets.api.start=['python', 'server.py', '--cache']"], budget_s=120)
 compared.verdict; print(compared.sentence)
@@ -59,7 +60,8 @@ def ab(
     looks     how often, at most, it is looked at whether all is decided; 1: use the budget up
 
     The run has the scenarios and targets of both sides, as "browse@a". Every look costs some width of the intervals
-    (`stats.spending_confidence`). Raises SuiteError before anything is started, for sides that cannot run beside each other.
+    (`stats.spending_confidence`). Raises SuiteError before anything is started, for sides that cannot run beside each
+    other.
     """
     sides = [_side(suite, which, only, quick, overrides) for which in (a, b)]
     if seed is not None:
@@ -132,7 +134,10 @@ def _side(
 
 
 def _steps(block_s: float, budget_s: float, looks: int) -> tuple[int, int]:
-    """Pairs of blocks from look to look, and how many looks the budget has room for. Raises SuiteError where that is none."""
+    """Pairs of blocks from look to look, and how many looks the budget has room for.
+
+    Raises SuiteError where that is none.
+    """
     pairs = int(budget_s / (2 * block_s) + 1e-9)
     if pairs < FEWEST_PAIRS:
         mend = f"give a budget of {2 * FEWEST_PAIRS * block_s:g} s or more, or shorter blocks"

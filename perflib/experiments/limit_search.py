@@ -1,7 +1,8 @@
-"""Looks out for the limit of a steps load while it runs: reads the rows as their part files come, and says when a limit broke.
+"""Looks out for the limit of a steps load while it runs: reads the rows as their part files come, and says when a limit
+broke.
 
-Each part file is read once. A step is judged when its answers have had time to be written, and again with every later one,
-as more of its answers come; nobody waits, so the load is in the next step by then.
+Each part file is read once. A step is judged when its answers have had time to be written, and again with every later
+one, as more of its answers come; nobody waits, so the load is in the next step by then.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class LimitSearch:
         finding = judge(limit, place, step, answers)
         if finding.word != "breaks":
             return None
-        return f"{limit.text} broke at {number(step.rate_per_s)} /s, with {number(finding.interval.estimate)} {limit.unit}".strip()
+        return (
+            f"{limit.text} broke at {number(step.rate_per_s)} /s, with {number(finding.interval.estimate)} {limit.unit}"
+        ).strip()
 
     def _answers(self, workers: list[int], rows: int, now_ns: int) -> Answers:
         for worker in workers:

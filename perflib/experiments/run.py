@@ -33,14 +33,16 @@ def run(
 ) -> Run:
     """Run a suite and return its Run; what happened to it is in `status`, what it showed in `verdicts()`.
 
-    run("acceptance", only=["error_rate"], quick=True)     run(Suite(...))     run("checkout.toml", overrides=["workers=1"])
+    run("acceptance", only=["error_rate"], quick=True)
+    run(Suite(...))
+    run("checkout.toml", overrides=["workers=1"])
 
     client: of a Dask cluster (`distributed.Client`, direct_to_workers=True), whose workers then make the load.
     data: the folder of the runs, or the URL of a store, as "s3://bucket/prefix".
 
-    Raises SuiteError for a wrong suite, RunError for a store that cannot be used, before anything is started. An interrupt ends the load, keeps the rows, and is
-    raised again (KeyboardInterrupt) when the run directory is complete. The live panel's Stop button ends it the same way, and
-    the Run is returned, its status "interrupted".
+    Raises SuiteError for a wrong suite, RunError for a store that cannot be used, before anything is started. An
+    interrupt ends the load, keeps the rows, and is raised again (KeyboardInterrupt) when the run directory is complete.
+    The live panel's Stop button ends it the same way, and the Run is returned, its status "interrupted".
     """
     chosen = (
         select(suite, only=only, quick=quick)

@@ -1,6 +1,7 @@
 """How far a run is: what a scenario's progress is, and the views of it that need no browser, a bar and lines for a log.
 
-A view looks at the run's own part files (tail.py), about once a second, in the coordinator: the load does nothing for it.
+A view looks at the run's own part files (tail.py), about once a second, in the coordinator: the load does nothing for
+it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ LINE_EVERY_S = 30.0
 
 
 class View(Protocol):
-    """Something that shows progress. `stopped`: by it the user has interrupted the run; not after `freeze`, when it is ending."""
+    """Something that shows progress. `stopped`: by it the user has interrupted the run; not after `freeze`, when it is
+    ending."""
 
     stopped: bool
 

@@ -1,4 +1,5 @@
-"""One scenario while it is loaded: its workers, what they say, what goes wrong that a worker cannot see, its entry in run.json."""
+"""One scenario while it is loaded: its workers, what they say, what goes wrong that a worker cannot see, its entry in
+run.json."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ class Ledger:
 
 
 class Loading:
-    """Loading(ledger, scenario, targets, started, jobs, bar).listen(): from the start of its workers until they are done.
+    """Loading(ledger, scenario, targets, started, jobs, bar).listen(): from the start of its workers until they are
+    done.
 
     Where its jobs take turns (an A/B) the load begins at `turn`, one stretch at a time, until `finish`.
     """
@@ -247,7 +249,10 @@ class Loading:
         self._workers.stop("another worker failed")
 
     def _lost(self, worker: int, content: dict[str, Any]) -> None:
-        """A worker is gone: the others stop, or go on without its share (`on_lost`). Before the load, and in turns, nobody goes on."""
+        """A worker is gone: the others stop, or go on without its share (`on_lost`).
+
+        Before the load, and in turns, nobody goes on.
+        """
         began_ns, now = self.record.start_ns, self._ledger.now()
         self.record.missing.append(
             MissingWorker(

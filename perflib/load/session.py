@@ -1,4 +1,5 @@
-"""Runs a suite: starts targets, lets worker processes drive each scenario's load, samples, keeps the manifest, and stops it all.
+"""Runs a suite: starts targets, lets worker processes drive each scenario's load, samples, keeps the manifest, and
+stops it all.
 
 The coordinator only waits and listens: it works from a script, from pytest and inside a running Jupyter kernel alike.
 """

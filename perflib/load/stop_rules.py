@@ -1,6 +1,8 @@
-"""What ends a scenario's load before its time: a dead target, no answers, a burst of errors (`abort_on`), a broken limit.
+"""What ends a scenario's load before its time: a dead target, no answers, a burst of errors (`abort_on`), a broken
+limit.
 
-A `StopRule` is asked after every message of a worker; rules that need a run's figures (the limit search) stand in `experiments`.
+A `StopRule` is asked after every message of a worker; rules that need a run's figures (the limit search) stand in
+`experiments`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What a target can bear: the steps of a rising load, the highest rate that meets its limits, the knee, and how it scales.
+"""What a target can bear: the steps of a rising load, the highest rate that meets its limits, the knee, and how it
+scales.
 
 found = capacity(run, "rising")
 found.highest      # /s: low, a rate that surely meets every limit; high, one that surely breaks one
@@ -86,14 +87,15 @@ class Capacity:
 def capacity(scenario: ScenarioRun) -> Capacity:
     """The capacity that a `steps` scenario found; steps that the end of the load cut short are left out.
 
-    highest: `low` is the highest rate that surely meets every limit, 0 where none does; `high` the lowest that surely breaks
-    one, inf where none does. Assumes that a limit which holds at a rate holds at lower ones, also where their own rows cannot tell; the estimate the highest that meets them as far as its own figures go. Between low and high lie the
-    steps that could not be decided: longer ones tell.
+    highest: `low` is the highest rate that surely meets every limit, 0 where none does; `high` the lowest that surely
+    breaks one, inf where none does. Assumes that a limit which holds at a rate holds at lower ones, also where their
+    own rows cannot tell; the estimate the highest that meets them as far as its own figures go. Between low and high
+    lie the steps that could not be decided: longer ones tell.
 
-    knee: throughput is bounded by what is offered and by what the busiest resource can do, X ≤ min(λ, 1/D) (the asymptotic
-    bounds of Lazowska et al. 1984, Quantitative System Performance, ch. 5); it is where the two meet, so that its estimate is the
-    highest throughput that was reached. Its interval is that throughput's, and reaches to the first rate which was surely not
-    kept up with where more was answered before it.
+    knee: throughput is bounded by what is offered and by what the busiest resource can do, X ≤ min(λ, 1/D) (the
+    asymptotic bounds of Lazowska et al. 1984, Quantitative System Performance, ch. 5); it is where the two meet, so
+    that its estimate is the highest throughput that was reached. Its interval is that throughput's, and reaches to the
+    first rate which was surely not kept up with where more was answered before it.
 
     usl: fitted to throughput over mean requests in flight, of the steps up to the first one that was not kept up with.
     Raises RunError for a scenario whose load is not `steps`.
@@ -137,8 +139,10 @@ def _capacity(scenario: ScenarioRun) -> Capacity:
 def _answers(scenario: ScenarioRun, names: list[str]) -> Answers:
     """All rows of the scenario that count as measured."""
     rows = scenario.run.query(
-        f"select {DUE} as due, start_ns, end_ns, ok, not ok and error in ('unsent', 'aborted') as cut, {TIMED} as timed, "
-        "list_position(?::varchar[], operation::varchar) - 1 as operation from rows where scenario = ? and phase = 'measure' order by due, seq",
+        f"select {DUE} as due, start_ns, end_ns, ok, not ok and error in ('unsent', 'aborted') as cut, {TIMED} as "
+        "timed, "
+        "list_position(?::varchar[], operation::varchar) - 1 as operation from rows where scenario = ? and phase = "
+        "'measure' order by due, seq",
         [names, scenario.name],
     ).fetchnumpy()
     due, start, end = (np.asarray(rows[key], np.int64) for key in ("due", "start_ns", "end_ns"))

@@ -1,9 +1,11 @@
-"""Counts of a run's rows by time and by moment: what figures, verdicts, comparisons and charts of many rows are computed from.
+"""Counts of a run's rows by time and by moment: what figures, verdicts, comparisons and charts of many rows are
+computed from.
 
-A run of at most `runs.IN_MEMORY_ROWS` is computed row by row. Of more, one pass counts how many requests took how long, in steps
-of 0.1 %: a percentile is then within 0.1 % of the exact one, and its bounds are the far ends of their steps; counts, means and
-maxima stay exact. Another pass counts requests by moment, which tells what they are worth (stats.binned). The counts are kept beside the
-rows, in counts/, for whoever asks next; that folder may be deleted at any time.
+A run of at most `recording.IN_MEMORY_ROWS` is computed row by row. Of more, one pass counts how many requests took how
+long, in steps of 0.1 %: a percentile is then within 0.1 % of the exact one, and its bounds are the far ends of their
+steps; counts, means and maxima stay exact. Another pass counts requests by moment, which tells what they are worth
+(stats.histogram). The counts are kept beside the rows, in counts/, for whoever asks next; that folder may be deleted at
+any time.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Requests by equal bins of the time at which they ended. `timed` and `total_ns`: [bin, level], levels from fast to slow."""
+    """Requests by equal bins of the time at which they ended. `timed` and `total_ns`: [bin, level], levels from fast to
+    slow."""
 
     start_ns: int
     bin_ns: int
@@ -60,7 +63,8 @@ def count(run: Recording) -> None:
 
 @once
 def steps(run: Recording, time: str, which: Selection) -> LogHistogram:
-    """How many requests took how long: `time` is response or service, of the timed ones, or late, of all that were scheduled."""
+    """How many requests took how long: `time` is response or service, of the timed ones, or late, of all that were
+    scheduled."""
     where, values = which.sql
     timed = "true" if time == "late" else TIMED
     found = _asked(
@@ -93,8 +97,10 @@ def moments(run: Recording, which: Selection) -> Moments:
     cells = _asked(
         run,
         "response",
-        f"select bin, coalesce(level, 0) as level, coalesce({TIMED}, false) as timed, ok, any_value(start) as start, any_value(width) as width, max(last) as last, "
-        f"sum(n)::double as n, sum(total)::double as total from counted_response where {where} and by_moment group by 1, 2, 3, 4",
+        f"select bin, coalesce(level, 0) as level, coalesce({TIMED}, false) as timed, ok, any_value(start) as start, "
+        "any_value(width) as width, max(last) as last, "
+        f"sum(n)::double as n, sum(total)::double as total from counted_response where {where} and by_moment group by "
+        "1, 2, 3, 4",
         values,
     )
     if not len(cells["bin"]):
@@ -174,7 +180,10 @@ def _counted(run: Recording, time: str) -> None:
 
 
 def _count(scenario: ScenarioRun, time: str) -> str:
-    """The query that counts one scenario: on its own, so that other scenarios' files are left alone. Response times also by moment."""
+    """The query that counts one scenario: on its own, so that other scenarios' files are left alone.
+
+    Response times also by moment.
+    """
     start, width = _bins(scenario)
     by, took = "operation, stage, ok, error", _TIMES[time]
     sets, moments = f"({by}, step)", "false as by_moment"
@@ -182,9 +191,12 @@ def _count(scenario: ScenarioRun, time: str) -> str:
         sets, moments = f"{sets}, ({by}, bin, level)", "bin, level, grouping(step) = 1 as by_moment"
     return (
         f"select {quoted(scenario.name)} as scenario, {by}, step, {moments}, {start} as start, {width} as width, "
-        "count(*) as n, min(took)::double as least, max(took)::double as most, sum(took)::double as total, max(end_ns) as last "
-        f"from (select operation, {_stage(scenario)} as stage, ok, error, end_ns, {took} as took, (ln(greatest({took}, 1)) / {STEP})::int as step, "
-        f"((end_ns - {start}) // {width})::int as bin, (ln(greatest({took}, 1)) * {LEVELS_PER_E})::int as level from measured where scenario = {quoted(scenario.name)}) "
+        "count(*) as n, min(took)::double as least, max(took)::double as most, sum(took)::double as total, max(end_ns) "
+        "as last "
+        f"from (select operation, {_stage(scenario)} as stage, ok, error, end_ns, {took} as took, (ln(greatest({took}, "
+        f"1)) / {STEP})::int as step, "
+        f"((end_ns - {start}) // {width})::int as bin, (ln(greatest({took}, 1)) * {LEVELS_PER_E})::int as level from "
+        f"measured where scenario = {quoted(scenario.name)}) "
         f"where took is not null group by grouping sets ({sets})"
     )
 
@@ -221,7 +233,8 @@ def _read(run: Recording, name: str, file: Path) -> bool:
 
 
 def _keep(run: Recording, name: str, file: Path) -> None:
-    """For the next process, in place of counts of other rows; not of a run that goes on, nor where nothing can be written."""
+    """For the next process, in place of counts of other rows; not of a run that goes on, nor where nothing can be
+    written."""
     import duckdb
 
     if run.status not in FINAL:
@@ -238,6 +251,7 @@ def _keep(run: Recording, name: str, file: Path) -> None:
 
 
 def _fingerprint(run: Recording) -> str:
-    """Of what is counted: the part files as they are, which run or side of one, where the measured part begins, the stages."""
+    """Of what is counted: the part files as they are, which run or side of one, where the measured part begins, the
+    stages."""
     stages = [_stage(entry) for entry in run.scenarios]
     return stamp((), run.fingerprint, run.id, run.cuts, stages)

@@ -42,8 +42,10 @@ class Incident:
 def incidents(scenario: ScenarioRun) -> list[Incident]:
     """Stalls and error bursts of a scenario, in their order."""
     cells = scenario.run.query(
-        f"select min(end_ns) filter ({TIMED}) as first, max(end_ns) filter ({TIMED}) as last, min(start_ns) filter ({TIMED}) as earliest, "
-        f"count(*) filter ({TIMED}) as timed, count(*) as n, count(*) filter (not ok) as failed, end_ns // {CELL_NS} as cell from rows "
+        f"select min(end_ns) filter ({TIMED}) as first, max(end_ns) filter ({TIMED}) as last, min(start_ns) filter "
+        f"({TIMED}) as earliest, "
+        f"count(*) filter ({TIMED}) as timed, count(*) as n, count(*) filter (not ok) as failed, end_ns // {CELL_NS} "
+        "as cell from rows "
         "where scenario = ? group by cell order by cell",
         [scenario.name],
     ).fetchnumpy()
@@ -91,7 +93,8 @@ def _bursts(cells: Mapping[str, Times], begin_ns: int) -> list[Incident]:
             "errors",
             int(edges[a]),
             int(edges[b]),
-            f"Error burst: {errors[a:b].sum():,} of {total[a:b].sum():,} requests failed between {(edges[a] - begin_ns) / 1e9:.1f} and {(edges[b] - begin_ns) / 1e9:.1f} s.",
+            f"Error burst: {errors[a:b].sum():,} of {total[a:b].sum():,} requests failed between "
+            f"{(edges[a] - begin_ns) / 1e9:.1f} and {(edges[b] - begin_ns) / 1e9:.1f} s.",
         )
         for a, b in spans
     ]

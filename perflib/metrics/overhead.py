@@ -1,6 +1,7 @@
 """The overhead ladder: the same operation by every way to it, each compared with the one that it adds something to.
 
-Rounds are paired: every operation once a round, in random order, so that a slow moment of the machine meets all of them.
+Rounds are paired: every operation once a round, in random order, so that a slow moment of the machine meets all of
+them.
 """
 
 from __future__ import annotations
@@ -54,12 +55,17 @@ class Part:
 
 
 def rounds(scenario: ScenarioRun) -> dict[str, dict[str, Values]]:
-    """Response and server times, ms, of every operation by round; only rounds in which all succeeded. Server time is NaN where none was said."""
+    """Response and server times, ms, of every operation by round; only rounds in which all succeeded.
+
+    Server time is NaN where none was said.
+    """
     names = list(scenario.operations)
     rows = scenario.run.query(
-        "with each as (select *, (row_number() over (partition by worker order by seq) - 1) // ? as round from rows where scenario = ? and phase = 'measure'), "
+        "with each as (select *, (row_number() over (partition by worker order by seq) - 1) // ? as round from rows "
+        "where scenario = ? and phase = 'measure'), "
         "whole as (select worker, round from each group by all having count(*) = ? and bool_and(ok)) "
-        "select operation, response_ns / 1e6 as response, server_ns / 1e6 as server from each join whole using (worker, round) order by worker, round, seq",
+        "select operation, response_ns / 1e6 as response, server_ns / 1e6 as server from each join whole using "
+        "(worker, round) order by worker, round, seq",
         [len(names), scenario.name, len(names)],
     ).df()
     first = len(rows) // len(names) // 20  # the first rounds connect, and warm what is cold
@@ -83,7 +89,8 @@ def rungs(scenario: ScenarioRun, below: dict[str, str] | None = None) -> list[Ru
 
 
 def parts(scenario: ScenarioRun) -> list[Part]:
-    """What a call over streamable HTTP by the SDK's client is made of, from the inside out; nothing where a way is missing."""
+    """What a call over streamable HTTP by the SDK's client is made of, from the inside out; nothing where a way is
+    missing."""
     times = rounds(scenario)
     if not times.keys() >= set(_WAYS):
         return []
@@ -110,7 +117,8 @@ def sentence(scenario: ScenarioRun) -> str:
     client = stats.paired_difference(times["HTTP"], times["HTTP, SDK"])
     session = stats.paired_difference(times["HTTP"], times["session per call"])
     return (
-        f"A call over MCP (streamable HTTP) takes {told(over)} ms more than the direct call and {told(rest)} ms more than the same over REST; "
+        f"A call over MCP (streamable HTTP) takes {told(over)} ms more than the direct call and {told(rest)} ms more "
+        "than the same over REST; "
         f"the SDK's client adds {told(client)} ms to that, and a new session for every call {told(session)} ms. "
         f"Of a call by the SDK's client {_shares(parts(scenario))}."
     )

@@ -1,7 +1,7 @@
 """One run's figures with their intervals, for each scenario, stage and operation: what a comparison sets side by side.
 
-A scenario's rows are fetched once, as five narrow columns, or counted where they are many (counts.py); every row counts, none is
-sampled.
+A scenario's rows are fetched once, as five narrow columns, or counted where they are many (counts.py); every row
+counts, none is sampled.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Columns = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Metric:
-    """What is compared. `margin`: how much worse still passes, % of the base, or percentage points where `in_points`."""
+    """What is compared. `margin`: how much worse still passes, % of the base, or points where `in_points`."""
 
     key: str
     name: str
@@ -85,8 +85,8 @@ CPU_STEP_S: Final = 0.5
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run shows of a part: `figures` by metric, in its unit; `asked` are those that a part of its kind should have,
-    `given` those that the load sets and not the target: shown, not judged.
+    """What one run shows of a part: `figures` by metric, in its unit; `asked` are those that a part of its kind should
+    have, `given` those that the load sets and not the target: shown, not judged.
 
     `grid` has an interval for each quantile of GRID, ms; `histogram` counts the response times by log bin.
     """
@@ -167,11 +167,14 @@ def _stages(scenario: ScenarioRun) -> list[int]:
 
 
 def measured_rows(scenario: ScenarioRun) -> Columns:
-    """The measured rows of a scenario in the order in which they ended: end, response (ns), ok, timed, operation (from 1)."""
+    """The measured rows of a scenario in the order in which they ended: end, response (ns), ok, timed, operation (from
+    1)."""
     names = scenario.operations
     which, values = ("list_position(?, operation)", [names]) if len(names) > 1 else ("1", [])  # type: tuple[str, list[Any]]
+    narrow = "usmallint" if len(names) > 1 else "utinyint"
     found = scenario.run.query(
-        f"select end_ns, response_ns, (4 * coalesce({which}, 0) + 2 * coalesce({TIMED}, false)::int + ok::int)::{'usmallint' if len(names) > 1 else 'utinyint'} as flags "
+        f"select end_ns, response_ns, "
+        f"(4 * coalesce({which}, 0) + 2 * coalesce({TIMED}, false)::int + ok::int)::{narrow} as flags "
         "from measured where scenario = ?",
         [*values, scenario.name],
     ).fetchnumpy()
@@ -285,7 +288,8 @@ def error_rate(found: Rows | _Counts) -> Interval:
 
 
 def quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:
-    """Intervals at many quantiles; what the times are worth is computed at a few, these among them, and read off in between."""
+    """Intervals at many quantiles; what the times are worth is computed at a few, these among them, and read off in
+    between."""
     at = np.quantile(times[:: max(1, len(times) // 2**17)], _ANCHORS)
     worth = [stats.effective_sample_size(times <= value) for value in at]
     return stats.quantile_intervals(times, qs, n_effective=np.interp(qs, _ANCHORS, worth).tolist())
@@ -341,7 +345,8 @@ def _level(t_s: NDArray[np.float64], values: NDArray[np.float64]) -> Interval:
 
 
 def _cpu_steps(scenario: ScenarioRun) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Edges of equal steps of the measured time, s, and the CPU time, s, that the target's processes together used in each."""
+    """Edges of equal steps of the measured time, s, and the CPU time, s, that the target's processes together used in
+    each."""
     found = cpu_time(scenario.run, "target", sampled_names(scenario), *span(scenario))
     first_s, last_s = (edge / 1e9 for edge in found.span_ns)
     if last_s - first_s < 2 * CPU_STEP_S:

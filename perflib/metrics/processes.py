@@ -75,7 +75,8 @@ class Grown:
 
     @property
     def gained_bytes(self) -> float:
-        """What it adds to the growth of all: all that it holds if it came meanwhile; nothing if it left, or if its own trend is not upwards."""
+        """What it adds to the growth of all: all that it holds if it came meanwhile; nothing if it left, or if its own
+        trend is not upwards."""
         if self.left:
             return 0.0
         if self.came:
@@ -92,7 +93,8 @@ class Growth:
 
     @property
     def grew(self) -> Grown | None:
-        """The process that gained most, where memory as a whole grows, or where it came meanwhile or leaks by itself; None where none gained."""
+        """The process that gained most, where memory as a whole grows, or where it came meanwhile or leaks by itself;
+        None where none gained."""
         first = self.each[0] if self.each else None
         surely = first and (self.whole.slope_bytes_per_s.low > 0 or first.came or first.growth.verdict == "leak")
         return first if first and surely and first.gained_bytes else None
@@ -104,14 +106,18 @@ class Growth:
         return "leak" if alone else self.whole.verdict
 
     def describe(self, *, rates: bool = True) -> str:
-        """Which process's memory grew and by how much, and that of all together with how fast it grew; "" where none did."""
+        """Which process's memory grew and by how much, and that of all together with how fast it grew; "" where none
+        did."""
         one, whole = self.grew, self.whole
         rises = whole.slope_bytes_per_s.low > 0
         fast = f": {growth_rates(whole)}" if rates else ""
         total = f"{number(whole.growth_mb.estimate)} MB"
         if one is None:
             return f"its processes together grew by {total}, and none by itself{fast}" if rises else ""
-        said = f"{one.process} {'came meanwhile and holds' if one.came else 'grew by'} {number(one.gained_bytes * 1e-6)} MB"
+        said = (
+            f"{one.process} {'came meanwhile and holds' if one.came else 'grew by'} "
+            f"{number(one.gained_bytes * 1e-6)} MB"
+        )
         if not rises:
             return said
         return f"{said}{fast}" if len(self.each) == 1 else f"{said}; all together by {total}{fast}"
@@ -141,8 +147,10 @@ def memory(scenario: ScenarioRun) -> Memory:
     """Memory of the target's processes while a scenario was measured; of none where nothing was sampled."""
     start_ns, stop_ns = span(scenario)
     cells = scenario.run.query(
-        "select t_ns // ? as bucket, name, pid, arg_max(process, t_ns) as process, avg(rss_bytes) as rss from resources where role = 'target' and name in "
-        "(select unnest(?)) and t_ns between ? and ? and rss_bytes is not null group by bucket, name, pid order by bucket",
+        "select t_ns // ? as bucket, name, pid, arg_max(process, t_ns) as process, avg(rss_bytes) as rss from "
+        "resources where role = 'target' and name in "
+        "(select unnest(?)) and t_ns between ? and ? and rss_bytes is not null group by bucket, name, pid order by "
+        "bucket",
         [BUCKET_NS, sampled_names(scenario), start_ns, stop_ns],
     ).fetchall()
     moments = sorted({bucket for bucket, *_ in cells})
@@ -157,7 +165,8 @@ def memory(scenario: ScenarioRun) -> Memory:
 
 
 def _filled(series: Floats) -> Floats:
-    """Without gaps, and a moment longer at both ends: one in which only some of the processes were sampled would look like a drop."""
+    """Without gaps, and a moment longer at both ends: one in which only some of the processes were sampled would look
+    like a drop."""
     known = np.flatnonzero(np.isfinite(series))
     there = np.arange(max(0, known[0] - 1), min(len(series), known[-1] + 2))
     series[there] = np.interp(there, known, series[known])
@@ -208,7 +217,8 @@ def unread(scenario: ScenarioRun) -> str:
             why = "it runs inside the load generator" if inside else "give the target `start` or `pids`"
             return f"the memory of {name} was not read: {why}"
     denied = scenario.run.query(
-        "select distinct coalesce(process, name), pid from resources where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? "
+        "select distinct coalesce(process, name), pid from resources where role = 'target' and name in (select "
+        "unnest(?)) and t_ns between ? and ? "
         "and rss_bytes is null order by pid",
         [sampled_names(scenario), start_ns, stop_ns],
     ).fetchall()
@@ -241,7 +251,8 @@ class CpuTime:
 def cpu_time(run: Recording, role: str, names: list[str], start_ns: int = 0, stop_ns: int = 2**62) -> CpuTime:
     """What the processes of a role used from one moment to another."""
     cells = run.query(
-        "select pid, t_ns, cpu_ns from resources where role = ? and name in (select unnest(?)) and t_ns between ? and ? and cpu_ns is not null order by t_ns",
+        "select pid, t_ns, cpu_ns from resources where role = ? and name in (select unnest(?)) and t_ns between ? and "
+        "? and cpu_ns is not null order by t_ns",
         [role, names, start_ns, stop_ns],
     ).fetchnumpy()
     pid, t_ns, cpu_ns = (np.asarray(column) for column in cells.values())

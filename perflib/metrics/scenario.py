@@ -1,8 +1,9 @@
 """Figures of a run, computed in DuckDB from its rows: percentiles, counts, rates, memory and CPU of its processes.
 
-Response and service times are those of good answers, and of requests that were given up (`timeout`, `unsent`, `aborted`: they
-took at least that long). A quick refusal would make a target look faster, so other failures count only as errors. Percentiles
-interpolate between order statistics (Hyndman & Fan type 7), exactly, and within 0.1 % of a run of many rows (counts.py). Throughput counts good answers only.
+Response and service times are those of good answers, and of requests that were given up (`timeout`, `unsent`,
+`aborted`: they took at least that long). A quick refusal would make a target look faster, so other failures count only
+as errors. Percentiles interpolate between order statistics (Hyndman & Fan type 7), exactly, and within 0.1 % of a run
+of many rows (counts.py). Throughput counts good answers only.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0
 
 @once
 def scenario_figures(scenario: ScenarioRun) -> dict[str, Any]:
-    """All figures of one scenario, with those of each operation under "operations"; of many rows computed once, by this very code."""
+    """All figures of one scenario, with those of each operation under "operations"; of many rows computed once, by this
+    very code."""
     found: dict[str, Any] = scenario.cached("figures", lambda: _scenario_figures(scenario), code())
     return found
 
@@ -74,7 +76,8 @@ def _outcomes(scenario: ScenarioRun, operation: str | None) -> dict[str | None, 
     where, values = Selection(scenario.name, operation=operation).sql
     return dict(
         scenario.run.query(
-            f"select case when not ok then error end as class, count(*) from measured where {where} group by class order by 2 desc, 1",
+            f"select case when not ok then error end as class, count(*) from measured where {where} group by class "
+            "order by 2 desc, 1",
             values,
         ).fetchall()
     )
@@ -89,7 +92,8 @@ def percentiles(
         return [found.quantile(q) for q in qs] if found.n else None
     where, values = Selection(scenario, operation=operation).sql
     row = run.query(
-        f"select quantile_cont({time}_ns, [{', '.join(f'{q:.9f}' for q in qs)}]) from measured where {TIMED} and {where}",
+        f"select quantile_cont({time}_ns, [{', '.join(f'{q:.9f}' for q in qs)}]) from measured where {TIMED} and "
+        f"{where}",
         values,
     ).fetchone()
     return row[0] if row else None
@@ -105,7 +109,8 @@ def timed_requests(scenario: ScenarioRun, operation: str | None = None) -> int:
 
 
 def time_figures(run: Recording, time: str, scenario: str, operation: str | None = None) -> dict[str, float | None]:
-    """Percentiles, mean and maximum of a time, ms; None where there is no row, or fewer than ten lie beyond a percentile."""
+    """Percentiles, mean and maximum of a time, ms; None where there is no row, or fewer than ten lie beyond a
+    percentile."""
     at = percentiles(run, time, scenario, operation, list(QUANTILES.values()))
     if at is None:
         return dict.fromkeys((*QUANTILES, "max", "mean"))
@@ -161,7 +166,8 @@ BANDS: Final = ((0.0, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.0))
 def breakdown(scenario: ScenarioRun) -> dict[str, list[float]]:
     """Where the time goes: the mean of each part, ms, of the requests in each band of response time (BANDS).
 
-    wait: due, not sent yet · connect: name, connection and TLS, where the request had to make one · first byte: until the answer
+    wait: due, not sent yet · connect: name, connection and TLS, where the request had to make one · first byte: until
+    the answer
     began, the server's work and the network · body: until it was complete. Only requests that were answered.
     """
     edges = percentiles(scenario.run, "response", scenario.name, None, [high for _, high in BANDS[:-1]])
@@ -169,11 +175,15 @@ def breakdown(scenario: ScenarioRun) -> dict[str, list[float]]:
         return {part: [0.0] * len(BANDS) for part in PARTS}
     band = " ".join(f"when response_ns <= {edge!r} then {number}" for number, edge in enumerate(edges))
     rows = scenario.run.query(
-        "with opened as (select worker, seq, sum(duration_ns) as connect from spans where span in ('dns', 'connect', 'tls') group by all), "
-        "each as (select response_ns, start_ns - coalesce(scheduled_ns, start_ns) as wait, coalesce(connect, 0) as connect, first_byte_ns - start_ns as first, "
-        "end_ns - first_byte_ns as body from measured left join opened using (worker, seq) where scenario = ? and first_byte_ns is not null) "
+        "with opened as (select worker, seq, sum(duration_ns) as connect from spans where span in ('dns', 'connect', "
+        "'tls') group by all), "
+        "each as (select response_ns, start_ns - coalesce(scheduled_ns, start_ns) as wait, coalesce(connect, 0) as "
+        "connect, first_byte_ns - start_ns as first, "
+        "end_ns - first_byte_ns as body from measured left join opened using (worker, seq) where scenario = ? and "
+        "first_byte_ns is not null) "
         f"select case {band} else {len(edges)} end as band, "
-        "avg(wait) / 1e6, avg(connect) / 1e6, avg(greatest(first - connect, 0)) / 1e6, avg(body) / 1e6 from each group by band order by band",
+        "avg(wait) / 1e6, avg(connect) / 1e6, avg(greatest(first - connect, 0)) / 1e6, avg(body) / 1e6 from each group "
+        "by band order by band",
         [scenario.name],
     ).fetchall()
     found = {int(row[0]): row[1:] for row in rows}
@@ -198,7 +208,8 @@ def memory_figures(scenario: ScenarioRun) -> dict[str, float] | None:
 
 
 def growth_figures(scenario: ScenarioRun) -> dict[str, Any] | None:
-    """Whether the target's memory grows, by how much, MB, and that of each of its processes; None where it was not sampled."""
+    """Whether the target's memory grows, by how much, MB, and that of each of its processes; None where it was not
+    sampled."""
     found = growth(scenario)
     if not found.each:
         return None

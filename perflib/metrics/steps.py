@@ -1,13 +1,15 @@
 """One step of a rising load: which of its limits hold, which are broken, which it cannot tell. Pure, on arrays of rows.
 
-A limit on a quantile is judged as what it is, a limit on a share: "p95 < 50 ms" says that at most 5 % take 50 ms or more. The
-share has an exact interval (Clopper & Pearson 1934, with the effective number of requests where they depend on each other); it is
-decisive also where a queue grows, whose quantiles have no interval because nothing about them is stationary.
+A limit on a quantile is judged as what it is, a limit on a share: "p95 < 50 ms" says that at most 5 % take 50 ms or
+more. The share has an exact interval (Clopper & Pearson 1934, with the effective number of requests where they depend
+on each other); it is decisive also where a queue grows, whose quantiles have no interval because nothing about them is
+stationary.
 
-Whether the target keeps up is read off its backlog, requests due minus good answers: throughput / offered = 1 − the backlog's
-growth per request due, by a Theil–Sen line over the step. The answers are those of the step moved on by its median response
-time, so that a target which is slow and not behind is not taken for one that is. Every step has this limit, at 95 %, unless the
-scenario states its own.
+Whether the target keeps up is read off its backlog, requests due minus good answers: throughput / offered = 1 − the
+backlog's
+growth per request due, by a Theil–Sen line over the step. The answers are those of the step moved on by its median
+response time, so that a target which is slow and not behind is not taken for one that is. Every step has this limit, at
+95 %, unless the scenario states its own.
 """
 
 from __future__ import annotations
@@ -57,8 +59,8 @@ class Step:
 class Answers:
     """Rows in the order in which they were due; all that ended by `known_ns` are here, but for `unread` of them.
 
-    cut: given up because the load ended, which says nothing about the target. timed: the response took at least so long.
-    operation: its place in the scenario.
+    cut: given up because the load ended, which says nothing about the target. timed: the response took at least so
+    long. operation: its place in the scenario.
     """
 
     due_ns: Times
@@ -193,7 +195,8 @@ def _by_share(limit: Objective, values: NDArray[np.float64]) -> Finding:
     count, n = int(beyond.sum()), len(beyond)
     if not n:
         return Finding(limit, "unclear", False, observed)
-    # Where none is beyond, that they depend on each other shows in the times themselves: a queue that grows is worth few.
+    # Where none is beyond, that they depend on each other shows in the times themselves: a queue that grows is worth
+    # few.
     worth = stats.effective_sample_size(beyond if count else values.round(3)) if count < n else float(n)
     share = stats.proportion_interval(count, n, n_effective=worth)
     tolerated = 1 - q if limit.wants_less else q

@@ -12,7 +12,10 @@ from perflib.store.recording import ScenarioRun
 
 @dataclass(frozen=True)
 class Totals:
-    """Of all rows of a scenario: how many, when, how slow; and of those that are measured. Times in ns, None where no row has one."""
+    """Of all rows of a scenario: how many, when, how slow; and of those that are measured.
+
+    Times in ns, None where no row has one.
+    """
 
     rows: int
     first_due_ns: int | None
@@ -39,10 +42,12 @@ def totals(scenario: ScenarioRun) -> Totals:
 def _look(scenario: ScenarioRun) -> dict[str, Any]:
     measured = f"filter ({scenario.run.is_measured})"
     row = scenario.run.query(
-        f"select count(*), min({DUE}), max(end_ns), min(response_ns) filter ({TIMED}), max(response_ns) filter ({TIMED}), "
+        f"select count(*), min({DUE}), max(end_ns), min(response_ns) filter ({TIMED}), max(response_ns) filter "
+        f"({TIMED}), "
         f"count(*) {measured}, count(*) filter ({scenario.run.is_measured} and error = 'unsent'), "
         f"count(first_byte_ns) {measured}, max(inflight) {measured}, max(start_ns - scheduled_ns) {measured}, "
-        f"count(scheduled_ns) {measured}, min(scheduled_ns) {measured}, max(scheduled_ns) {measured}, min({DUE}) {measured} "
+        f"count(scheduled_ns) {measured}, min(scheduled_ns) {measured}, max(scheduled_ns) {measured}, min({DUE}) "
+        f"{measured} "
         "from rows where scenario = ?",
         [scenario.name],
     ).fetchone()

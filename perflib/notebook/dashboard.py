@@ -1,7 +1,7 @@
 """The dashboard: the run that is being made, live; the newest runs with their verdicts; one of them in detail; trends.
 
-It looks at the data folder once a second, in a thread of its own kernel: a run that is made elsewhere is followed by its part
-files. Where nobody can click (papermill) it is a page of what there is.
+It looks at the data folder once a second, in a thread of its own kernel: a run that is made elsewhere is followed by
+its part files. Where nobody can click (papermill) it is a page of what there is.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Live:
 
 
 def detail(run: Run) -> Html:
-    """One run: its sentence, objectives, and the percentile curve of each scenario that has an objective or stands alone."""
+    """One run: its sentence, objectives, and the percentile curve of each scenario that has an objective or stands
+    alone."""
     names = [entry.name for entry in run.scenarios][:4]
     drawn = "".join(picture(lambda name=name: charts.latency_percentiles(run.scenario(name))) for name in names)  # type: ignore[misc]
     return Html(f"<p><strong>{sentence(run)}</strong></p>{objectives(run)}{drawn}")

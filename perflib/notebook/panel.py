@@ -1,8 +1,8 @@
 """The live panel of a run in a notebook: figures, the last two minutes as small charts, and a button that stops it.
 
-It is drawn by the coordinator between two messages of its workers. A click on Stop is heard while the cell is busy, because
-JupyterLab sends it through a subshell of the kernel (ipykernel 7), which is a thread of its own; there it interrupts the main
-thread, and the run ends by the same path as after a Ctrl-C.
+It is drawn by the coordinator between two messages of its workers. A click on Stop is heard while the cell is busy,
+because JupyterLab sends it through a subshell of the kernel (ipykernel 7), which is a thread of its own; there it
+interrupts the main thread, and the run ends by the same path as after a Ctrl-C.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ RATE, TIME, MEMORY, WRONG = "#2b7bba", "#c2571a", "#2f8f6b", "#d1343f"  # seen o
 STYLE: Final = (
     "<style>.perflib-live{font:13px/1.4 system-ui,sans-serif;color:var(--jp-ui-font-color1,inherit);max-width:880px}"
     ".perflib-live .head{display:flex;justify-content:space-between;gap:16px;margin:2px 0 4px}"
-    ".perflib-live .bar{height:3px;border-radius:2px;background:rgba(128,128,128,.25);margin-bottom:8px;overflow:hidden}"
+    ".perflib-live .bar{height:3px;border-radius:2px;background:rgba(128,128,128,.25);margin-bottom:8px;"
+    "overflow:hidden}"
     f".perflib-live .bar i{{display:block;height:3px;background:{RATE}}}"
     ".perflib-live .tiles{display:flex;flex-wrap:wrap;gap:4px 28px;margin-bottom:8px}"
-    ".perflib-live .tiles b{display:block;font-size:19px;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}"
+    ".perflib-live .tiles b{display:block;font-size:19px;font-weight:600;font-variant-numeric:tabular-nums;"
+    "line-height:1.25}"
     ".perflib-live .tiles span,.perflib-live figcaption{font-size:11px;opacity:.72}"
     ".perflib-live .charts{display:flex;flex-wrap:wrap;gap:8px 24px}.perflib-live figure{margin:0}"
     f".perflib-live .wrong{{color:{WRONG}}}</style>"
@@ -46,8 +48,8 @@ class Panel(Quiet):
             description="Stop", icon="stop", tooltip="End the run here; its rows are kept", button_style="warning"
         )
         self._button.on_click(lambda _: self.stop())
-        # From 7.4 on, ipykernel sends a click to the loop that made the button, which is the busy one; without this note of
-        # it, the click goes where JupyterLab sends it: to a subshell.
+        # From 7.4 on, ipykernel sends a click to the loop that made the button, which is the busy one; without this
+        # note of it, the click goes where JupyterLab sends it: to a subshell.
         vars(self._button.comm).pop("_reply_subshell_id", None)
         self._handle = DisplayHandle()  # type: ignore[no-untyped-call]
         self._handle.display(widgets.VBox([self._html, self._button]))  # type: ignore[no-untyped-call]
@@ -93,7 +95,8 @@ class Panel(Quiet):
 def html(now: Now, said: str, share: float, scenario: str | None = None) -> str:
     """The panel's content. All text from a suite or a target is escaped."""
     wrong = ", ".join(f"{count:,} {name}" for name, count in now.errors_by_class)
-    errors = f'<b class="{"wrong" if now.errors else ""}">{now.errors:,}</b><span>errors{": " + escape(wrong) if wrong else ""}</span>'
+    named = f": {escape(wrong)}" if wrong else ""
+    errors = f'<b class="{"wrong" if now.errors else ""}">{now.errors:,}</b><span>errors{named}</span>'
     tiles = [
         _tile(number(round(now.rate_per_s, 1)) if now.seconds else "–", "requests/s"),
         *(
@@ -110,7 +113,8 @@ def html(now: Now, said: str, share: float, scenario: str | None = None) -> str:
         *([_chart("memory of the target, MB", now.memories_mb, MEMORY)] if now.memory_mb is not None else []),
     ]
     return (
-        f'{STYLE}<div class="perflib-live"><div class="head"><strong>{escape(scenario or now.scenario or "perflib")}</strong>'
+        f'{STYLE}<div class="perflib-live"><div class="head">'
+        f"<strong>{escape(scenario or now.scenario or 'perflib')}</strong>"
         f'<span>{escape(said)}</span></div><div class="bar"><i style="width:{share:.0%}"></i></div>'
         f'<div class="tiles">{"".join(tiles)}</div><div class="charts">{"".join(charts)}</div></div>'
     )
@@ -129,7 +133,8 @@ def _chart(what: str, values: Sequence[float | None], colour: str, wrong: Sequen
     caption = f"{what}, at most {ms(highest)}" if highest else what
     return (
         f'<figure><svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{escape(caption)}">'
-        f'<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT - 1}" y2="{_HEIGHT - 1}" stroke="currentColor" stroke-opacity=".25"/>{lines}</svg>'
+        f'<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT - 1}" y2="{_HEIGHT - 1}" '
+        f'stroke="currentColor" stroke-opacity=".25"/>{lines}</svg>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
@@ -163,7 +168,7 @@ def in_kernel() -> bool:
 
 
 def somebody_looks() -> bool:
-    """Whether the cell was run by a frontend where a person can answer: papermill, nbconvert and Voilà say nobody can."""
+    """Whether the cell was run where a person can answer: papermill, nbconvert and Voilà say nobody can."""
     kernel = _kernel()
     return bool(kernel and kernel.get_parent().get("content", {}).get("allow_stdin"))
 

@@ -94,7 +94,8 @@ def markdown(compared: Comparison, title: str | None = None) -> str:
 
 
 def junit(compared: Comparison) -> str:
-    """One case per figure judged: fail is a failure, inconclusive is skipped (neither green nor red), an invalid run an error."""
+    """One case per figure judged: fail is a failure, inconclusive is skipped (neither green nor red), an invalid run an
+    error."""
     suite = ElementTree.Element("testsuite", name=xml_text(compared.title))
     counts = {"tests": 0, "failures": 0, "skipped": 0, "errors": 0}
     for change in compared.judged:
@@ -132,6 +133,7 @@ def _table(changes: Sequence[Change]) -> list[str]:
     for c in changes:
         base, candidate, percent, bounds = c.cells
         lines.append(
-            f"| {SIGNS[c.verdict]} {c.verdict} | {cell(f'{c.part}: {c.question}')} | {cell(base)} | {cell(candidate)} | {cell(f'{percent} [{bounds}]')} |"
+            f"| {SIGNS[c.verdict]} {c.verdict} | {cell(f'{c.part}: {c.question}')} | {cell(base)} | {cell(candidate)} "
+            f"| {cell(f'{percent} [{bounds}]')} |"
         )
     return lines

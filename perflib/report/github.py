@@ -1,4 +1,5 @@
-"""What a GitHub job shows: the Markdown in its summary (GITHUB_STEP_SUMMARY), what is not met as annotations (GITHUB_ACTIONS)."""
+"""What a GitHub job shows: the Markdown in its summary (GITHUB_STEP_SUMMARY), what is not met as annotations
+(GITHUB_ACTIONS)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,10 @@ SHOWN: Final = 10  # GitHub shows no more of a kind in a step
 
 
 def tell(markdown: Callable[[], str], annotations: Iterable[tuple[Level, str]]) -> None:
-    """Nothing outside GitHub. Annotations go to stderr, where GitHub reads them too, so that stdout stays what it is."""
+    """Nothing outside GitHub.
+
+    Annotations go to stderr, where GitHub reads them too, so that stdout stays what it is.
+    """
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             with Path(summary).open("a", encoding="utf-8") as file:

@@ -59,7 +59,10 @@ def sign(word: str) -> str:
 
 def badge(word: str) -> str:
     """A verdict as sign and word."""
-    return f'<span class="badge {word}"><span aria-hidden="true">{SIGNS[word]}</span> <span class="word">{word}</span></span>'
+    return (
+        f'<span class="badge {word}"><span aria-hidden="true">{SIGNS[word]}</span> <span '
+        f'class="word">{word}</span></span>'
+    )
 
 
 def folded(anchor: str, summary: str, body: str, *, opened: bool = False, level: int = 2, kind: str = "part") -> str:
@@ -82,7 +85,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str, *, k
     rest = f"<p>… and {more:,} more rows: they are in summary.json.</p>" if more else ""
     named = escape(caption, quote=True)
     return (
-        f'<div class="scroll" role="group" tabindex="0" aria-label="{named}"><table class="{kind or "plain"}"><caption>{named}</caption>'
+        f'<div class="scroll" role="group" tabindex="0" aria-label="{named}"><table '
+        f'class="{kind or "plain"}"><caption>{named}</caption>'
         f"{top}<tbody>{body}</tbody></table></div>{rest}"
     )
 
@@ -106,11 +110,15 @@ def picture(draw: Callable[[], Figure]) -> str:
     drawn.quantize(48, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, "png", compress_level=8)
     width, height = (round(inches * 96) for inches in figure.get_size_inches())
     data = base64.b64encode(small.getvalue()).decode()
-    return f'<img alt="{escape(str(figure.get_label()), quote=True)}" width="{width}" height="{height}" src="data:image/png;base64,{data}">'
+    return (
+        f'<img alt="{escape(str(figure.get_label()), quote=True)}" width="{width}" height="{height}" '
+        f'src="data:image/png;base64,{data}">'
+    )
 
 
 def interval_bar(v: Verdict) -> str:
-    """A verdict's interval as a bar against its limit, the good side shaded; an inline SVG, in words for those who do not see it."""
+    """A verdict's interval as a bar against its limit, the good side shaded; an inline SVG, in words for those who do
+    not see it."""
     limit, interval = v.objective.limit, v.interval
     if limit is None or not any(map(math.isfinite, (interval.low, interval.estimate, interval.high))):
         return "–"
@@ -144,10 +152,13 @@ def _bar(interval: Interval, limit: float, wants_less: bool, word: str, said: st
     good_from, good_to = (0.0, edge) if wants_less else (edge, float(_WIDTH))
     origin = f'<line class="zero" stroke="currentColor" x1="{zero}" x2="{zero}" y1="0" y2="20"/>' if from_zero else ""
     return (  # its colours are given here as well, for a notebook that has no style sheet of ours
-        f'<svg class="bar {word}" role="img" aria-label="{escape(said, quote=True)}" viewBox="0 0 {_WIDTH} 20" preserveAspectRatio="none" width="{_WIDTH}" height="20">'
-        f'<rect class="good" fill="#c6e5d3" x="{good_from}" y="3" width="{good_to - good_from:.1f}" height="14"/>{origin}'
+        f'<svg class="bar {word}" role="img" aria-label="{escape(said, quote=True)}" viewBox="0 0 {_WIDTH} 20" '
+        f'preserveAspectRatio="none" width="{_WIDTH}" height="20">'
+        f'<rect class="good" fill="#c6e5d3" x="{good_from}" y="3" width="{good_to - good_from:.1f}" '
+        f'height="14"/>{origin}'
         f'<line class="limit" stroke="currentColor" stroke-dasharray="3 2" x1="{edge}" x2="{edge}" y1="0" y2="20"/>'
-        f'<line class="interval" stroke="currentColor" stroke-width="4" x1="{low}" x2="{max(high, low + 2):.1f}" y1="10" y2="10"/>{point}</svg>'
+        f'<line class="interval" stroke="currentColor" stroke-width="4" x1="{low}" x2="{max(high, low + 2):.1f}" '
+        f'y1="10" y2="10"/>{point}</svg>'
     )
 
 

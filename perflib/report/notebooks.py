@@ -46,7 +46,10 @@ def is_file_name(text: str) -> bool:
 
 
 def find(notebook: str | Path, folder: Path | None = None) -> Path:
-    """The file of a notebook: as named, else the one of this name in `folder`, else the package's. Raises SuiteError."""
+    """The file of a notebook: as named, else the one of this name in `folder`, else the package's.
+
+    Raises SuiteError.
+    """
     if isinstance(notebook, Path) or is_file_name(notebook):
         path = Path(notebook)
         if not path.is_file():

@@ -1,6 +1,7 @@
 """What a notebook takes: the parameters it declares, each with its type, checked before anything is executed.
 
-A parameter is a line of the cell tagged `parameters`, in papermill's notation, and `papermill --help-notebook` prints it:
+A parameter is a line of the cell tagged `parameters`, in papermill's notation, and `papermill --help-notebook` prints
+it:
 
     scenario = None  # type: str|None  a scenario's name, or None for the first one
 """

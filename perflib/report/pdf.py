@@ -16,7 +16,10 @@ TIMEOUT_S: Final = 120
 
 
 def pdf(page: Path) -> Path:
-    """Print an HTML page beside itself, report.html as report.pdf; the file. Raises SuiteError where no browser is installed, ReportError where it fails."""
+    """Print an HTML page beside itself, report.html as report.pdf; the file.
+
+    Raises SuiteError where no browser is installed, ReportError where it fails.
+    """
     browser = next((found for name in NAMES if (found := shutil.which(name))), None)
     if browser is None:
         mend = f"install Chromium, or print {page.name} from a browser"

@@ -1,4 +1,5 @@
-"""Renders a run: the report notebook by papermill, HTML by nbconvert in this process, Markdown, JUnit and JSON beside it."""
+"""Renders a run: the report notebook by papermill, HTML by nbconvert in this process, Markdown, JUnit and JSON beside
+it."""
 
 from __future__ import annotations
 
@@ -44,8 +45,8 @@ def report(
 
     Without `out` the folder is reports/<run id>, and reports/latest comes to point to it.
 
-    notebook: a file of your own instead of the package's, which takes `run`, and `baseline` and `title` when they are asked for
-    parameters: what it takes besides
+    notebook: a file of your own instead of the package's, which takes `run`, and `baseline` and `title` when they are
+    asked for parameters: what it takes besides
     """
     folder = out or REPORTS / run.id
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,8 @@ def execute(
     of: Sequence[Recording] = (),
     kernel: Kernel | None = None,
 ) -> Any:
-    """A notebook (a name or a file) with these parameters, executed by papermill, in a kernel that may have been started before.
+    """A notebook (a name or a file) with these parameters, executed by papermill, in a kernel that may have been
+    started before.
 
     Raises SuiteError for a parameter that it does not take, ReportError for a cell that fails.
 
@@ -215,7 +217,8 @@ def shortened(text: str, whole: str) -> str:
 
 
 def junit(run: Run) -> str:
-    """One case per objective: fail is a failure, inconclusive is skipped (neither green nor red), an invalid run an error."""
+    """One case per objective: fail is a failure, inconclusive is skipped (neither green nor red), an invalid run an
+    error."""
     judged = [v for v in run.verdicts() if v.judged]
     suite = ElementTree.Element("testsuite", name=xml_text(str(run.suite.name)), tests=str(len(judged)))
     counts = {"failures": 0, "skipped": 0, "errors": 0}
@@ -255,8 +258,8 @@ def _objectives_table(verdicts: list[Verdict]) -> list[str]:
     for v in verdicts:
         figure, bounds = v.observed
         lines.append(
-            f"| {SIGNS[v.verdict]} {v.verdict} | {cell(v.scenario)}: {cell(v.objective.text)} | {cell(figure)} [{cell(bounds)}] |"
-            + (f" {cell(v.reason)} |" if why else "")
+            f"| {SIGNS[v.verdict]} {v.verdict} | {cell(v.scenario)}: {cell(v.objective.text)} | {cell(figure)} "
+            f"[{cell(bounds)}] |" + (f" {cell(v.reason)} |" if why else "")
         )
     return lines
 

@@ -1,4 +1,5 @@
-"""Tell a webhook, as Slack and its like take it, of what was found: only what is confirmed, never what could not be decided."""
+"""Tell a webhook, as Slack and its like take it, of what was found: only what is confirmed, never what could not be
+decided."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ MOST: Final = 20
 def notify(url: str, headline: str, lines: Iterable[str]) -> None:
     """POST {"text": …} to `url`, in which ${NAME} is filled from the environment; nothing where there are no lines.
 
-    A webhook that does not answer is a line on stderr, without its URL, which is a secret; the verdict stays what it is.
-    Raises SuiteError for a variable that is not set.
+    A webhook that does not answer is a line on stderr, without its URL, which is a secret; the verdict stays what it
+    is. Raises SuiteError for a variable that is not set.
     """
     told = list(lines)
     if not told:

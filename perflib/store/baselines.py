@@ -1,7 +1,7 @@
 """Baselines: runs kept under a name to compare others with.
 
-A baseline is a copy of its run (manifest, rows, resources; hard links where the file system has them, so that it costs no space) in
-data/baselines/<name>/. It outlives `perflib rm` of the run, and a CI job need only keep that one folder.
+A baseline is a copy of its run (manifest, rows, resources; hard links where the file system has them, so that it costs
+no space) in data/baselines/<name>/. It outlives `perflib rm` of the run, and a CI job need only keep that one folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ def folder(data: str | Path | None = None) -> Path:
 
 
 def set_baseline(name: str, run: Recording, data: str | Path | None = None) -> Recording:
-    """Keep a run under a name, in place of the one that had it. Raises RunError for a bad name or a run that has not ended well."""
+    """Keep a run under a name, in place of the one that had it.
+
+    Raises RunError for a bad name or a run that has not ended well.
+    """
     folder_only(data, "baseline set")
     if not _NAME.fullmatch(name) or name == "latest":
         raise RunError(f"{name!r} cannot name a baseline", mend="use letters, digits, dots, dashes and underscores")

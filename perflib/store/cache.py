@@ -1,4 +1,5 @@
-"""What was found in a run's rows is found once: for a Run object, and of many rows for whoever asks next, beside them in counts/.
+"""What was found in a run's rows is found once: for a Run object, and of many rows for whoever asks next, beside them
+in counts/.
 
 That folder may be deleted at any time.
 """
@@ -53,8 +54,8 @@ def stamp(files: Iterable[Path], *about: Any) -> str:
 
 
 def kept(run_dir: Path, name: str, of: str, find: Callable[[], Any], worth: Callable[[Any], bool]) -> Any:
-    """What `find` gives (JSON), or gave when it was last asked of the same; kept where it is worth it and the folder can be written,
-    in place of what had this name."""
+    """What `find` gives (JSON), or gave when it was last asked of the same; kept where it is worth it and the folder
+    can be written, in place of what had this name."""
     file = run_dir / "counts" / f"{name}-{of}.json"
     with suppress(OSError, ValueError):
         return json.loads(file.read_text("utf-8"))

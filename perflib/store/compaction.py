@@ -3,10 +3,10 @@
 done = compact(open_recording("latest"))
 done.files_before, done.files_after, done.bytes_after
 
-The new files are written under hidden names, which nobody reads, and compared with the old ones: as many rows, the same sum of
-the rows' hashes. Then run.json says, in one atomic step, which files take the place of which (`replacing`), and readers go by that.
-What is left to do, giving the new files their names and removing the old ones, may stop at any point: the run opens with each row
-once, and the next `compact` ends it.
+The new files are written under hidden names, which nobody reads, and compared with the old ones: as many rows, the same
+sum of the rows' hashes. Then run.json says, in one atomic step, which files take the place of which (`replacing`), and
+readers go by that. What is left to do, giving the new files their names and removing the old ones, may stop at any
+point: the run opens with each row once, and the next `compact` ends it.
 """
 
 from __future__ import annotations
@@ -99,14 +99,16 @@ def _write(database: duckdb.DuckDBPyConnection, kind: str, parts: Sequence[Path]
     """The new files of one table, each a stretch of time; added to `made` as they are begun."""
     by, folder = _ORDER[kind].partition(",")[0], parts[0].parent
     spans = database.execute(
-        f"select filename, min({by}), max({by}), count(*) from read_parquet({listed(parts)}, filename = true) group by all order by 3"
+        f"select filename, min({by}), max({by}), count(*) from read_parquet({listed(parts)}, filename = true) group by "
+        "all order by 3"
     ).fetchall()
     generation = len(list(folder.glob("part-c*-000000.parquet")))
     written: list[Path] = []
     for low, high in _stretches([(last, rows) for _, _, last, rows in spans]):
         files = [Path(file) for file, first, last, _ in spans if first < high and last >= low]
         table = database.sql(
-            f"select * from {parts_of(files, TABLES[kind])} where {by} >= {low} and {by} < {high} order by {_ORDER[kind]}"
+            f"select * from {parts_of(files, TABLES[kind])} where {by} >= {low} and {by} < {high} order by "
+            f"{_ORDER[kind]}"
         ).to_arrow_table()
         if table.num_rows:
             path = folder / f"part-c{generation}-{len(written):06d}.parquet"
@@ -117,7 +119,8 @@ def _write(database: duckdb.DuckDBPyConnection, kind: str, parts: Sequence[Path]
 
 
 def _stretches(ends: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Stretches of time that hold about FILE_ROWS each, of files in order as (last, rows): [(first, the next one's first)]."""
+    """Stretches of time that hold about FILE_ROWS each, of files in order as (last, rows): [(first, the next one's
+    first)]."""
     cuts, rows = [-(2**62)], 0
     for last, count in ends:
         rows += count
@@ -153,7 +156,8 @@ def _verify(database: duckdb.DuckDBPyConnection, kind: str, old: Sequence[Path],
 
 
 def _finish(path: Path) -> None:
-    """What a `compact` had left to do when it was cut short: before the switch nothing stays of it, after it the rest is done."""
+    """What a `compact` had left to do when it was cut short: before the switch nothing stays of it, after it the rest
+    is done."""
     manifest = read_manifest(path)
     replacing = manifest.replacing or Replacing()
     for name in replacing.new:

@@ -22,7 +22,8 @@ DUE: Final = "coalesce(scheduled_ns, start_ns)"
 
 
 def connected() -> duckdb.DuckDBPyConnection:
-    """A DuckDB in memory: a thread for each core, a bounded memory, and a folder of the system's for what does not fit in it."""
+    """A DuckDB in memory: a thread for each core, a bounded memory, and a folder of the system's for what does not fit
+    in it."""
     import duckdb
 
     database = duckdb.connect(config={

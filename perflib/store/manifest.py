@@ -1,9 +1,11 @@
-"""run.json: what a run was, is and had happen to it. Its shape stands here alone, and here alone it is read and written.
+"""run.json: what a run was, is and had happen to it. Its shape stands here alone, and here alone it is read and
+written.
 
     manifest = read_manifest(Path("data/runs/20261130-101500-shop"))
     manifest.status, manifest.host.cpu, manifest.scenarios[0].workers[0].rows
 
-A run.json of an older schema is brought up to date as it is read (`_migrated`); one of a newer schema is refused in one line.
+A run.json of an older schema is brought up to date as it is read (`_migrated`); one of a newer schema is refused in one
+line.
 """
 
 from __future__ import annotations
@@ -295,6 +297,7 @@ def _no_run(path: Path, why: str) -> RunError:
 def _migrated(content: dict[str, Any]) -> dict[str, Any]:
     """The content of an older schema as one of today's.
 
-    1 → 2: runs made before scenarios named what was missing, doubted and unsent lack these keys (their defaults stand in).
+    1 → 2: runs made before scenarios named what was missing, doubted and unsent lack these keys (their defaults stand
+    in).
     """
     return {**content, "schema": SCHEMA}

@@ -79,7 +79,8 @@ class ScenarioRun:
         return self.run.rows(self.name, columns, phase)
 
     def cached(self, name: str, find: Callable[[], Any], *about: object) -> Any:
-        """What `find` gives of this scenario (JSON); of many rows kept on disk until they, or what it is `about`, change."""
+        """What `find` gives of this scenario (JSON); of many rows kept on disk until they, or what it is `about`,
+        change."""
         run = self.run
         depends_on = stamp((), run.fingerprint, run.cuts, self.record, self.spec, *about)
         return kept(run.path, f"{name}-{run.cache_name(self.name)}", depends_on, find, lambda _: run.is_cached)
@@ -165,7 +166,8 @@ class Recording:
     def rows(
         self, scenario: str | None = None, columns: Sequence[str] | None = None, phase: str | None = "measure"
     ) -> pd.DataFrame:
-        """Rows in order of their end. phase: "measure" (warm-up cut away), "warmup" (all that is not measured) or None (all)."""
+        """Rows in order of their end. phase: "measure" (warm-up cut away), "warmup" (all that is not measured) or None
+        (all)."""
         chosen = ", ".join(f'"{c}"' for c in columns) if columns else "*"
         table = {"measure": "measured", "warmup": "(select * from rows except select * from measured)", None: "rows"}[
             phase
@@ -213,7 +215,10 @@ class Recording:
 
     @cached_property
     def impossible(self) -> int:
-        """Rows whose times cannot be: they end before they begin, or lie outside the run. A clock was set while they were made."""
+        """Rows whose times cannot be: they end before they begin, or lie outside the run.
+
+        A clock was set while they were made.
+        """
         stopped_ns = self.manifest.stopped_ns
         last_ns = stopped_ns + SLACK_NS if stopped_ns else 2**63 - 1
 
@@ -272,7 +277,8 @@ class Recording:
 
     @property
     def is_cached(self) -> bool:
-        """Whether what is found in its rows is kept beside them: a look at them takes a while, and they will not change."""
+        """Whether what is found in its rows is kept beside them: a look at them takes a while, and they will not
+        change."""
         return self._count > CACHED_ROWS and self.status in FINAL
 
     def cache_name(self, *what: str) -> str:
@@ -364,7 +370,8 @@ def locate(
 ) -> tuple[Path, str | None]:
     """The folder of a run by id, by path, or the latest, and the side of an A/B where it is named with @a or @b.
 
-    data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only its
+    data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only
+    its
     run.json. Raises RunError where there is no such run.
     """
     whole, at, side = str(which).rpartition("@")

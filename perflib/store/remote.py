@@ -1,8 +1,9 @@
 """Runs in shared object storage: `--data` as an fsspec URL, as s3://bucket/prefix.
 
-Each machine writes to a folder of its own, its spool, as to any folder. `Upload` puts every finished file from there into the store, straight
-from that machine; a part file has its final name only when it is complete. Who reads mirrors a run into a cache of this machine,
-and only what is new or changed: `Store.fetch`. The coordinator's spool is its place in that cache.
+Each machine writes to a folder of its own, its spool, as to any folder. `Upload` puts every finished file from there
+into the store, straight from that machine; a part file has its final name only when it is complete. Who reads mirrors a
+run into a cache of this machine, and only what is new or changed: `Store.fetch`. The coordinator's spool is its place
+in that cache.
 
 <url>/runs/<id>/run.json, rows/, resources/…    as in a folder
 """
@@ -81,7 +82,8 @@ def folder_only(data: str | Path | None, what: str) -> None:
 
 
 class Store:
-    """The runs at a URL. Every method raises RunError where the store cannot be used; so does a URL with credentials in it."""
+    """The runs at a URL. Every method raises RunError where the store cannot be used; so does a URL with credentials in
+    it."""
 
     def __init__(self, url: str) -> None:
         if _CREDENTIALS.search(url):
@@ -199,7 +201,8 @@ class Store:
 
 
 class Upload:
-    """Puts a run's finished files from this machine's folder into the store, about once a second, and what is left at `close`.
+    """Puts a run's finished files from this machine's folder into the store, about once a second, and what is left at
+    `close`.
 
     both: also fetches what other machines put there, for those who look at the run's folder while it is made.
     Raises RunError, and leaves no folder, where the store cannot be written.
@@ -233,7 +236,10 @@ class Upload:
                 continue
             (self._folder / _SPOOL).unlink()
             return ""
-        return f"{len(self._left())} files of the run could not be written to {self._store.url} ({why}); they are kept in {self._folder}"
+        return (
+            f"{len(self._left())} files of the run could not be written to {self._store.url} ({why}); they are kept "
+            f"in {self._folder}"
+        )
 
     def _loop(self) -> None:
         while not self._over.wait(PERIOD_S):
@@ -245,7 +251,10 @@ class Upload:
         return {name: stamp for name, stamp in found.items() if self._sent.get(name) != stamp}
 
     def _pass(self, last: bool = False) -> None:
-        """All that is new or changed, run.json after the rows that it speaks of. Fetching takes a tenth of the time at most, and the `last` time."""
+        """All that is new or changed, run.json after the rows that it speaks of.
+
+        Fetching takes a tenth of the time at most, and the `last` time.
+        """
         left = self._left()
 
         def put(name: str) -> None:
@@ -280,7 +289,8 @@ def _endpoint() -> str:
 
 
 def _files(folder: Path, sent: Container[str] = ()) -> dict[str, tuple[int, int]]:
-    """Finished files of a run's folder with their stamps, without part files that were sent: there may be many, and none changes.
+    """Finished files of a run's folder with their stamps, without part files that were sent: there may be many, and
+    none changes.
 
     Hidden ones are not finished, or are ours.
     """

@@ -1,7 +1,8 @@
-"""The row schema, and the recorder: packed rows in memory, Parquet part files on disk, never more than two seconds behind.
+"""The row schema, and the recorder: packed rows in memory, Parquet part files on disk, never more than two seconds
+behind.
 
-One request is one `pack_into` of a fixed record. A full buffer, or a second's worth, goes to a thread that turns it into
-columns and writes a part; a part has its final name only when it is complete.
+One request is one `pack_into` of a fixed record. A full buffer, or a second's worth, goes to a thread that turns it
+into columns and writes a part; a part has its final name only when it is complete.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ PHASES: Final = ("warmup", "measure")
 NONE_NS: Final = -(2**63)
 NONE_STATUS: Final = -1
 
-# scheduled, start, first byte, end, sent, received, server (int64) · inflight, status (int32) · operation, error (uint16) · phase
+# scheduled, start, first byte, end, sent, received, server (int64) · inflight, status (int32) ·
+# operation, error (uint16) · phase
 RECORD: Final = struct.Struct("<qqqqqqqiiHHB3x")
 _WORDS: Final = RECORD.size // 8
 _TIMES: Final = ("scheduled_ns", "start_ns", "first_byte_ns", "end_ns")
@@ -74,8 +76,8 @@ TABLES: Final = {"rows": ROWS, "resources": RESOURCES, "spans": SPANS, "gauges":
 def write_part(pieces: Iterable[pa.Table], schema: pa.Schema, folder: Path, name: str) -> None:
     """Write one part file: zstd, delta-encoded integers, a row group for each piece, its final name last.
 
-    Between the pieces the thread sleeps for a moment. On a core that the load keeps busy a thread that does not sleep keeps
-    the core for a whole tick of the kernel (4 ms at 250 Hz), and the load waits.
+    Between the pieces the thread sleeps for a moment. On a core that the load keeps busy a thread that does not sleep
+    keeps the core for a whole tick of the kernel (4 ms at 250 Hz), and the load waits.
     """
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f".{name}.tmp"
@@ -108,7 +110,8 @@ def warm_up(table: pa.Table) -> None:
 
 
 def _options(schema: pa.Schema) -> dict[str, Any]:
-    """How a part is written. Only times and the scenario have statistics: who reads one of either skips the other parts."""
+    """How a part is written. Only times and the scenario have statistics: who reads one of either skips the other
+    parts."""
     integers = [f.name for f in schema if pa.types.is_integer(f.type)]
     return {
         "compression": "zstd",
@@ -301,7 +304,7 @@ def _columns(buffer: bytearray | memoryview, rows: int) -> dict[str, np.ndarray[
 
 
 def _array(values: np.ndarray[Any, Any], null: np.ndarray[Any, Any] | None = None) -> pa.Array:
-    """A numpy array as Arrow, null where it says so. From its buffers: `pa.array` copies them, and loads all of pandas."""
+    """A numpy array as Arrow, null where it says so. From its buffers: `pa.array` copies them, and loads pandas."""
     valid = pa.py_buffer(np.packbits(~null, bitorder="little")) if null is not None and null.any() else None
     if values.dtype == bool:
         bits = np.packbits(values, bitorder="little")

@@ -30,9 +30,9 @@ class Cut(NamedTuple):
 def cut(database: duckdb.DuckDBPyConnection, record: ScenarioRecord, spec: Scenario) -> Cut | None:
     """Of a timed load whose suite names no warm-up, else None.
 
-    At least the opening (`opening_s`) is cut, in which connections are made; more where the response times, as geometric
-    means over 1/400 of the time each, are still on their way to their level (`stats.warmup_end`), at most the half, where the load is
-    meant to be steady.
+    At least the opening (`opening_s`) is cut, in which connections are made; more where the response times, as
+    geometric means over 1/400 of the time each, are still on their way to their level (`stats.warmup_end`), at most the
+    half, where the load is meant to be steady.
     """
     seconds = getattr(spec.load, "duration_s", None)
     if spec.warmup is not None or not seconds or record.start_ns is None:

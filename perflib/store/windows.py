@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def measured_windows(
     scenario: ScenarioRun, stage: int | None = None, operation: str | None = None
 ) -> list[tuple[int, int]]:
-    """Stretches of measured load as (start_ns, stop_ns), the default warm-up cut away; of a killed run, what its rows show."""
+    """Stretches of measured load as (start_ns, stop_ns), the default warm-up cut away; of a killed run, what its rows
+    show."""
     cut_ns = scenario.warmup_end_ns
     segments = [
         s

@@ -1,7 +1,8 @@
 """One figure's change on both sides: how it is found, and what verdict it gets among all that are judged with it.
 
-Pass: the whole 95 % interval of the change is within the margin. Fail: it is beyond the margin even when corrected for all the
-figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Else inconclusive.
+Pass: the whole 95 % interval of the change is within the margin. Fail: it is beyond the margin even when corrected for
+all the figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Else
+inconclusive.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Change:
 
     @property
     def told(self) -> bool:
-        """Whether the change has a size: that of a percentile which too few requests decide on a side has only a bound, or none."""
+        """Whether the change has a size: that of a percentile which too few requests decide on a side has only a bound,
+        or none."""
         return math.isfinite(self.shown.estimate) and (is_closed(self.shown) or self.metric.key not in QUANTILES)
 
     @property
@@ -140,7 +142,10 @@ def changes_of(
 
 
 def _figure(key: str, side: Sequence[Interval]) -> float:
-    """What a side shows: the mean of its runs. None (NaN) of no run, or of a percentile with fewer than ten requests beyond it."""
+    """What a side shows: the mean of its runs.
+
+    None (NaN) of no run, or of a percentile with fewer than ten requests beyond it.
+    """
     few = key in QUANTILES and any(i.n < fewest_values(QUANTILES[key]) for i in side)
     return math.nan if few or not side else sum(i.estimate for i in side) / len(side)
 

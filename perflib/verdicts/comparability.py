@@ -90,7 +90,7 @@ def _notes(a: Manifest, b: Manifest) -> list[str]:
 
 
 def _settings(load: Load) -> dict[str, Any]:
-    """A load's fields that are set, as run.json of schema 1 wrote them: the history's series are told apart by these."""
+    """A load's fields that are set, as run.json of schema 1 wrote them: they tell the history's series apart."""
     fields = {field.name: getattr(load, field.name) for field in dataclasses.fields(cast(Any, load))}
     return {
         **{key: value for key, value in fields.items() if value not in (None, (), {})},

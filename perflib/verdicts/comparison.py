@@ -1,12 +1,13 @@
-"""Two runs, or several of each side: what shifted, by how much, with intervals, and whether it is no worse than a margin.
+"""Two runs, or several of each side: what shifted, by how much, with intervals, and whether it is no worse than a
+margin.
 
 compared = compare("20261124-101500-shop", "latest", margin_percent={"p95": 15})
 compared.verdict; compared.changes[0].relative.low; print(compared.sentence)
 compare(["run1", "run2", "run3"], ["run4", "run5", "run6"])      # the spread between runs is then part of the intervals
 
-Pass: the whole 95 % interval of the change is within the margin. Fail: it is beyond the margin even when corrected for all the
-figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Else inconclusive.
-`seen` says, corrected alike, whether there is any change at all, margin or not.
+Pass: the whole 95 % interval of the change is within the margin. Fail: it is beyond the margin even when corrected for
+all the figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Else
+inconclusive. `seen` says, corrected alike, whether there is any change at all, margin or not.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Comparison:
         if failed:
             return f"Worse than the base: {len(failed)} of {count} figures beyond the margin: {_listed(failed)}."
         if unclear:
-            return f"No figure is beyond its margin for certain, but {len(unclear)} of {count} could not be decided: {_listed(unclear)}."
+            undecided = f"{len(unclear)} of {count} could not be decided: {_listed(unclear)}"
+            return f"No figure is beyond its margin for certain, but {undecided}."
         return (
             f"No worse than the base: all {count} figures are within their margins."
             if count
@@ -131,9 +133,11 @@ def compare(
 ) -> Comparison:
     """Compare runs, each an id, a path, a baseline's name, `latest`, or a list of them ("a,b,c" as well).
 
-    The two sides of an A/B ("latest@a", "latest@b") are compared pair by pair of their blocks, with what the looks at it cost.
+    The two sides of an A/B ("latest@a", "latest@b") are compared pair by pair of their blocks, with what the looks at
+    it cost.
 
-    margin_percent    by metric (p50, p95, p99, mean, throughput, errors, memory, cpu), in % of the base; errors in percentage
+    margin_percent    by metric (p50, p95, p99, mean, throughput, errors, memory, cpu), in % of the base; errors in
+                      percentage
                       points; None: show it, do not judge it
     force             judge in spite of doubts
     only              these scenarios
@@ -163,7 +167,7 @@ def _of_trial(
     margin_percent: Mapping[str, float | None],
     force: bool,
 ) -> Comparison:
-    """The sides of an A/B: changes by pairs of blocks, judged scenario by scenario at the confidence of its last look."""
+    """The sides of an A/B: changes by pairs of blocks, each scenario judged at the confidence of its last look."""
     about = paired.ab_of(base[0])
     margins = checked_margins({**about.margin_percent, **margin_percent})
     known = _known((base, candidate), scenarios)
@@ -301,7 +305,8 @@ def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
     if max(counts) > 1:
         return ["one side has one run: it is taken to spread as the runs of the other side do"]
     return [
-        "one run a side: the intervals hold what varies within a run; how much two runs of the same thing differ (start-up, "
+        "one run a side: the intervals hold what varies within a run; how much two runs of the same thing differ "
+        "(start-up, "
         "memory layout, other load) they cannot know. Several runs a side would tell: perflib compare A1,A2,A3 B1,B2,B3"
     ]
 

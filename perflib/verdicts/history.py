@@ -1,7 +1,8 @@
 """The history of runs: one row for each run, scenario, operation and metric, and where a series changed its level.
 
 Each run's rows are one Parquet file in data/history/, named after the run, complete when it has that name: two writers
-cannot harm each other, nothing is ever rewritten, and a history outlives its runs. Series are of one machine, suite and load.
+cannot harm each other, nothing is ever rewritten, and a history outlives its runs. Series are of one machine, suite and
+load.
 """
 
 from __future__ import annotations
@@ -130,7 +131,8 @@ def record_all(data: str | Path | None = None) -> list[str]:
 
 
 def left_out(data: str | Path | None = None) -> list[str]:
-    """What should be in the history and is not, in words: files of it that cannot be read, complete runs whose rows are damaged."""
+    """What should be in the history and is not, in words: files of it that cannot be read, complete runs whose rows are
+    damaged."""
     files = sorted(folder(data).glob("*.parquet"))
     unreadable = [
         f"{path.name} cannot be read; its run is left out"

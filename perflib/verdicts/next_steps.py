@@ -13,7 +13,8 @@ from perflib.verdicts.run import Run
 from perflib.verdicts.verdict import Verdict
 
 STATUS: Final = {
-    "incomplete": "The run's process ended before the run did; its rows up to the last two seconds are here. Run it again.",
+    "incomplete": "The run's process ended before the run did; its rows up to the last two seconds are here. Run it "
+    "again.",
     "interrupted": "The run was interrupted; its rows so far are here. Run it again for verdicts.",
     "invalid": "Do not judge the target by this run: mend the cause and run it again.",
     "running": "The run is still going on; this is what it has so far.",
@@ -100,7 +101,8 @@ def _decide(run: Run, unclear: list[Verdict]) -> Step:
 def _when_met(run: Run, judged: list[Verdict]) -> Step:
     if not judged:
         return Step(
-            'Write what you promise into the suite, as objectives = ["p95 response < 200 ms", "error rate < 1 %"], and run it again.'
+            'Write what you promise into the suite, as objectives = ["p95 response < 200 ms", "error rate < 1 %"], and '
+            "run it again."
         )
     # A maximum in flight is set by the load itself; to be near its limit says nothing about the target.
     near = [v for v in judged if v.margin is not None and v.objective.metric != "inflight" and _bounded(v) < 0.25]
@@ -110,13 +112,15 @@ def _when_met(run: Run, judged: list[Verdict]) -> Step:
     tight = min(near, key=_bounded)
     low, high = number(tight.interval.low), number(tight.interval.high)
     return Step(
-        f"Nothing to mend. Nearest to its limit is {tight.scenario}, {tight.objective.text}, at {tight.observed[0]} [{low}, {high}]; {keep}.",
+        f"Nothing to mend. Nearest to its limit is {tight.scenario}, {tight.objective.text}, at {tight.observed[0]} "
+        f"[{low}, {high}]; {keep}.",
         tight.scenario,
     )
 
 
 def _bounded(v: Verdict) -> float:
-    """Room from the interval's near end to the limit, as a share of what could be: a success of 99.8 % is far from 99 %."""
+    """Room from the interval's near end to the limit, as a share of what could be: a success of 99.8 % is far from 99
+    %."""
     limit, interval = v.objective.limit or 0.0, v.interval
     room = limit - interval.high if v.objective.wants_less else interval.low - limit
     whole = 100.0 - limit if v.objective.metric == "success" else abs(limit)

@@ -1,8 +1,9 @@
-"""The two sides of an A/B, block by block: the change of each figure within pairs of blocks, so that drift favours neither.
+"""The two sides of an A/B, block by block: the change of each figure within pairs of blocks, so that drift favours
+neither.
 
-A block of one side and the next of the other are a pair. Where a block has too few requests for a figure, neighbouring pairs
-are one group. A change is the mean over the groups of the difference, or of the logarithm of the ratio, with Student's t
-(Kalibera & Jones 2013, ISMM; their spread from block to block holds what varies within a block as well).
+A block of one side and the next of the other are a pair. Where a block has too few requests for a figure, neighbouring
+pairs are one group. A change is the mean over the groups of the difference, or of the logarithm of the ratio, with
+Student's t (Kalibera & Jones 2013, ISMM; their spread from block to block holds what varies within a block as well).
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Look:
     ended: Literal["", "clear", "budget"] = ""
 
     def confidence(self, overall: float = 0.95) -> float:
-        """That of an interval at this look, so that those of all looks together have `overall` (Jennison & Turnbull 1989)."""
+        """That of an interval at this look, so that those of all looks together have `overall` (Jennison & Turnbull
+        1989)."""
         return stats.spending_confidence(max(1, self.look), self.looks, overall)
 
 
@@ -85,17 +87,19 @@ def notes(run: Recording, scenarios: Sequence[str]) -> list[str]:
     looks = {name: look_of(run.scenario(name)) for name in scenarios}
     ends = {"clear": "then every figure was decided", "budget": "then the time was up", "": "unfinished"}
     found += [
-        f"{name}: {look.pairs} pairs of blocks of {about.block_s:g} s in random order, look {look.look} of at most {look.looks}, {ends[look.ended]}"
+        f"{name}: {look.pairs} pairs of blocks of {about.block_s:g} s in random order, "
+        f"look {look.look} of at most {look.looks}, {ends[look.ended]}"
         for name, look in looks.items()
     ]
     return [
         *found,
-        "the intervals are of the changes from pair to pair, and hold at every look together (repeated confidence intervals)",
+        "the intervals are of the changes from pair to pair, and hold at every look together "
+        "(repeated confidence intervals)",
     ]
 
 
 def shifts(base: Recording, candidate: Recording, scenario: str) -> dict[tuple[Selection, str], Shift]:
-    """The change of every figure of every part of a scenario, by part and metric, at the confidence of the last look."""
+    """The change of every figure of a scenario, by part and metric, at the confidence of the last look."""
     confidence = look_of(base.scenario(scenario)).confidence()
     sides = [Side(run, scenario) for run in (base, candidate)]
     found = {}
@@ -107,8 +111,9 @@ def shifts(base: Recording, candidate: Recording, scenario: str) -> dict[tuple[S
 
 @dataclass(frozen=True)
 class Blocks:
-    """The rows of a part, cut into the blocks of its side: response times (ms) that count, good and failed answers, lengths, and
-    the CPU of the target's processes, NaN where it was not sampled throughout or the part is not the whole."""
+    """The rows of a part, cut into the blocks of its side: response times (ms) that count, good and failed answers,
+    lengths, and the CPU of the target's processes, NaN where it was not sampled throughout or the part is not the
+    whole."""
 
     times_ms: list[NDArray[Any]]
     good: NDArray[np.int64]
@@ -193,7 +198,8 @@ def time_shifts(sides: Sequence[Sequence[NDArray[Any]]], confidence: float) -> d
 
 
 def _groups(counts: NDArray[Any], needed: int) -> list[slice]:
-    """Neighbouring pairs taken together until each side of a group has enough requests; what is left at the end joins the last."""
+    """Neighbouring pairs taken together until each side of a group has enough requests; what is left at the end joins
+    the last."""
     found: list[slice] = []
     first, so_far = 0, np.zeros(2)
     for pair, count in enumerate(counts.T):

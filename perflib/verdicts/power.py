@@ -1,8 +1,9 @@
 """How long a run must be for a comparison with its like to find a change as large as its margin.
 
-A pilot, one run of the base, tells how much each figure varies. At the length that is named here, a change as large as the margin
-is seen in at least 95 of 100 comparisons of one run a side, corrected for all the figures that are judged (stats.needed_for_shift),
-and where nothing has changed, every figure is within its margin. What two runs of the same thing differ by comes on top.
+A pilot, one run of the base, tells how much each figure varies. At the length that is named here, a change as large as
+the margin is seen in at least 95 of 100 comparisons of one run a side, corrected for all the figures that are judged
+(stats.needed_for_shift), and where nothing has changed, every figure is within its margin. What two runs of the same
+thing differ by comes on top.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Length:
 def lengths(pilot: Recording, margin_percent: Mapping[str, float | None] | None = None) -> list[Length]:
     """For every figure that a comparison with this run would judge but memory, in the suite's order.
 
-    margin_percent: as for `compare`. Raises RunError for a run that is not complete or damaged, SuiteError for an unknown metric.
+    margin_percent: as for `compare`. Raises RunError for a run that is not complete or damaged, SuiteError for an
+    unknown metric.
     """
     if pilot.status != "complete":
         raise RunError(
@@ -83,7 +85,7 @@ def lengths(pilot: Recording, margin_percent: Mapping[str, float | None] | None 
 
 
 def needed(pilot: Interval, metric: Metric, margin: float, comparisons: int) -> int | None:
-    """Values a side that find a change as large as the margin, among so many figures; None where the pilot cannot tell."""
+    """Values a side that find a change as large as the margin among so many figures; None where it cannot be said."""
     change = margin if metric.in_points else pilot.estimate * margin / 100
     if not math.isfinite(change):
         return None

@@ -60,7 +60,8 @@ class Run(Recording):
 def open_run(which: str | Path = "latest", data: str | Path | None = None, *, rows: bool = True) -> Run:
     """A run by id, by path, or the latest; with @a or @b one side of an A/B. Raises RunError where there is none.
 
-    data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only its
+    data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only
+    its
     run.json.
     """
     return Run(*locate(which, data, rows=rows))

@@ -1,10 +1,12 @@
 """Objectives → pass, fail or inconclusive, each from an interval.
 
-Pass: the whole 95 % interval is on the good side of the limit. Fail: wholly on the bad side. Else inconclusive, with how many
-more requests it would take. "not above" asks whether a trend is there: it fails when the interval lies wholly above the limit
-and the change is one that matters (MATERIAL), passes when no trend is seen and none that matters is still possible.
+Pass: the whole 95 % interval is on the good side of the limit. Fail: wholly on the bad side. Else inconclusive, with
+how many more requests it would take. "not above" asks whether a trend is there: it fails when the interval lies wholly
+above the limit and the change is one that matters (MATERIAL), passes when no trend is seen and none that matters is
+still possible.
 
-The limits of a steps load are broken on purpose. They are not judged but shown, with the rate up to which they hold (/s); what is
+The limits of a steps load are broken on purpose. They are not judged but shown, with the rate up to which they hold
+(/s); what is
 judged there is "capacity >= 400 /s".
 """
 
@@ -50,7 +52,10 @@ class Verdict:
 
     @property
     def margin(self) -> float | None:
-        """Room left to the limit, as a share of it; negative where it is missed. None without a limit, or at a limit of 0."""
+        """Room left to the limit, as a share of it; negative where it is missed.
+
+        None without a limit, or at a limit of 0.
+        """
         limit, estimate = self.objective.limit, self.interval.estimate
         if not limit or not math.isfinite(estimate):
             return None
@@ -114,7 +119,8 @@ def verdicts(run: Recording) -> list[Verdict]:
 
 
 def _withdrawn(found: list[Verdict], run: Recording) -> list[Verdict]:
-    """Nothing passes where rows are missing, for what broke the limit may have stood in them; nothing fails by times that cannot be."""
+    """Nothing passes where rows are missing, for what broke the limit may have stood in them; nothing fails by times
+    that cannot be."""
     doubtful = ("pass", "fail") if run.impossible else ("pass",)
     reason = "; ".join(run.damage)
     return [replace(v, verdict="inconclusive", reason=reason) if v.verdict in doubtful else v for v in found]
@@ -129,7 +135,10 @@ def overall(run: Recording, verdicts: Iterable[Verdict]) -> Literal["pass", "fai
 
 
 def judge(scenario: ScenarioRun, objective: Objective) -> Verdict:
-    """Measure and judge one objective. A percentile that too few requests decide keeps its bounds, and no estimate (NaN)."""
+    """Measure and judge one objective.
+
+    A percentile that too few requests decide keeps its bounds, and no estimate (NaN).
+    """
     found = _judged(scenario, objective)
     if objective.metric.startswith("memory"):
         return _of_memory(scenario.run, found)

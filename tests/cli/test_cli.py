@@ -85,7 +85,10 @@ def test_what_cannot_be_written_is_one_line_and_code_four(small_run: perflib.Run
         4,
         "perflib: mine.toml/data/runs: Not a directory; choose another folder\n",
     )
-    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); from perflib.cli import main; main(sys.argv[1:])"
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); from perflib.cli import "
+        "main; main(sys.argv[1:])"
+    )
     for arguments in (["run", "mine.toml"], ["report", str(small_run.path), "--out", "there"]):
         full = subprocess.run([sys.executable, "-c", limited, *arguments], capture_output=True, text=True, check=False)
         assert full.returncode == 4, full.stderr

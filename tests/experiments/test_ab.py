@@ -1,4 +1,7 @@
-"""A/B: two variants in turns within one run. No alarm for the same thing, one for a slower side, early where it is clear."""
+"""A/B: two variants in turns within one run.
+
+No alarm for the same thing, one for a slower side, early where it is clear.
+"""
 
 from __future__ import annotations
 
@@ -192,7 +195,8 @@ def test_the_command_line_compares_two_options_of_a_service(tmp_path: Path, monk
     ("words", "said"),
     [
         ([], "say what differs"),
-        (["--b", "scenarios.ping.load={ model = 'steps', from = 10, to = 100, step_per_s = 10, step_s = 1 }"], "needs a steady load, not load model 'steps'"),
+        (["--b", "scenarios.ping.load={ model = 'steps', from = 10, to = 100, step_per_s = 10, step_s "
+                 "= 1 }"], "needs a steady load, not load model 'steps'"),
         (["--b", "workers=1", "--set", "targets.api.url=http://127.0.0.1:8099"], "both sides would start 'api' at http://127.0.0.1:8099"),
         (["--b", "workers=1", "--budget", "3"], "too few to tell"),
         (["--b", "workers=1", "--block", "0"], "block_s = 0 is not possible"),
@@ -267,7 +271,8 @@ def blocks(rng: np.random.Generator, pairs: int, scale: float = 1.0, each: int =
 
 
 def test_pairs_take_out_what_both_sides_share() -> None:
-    """The truth lies in 95 % of the intervals although the machine's speed swings by a fifth, and they are far narrower than that."""
+    """The truth lies in 95 % of the intervals although the machine's speed swings by a fifth, and they are far narrower
+    than that."""
     rng, held, widths = np.random.default_rng(5), 0, []
     for _ in range(400):
         shift = paired.time_shifts(blocks(rng, 20, 1.05), 0.95)["p50"].relative

@@ -66,7 +66,8 @@ def test_a_summary_from_counts_is_the_exact_one_within_the_stated_error(both: tu
         assert b == pytest.approx(a, rel=1e-12 if where.endswith("mean") else STATED), where
     for a, b in zip(exact["objectives"], counted["objectives"], strict=True):
         assert b["estimate"] == pytest.approx(a["estimate"], rel=STATED) and b["n"] == a["n"]
-        # What the values are worth is estimated in two ways; of a mean with rare slow requests, row by row hides what bins show.
+        # What the values are worth is estimated in two ways; of a mean with rare slow requests, row by row hides what
+        # bins show.
         assert 0.5 < (b["high"] - b["low"]) / (a["high"] - a["low"]) < 3, a["objective"]
 
 
@@ -208,7 +209,8 @@ def test_intervals_of_counts_hold_the_exact_ones_of_the_same_worth() -> None:
 
 
 def test_intervals_by_moment_hold_the_true_quantile_as_often_as_they_say() -> None:
-    """AR(1) times that come in bins of random size: 95 % of the intervals should hold the true median and 95th percentile."""
+    """AR(1) times that come in bins of random size: 95 % of the intervals should hold the true median and 95th
+    percentile."""
     rng, simulations = np.random.default_rng(7), 300
     held = {0.5: 0, 0.95: 0}
     for _ in range(simulations):

@@ -1,4 +1,5 @@
-"""The overhead ladder and the churn of sessions on the reference service: real servers over every transport, both clients."""
+"""The overhead ladder and the churn of sessions on the reference service: real servers over every transport, both
+clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The dashboard in a real browser, served by Voilà: the runs there are, one in detail, a running one live, and nothing from elsewhere."""
+"""The dashboard in a real browser, served by Voilà: the runs there are, one in detail, a running one live, and nothing
+from elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JupyterLab as `make lab` opens it: the start page, from it quickstart and explore, run by the menu in a real browser."""
+"""JupyterLab as `make lab` opens it: start page, from it quickstart and explore, run by the menu in a browser."""
 
 from __future__ import annotations
 

@@ -28,7 +28,12 @@ from perflib import Load, Operation, Scenario, Suite, Target
 target = Target(kind="callable", function="time:sleep")
 operations = [Operation(name="sleep", args=[0.005])]
 loads = {{"warm": 1, "steady": {seconds}}}
-scenarios = [Scenario(name=name, target="here", operations=operations, load=Load(model="closed", concurrency=2, duration_s=s)) for name, s in loads.items()]
+scenarios = [
+    Scenario(
+        name=name, target="here", operations=operations, load=Load(model="closed", concurrency=2, duration_s=s)
+    )
+    for name, s in loads.items()
+]
 run = perflib.run(Suite(name="live", targets={{"here": target}}, scenarios=scenarios), data="data")
 print("it is", run.status, len(run.rows(phase=None)) > 0)
 """

@@ -1,7 +1,8 @@
-"""The acceptance tests: one per scenario of the acceptance suite, each at full size, each asserting that scenario's verdicts.
+"""The acceptance tests: one per scenario of the acceptance suite, each at full size, each asserting that scenario's
+verdicts.
 
-A scenario that could not prepare its data is an invalid run, and fails; nothing here skips, and no limit is written twice:
-the suite has them.
+A scenario that could not prepare its data is an invalid run, and fails; nothing here skips, and no limit is written
+twice: the suite has them.
 """
 
 from __future__ import annotations

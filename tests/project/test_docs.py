@@ -1,8 +1,10 @@
-"""README.md and docs/: every block of code and every command in them is executed, every link leads somewhere, what is made from code is up to date.
+"""README.md and docs/: every block of code and every command in them is executed, every link leads somewhere, what is
+made from code is up to date.
 
-A page is worked through from top to bottom in a folder of its own, as a reader would: a block that follows "`name`:" is written to that file, a toml block is
-a suite or a part of one, `sh` lines are run by the real command line, `python` blocks are one script. Loads are cut short, the service of the examples
-is one of ours, and the commands of NOT_RUN are only looked at.
+A page is worked through from top to bottom in a folder of its own, as a reader would: a block that follows "`name`:" is
+written to that file, a toml block is a suite or a part of one, `sh` lines are run by the real command line, `python`
+blocks are one script. Loads are cut short, the service of the examples is one of ours, and the commands of NOT_RUN are
+only looked at.
 """
 
 from __future__ import annotations

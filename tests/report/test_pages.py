@@ -1,4 +1,5 @@
-"""The pages in a real browser, by rule: accessible in light and dark, valid HTML, no dead link, nothing asked from elsewhere."""
+"""The pages in a real browser, by rule: accessible in light and dark, valid HTML, no dead link, nothing asked from
+elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Runs in a store: an S3-compatible server in a process of its own, a plain folder behind a URL, and what happens when the store goes away."""
+"""Runs in a store: an S3-compatible server in a process of its own, a plain folder behind a URL, and what happens when
+the store goes away."""
 
 from __future__ import annotations
 

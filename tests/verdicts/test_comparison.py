@@ -1,4 +1,5 @@
-"""Comparisons: no alarm for two runs of the same thing, one for a slower candidate, a clear reason for whatever cannot be compared."""
+"""Comparisons: no alarm for two runs of the same thing, one for a slower candidate, a clear reason for whatever cannot
+be compared."""
 
 from __future__ import annotations
 
@@ -130,7 +131,7 @@ def test_several_runs_a_side_hold_the_spread_between_runs(tmp_path: Path) -> Non
 
 
 def test_operations_are_compared_each_with_its_like(tmp_path: Path) -> None:
-    """One of two operations is slower by half: only its figures say so, and there is no figure of the mixture's time."""
+    """One of two operations is slower by half: only its figures say so, and no figure is of the mixture's time."""
     times = latencies(6000, 5)
     changed = latencies(6000, 6) * np.where(np.arange(6000) % 2, 1.5, 1.0)
     compared = perflib.compare(*(written(tmp_path, each, operations=("list", "buy")) for each in (times, changed)))

@@ -122,7 +122,11 @@ def test_the_command_names_what_decides(pilot: perflib.Run) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--margin", "p42=5"], "no metric 'p42'"), (["--margin", "p50"], "write it like p95=15"), (["--margin", "p50=-1"], "not possible")],
+    [
+        (["--margin", "p42=5"], "no metric 'p42'"),
+        (["--margin", "p50"], "write it like p95=15"),
+        (["--margin", "p50=-1"], "not possible"),
+    ],
 )  # fmt: skip
 def test_bad_margins_are_one_line(pilot: perflib.Run, arguments: list[str], said: str) -> None:
     ended = invoke("plan", str(pilot.path), *arguments)

@@ -1,4 +1,7 @@
-"""What a comparison says, in HTML: its opening, table and sections. The comparison notebook is a list of calls to these."""
+"""What a comparison says, in HTML: its opening, table and sections.
+
+The comparison notebook is a list of calls to these.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,19 @@ _ORDER: Final[tuple[Word, ...]] = ("fail", "inconclusive", "pass", "shown")
 DRAWN: Final = 45  # parts with charts: about a megabyte
 _SEEN: Final = {"worse": "▲ worse", "better": "▼ better", "": "none seen"}
 
-_APART: Final = "An interval of a change joins the two sides' own intervals, each from as many values as its series is worth (requests that follow each other are alike)."
+_APART: Final = (
+    "An interval of a change joins the two sides' own intervals, each from as many values as its series is "
+    "worth (requests that follow each other are alike)."
+)
 _IN_PAIRS: Final = (
-    "Each side had its turn for as long as the other, in random order, so that what else this machine did met both alike. A change is the mean of those "
-    "between a block and its neighbour of the other side, and its interval their spread (Student's t), wide enough for having looked at it several times."
+    "Each side had its turn for as long as the other, in random order, so that what else this machine did met both "
+    "alike. A change is the mean of those "
+    "between a block and its neighbour of the other side, and its interval their spread (Student's t), wide enough for "
+    "having looked at it several times."
 )
 _JUDGED: Final = (
-    "A figure passes when its whole interval is within the margin, fails when it is beyond it even with all figures taken together (Holm, 1 %), and is "
+    "A figure passes when its whole interval is within the margin, fails when it is beyond it even with all figures "
+    "taken together (Holm, 1 %), and is "
     "inconclusive otherwise. The margin speaks of getting worse; better always passes."
 )
 
@@ -44,7 +53,8 @@ def opening(compared: Comparison, title: str | None = None) -> Html:
         for side, runs in (("base", compared.base), ("candidate", compared.candidate))
     )
     return Html(
-        f'<header><h1>{escape(title or compared.title)}</h1><p class="verdict {word}"><span class="sign" aria-hidden="true">{SIGNS[word]}</span> '
+        f'<header><h1>{escape(title or compared.title)}</h1><p class="verdict {word}"><span class="sign" '
+        f'aria-hidden="true">{SIGNS[word]}</span> '
         f'{escape(compared.sentence)}</p>{box}<p class="small">{sides}</p><ul class="small">{notes}</ul></header>'
     )
 
@@ -60,14 +70,19 @@ def beside(compared: Comparison) -> Html:
     """The same within a run's own report: how it compares with its baseline."""
     word = compared.verdict
     against = "".join(f"<li>{escape(text)}</li>" for text in (*compared.invalid, *compared.doubts, *compared.notes))
-    said = f'<p class="{word}"><strong><span aria-hidden="true">{SIGNS[word]}</span> {escape(compared.sentence)}</strong></p>'
+    said = (
+        f'<p class="{word}"><strong><span aria-hidden="true">{SIGNS[word]}</span> '
+        f"{escape(compared.sentence)}</strong></p>"
+    )
     return Html(
-        f"<h2 id='baseline'>Beside {escape(named(compared.base))}</h2>{said}<ul class='small'>{against}</ul>{_table(compared, link=False)}"
+        f"<h2 id='baseline'>Beside {escape(named(compared.base))}</h2>{said}<ul "
+        f"class='small'>{against}</ul>{_table(compared, link=False)}"
     )
 
 
 def parts(compared: Comparison) -> Html:
-    """A section for each scenario, stage and operation; those that are not within their margins are open and have more charts."""
+    """A section for each scenario, stage and operation; those that are not within their margins are open and have more
+    charts."""
     known = [each for each in compared.measured if _changes_of(compared, each)]
     drawn = set(sorted(known, key=lambda each: _ORDER.index(_word(compared, each)))[:DRAWN])
     return Html("".join(part(compared, each, draw=each in drawn) for each in known))
@@ -88,9 +103,13 @@ def part(compared: Comparison, which: Selection, *, draw: bool = True) -> Html:
         else f"<p>Without charts: a page has those of {DRAWN} parts.</p>"
     )
     opened = "" if word in ("pass", "shown") else " open"
-    summary = f'<span class="sign {word}" aria-hidden="true">{SIGNS[word]}</span> {escape(str(which))} <span class="small">{base:,} and {candidate:,} requests</span>'
+    summary = (
+        f'<span class="sign {word}" aria-hidden="true">{SIGNS[word]}</span> {escape(str(which))} <span '
+        f'class="small">{base:,} and {candidate:,} requests</span>'
+    )
     return Html(
-        f'<details class="scenario" id="{anchor(str(which))}"{opened}><summary><h3>{summary}</h3></summary>{shown}</details>'
+        '<details class="scenario" '
+        f'id="{anchor(str(which))}"{opened}><summary><h3>{summary}</h3></summary>{shown}</details>'
     )
 
 
@@ -112,7 +131,8 @@ def sides(compared: Comparison) -> Html:
     head = ("Side", "Run", "Machine", "Python", "Commit", "Started, UTC", "Repeat")
     method = _IN_PAIRS if compared.base[0].manifest.ab is not None else _APART
     return Html(
-        f"<h2>Both sides</h2>{table(head, rows, 'The runs of both sides')}<h2>How to read it</h2><p>{method} {_JUDGED}</p>"
+        f"<h2>Both sides</h2>{table(head, rows, 'The runs of both sides')}<h2>How to read it</h2><p>{method} "
+        f"{_JUDGED}</p>"
     )
 
 

@@ -1,4 +1,7 @@
-"""What a history says, in HTML: which series changed, and each with its chart. The history notebook is a list of calls to these."""
+"""What a history says, in HTML: which series changed, and each with its chart.
+
+The history notebook is a list of calls to these.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ def opening(series: Sequence[Series], title: str | None = None) -> Html:
         else "There is no history yet: perflib history records the runs there are."
     )
     return Html(
-        f"<header><h1>{escape(title or 'History')}</h1><p class='verdict'>{said}</p><p class='small'>{len(runs)} runs</p></header>"
+        f"<header><h1>{escape(title or 'History')}</h1><p class='verdict'>{said}</p><p class='small'>{len(runs)} "
+        "runs</p></header>"
     )
 
 
@@ -50,8 +54,10 @@ def changes(series: Sequence[Series]) -> Html:
 def drawings(series: Sequence[Series]) -> Html:
     """Each series with its chart, those that changed open."""
     parts = [
-        f'<details class="scenario" id="{_anchor(each)}"{" open" if each.changes else ""}><summary><h3>{escape(str(each))} '
-        f'<span class="small">{len(each.points)} runs on {escape(each.machine)}</span></h3></summary><div class="charts">{picture(lambda each=each: charts.history(each))}</div></details>'  # type: ignore[misc]
+        '<details class="scenario" '
+        f'id="{_anchor(each)}"{" open" if each.changes else ""}><summary><h3>{escape(str(each))} '
+        f'<span class="small">{len(each.points)} runs on {escape(each.machine)}</span></h3></summary><div '
+        f'class="charts">{picture(lambda each=each: charts.history(each))}</div></details>'  # type: ignore[misc]
         for each in series[:SHOWN]
     ]
     left_out = f"<p>{len(series) - SHOWN} further series without a chart here.</p>" if len(series) > SHOWN else ""

@@ -89,7 +89,8 @@ def _suite(name: str, reports: Sequence[Report], *, is_open: bool) -> str:
     listed = table(head, map(_row, reports[:SHOWN]), f"Reports of {name}")
     more = f"<p class='small'>and {len(reports) - SHOWN} older ones</p>" if len(reports) > SHOWN else ""
     return (
-        f'<section><h2>{sign(latest.verdict)} {escape(name)}</h2><p class="course">{_course(reports)}</p>{_trends(reports, is_open)}'
+        f"<section><h2>{sign(latest.verdict)} {escape(name)}</h2><p "
+        f'class="course">{_course(reports)}</p>{_trends(reports, is_open)}'
         f"{listed}{more}</section>"
     )
 
@@ -129,7 +130,8 @@ def _course(reports: Sequence[Report]) -> str:
     """The verdicts in order of time, each a link."""
     shown = list(reversed(reports[:TREND]))
     return " ".join(
-        f'<a class="{report.verdict}" href="{_href(report)}" title="{escape(report.when[:16], quote=True)}: {report.verdict}">{SIGNS[report.verdict]}'
+        f'<a class="{report.verdict}" href="{_href(report)}" title="{escape(report.when[:16], quote=True)}: '
+        f'{report.verdict}">{SIGNS[report.verdict]}'
         f'<span class="unseen"> {report.verdict}, {escape(report.when[:16])}</span></a>'
         for report in shown
     )
@@ -146,11 +148,19 @@ def _trends(reports: Sequence[Report], is_open: bool) -> str:
     if not drawn:
         return ""
     rows = "".join(
-        f"<tr><th scope='row'>{escape(name)}</th><td>{_sparkline(values, f'p95 response of {name}')}</td><td class='number'>{number(_last(values))} ms</td></tr>"
+        f"<tr><th scope='row'>{escape(name)}</th><td>{_sparkline(values, f'p95 response of {name}')}</td><td "
+        f"class='number'>{number(_last(values))} ms</td></tr>"
         for name, values in drawn.items()
     )
-    head = '<thead><tr><th scope="col">Scenario</th><th scope="col">p95 response, from report to report</th><th scope="col">Latest</th></tr></thead>'
-    return f"<details{' open' if is_open else ''}><summary>Trends of {len(drawn)} scenarios</summary>{_scroll('Trends of p95 response times')}{head}<tbody>{rows}</tbody></table></div></details>"
+    head = (
+        '<thead><tr><th scope="col">Scenario</th><th scope="col">p95 response, from report to report</th><th '
+        'scope="col">Latest</th></tr></thead>'
+    )
+    return (
+        f"<details{' open' if is_open else ''}><summary>Trends of {len(drawn)} "
+        f"scenarios</summary>{_scroll('Trends of p95 response times')}"
+        f"{head}<tbody>{rows}</tbody></table></div></details>"
+    )
 
 
 def _p95(report: Report, scenario: str) -> float:
@@ -176,8 +186,10 @@ def _sparkline(values: Sequence[float], what: str) -> str:
     )
     x, y = points[-1]
     return (
-        f'<svg role="img" aria-label="{escape(label, quote=True)}" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"><polyline points="{path}" '
-        f'fill="none" stroke="currentColor" stroke-width="1.5"/><circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="currentColor"/></svg>'
+        f'<svg role="img" aria-label="{escape(label, quote=True)}" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 '
+        f'{WIDTH} {HEIGHT}"><polyline points="{path}" '
+        f'fill="none" stroke="currentColor" stroke-width="1.5"/><circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" '
+        'fill="currentColor"/></svg>'
     )
 
 
@@ -197,7 +209,10 @@ def _page(body: str, count: int) -> str:
     style = STYLE.read_text("utf-8")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<title>Performance reports</title>\n<style>\n{style}</style>\n</head>\n'
-        f'<body>\n<main>\n<h1>Performance reports</h1>\n<p class="small">{count} pages; the latest first.</p>\n{body}\n</main>\n</body>\n</html>\n'
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" '
+        'content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<title>Performance '
+        f"reports</title>\n<style>\n{style}</style>\n</head>\n"
+        f'<body>\n<main>\n<h1>Performance reports</h1>\n<p class="small">{count} pages; the latest '
+        f"first.</p>\n{body}\n</main>\n</body>\n</html>\n"
     )

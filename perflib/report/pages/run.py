@@ -68,7 +68,10 @@ def sentence(run: Run) -> str:
         return "No objective was set: there is nothing to judge, only to see."
     failed, unclear = ([v for v in judged if v.verdict == word] for word in ("fail", "inconclusive"))
     if failed:
-        return f"{len(failed)} of {len(judged)} objectives {'is' if len(failed) == 1 else 'are'} missed: {_listed(failed)}."
+        return (
+            f"{len(failed)} of {len(judged)} objectives {'is' if len(failed) == 1 else 'are'} missed: "
+            f"{_listed(failed)}."
+        )
     if unclear:
         return (
             f"None of {len(judged)} objectives is missed, but {len(unclear)} could not be decided: {_listed(unclear)}."
@@ -77,7 +80,8 @@ def sentence(run: Run) -> str:
 
 
 def objectives(run: Run) -> Html:
-    """Limit, observed figure, interval and margin of every objective: what is missed or undecided open, the rest folded."""
+    """Limit, observed figure, interval and margin of every objective: what is missed or undecided open, the rest
+    folded."""
     found = run.verdicts()
     if not found:
         return Html("")
@@ -108,7 +112,8 @@ _KEPT: Final = {"met": "met", "shown": "only shown"}
 def contents(run: Run) -> Html:
     """Links to the sections: beside the page where there is room, before the scenarios where not."""
     items = "".join(
-        f'<li><a href="#{anchor(entry.name)}">{sign(word)} {escape(entry.name)}<span class="unseen">: {word}</span></a></li>'
+        f'<li><a href="#{anchor(entry.name)}">{sign(word)} {escape(entry.name)}<span class="unseen">: '
+        f"{word}</span></a></li>"
         for entry in run.scenarios
         if entry.name in _sections(run)
         for word in [_word(run, entry.name)]
@@ -134,7 +139,8 @@ def scenarios(run: Run) -> Html:
     left_out = len(run.scenarios) - len(drawn)
     fewer = any(count < len(_draws(run.scenario(name))) for name, count in drawn.items())
     said = (
-        "<p>The page stays small: not every scenario has all of its charts. Draw them from the run with explore.ipynb.</p>"
+        "<p>The page stays small: not every scenario has all of its charts. Draw them from the run with "
+        "explore.ipynb.</p>"
         if fewer
         else ""
     )
@@ -154,14 +160,21 @@ def scenario(run: Run, name: str, *, charts_shown: int | None = None) -> Html:
     happened = "".join(f"<li>{escape(each.text)}</li>" for each in incidents(measured))
     marks = f'<ul class="happened">{happened}</ul>' if happened else ""
     pictures = "".join(picture(draw) for draw in _draws(measured)[:charts_shown])
-    summary = f'{sign(word)} {escape(name)}<span class="unseen">: {word}.</span> <span class="small">{_in_short(figures)}</span>'
-    body = f'{described}{marks}<div class="charts">{pictures}</div>{figures_table(figures)}{errors_table(figures)}{memory_table(measured)}'
+    summary = (
+        f'{sign(word)} {escape(name)}<span class="unseen">: {word}.</span> <span '
+        f'class="small">{_in_short(figures)}</span>'
+    )
+    body = (
+        f"{described}{marks}<div "
+        f'class="charts">{pictures}</div>{figures_table(figures)}{errors_table(figures)}{memory_table(measured)}'
+    )
     opened = word in ("fail", "inconclusive", "invalid")
     return Html(folded(anchor(name), summary, body, opened=opened, level=3, kind="scenario"))
 
 
 def _sections(run: Run) -> dict[str, int]:
-    """The scenarios that have a section, each with its count of charts: the urgent ones all, the others a share of what is left."""
+    """The scenarios that have a section, each with its count of charts: the urgent ones all, the others a share of what
+    is left."""
     if "_charts" in run.__dict__:
         return run.__dict__["_charts"]  # type: ignore[no-any-return]
     order = ("invalid", "fail", "inconclusive", "shown", "pass")
@@ -229,7 +242,10 @@ def generator(run: Run) -> Html:
         "Garbage collections",
         "Other load / stolen",
     )
-    note = "<p>A worker near one core is the bottleneck itself: give the load more workers. A callable runs inside its worker and is counted with it.</p>"
+    note = (
+        "<p>A worker near one core is the bottleneck itself: give the load more workers. A callable runs inside its "
+        "worker and is counted with it.</p>"
+    )
     said = "".join(f"<li>{escape(f'{name}: {text}')}</li>" for name, text in cautions(run))
     said += "".join(f"<li>{escape(text)}</li>" for text in _missing(run))
     listed = f"<ul>{said}</ul>" if said else ""
@@ -242,7 +258,8 @@ def _missing(run: Run) -> list[str]:
     lost = [(entry.name, m) for entry in run.scenarios for m in entry.record.missing]
     return [
         f"{name}: worker {m.worker}{' on ' if m.host else ''}{m.host} was lost"
-        f"{'' if m.after_s is None else ' after ' + number(m.after_s) + ' s'}; its share of {m.share:.0%} is missing from there on"
+        f"{'' if m.after_s is None else ' after ' + number(m.after_s) + ' s'}; its share of {m.share:.0%} is missing "
+        "from there on"
         for name, m in lost
     ]
 
@@ -294,7 +311,8 @@ def machine(run: Run) -> Html:
     ]
     rows = [(f"<strong>{escape(name)}</strong>", escape(value)) for name, value in facts]
     counted = (
-        "<p>This run has many rows: its percentiles are read off counts in steps of 0.1 %, so that they, and the bounds of their intervals, "
+        "<p>This run has many rows: its percentiles are read off counts in steps of 0.1 %, so that they, and the "
+        "bounds of their intervals, "
         "are within 0.1 % of the exact ones. Counts, means and maxima are exact.</p>"
         if run.many
         else ""

@@ -1,4 +1,7 @@
-"""The tables of one scenario in a report: its figures by operation, its errors, the memory of its target's processes. (HTML)"""
+"""The tables of one scenario in a report: its figures by operation, its errors, the memory of its target's processes.
+
+(HTML)
+"""
 
 from __future__ import annotations
 
