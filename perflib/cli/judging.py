@@ -1,10 +1,9 @@
-"""Verdicts and changes: check, compare, baseline, history."""
+"""Verdicts and what they are held against: check, history, baseline."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -24,6 +23,7 @@ from perflib.cli.base import (
     print_table,
     print_verdicts,
 )
+from perflib.cli.comparing import compare_sides, print_comparison
 from perflib.errors import (
     EXIT_FAIL,
     EXIT_INCONCLUSIVE,
@@ -31,13 +31,6 @@ from perflib.errors import (
     EXIT_INVALID,
     EXIT_PASS,
 )
-
-if TYPE_CHECKING:
-    from perflib.report.kernel import Kernel
-    from perflib.verdicts.comparison import Comparison
-    from perflib.verdicts.run import Run
-
-SIDES: Final = ("base", "candidate")  # what every notebook of a comparison takes
 
 
 @cli.command()
@@ -65,7 +58,7 @@ def check(
     from perflib.verdicts.run import open_run
 
     found = open_run(run, data)
-    compared = _compare(baseline, found, margin, force, data) if baseline else None
+    compared = compare_sides(baseline, found, margin, force, data) if baseline else None
     if as_json:
         objectives = [v.as_dict() for v in found.verdicts()]
         click.echo(
@@ -86,183 +79,9 @@ def check(
     if compared is None:
         return code
     if not as_json:
-        _print_comparison(compared)
+        print_comparison(compared)
     github.tell(lambda: compared_markdown(compared), github.of_comparison(compared))
     return _worst(code, outcome_exit_code(compared.verdict))
-
-
-@cli.command()
-@click.argument("runs", nargs=-1, metavar="BASE CANDIDATE")
-@BASELINE
-@click.option(
-    "--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<candidate>-vs-<base>."
-)
-@MARGIN
-@FORCE
-@click.option("--title", help="Title of the page.")
-@NOTIFY
-@NOTEBOOK
-@NOTEBOOKS
-@DATA
-@JSON
-def compare(
-    runs: tuple[str, ...],
-    baseline: str | None,
-    out: str | None,
-    margin: tuple[str, ...],
-    force: bool,
-    title: str | None,
-    notify: str | None,
-    notebook: str | None,
-    notebooks: Path | None,
-    data: str | None,
-    as_json: bool,
-) -> int:
-    """Is CANDIDATE no worse than BASE? Prints every change with its interval, and renders compare.html, compare.md,
-    summary.json and junit.xml.
-
-    Each side is a run's id or path, a baseline's name, or `latest`; several runs of a side, which tell what two runs of
-    the same thing differ by, are separated by commas: perflib compare A1,A2,A3 B1,B2,B3. With --baseline, BASE is left
-    out.
-
-    \b
-    Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 a run is invalid.
-    """
-    from perflib.report.kernel import Kernel
-
-    sides = ((baseline, *(runs or ("latest",))) if baseline else runs)  # fmt: skip
-    if len(sides) != 2:
-        raise click.UsageError(
-            "name two sides, BASE and CANDIDATE, or one with --baseline; several runs of a side: A1,A2,A3"
-        )
-    source = chosen_notebook("compare", notebook, notebooks, takes=SIDES)
-    with Kernel() as kernel:  # it starts while the runs are compared
-        compared = _compare(sides[0], sides[1], margin, force, data)
-        _tell(compared, _margins(margin), out, title, notify, as_json, source, kernel)
-    return outcome_exit_code(compared.verdict)
-
-
-@cli.command()
-@click.argument("run", default="latest")
-@MARGIN
-@DATA
-@JSON
-def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> int:
-    """How long must runs like RUN be for a comparison to find a change as large as its margin? RUN is a pilot: an id, a
-    path, a baseline's name, or `latest`.
-
-    At that length a change as large as the margin is seen in 95 of 100 comparisons, and nothing that has not changed is
-    in doubt.
-    """
-    from perflib.text import a_while
-    from perflib.verdicts.power import lengths
-    from perflib.verdicts.run import open_side
-
-    found = lengths(open_side(run, data), _margins(margin))
-    if as_json:
-        click.echo(json.dumps([each.as_dict() for each in found], indent=1))
-        return EXIT_PASS
-    rows = [
-        {
-            "scenario": str(each.part),
-            "figure": each.metric.name,
-            "to find": f"{each.margin:g} {each.metric.margin_unit}",
-            "requests in this run": f"{each.pilot_requests:,}",
-            "needed": "–" if each.requests is None else f"{each.requests:,}",
-            "at its rate": "–" if each.seconds is None else a_while(each.seconds),
-            "": each.reason,
-        }
-        for each in found
-    ]
-    print_table(rows, False)
-    for name in dict.fromkeys(each.part.scenario for each in found):
-        longest = max((each for each in found if each.part.scenario == name), key=lambda each: each.seconds or 0.0)
-        if longest.seconds:
-            click.echo(
-                f"{name}: {a_while(longest.seconds)} of load a run; {longest.part}, {longest.metric.name} decides"
-            )
-    click.echo("What two runs of the same thing differ by comes on top: compare several runs a side.", err=True)
-    return EXIT_PASS
-
-
-@cli.command()
-@click.argument("suite", default="acceptance")
-@click.option("--a", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite for side a; may be repeated.")
-@click.option("--b", multiple=True, metavar="KEY=VALUE", help="The same for side b.")
-@click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be repeated.")
-@click.option("--quick", is_flag=True, help="A third of the budget, and loads as the suite shortens them.")
-@click.option("--block", "block_s", default=1.0, show_default=True, help="How long a side's turn is, s.")
-@click.option("--budget", "budget_s", type=float, help="Loaded time of a scenario, both sides, s; default: 60.")
-@click.option(
-    "--looks",
-    default=10,
-    show_default=True,
-    help="How often, at most, to look whether all is decided; 1: use the budget up.",
-)
-@click.option(
-    "--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>@b-vs-<run>@a."
-)
-@MARGIN
-@NOTIFY
-@NOTEBOOK
-@NOTEBOOKS
-@DATA
-@click.option("--seed", type=int, help="Seed of everything random; default: the suite's.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite for both sides.")
-@JSON
-def ab(
-    suite: str,
-    a: tuple[str, ...],
-    b: tuple[str, ...],
-    only: tuple[str, ...],
-    quick: bool,
-    block_s: float,
-    budget_s: float | None,
-    looks: int,
-    out: str | None,
-    margin: tuple[str, ...],
-    notify: str | None,
-    notebook: str | None,
-    notebooks: Path | None,
-    data: str | None,
-    seed: int | None,
-    overrides: tuple[str, ...],
-    as_json: bool,
-) -> int:
-    """Is side B of SUITE no worse than side A? Both run at once, in turns of a second or so in random order, until
-    every figure is decided or the budget is used up; then as perflib compare. Prints the run's id last.
-
-    perflib ab shop.toml --a targets.api.url=http://127.0.0.1:8001 --b targets.api.url=http://127.0.0.1:8002
-
-    \b
-    Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 the run is invalid.
-    """
-    from perflib.experiments.ab import ab as run_both
-
-    if not a and not b:
-        raise click.UsageError("say what differs: --b KEY=VALUE; give both sides the same to see what the noise does")
-    source = chosen_notebook("compare", notebook, notebooks, takes=SIDES)
-    try:
-        compared = run_both(
-            suite,
-            a,
-            b,
-            only=only,
-            quick=quick,
-            data=data,
-            seed=seed,
-            overrides=overrides,
-            margin_percent=_margins(margin),
-            block_s=block_s,
-            budget_s=budget_s or (20.0 if quick else 60.0),
-            looks=looks,
-        )
-    except KeyboardInterrupt:
-        click.echo("interrupted; the rows so far are kept: perflib runs", err=True)
-        return EXIT_INTERRUPTED
-    _tell(compared, _margins(margin), out, None, notify, as_json, source)
-    click.echo(compared.base[0].id.rpartition("@")[0], err=as_json)
-    return outcome_exit_code(compared.verdict)
 
 
 @cli.command()
@@ -364,83 +183,6 @@ def baseline_rm(name: str, data: str | None) -> int:
     remove_baseline(name, data)
     click.echo(f"removed {name}")
     return EXIT_PASS
-
-
-def _compare(base: str, candidate: str | Run, margin: tuple[str, ...], force: bool, data: str | None) -> Comparison:
-    from perflib.verdicts.comparison import compare
-
-    return compare(base, candidate, margin_percent=_margins(margin), data=data, force=force)
-
-
-def _tell(
-    compared: Comparison,
-    margin_percent: dict[str, float | None],
-    out: str | None,
-    title: str | None,
-    notify: str | None,
-    as_json: bool,
-    notebook: Path,
-    kernel: Kernel | None = None,
-) -> None:
-    """A comparison to whoever wants to know: the terminal, GitHub, a webhook, files."""
-    from perflib.report import github
-    from perflib.report.comparison import markdown
-    from perflib.report.comparison import report as render
-
-    if as_json:
-        click.echo(json.dumps(compared.as_dict(), indent=1))
-    else:
-        _print_comparison(compared)
-    github.tell(lambda: markdown(compared, title), github.of_comparison(compared))
-    if notify:
-        from perflib.report import webhook as webhook
-
-        webhook.notify(notify, compared.title, webhook.of_comparison(compared))
-    folder = render(
-        compared,
-        margin_percent=margin_percent,
-        out=Path(out) if out else None,
-        title=title,
-        notebook=notebook,
-        kernel=kernel,
-    )
-    click.echo(str(folder / "compare.html"), err=as_json)
-
-
-def _margins(texts: tuple[str, ...]) -> dict[str, float | None]:
-    """{"p95": 15.0} of ("p95=15",)."""
-    found: dict[str, float | None] = {}
-    for text in texts:
-        key, _, value = text.partition("=")
-        try:
-            found[key.strip()] = None if value.strip() == "off" else float(value.strip().rstrip("%"))
-        except ValueError:
-            raise click.UsageError(f"--margin {text!r}: write it like p95=15, or p95=off") from None
-    return found
-
-
-def _print_comparison(compared: Comparison) -> None:
-
-    rows = []
-    for c in compared.changes:
-        base, candidate, change, bounds = c.cells
-        margin = "–" if c.margin is None else f"{c.margin:g} {c.metric.margin_unit}"
-        rows.append(
-            {
-                "scenario": str(c.part),
-                "figure": c.metric.name,
-                "base": base,
-                "candidate": candidate,
-                "change": f"{change} [{bounds}]",
-                "margin": margin,
-                "verdict": c.verdict.upper(),
-                "": c.reason,
-            }
-        )
-    print_table(rows, False)
-    for text in (*compared.invalid, *compared.doubts, *compared.notes):
-        click.echo(text, err=True)
-    click.echo(f"{compared.title}: {compared.verdict.upper()}. {compared.sentence}")
 
 
 def _worst(*codes: int) -> int:

@@ -64,7 +64,7 @@ def run(
 ) -> int:
     """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
     from perflib.experiments.run import run as run_suite
-    from perflib.store.recording import data_folder, run_ids
+    from perflib.store.runs import data_folder, run_ids
     from perflib.verdicts.run import open_run
 
     here = data_folder(data)  # a store has runs of other machines too
@@ -223,7 +223,7 @@ def show(run: str, data: str | None, as_json: bool) -> int:
 @DATA
 def rm(run: str, data: str | None) -> int:
     """Delete RUN from the data folder."""
-    from perflib.store.recording import remove_run
+    from perflib.store.runs import remove_run
 
     click.echo(f"removed {remove_run(run, data).id}")
     return EXIT_PASS

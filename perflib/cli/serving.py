@@ -203,8 +203,8 @@ def dashboard(notebooks: Path | None, data: str | None, port: int, no_browser: b
 
     if importlib.util.find_spec("voila") is None:
         raise PerflibError("Voilà is not installed", mend='pip install "perflib-workbench[lab]"')
-    from perflib.store.recording import data_folder
     from perflib.store.remote import is_url
+    from perflib.store.runs import data_folder
 
     runs = data if is_url(data) else str(data_folder(data).resolve())
     environment = {**_jupyter_environment(), "PERFLIB_DATA": runs}

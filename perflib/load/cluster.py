@@ -20,7 +20,7 @@ from typing import Any, Final
 import cloudpickle
 
 from perflib.errors import PerflibError, TargetError
-from perflib.load.generator.worker import Job
+from perflib.load.generator.job import Job
 from perflib.load.resources import Sampler
 from perflib.load.workers import Message, Process, WorkerTotals
 from perflib.store.metadata import perflib_version

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perflib.errors import PerflibError
-from perflib.load.generator.worker import ORPHANED, Job
+from perflib.load.generator.job import ORPHANED, Job
 from perflib.load.outliers import medians_ms
 from perflib.load.progress import Progress
 from perflib.load.resources import Sampler

@@ -21,15 +21,15 @@ import psutil
 from perflib.errors import PerflibError, TargetError
 from perflib.load.gauges import Gauges
 from perflib.load.generator.arrivals import peak_rate_per_s
-from perflib.load.generator.worker import Job
+from perflib.load.generator.job import Job
 from perflib.load.progress import Progress, View
 from perflib.load.resources import Sampler
 from perflib.load.scenario import Ledger, Loading
 from perflib.load.stop_rules import StopRule
 from perflib.store import metadata
 from perflib.store.manifest import AbRecord, ProcessRecord, RunDirectory, TargetRecord
-from perflib.store.recording import data_folder
 from perflib.store.remote import Upload, is_url
+from perflib.store.runs import data_folder
 from perflib.suite.model import Scenario, Suite, Target
 from perflib.suite.redaction import redact_text, redacted
 from perflib.suite.variants import SIDES, sided

@@ -21,7 +21,8 @@ from typing import Any, Final, Protocol
 import cloudpickle
 
 from perflib.load.generator.driver import WorkerDriver
-from perflib.load.generator.worker import Job, run_worker
+from perflib.load.generator.job import Job
+from perflib.load.generator.worker import run_worker
 from perflib.suite.model import Target
 
 STALL_S: Final = 30.0  # without a message from a worker under load, which sends four a second

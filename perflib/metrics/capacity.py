@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +39,6 @@ from perflib.store.database import DUE, TIMED
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.suite.load import StepsLoad
 from perflib.suite.objectives import Objective
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

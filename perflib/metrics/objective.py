@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from perflib.store.database import DUE, TIMED
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_windows
 from perflib.suite.objectives import Objective
-
-if TYPE_CHECKING:
-    pass
 
 DRIFT_ROWS: Final = 1_000_000
 _NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0, 0.95)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,6 @@ from perflib.store.cache import code, once
 from perflib.store.database import TIMED
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_windows, span
-
-if TYPE_CHECKING:
-    pass
 
 Columns = dict[str, NDArray[Any]]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from perflib.store.cache import once
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import span
 from perflib.text import number
-
-if TYPE_CHECKING:
-    pass
 
 BUCKET_NS: Final = 250_000_000
 UNREAD_S: Final = 2.0  # so long without a sample, and a tenth of the time, is memory that was not read

@@ -9,7 +9,7 @@ of many rows (counts.py). Throughput counts good answers only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from perflib.metrics import counts
 from perflib.metrics.processes import Grown, cpu_cores, growth, memory
@@ -21,9 +21,6 @@ from perflib.store.cache import code, once
 from perflib.store.database import TIMED
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_seconds
-
-if TYPE_CHECKING:
-    pass
 
 PROCESSES: Final = 50  # listed of each scenario, those that gained most first
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}

@@ -21,8 +21,8 @@ from perflib.notebook.panel import html as panel_html
 from perflib.notebook.panel import somebody_looks
 from perflib.report.html import Html, picture
 from perflib.report.pages.run import objectives, sentence
-from perflib.store.recording import data_folder, run_ids
 from perflib.store.remote import is_url
+from perflib.store.runs import data_folder, run_ids
 from perflib.verdicts.history import history, record_all
 from perflib.verdicts.run import Run, open_run
 

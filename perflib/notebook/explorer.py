@@ -28,7 +28,7 @@ from perflib.metrics.processes import memory
 from perflib.notebook.controls import SIZE, controls
 from perflib.notebook.panel import somebody_looks
 from perflib.store.database import DUE, TIMED
-from perflib.store.recording import run_ids
+from perflib.store.runs import run_ids
 from perflib.store.windows import span
 from perflib.text import ms
 from perflib.verdicts.run import Run, open_run

@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from perflib.report.html import Html
-from perflib.store.recording import run_ids
+from perflib.store.runs import run_ids
 from perflib.text import html_table
 from perflib.verdicts.run import Run, open_run
 

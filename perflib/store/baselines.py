@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from perflib.errors import RunError
-from perflib.store.recording import Recording, data_folder, locate
+from perflib.store.recording import Recording
 from perflib.store.remote import folder_only
+from perflib.store.runs import data_folder, locate
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,79}", re.ASCII)
 _KEPT: Final = ("run.json", "rows/*.parquet", "resources/*.parquet", "gauges/*.parquet")

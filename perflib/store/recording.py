@@ -12,20 +12,17 @@ Tables for `sql`: rows (every row), measured (phase "measure", the default warm-
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import RunError
-from perflib.store import remote
 from perflib.store.cache import kept, stamp
 from perflib.store.database import connected, parts, quoted, row_counts
 from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest
 from perflib.suite.file import from_plain
-from perflib.suite.variants import SIDES, sided
+from perflib.suite.variants import sided
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,19 +35,6 @@ FINAL: Final = ("complete", "interrupted", "invalid")
 IN_MEMORY_ROWS: Final = 1_000_000
 CACHED_ROWS: Final = 50_000
 SLACK_NS: Final = 1_000_000_000
-
-
-def data_folder(data: str | Path | None = None) -> Path:
-    """The folder of the runs: as given, else data/ in the working directory; a notebook's is the one beside notebooks/.
-
-    For a URL the folder on this machine that mirrors it.
-    """
-    if remote.is_url(data):
-        return remote.cache(data)
-    if data is not None:
-        return Path(data)
-    here = Path.cwd()
-    return Path("..", "data") if here.name == "notebooks" else Path("data")
 
 
 class ScenarioRun:
@@ -363,59 +347,3 @@ class Recording:
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {self.status}, {len(self.scenarios)} scenarios>"
-
-
-def locate(
-    which: str | Path = "latest", data: str | Path | None = None, *, rows: bool = True
-) -> tuple[Path, str | None]:
-    """The folder of a run by id, by path, or the latest, and the side of an A/B where it is named with @a or @b.
-
-    data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only
-    its
-    run.json. Raises RunError where there is no such run.
-    """
-    whole, at, side = str(which).rpartition("@")
-    if at and side in SIDES and not Path(which).is_dir():
-        return locate(whole, data, rows=rows)[0], side
-    if isinstance(which, Path) or os.sep in which or (Path(which) / FILE).is_file():
-        return Path(which), None
-    folder = data_folder(data) / "runs"
-    if which == "latest":
-        known = run_ids(data)
-        if not known:
-            where = str(data if remote.is_url(data) else folder)
-            raise RunError("there are no runs", where=where, mend="make one: perflib run")
-        which = known[-1]
-    if remote.is_url(data):
-        remote.Store(data).fetch(which, folder / which, rows=rows)
-    if not (folder / which / FILE).is_file():
-        raise RunError(f"no run {which!r}", where=str(folder), mend="list them: perflib runs")
-    return folder / which, None
-
-
-def open_recording(which: str | Path = "latest", data: str | Path | None = None, *, rows: bool = True) -> Recording:
-    """A run by id, by path, or the latest; with @a or @b one side of an A/B. As `locate`, and raises what it raises."""
-    return Recording(*locate(which, data, rows=rows))
-
-
-def run_ids(data: str | Path | None = None) -> list[str]:
-    """Ids of the runs there are, oldest first."""
-    if remote.is_url(data):
-        return remote.Store(data).ids()
-    return [
-        path.parent.name
-        for path in sorted(
-            (data_folder(data) / "runs").glob(f"*/{FILE}"),
-            key=lambda p: (p.parent.name[:15], p.parent.stat().st_ctime_ns),
-        )
-    ]
-
-
-def remove_run(which: str, data: str | Path | None = None) -> Recording:
-    """Delete a run directory. Raises RunError for one that still runs."""
-    remote.folder_only(data, "rm")
-    run = open_recording(which, data)
-    if run.status == "running":
-        raise RunError(f"{run.id} is still running", mend="stop it first")
-    shutil.rmtree(run.path)
-    return run

@@ -159,6 +159,11 @@ class Recorder:
         """Rows so far; the next one's seq."""
         return self._first_seq + self._used // _SIZE
 
+    @property
+    def errors_by_class(self) -> dict[str, int]:
+        """How many requests failed, by the class of their error."""
+        return {name: n for name, n in zip(self.errors, self.error_counts, strict=True) if name and n}
+
     def error_code(self, error: str) -> int:
         """The small number that stands for an error class in a packed row; 0 is none."""
         code = self.errors.get(error)

@@ -28,7 +28,8 @@ from perflib.metrics.parts import METRICS, measure
 from perflib.metrics.selection import Selection
 from perflib.store.database import row_counts
 from perflib.store.manifest import Manifest
-from perflib.store.recording import Recording, data_folder
+from perflib.store.recording import Recording
+from perflib.store.runs import data_folder
 from perflib.verdicts.comparability import load_shape
 from perflib.verdicts.run import open_runs
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from perflib import stats
 from perflib.errors import RunError
@@ -21,9 +21,6 @@ from perflib.stats import Interval
 from perflib.stats.intervals import fewest_values
 from perflib.store.recording import Recording
 from perflib.verdicts.change import ALARM, checked_margins
-
-if TYPE_CHECKING:
-    pass
 
 POWER: Final = 0.95
 

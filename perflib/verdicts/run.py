@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from perflib.errors import RunError
 from perflib.store.baselines import locate_side
-from perflib.store.recording import Recording, locate, run_ids
+from perflib.store.recording import Recording
+from perflib.store.runs import locate, run_ids
 from perflib.text import html_card
 from perflib.verdicts.summary import summary
 from perflib.verdicts.verdict import Verdict, overall, verdicts

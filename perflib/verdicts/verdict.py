@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from perflib import stats
 from perflib.metrics.capacity import capacity, is_limit
@@ -27,9 +27,6 @@ from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_seconds
 from perflib.suite.objectives import Objective
 from perflib.text import html_card, number
-
-if TYPE_CHECKING:
-    pass
 
 Word = Literal["pass", "fail", "inconclusive", "shown"]
 MATERIAL: Final = {"memory slope": 16.0, "response drift": 20.0}  # MB, and % of the median, over the whole scenario

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from perflib.cli import cli
 from perflib.errors import RunError
 from perflib.store import compaction
-from perflib.store.recording import remove_run
+from perflib.store.runs import remove_run
 from perflib.store.schema import ROWS
 from perflib.verdicts.run import Run
 from tests.support.synthetic import synthetic_run

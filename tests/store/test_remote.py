@@ -22,7 +22,7 @@ import perflib
 from perflib.cli import cli
 from perflib.errors import RunError
 from perflib.store import remote
-from perflib.store.recording import run_ids
+from perflib.store.runs import run_ids
 from perflib.suite.file import from_table
 from tests.support.service import Server
 from tests.support.suites import table

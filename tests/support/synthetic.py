@@ -18,6 +18,7 @@ from perflib.store.manifest import RunDirectory
 from perflib.store.schema import RESOURCES, ROWS, write_part
 from perflib.verdicts.run import Run
 from tests.support.simulate import ar1_normal
+from tests.support.written import HOST as TEST_HOST
 
 SCENARIOS: Final = {
     "browse": ("front", "list", "item"),
@@ -37,15 +38,7 @@ RATE_PER_S: Final = 40_000.0  # of each scenario
 PART_S: Final = 1.0  # as the recorder's
 PIECE: Final = 8_192
 ERRORS: Final = ("http_5xx", "timeout", "reset")
-HOST: Final = {
-    "cpu": "synthetic",
-    "cores": 2,
-    "memory_bytes": 8_000_000_000,
-    "os": "Linux",
-    "kernel": "6",
-    "machine": "x86_64",
-    "load_average": 0.0,
-}
+HOST: Final = {**TEST_HOST, "cpu": "synthetic"}
 
 
 def synthetic_run(data: Path, rows: int, *, seed: int = 0, slower: float = 1.0) -> Run:

@@ -16,7 +16,7 @@ from perflib.cli import cli
 from perflib.report.pages import history as history_page
 from perflib.report.render import execute, html
 from perflib.store.manifest import GitRecord
-from perflib.store.recording import remove_run
+from perflib.store.runs import remove_run
 from perflib.verdicts.history import folder, history, left_out, record, record_all
 from tests.support.html_pages import ParsedPage
 from tests.support.written import latencies, written

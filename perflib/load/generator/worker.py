@@ -17,64 +17,28 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from perflib.errors import PerflibError, TargetError
+from perflib.errors import PerflibError
 from perflib.load.generator import plan
 from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.health import Health, late_ms
+from perflib.load.generator.job import ORPHANED, Channel, Job
+from perflib.load.generator.prepare import compile_operations, lanes_allowed, make_driver, prepare
 from perflib.store.schema import SECONDS_PER_PART, Recorder
-from perflib.suite.load import ClosedLoad, StagesLoad
-from perflib.suite.model import Operation, Scenario, Target
-from perflib.targets.base import Op, TargetKind, read_data, refuse_foreign
-from perflib.targets.kinds import load_kind
-from perflib.targets.template import variables_in
+from perflib.suite.load import StagesLoad
+from perflib.targets.base import TargetKind
 
 PROGRESS_S = 0.25
-OWN_DESCRIPTORS = 64
-ORPHANED = "the coordinator is gone"  # the reason why a worker stopped
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one worker has to do: its share (`index` of `of`) of a scenario. `turns`: it waits for each of its turns."""
-
-    run_dir: str
-    scenario: Scenario
-    targets: dict[str, Target]
-    worker: int
-    index: int
-    of: int
-    seed: int
-    t0_ns: int
-    folder: str = ""
-    max_requests: int | None = None
-    max_rate_per_s: float | None = None
-    allow_hosts: tuple[str, ...] = ()
-    search_path: list[str] = field(default_factory=list)
-    turns: bool = False
-
-
-class Channel(Protocol):
-    """The connection of a worker with its coordinator."""
-
-    def send(self, kind: str, **content: Any) -> None:
-        """Report something to the coordinator."""
-        ...
-
-    async def start_ns(self) -> int:
-        """Wait for the time of the next start. It is now where the worker has to stop."""
-        ...
 
 
 async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver], None]) -> None:
     """Do a job from start to end. `started` receives the driver, to stop it. A failure becomes a "failed" message."""
     targets: list[TargetKind] = []
     try:
-        targets, ops = _compile(job, job.scenario.operations)
-        driver = _driver(
+        targets, ops = compile_operations(job, job.scenario.operations)
+        driver = make_driver(
             job,
             targets,
             ops,
@@ -88,10 +52,10 @@ async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver
             max_requests=job.max_requests,
         )
         started(driver)
-        driver.most_lanes = _lanes_allowed(job, targets)
+        driver.most_lanes = lanes_allowed(job, targets)
         for target in targets:
             await target.open(driver)
-        prepared = await _prepare(job, channel)
+        prepared = await prepare(job, channel)
         driver.picker.prepared, driver.picker.reuse_prepared = prepared, job.scenario.reuse_prepared
         channel.send(
             "ready",
@@ -119,27 +83,6 @@ async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver
             await target.close()
 
 
-def _lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
-    """How many connections the file descriptors of this process allow. Raises TargetError where users need more."""
-    if sys.platform == "win32":
-        return 2**31
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard == resource.RLIM_INFINITY:
-        return 2**31
-    users = plan.share(job.scenario.load.users, job.index, job.of)
-    sockets = sum(target.spec.kind != "callable" for target in targets)
-    if users * sockets + OWN_DESCRIPTORS > hard:
-        needed = users * sockets + OWN_DESCRIPTORS
-        what = f"{users} users need about {needed} file descriptors, and a process may have {hard}"
-        raise TargetError(
-            what, where=f"scenario {job.scenario.name!r}", mend="raise the limit (ulimit -Hn), or use more workers"
-        )
-    return hard - OWN_DESCRIPTORS
-
-
 async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int) -> None:
     recorder, health = driver.recorder, Health(driver.loop)
     reporting = driver.loop.create_task(_report(driver, channel))
@@ -160,7 +103,7 @@ async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int)
     channel.send(
         "done",
         rows=recorder.count,
-        errors=_errors(recorder),
+        errors=recorder.errors_by_class,
         unsent=driver.unsent,
         stopped=driver.stopping,
         health={**health.summary(), "late_ms": late_ms(driver.late), "waited": driver.waited},
@@ -237,113 +180,9 @@ def _send_progress(driver: WorkerDriver, channel: Channel) -> None:
     channel.send("progress", rows=recorder.count, errors=errors, inflight=driver.inflight, lost=_lost(recorder))
 
 
-def _errors(recorder: Recorder) -> dict[str, int]:
-    return {name: count for name, count in zip(recorder.errors, recorder.error_counts, strict=True) if name and count}
-
-
 def _lost(recorder: Recorder) -> int:
     """Requests that reached no target."""
-    return sum(n for name, n in _errors(recorder).items() if name in ("connect", "reset", "tls"))
-
-
-def _compile(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKind], list[Op]]:
-    """The targets that these operations need, and the operations, ready to send."""
-    names = list(dict.fromkeys(operation.target or job.scenario.target or "" for operation in operations))
-    targets = []
-    for name in names:
-        spec = job.targets[name]
-        targets.append(load_kind(spec.kind, f"targets.{name}.kind")(name, spec, folder=job.folder))
-        refuse_foreign(targets[-1], job.allow_hosts)
-    ops = []
-    for code, operation in enumerate(operations):
-        index = names.index(operation.target or job.scenario.target or "")
-        request = targets[index].compile(operation)
-        where = f"scenario {job.scenario.name!r}, operation {operation.name!r}"
-        ops.append(
-            Op(
-                operation.name,
-                code,
-                index,
-                operation.weight,
-                int((operation.timeout_s or targets[index].spec.timeout_s) * 1e9),
-                request,
-                dict(operation.keep),
-                operation.expect,
-                varies=bool(variables_in(operation.texts())),
-                reads_answer=bool(operation.keep or operation.expect),
-                data=read_data(operation.data, job.folder, where) if operation.data else [],
-            )
-        )
-    return targets, ops
-
-
-def _driver(
-    job: Job,
-    targets: list[TargetKind],
-    ops: list[Op],
-    recorder: Recorder,
-    *,
-    order: str | None = None,
-    max_requests: int | None = None,
-) -> WorkerDriver:
-    return WorkerDriver(
-        targets,
-        ops,
-        recorder,
-        order=order or job.scenario.order,
-        seed=job.seed,
-        index=job.index,
-        of=job.of,
-        max_requests=max_requests,
-        max_rate_per_s=job.max_rate_per_s,
-        folder=job.folder,
-    )
-
-
-async def _prepare(job: Job, channel: Channel) -> Any:
-    """Run this worker's share of the preparation, whose requests are counted and not measured."""
-    from collections import deque
-
-    scenario = job.scenario
-    if not scenario.prepare:
-        return None
-    counts = [operation.count for operation in scenario.prepare if operation.count]
-    total = max(counts) if counts else scenario.load.total_requests
-    rounds = plan.share(total, job.index, job.of)
-    if not rounds:
-        return deque()
-    targets, ops = _compile(job, scenario.prepare)
-    driver = _driver(job, targets, ops, Recorder.discarding([op.name for op in ops]), order="sequence")
-    try:
-        for target in targets:
-            await target.open(driver)
-        rows = await _prepared_rows(driver, rounds)
-    finally:
-        driver.close()
-        for target in targets:
-            await target.close()
-    channel.send("prepared", requests=driver.recorder.count)
-    return deque(rows)
-
-
-async def _prepared_rows(driver: WorkerDriver, count: int, users: int = 32) -> list[dict[str, Any]]:
-    """Run `count` rounds of the driver's operations in sequence. Returns the fields that each round keeps.
-
-    Raises TargetError where a request failed.
-    """
-    driver.prepared_rows = []
-    users = min(users, count)
-    load = ClosedLoad(concurrency=users, requests=count)  # these requests are rounds
-    await driver.run(plan.Segment(load), time.monotonic_ns())
-    failed = {
-        name: n for name, n in zip(driver.recorder.errors, driver.recorder.error_counts, strict=True) if name and n
-    }
-    if failed:
-        what = ", ".join(f"{n} × {name}" for name, n in failed.items())
-        raise TargetError(
-            f"could not prepare the data: {what}", mend="look at the target's log, and at `prepare` in the suite"
-        )
-    return driver.prepared_rows
+    return sum(n for name, n in recorder.errors_by_class.items() if name in ("connect", "reset", "tls"))
 
 
 class PipeChannel:
