@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, plainly_styled
-from perflib.metrics.parts import BINS_PER_DECADE, GRID, Measured
+from perflib.metrics.parts import GRID, Measured
 from perflib.metrics.selection import Selection
-from perflib.text import ms, signed
+from perflib.metrics.source import BINS_PER_DECADE
+from perflib.text import number, signed
 from perflib.verdicts.change import Change, is_closed
 from perflib.verdicts.comparison import Comparison, curve
 
@@ -123,7 +124,7 @@ def two_distributions(compared: Comparison, part: Selection) -> Figure:
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper right")
     p50 = next(c for c in compared.changes if c.part == part and c.metric.key == "p50")
-    name(figure, axes, f"Half within {ms(p50.base)} ms in the base, {ms(p50.candidate)} ms in the candidate")
+    name(figure, axes, f"Half within {number(p50.base)} ms in the base, {number(p50.candidate)} ms in the candidate")
     return figure
 
 
@@ -151,7 +152,7 @@ def ecdf(compared: Comparison, part: Selection) -> Figure:
     name(
         figure,
         axes,
-        f"Within {ms(float(edges[widest]))} ms: {shares[0][widest]:.0f} % of the base, "
+        f"Within {number(float(edges[widest]))} ms: {shares[0][widest]:.0f} % of the base, "
         f"{shares[1][widest]:.0f} % of the candidate",
     )
     return figure

@@ -30,11 +30,12 @@ from perflib.charts.canvas import (
 )
 from perflib.charts.cells import Cells, cells
 from perflib.metrics.selection import Selection
+from perflib.metrics.source import outcomes, source
 from perflib.metrics.totals import totals
 from perflib.stats.intervals import fewest_values
 from perflib.store.database import DUE, TIMED
 from perflib.store.recording import ScenarioRun
-from perflib.text import ms
+from perflib.text import number
 
 FINE, COARSE = 40, 8  # points of a line over time: as many as show a course, and the fewest
 
@@ -74,7 +75,9 @@ def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> F
     share_time_axis(axes, scenario)
     shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right", ncols=2)
-    name(figure, axes, _slowest_moment(named(q), high / 1e6, middle))
+    measured = middle >= ((totals(scenario).measured_from_ns or at.start_ns) - at.start_ns) / 1e9
+    some = measured if measured.any() else np.ones(len(middle), bool)
+    name(figure, axes, _slowest_moment(named(q), high[some] / 1e6, middle[some]))
     return figure
 
 
@@ -136,8 +139,9 @@ def _timed_cells(scenario: ScenarioRun, operation: str | None, at: Window) -> Ce
 def _slowest_moment(what: str, line_ms: NDArray[Any], t_s: NDArray[Any]) -> str:
     worst, usual = int(np.argmax(line_ms)), float(np.median(line_ms))
     if len(line_ms) > 4 and line_ms[worst] > 4 * usual:
-        return f"{what} usually {ms(usual)} ms; slowest around {t_s[worst]:.1f} s, at {ms(float(line_ms[worst]))} ms"
-    said = f"{what} between {ms(float(line_ms.min()))} and {ms(float(line_ms[worst]))} ms all the time"
+        slowest = number(float(line_ms[worst]))
+        return f"{what} usually {number(usual)} ms; slowest around {t_s[worst]:.1f} s, at {slowest} ms"
+    said = f"{what} between {number(float(line_ms.min()))} and {number(float(line_ms[worst]))} ms all the time"
     return said[0].upper() + said[1:] if what == "median" else said
 
 
@@ -156,17 +160,9 @@ def throughput(scenario: ScenarioRun) -> Figure:
     t_s = (np.arange(count) + 0.5) * bin_ns / 1e9
     figure, axes = canvas("", TIME, "requests per second")
     axes.step(t_s, achieved, where="mid", color=COLOURS[0], label="achieved (good answers)")
-    median = float(np.median(achieved))
     if offered.any():
         axes.step(t_s, offered, where="mid", color=COLOURS[4], ls="--", label="offered")
-        name(
-            figure,
-            axes,
-            f"{100 * achieved.sum() / max(offered.sum(), 1):.1f} % of the offered load was answered well, "
-            f"{median:,.4g} /s",
-        )
-    else:
-        name(figure, axes, f"{median:,.4g} good answers a second")
+    name(figure, axes, f"{number(source(scenario).throughput().estimate)} good answers per second")
     limits = [float(each.limit or 0) for each in limits_of(scenario, "throughput")]
     for objective, limit in zip(limits_of(scenario, "throughput"), limits, strict=True):
         draw_limit(axes, limit, f"limit {objective.comparator} {limit:g} /s")
@@ -210,11 +206,11 @@ def inflight(scenario: ScenarioRun) -> Figure:
     t_s = (np.asarray(cells["x"]) + 0.5) * at.bin_s
     axes.fill_between(t_s, 0, np.asarray(cells["most"]), step="mid", color=COLOURS[5], alpha=0.35, label="most", lw=0)
     axes.step(t_s, np.asarray(cells["mean"]), where="mid", color=COLOURS[0], label="mean")
-    highest = int(np.max(cells["most"]))
+    highest = totals(scenario).max_inflight or 0
     limits = [float(each.limit or 0) for each in limits_of(scenario, "inflight")]
     for limit in limits:
         draw_limit(axes, limit, f"asked for: {limit:g}")
-    axes.set_ylim(0, max(highest, *limits, 1) * 1.25 + 0.5)
+    axes.set_ylim(0, max(int(np.max(cells["most"])), *limits, 1) * 1.25 + 0.5)
     shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     name(
@@ -231,7 +227,7 @@ def errors_over_time(scenario: ScenarioRun) -> Figure:
     at = window(scenario)
     failed = _failed(scenario, at) if at else {"x": np.zeros(0)}
     if at is None or not len(failed["x"]):
-        return nothing("Errors", f"no errors in {totals(scenario).rows:,} requests")
+        return nothing("Errors", f"no errors in {source(scenario).requests:,} requests")
     figure, axes = canvas("", TIME, "errors per second")
     bins = int(np.max(failed["x"])) + 1
     bottom, width = np.zeros(bins), at.bin_s * 2
@@ -253,13 +249,18 @@ def errors_over_time(scenario: ScenarioRun) -> Figure:
     axes.set_ylim(0, 1.25 * float(bottom.max()))  # room for the legend
     shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right")
-    total = int(np.sum(failed["n"]))
-    name(
-        figure,
-        axes,
-        f"{total:,} of {totals(scenario).rows:,} requests failed, most by {classes[0][:40]}",
-    )
+    name(figure, axes, _failures(scenario, int(np.sum(failed["n"]))))
     return figure
+
+
+def _failures(scenario: ScenarioRun, drawn: int) -> str:
+    """How many measured requests failed, and what is drawn besides."""
+    requests = source(scenario)
+    by_class = [error for error in outcomes(scenario) if error is not None]
+    said = f"{requests.errors:,} of {requests.requests:,} requests failed"
+    said += f", most by {by_class[0][:40]}" if by_class else ""
+    before = drawn - requests.errors
+    return said + (f"; {before:,} more in the warm-up" if before > 0 else "")
 
 
 def _failed(scenario: ScenarioRun, at: Window) -> dict[str, NDArray[Any]]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TextIO
 
 from perflib.store.live import Now, Tail
 from perflib.suite.model import Scenario
-from perflib.text import ms
+from perflib.text import number
 
 LINE_EVERY_S = 30.0
 
@@ -176,7 +176,7 @@ def figures(now: Now) -> str:
     """The figures of the last seconds on one line."""
     if not now.requests:
         return "nothing yet"
-    p95 = f"p95 {ms(now.p95_ms)} ms" if now.p95_ms is not None else "p95 –"
+    p95 = f"p95 {number(now.p95_ms)} ms" if now.p95_ms is not None else "p95 –"
     memory = f"  {now.memory_mb:,.0f} MB" if now.memory_mb is not None else ""
     return f"{now.rate_per_s:,.0f}/s  {p95}  {now.requests:,} requests  {now.errors:,} errors{memory}"
 

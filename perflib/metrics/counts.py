@@ -3,9 +3,9 @@ computed from.
 
 A run of at most `recording.IN_MEMORY_ROWS` is computed row by row. Of more, one pass counts how many requests took how
 long, in steps of 0.1 %: a percentile is then within 0.1 % of the exact one, and its bounds are the far ends of their
-steps; counts, means and maxima stay exact. Another pass counts requests by moment, which tells what they are worth
-(stats.histogram). The counts are kept beside the rows, in counts/, for whoever asks next; that folder may be deleted at
-any time.
+steps; counts, means and maxima stay exact. Another pass counts requests by moment, which gives their effective sample
+size (stats.histogram). The counts are kept beside the rows, in counts/, for whoever asks next; that folder may be
+deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from numpy.typing import NDArray
 
 from perflib.metrics.selection import Selection
 from perflib.stats.histogram import LogHistogram, binned_mean, binned_quantiles, binned_sample_size
-from perflib.stats.intervals import Interval, mean_interval, unknown
+from perflib.stats.intervals import Interval
 from perflib.store.cache import once, stamp
 from perflib.store.database import DUE, TIMED, quoted
 from perflib.store.recording import FINAL, Recording, ScenarioRun
+from perflib.store.windows import measured_windows
 
 STEP: Final = 0.001  # of the logarithm: 0.1 %
 BINS: Final = 1024
 LEVELS_PER_E: Final = 7  # levels by moment: 15 % wide
 _TIMES: Final = {"response": "response_ns", "service": "service_ns", "late": "start_ns - scheduled_ns"}
+ANSWERS: Final = "answers"
 Floats = NDArray[np.float64]
 
 
@@ -40,7 +42,6 @@ class Moments:
 
     start_ns: int
     bin_ns: int
-    last_good_ns: int
     timed: Floats
     total_ns: Floats
     good: Floats
@@ -57,7 +58,7 @@ def count(run: Recording) -> None:
 
     if run.many and run.scenarios:
         with suppress(duckdb.Error):  # a damaged file: who asks is told
-            for time in _TIMES:
+            for time in (*_TIMES, ANSWERS):
                 steps(run, time, Selection(run.scenarios[0].name))
 
 
@@ -98,14 +99,14 @@ def moments(run: Recording, which: Selection) -> Moments:
         run,
         "response",
         f"select bin, coalesce(level, 0) as level, coalesce({TIMED}, false) as timed, ok, any_value(start) as start, "
-        "any_value(width) as width, max(last) as last, "
+        "any_value(width) as width, "
         f"sum(n)::double as n, sum(total)::double as total from counted_response where {where} and by_moment group by "
         "1, 2, 3, 4",
         values,
     )
     if not len(cells["bin"]):
         nothing = np.zeros((1, 1))
-        return Moments(0, 1, 0, nothing, nothing, nothing[0], nothing[0])
+        return Moments(0, 1, nothing, nothing, nothing[0], nothing[0])
     timed, ok, n = (np.asarray(cells[key]) for key in ("timed", "ok", "n"))
     at, level = (np.asarray(cells[key]).astype(int) for key in ("bin", "level"))
     level = level - level.min()
@@ -113,15 +114,16 @@ def moments(run: Recording, which: Selection) -> Moments:
     for layer, weights in enumerate((n, np.asarray(cells["total"]))):
         np.add.at(grid[layer], (at[timed], level[timed]), weights[timed])
     return Moments(
-        int(cells["start"][0]), int(cells["width"][0]), int(np.max(cells["last"][ok], initial=0)), grid[0], grid[1],
+        int(cells["start"][0]), int(cells["width"][0]), grid[0], grid[1],
         np.bincount(at[ok], n[ok], at.max() + 1).astype(float), np.bincount(at, n).astype(float),
     )  # fmt: skip
 
 
 def quantiles(run: Recording, time: str, which: Selection, qs: Sequence[float]) -> tuple[Interval, ...]:
-    """Percentiles in ns with their intervals. What service times are worth is taken from response times."""
+    """Percentiles in ns with their intervals. The effective sample sizes of service times are those of response
+    times."""
     found = steps(run, time, which)
-    return binned_quantiles(found, qs, _worths(moments(run, which), found, qs))
+    return binned_quantiles(found, qs, _effective_sizes(moments(run, which), found, qs))
 
 
 def mean(run: Recording, time: str, which: Selection) -> Interval:
@@ -131,28 +133,21 @@ def mean(run: Recording, time: str, which: Selection) -> Interval:
     return binned_mean(found, binned_sample_size(by.total_ns.sum(axis=1), by.timed.sum(axis=1), whole))
 
 
-def good_worth(by: Moments) -> float:
-    """What the good and failed answers are worth as trials."""
+def effective_trials(by: Moments) -> float:
+    """The effective sample size of good and failed requests as trials."""
     share = float(by.good.sum() / max(by.ended.sum(), 1))
     return binned_sample_size(by.good, by.ended, share * (1 - share))
 
 
-def throughput(by: Moments, windows: Sequence[tuple[int, int]], seconds: float) -> Interval:
-    """Good answers per second; its interval is that of the counts of bins that lie in a window as a whole."""
-    count, edges = int(by.good.sum()), by.edges_ns
-    estimate = count / seconds if seconds else float("nan")
-    inside = np.zeros(len(by.good), bool)
-    for start, stop in windows:
-        inside |= (edges[:-1] >= start) & (edges[1:] <= stop)
-    if inside.sum() < 4:
-        return unknown(estimate, count, 0.95)
-    spread = mean_interval(by.good[inside] / (by.bin_ns / 1e9))
-    half = spread.high - spread.estimate
-    return Interval(estimate, max(0.0, estimate - half), estimate + half, count, spread.n_effective)
+def good_answers(scenario: ScenarioRun) -> dict[str, Any]:
+    """Good answers that came within a measured window, of requests due in the warm-up as well: how many (`n`) of which
+    `operation`, in which window (`measured_window`, from 0) and `bin` of time."""
+    query = "select operation, measured_window, bin, n from counted_answers where scenario = ?"
+    return _asked(scenario.run, ANSWERS, query, [scenario.name])
 
 
-def _worths(by: Moments, found: LogHistogram, qs: Sequence[float]) -> list[float]:
-    """What the times are worth at each quantile: as 0 or 1 below the edges of the levels, and read off in between."""
+def _effective_sizes(by: Moments, found: LogHistogram, qs: Sequence[float]) -> list[float]:
+    """The effective sample size at each quantile: of the indicator of each level's edge, interpolated in between."""
     of = by.timed.sum(axis=1)
     below = by.timed.cumsum(axis=1)
     shares = below.sum(axis=0) / max(of.sum(), 1)
@@ -174,7 +169,8 @@ def _counted(run: Recording, time: str) -> None:
     """Make the table of the counts of a time."""
     name, file = f"counted_{time}", run.path / "counts" / f"{time}-{_fingerprint(run)}.parquet"
     if not _read(run, name, file):
-        counted = " union all ".join(f"({_count(scenario, time)})" for scenario in run.scenarios)
+        query = _count_answers if time == ANSWERS else _count
+        counted = " union all ".join(f"({query(scenario, time)})" for scenario in run.scenarios)
         run.query(f"create table {name} as {counted}")
         _keep(run, name, file)
 
@@ -184,15 +180,14 @@ def _count(scenario: ScenarioRun, time: str) -> str:
 
     Response times also by moment.
     """
-    start, width = _bins(scenario)
+    start, width = bins(scenario)
     by, took = "operation, stage, ok, error", _TIMES[time]
     sets, moments = f"({by}, step)", "false as by_moment"
     if time == "response":
         sets, moments = f"{sets}, ({by}, bin, level)", "bin, level, grouping(step) = 1 as by_moment"
     return (
         f"select {quoted(scenario.name)} as scenario, {by}, step, {moments}, {start} as start, {width} as width, "
-        "count(*) as n, min(took)::double as least, max(took)::double as most, sum(took)::double as total, max(end_ns) "
-        "as last "
+        "count(*) as n, min(took)::double as least, max(took)::double as most, sum(took)::double as total "
         f"from (select operation, {_stage(scenario)} as stage, ok, error, end_ns, {took} as took, (ln(greatest({took}, "
         f"1)) / {STEP})::int as step, "
         f"((end_ns - {start}) // {width})::int as bin, (ln(greatest({took}, 1)) * {LEVELS_PER_E})::int as level from "
@@ -201,7 +196,23 @@ def _count(scenario: ScenarioRun, time: str) -> str:
     )
 
 
-def _bins(scenario: ScenarioRun) -> tuple[int, int]:
+def _count_answers(scenario: ScenarioRun, _: str) -> str:
+    """The query that counts one scenario's good answers by when they came."""
+    start, width = bins(scenario)
+    windows = measured_windows(scenario)
+    within = " ".join(
+        f"when end_ns > {first} and end_ns <= {last} then {number}" for number, (first, last) in enumerate(windows)
+    )
+    window = f"case {within} end" if windows else "null"
+    return (
+        f"select {quoted(scenario.name)} as scenario, operation, ({window})::int as measured_window, "
+        f"((end_ns - {start}) // {width})::int as bin, count(*) as n from rows where scenario = "
+        f"{quoted(scenario.name)} and ok and measured_window is not null group by all"
+    )
+
+
+@once
+def bins(scenario: ScenarioRun) -> tuple[int, int]:
     """Where the bins of time begin and how wide they are, ns; what ended after the load lies in further ones."""
     record = scenario.record
     start, stop = max(record.start_ns or 0, scenario.warmup_end_ns), record.stop_ns

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from perflib import stats
 from perflib.stats import Interval
 from perflib.store.recording import ScenarioRun
-from perflib.text import ms
+from perflib.text import number
 
 Values = NDArray[np.float64]
 BELOW: Final = {
@@ -133,4 +133,4 @@ def _shares(found: list[Part]) -> str:
 
 def told(interval: Interval) -> str:
     """1.23 [1.2, 1.26]"""
-    return f"{ms(interval.estimate)} [{ms(interval.low)}, {ms(interval.high)}]"
+    return f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"

@@ -30,7 +30,7 @@ from perflib.notebook.panel import somebody_looks
 from perflib.store.database import DUE, TIMED
 from perflib.store.runs import run_ids
 from perflib.store.windows import span
-from perflib.text import ms
+from perflib.text import number
 from perflib.verdicts.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -182,10 +182,11 @@ class Explorer:
         """The slowest requests as HTML; all text escaped."""
         low, high = self.limits_ms
         share = f"{self.band[0]:g} to {self.band[1]:g} %"
-        upto = "the slowest" if math.isinf(high) else f"{ms(high)} ms"
+        upto = "the slowest" if math.isinf(high) else f"{number(high)} ms"
         slow = self.slowest(most)
         body = slow.to_html(index=False, escape=True, border=0, float_format=lambda v: f"{v:.3g}", na_rep="–")
-        return f"<p>Requests from {share} of response time ({ms(low)} ms to {upto}), the slowest {len(slow)}:</p>{body}"
+        said = f"Requests from {share} of response time ({number(low)} ms to {upto}), the slowest {len(slow)}:"
+        return f"<p>{said}</p>{body}"
 
     def _ipython_display_(self) -> None:
         """With controls where somebody looks; else the charts and the table, which a page can keep."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from perflib.load.progress import Bar, Glance, Lines, Progress, Quiet, View, terminal
 from perflib.store.live import Now
-from perflib.text import ms, number
+from perflib.text import number
 
 _WIDTH, _HEIGHT = 232, 56
 RATE, TIME, MEMORY, WRONG = "#2b7bba", "#c2571a", "#2f8f6b", "#d1343f"  # seen on white and on black
@@ -100,7 +100,7 @@ def html(now: Now, said: str, share: float, scenario: str | None = None) -> str:
     tiles = [
         _tile(number(round(now.rate_per_s, 1)) if now.seconds else "–", "requests/s"),
         *(
-            _tile("–" if value is None else ms(value), f"{name} ms")
+            _tile("–" if value is None else number(value), f"{name} ms")
             for name, value in (("p50", now.p50_ms), ("p95", now.p95_ms), ("p99", now.p99_ms))
         ),
         _tile(f"{now.requests:,}", "requests"),
@@ -130,7 +130,7 @@ def _chart(what: str, values: Sequence[float | None], colour: str, wrong: Sequen
     lines = f'<polyline points="{_points(values, highest)}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
     if any(wrong):
         lines += f'<polyline points="{_points(wrong, highest)}" fill="none" stroke="{WRONG}" stroke-width="1.5"/>'
-    caption = f"{what}, at most {ms(highest)}" if highest else what
+    caption = f"{what}, at most {number(highest)}" if highest else what
     return (
         f'<figure><svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{escape(caption)}">'
         f'<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT - 1}" y2="{_HEIGHT - 1}" '

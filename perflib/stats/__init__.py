@@ -15,6 +15,7 @@ from perflib.stats.intervals import (
     proportion_interval,
     quantile_interval,
     quantile_intervals,
+    rate_interval,
     ratio_interval,
     throughput_interval,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "quantile_intervals",
     "quantile_shift",
     "quantile_shifts",
+    "rate_interval",
     "rate_shift",
     "ratio_interval",
     "ratio_shift",

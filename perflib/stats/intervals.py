@@ -19,6 +19,7 @@ from perflib.text import html_interval
 
 Values = NDArray[Any]
 BEYOND: Final = 10  # effective values that must lie beyond a quantile before it has a bound on that side
+STRETCHES: Final = 200  # of equal length, whose counts give a throughput its interval
 LARGEST_LOG: Final = 700.0  # the exponential function of more than this overflows
 _ACF_POINTS: Final = 2**16  # longer series are averaged over batches before their autocovariances are computed
 _PIECE: Final = 2**16  # values that fit into the processor's cache
@@ -222,23 +223,41 @@ def proportion_interval(failures: int, n: int, confidence: float = 0.95, n_effec
     return Interval(failures / n, low, high, n, size, confidence)
 
 
-def throughput_interval(completed_ns: Values, start_ns: int, stop_ns: int, confidence: float = 0.95) -> Interval:
-    """Completions per second between two times, all times in nanoseconds.
+def throughput_interval(
+    completed_ns: Values, start_ns: int | Values, stop_ns: int | Values, confidence: float = 0.95
+) -> Interval:
+    """Completions per second between two times, or within several windows of time, all times in nanoseconds.
 
-    completed_ns: the times of the completions, ascending, shape (n,). The estimate is n / (stop − start). The
-    interval is that of the mean gap between completions (`mean_interval`), inverted. Fewer than 10 gaps, or no time
-    between start and stop: unknown. Assumes that the load is stationary in between.
+    completed_ns: the times of the completions, ascending, shape (n,); those outside the windows do not count.
+    start_ns, stop_ns: numbers, or shape (windows,), ascending; a completion belongs to the window that it is after
+    the start of, and not after the stop. The interval is that of `rate_interval`, over equal stretches of the windows.
     """
     completed = np.asarray(completed_ns, np.int64)
-    n, seconds = len(completed), (stop_ns - start_ns) / 1e9
+    starts, stops = np.atleast_1d(start_ns), np.atleast_1d(stop_ns)
+    seconds = float((stops - starts).sum()) / 1e9
+    inside = np.searchsorted(completed, stops, "right") - np.searchsorted(completed, starts, "right")
+    n, rates = int(inside.sum()), []
+    most = min(STRETCHES, n // BEYOND)
+    for start, stop in zip(starts, stops, strict=True) if n > BEYOND and seconds > 0 else ():
+        stretches = max(1, round(most * (stop - start) / 1e9 / seconds))
+        edges = np.linspace(start, stop, stretches + 1)
+        counts = np.diff(np.searchsorted(completed, edges, "right"))
+        rates.append(counts / ((stop - start) / stretches / 1e9))
+    return rate_interval(n, seconds, np.concatenate(rates or [np.zeros(0)]), confidence)
+
+
+def rate_interval(n: int, seconds: float, rates: Values, confidence: float = 0.95) -> Interval:
+    """n events in so many seconds, per second, with the interval of the mean of `rates` (`mean_interval`).
+
+    rates: the same per second in equal stretches of the time, in order, shape (stretches,). At most 10 events, or
+    fewer than 4 stretches: unknown. Assumes that the load is stationary.
+    """
     estimate = n / seconds if seconds > 0 else math.nan
-    if n <= BEYOND or seconds <= 0:
+    if n <= BEYOND or len(rates) < 4:
         return unknown(estimate, n, confidence)
-    gap = mean_interval(np.diff(completed) / 1e9, confidence)
-    if gap.estimate <= 0 or not math.isfinite(gap.low):
-        return unknown(estimate, n, confidence)
-    spread = (gap.high - gap.estimate) / gap.estimate
-    return Interval(estimate, estimate / (1 + spread), estimate / max(1 - spread, 1e-9), n, gap.n_effective, confidence)
+    spread = mean_interval(rates, confidence)
+    half = spread.high - spread.estimate
+    return Interval(estimate, max(0.0, estimate - half), estimate + half, n, spread.n_effective, confidence)
 
 
 def paired_difference(base: Values, candidate: Values, confidence: float = 0.95) -> Interval:

@@ -13,11 +13,10 @@ from contextlib import suppress
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 from perflib.store.files import write_atomically
 
-VERSION: Final = 3  # of what is kept; what another version kept is found anew
+VERSION: Final = 4  # of what is kept; what another version kept is found anew
 
 _Owner = TypeVar("_Owner")
 _Found = TypeVar("_Found")
@@ -25,15 +24,14 @@ _Given = ParamSpec("_Given")
 
 
 def once(find: Callable[Concatenate[_Owner, _Given], _Found]) -> Callable[Concatenate[_Owner, _Given], _Found]:
-    """Asked again of the same object with the same arguments, it gives what it found; forgotten with that object."""
-    known: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
+    """Cache what a function returns of an object and these arguments, on that object, for as long as it lives."""
 
     @wraps(find)
     def found(owner: _Owner, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Found:
-        of, key = known.setdefault(owner, {}), (*args, *kwargs.items())
-        if key not in of:
-            of[key] = find(owner, *args, **kwargs)
-        return cast(_Found, of[key])
+        cached, key = vars(owner).setdefault("_cached", {}), (find, *args, *kwargs.items())
+        if key not in cached:
+            cached[key] = find(owner, *args, **kwargs)
+        return cast(_Found, cached[key])
 
     return found
 

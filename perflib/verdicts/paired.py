@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from perflib import stats
 from perflib.errors import RunError
-from perflib.metrics.parts import QUANTILES, Columns, chosen, measured_rows, parts
+from perflib.metrics.parts import QUANTILES, parts
 from perflib.metrics.processes import cpu_time, sampled_names
 from perflib.metrics.selection import Selection
+from perflib.metrics.source import Columns, measured_rows, selected
 from perflib.stats import Interval
 from perflib.stats.intervals import BEYOND, fewest_values, scaled, unknown
 from perflib.store.manifest import AbRecord
@@ -140,7 +141,7 @@ class Side:
         self._rows = rows if inside.all() else {name: column[inside] for name, column in rows.items()}
 
     def blocks(self, part: Selection) -> Blocks:
-        rows = chosen(self._run, part, self._rows)
+        rows = selected(self._run.scenario(part.scenario), part, self._rows)
         of, count = self._block(rows), len(self.windows)
         timed = rows["timed"]
         order = np.argsort(of[timed], kind="stable")

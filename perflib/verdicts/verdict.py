@@ -132,16 +132,9 @@ def overall(run: Recording, verdicts: Iterable[Verdict]) -> Literal["pass", "fai
 
 
 def judge(scenario: ScenarioRun, objective: Objective) -> Verdict:
-    """Measure and judge one objective.
-
-    A percentile that too few requests decide keeps its bounds, and no estimate (NaN).
-    """
-    found = _judged(scenario, objective)
-    if objective.metric.startswith("memory"):
-        return _of_memory(scenario.run, found)
-    if objective.q is None or math.isfinite(found.interval.low + found.interval.high):
-        return found
-    return replace(found, interval=replace(found.interval, estimate=math.nan))
+    """Measure and judge one objective."""
+    judged = _judged(scenario, objective)
+    return _of_memory(scenario.run, judged) if objective.metric.startswith("memory") else judged
 
 
 def _of_memory(run: Recording, found: Verdict) -> Verdict:

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from perflib import stats
-from perflib.metrics.parts import METRICS, QUANTILES, Measured, Rows, error_rate, quantiles
+from perflib.metrics.parts import METRICS, QUANTILES, Measured
+from perflib.metrics.source import Rows
 from perflib.metrics.processes import Memory, Process, growth_of
 from perflib.metrics.selection import Selection
 from perflib.stats import Interval
@@ -85,7 +86,7 @@ def shifts(simulations: int) -> Iterator[Row]:
         rng = np.random.default_rng(4)
         for _ in range(simulations):
             base, candidate = series.draw(rng), 1.05 * series.draw(rng)
-            sides = [(*quantiles(each, QS), stats.mean_interval(each)) for each in (base, candidate)]
+            sides = [(*rows.quantiles(QS), rows.mean()) for rows in map(_timed, (base, candidate))]
             for name, old, new in zip(hits, *sides, strict=True):
                 hits[name].add(stats.ratio_shift(old, new), 0.05)
         yield Row(
@@ -99,7 +100,7 @@ def shifts(simulations: int) -> Iterator[Row]:
         for _ in range(simulations):
             sides = [simulate.failures(rng, n, errors, rho) for errors in (0.01, 0.02)]
             score.add(rate_shift(*sides), 0.01)
-            exact.add(stats.difference(*(error_rate(Rows(_failed(each))) for each in sides)), 1.0)
+            exact.add(stats.difference(*(Rows(_failed(each)).error_rate() for each in sides)), 1.0)
         yield Row(
             f"coverage of shifts, error rate 1 % to 2 %, AR(1) {rho}, n = {n:,}: as compared / rate_shift",
             "93 to 97 %",
@@ -124,6 +125,12 @@ def shifts(simulations: int) -> Iterator[Row]:
 def run(rng: Rng) -> Interval:
     """The mean of a run whose level varies from run to run by 2 %."""
     return stats.mean_interval((1 + 0.02 * rng.normal()) * simulate.ar1(rng, 2000, 0.5, 0.3))
+
+
+def _timed(times: np.ndarray) -> Rows:
+    """Rows of which only the response times are known."""
+    every = np.ones(len(times), bool)
+    return Rows({"end": np.arange(len(times)), "response": times, "ok": every, "timed": every})
 
 
 def _failed(failed: np.ndarray) -> dict[str, np.ndarray]:
@@ -154,10 +161,8 @@ def side(rng: Rng, n: int, rho: float, errors: float = 0.01, scale: float = 1.0,
     figures = {
         **dict(zip(QUANTILES, rows.quantiles(list(QUANTILES.values())), strict=True)),
         "mean": rows.mean(),
-        "errors": error_rate(rows),
-        "throughput": Rows({"end": done, "response": latency, "ok": every, "timed": every}).throughput(
-            [(0, int(done[-1]))], float(done[-1]) / 1e9
-        ),
+        "errors": rows.error_rate(),
+        "throughput": stats.throughput_interval(done, 0, int(done[-1])),
         "memory": stats.mean_interval(200 + simulate.ar1_normal(rng, 300, 0.5)),
         "cpu": stats.mean_interval(simulate.ar1(rng, 100, 0.3, 0.05)),
     }

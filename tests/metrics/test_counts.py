@@ -96,6 +96,7 @@ def test_counts_are_kept_for_the_next_process_and_made_anew_for_other_rows(
     first = Run(path).summary()
     kept = sorted((path / "counts").iterdir())
     assert {file.name.partition("-")[0] for file in kept} == {
+        "answers",
         "response",
         "service",
         "late",
@@ -151,6 +152,7 @@ def test_a_run_of_many_rows_is_counted_when_it_ends(tmp_path: Path, monkeypatch:
         progress=False,
     )
     assert {file.name.partition("-")[0] for file in (made.path / "counts").iterdir()} == {
+        "answers",
         "response",
         "service",
         "late",
