@@ -14,16 +14,17 @@ from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name
 from perflib.metrics.parts import GRID, Measured
 from perflib.metrics.selection import Selection
 from perflib.metrics.source import BINS_PER_DECADE
+from perflib.stats import Outcome
 from perflib.text import number, signed
 from perflib.verdicts.change import Change, is_closed
 from perflib.verdicts.comparison import Comparison, curve
 
 _TICKS: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999)
 _WORDS: Final = {
-    "pass": (COLOURS[2], "o"),
-    "fail": (LIMIT, "X"),
-    "inconclusive": (COLOURS[4], "D"),
-    "shown": (MUTED, "s"),
+    Outcome.PASS: (COLOURS[2], "o"),
+    Outcome.FAIL: (LIMIT, "X"),
+    Outcome.INCONCLUSIVE: (COLOURS[4], "D"),
+    Outcome.SHOWN: (MUTED, "s"),
 }
 
 
@@ -95,7 +96,7 @@ def forest(compared: Comparison, part: Selection) -> Figure:
     figure.set_size_inches(5.6, 1.3 + 0.27 * len(changes))
     room = figure.get_size_inches()[1]
     figure.subplots_adjust(left=0.27, right=0.86, bottom=0.72 / room, top=1 - 0.3 / room)
-    bad = [c for c in changes if c.verdict == "fail"]
+    bad = [c for c in changes if c.verdict == Outcome.FAIL]
     largest = max((c for c in bad or changes if c.told), key=lambda c: abs(c.shown.estimate), default=None)
     said = f"{len(bad)} of {len(changes)} beyond the margin" if bad else "None beyond its margin for certain"
     name(figure, axes, f"{said}; largest: {largest.metric.name} {largest.percent}" if largest else said)

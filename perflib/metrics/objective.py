@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final, cast
 
 import numpy as np
@@ -14,7 +13,7 @@ from perflib import stats
 from perflib.metrics.capacity import capacity
 from perflib.metrics.processes import growth
 from perflib.metrics.selection import Selection
-from perflib.metrics.source import Source, Time, condition, known, source
+from perflib.metrics.source import Source, Time, condition, source
 from perflib.stats import Interval
 from perflib.stats.intervals import scaled
 from perflib.store.database import DUE, TIMED
@@ -42,8 +41,7 @@ def _times(scenario: ScenarioRun, objective: Objective) -> Interval:
     if not requests.timed(time):
         return _NOTHING
     if objective.q is not None:
-        (quantile,) = requests.quantiles([objective.q], time)
-        return scaled(replace(quantile, estimate=known(quantile, objective.q)), 1e-6)
+        return scaled(requests.quantiles([objective.q], time)[0], 1e-6)
     if objective.statistic == "mean":
         return scaled(requests.mean(time), 1e-6)
     return _seen(requests.maximum(time) / 1e6, requests.timed(time))

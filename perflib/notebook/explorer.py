@@ -25,6 +25,7 @@ from perflib.charts.canvas import COLOURS, LIMIT, MUTED, Chart, log_scale, name,
 from perflib.charts.timelines import named, together, told
 from perflib.errors import RunError
 from perflib.metrics.processes import memory
+from perflib.metrics.source import source
 from perflib.notebook.controls import SIZE, controls
 from perflib.notebook.panel import somebody_looks
 from perflib.store.database import DUE, TIMED
@@ -109,10 +110,14 @@ class Explorer:
 
     @property
     def limits_ms(self) -> tuple[float, float]:
-        """The band as response times of the chosen requests, ms."""
-        counts = self._times()
-        edges = zip(self.band, (-0.5, 0.5), strict=True)  # of the cells that hold them
-        low, high = (math.exp((_quantile(counts, share / 100) + half) * _WIDTH) / 1e6 for share, half in edges)
+        """The band as response times of the chosen requests, ms: of all of the time as everywhere, of less by cells."""
+        requests = source(self.run.scenario(self.scenario), operation=self.operation)
+        if self.window_s == (0.0, self.seconds) and requests.timed():
+            low, high = (ns / 1e6 for ns in requests.percentiles([share / 100 for share in self.band]))
+        else:
+            counts = self._times()
+            edges = zip(self.band, (-0.5, 0.5), strict=True)  # of the cells that hold them
+            low, high = (math.exp((_quantile(counts, share / 100) + half) * _WIDTH) / 1e6 for share, half in edges)
         return (0.0 if self.band[0] == 0 else low), (math.inf if self.band[1] == 100 else high)
 
     def slowest(self, most: int = 20) -> pd.DataFrame:

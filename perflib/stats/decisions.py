@@ -52,9 +52,13 @@ class Outcome(StrEnum):
         return codes.get(self, EXIT_PASS)
 
     @staticmethod
-    def worst(outcomes: Iterable[str]) -> Outcome:
-        """The most severe of several, each an `Outcome` or its word; SHOWN of none. ValueError for another word."""
-        return max((Outcome(outcome) for outcome in outcomes), key=lambda outcome: outcome.rank, default=Outcome.SHOWN)
+    def worst(outcomes: Iterable[str], of_none: Outcome | None = None) -> Outcome:
+        """The most severe of several, each an `Outcome` or its word; `of_none`, or SHOWN, of none.
+
+        Raises ValueError for another word.
+        """
+        known = (Outcome(outcome) for outcome in outcomes)
+        return max(known, key=lambda outcome: outcome.rank, default=of_none or Outcome.SHOWN)
 
 
 def equivalent(shift: Interval, margin: float, *, higher_is_worse: bool = True) -> Outcome:

@@ -16,10 +16,9 @@ from perflib import stats
 from perflib.errors import SuiteError
 from perflib.metrics.parts import METRICS, QUANTILES, Measured, Metric
 from perflib.metrics.selection import Selection
-from perflib.stats import Interval
+from perflib.stats import Interval, Outcome
 from perflib.stats.intervals import fewest_values, finite, scaled
 from perflib.text import number, signed
-from perflib.verdicts.verdict import Word
 
 # To raise at most 1 % also where requests depend on each other so much that what they are worth is uncertain.
 ALARM: Final = 0.008
@@ -38,7 +37,7 @@ class Change:
     relative: Interval
     margin: float | None
     freedom: float = math.inf
-    verdict: Word = "shown"
+    verdict: Outcome = Outcome.SHOWN
     seen: Literal["worse", "better", ""] = ""
     reason: str = ""
 
@@ -190,19 +189,19 @@ def _p_beyond(c: Change) -> float:
     return p / 2 if _worse(c).estimate > _limit(c) else 1.0
 
 
-def _word(c: Change, p_beyond: float, alarm: float, against: str, of: int) -> tuple[Word, str]:
+def _word(c: Change, p_beyond: float, alarm: float, against: str, of: int) -> tuple[Outcome, str]:
     worse, limit = _worse(c), _limit(c)
     if c.reason or against:
-        return "inconclusive", c.reason or f"not comparable: {against}"
+        return Outcome.INCONCLUSIVE, c.reason or f"not comparable: {against}"
     if p_beyond <= alarm:
-        return "fail", ""
-    if stats.equivalent(worse, limit) == "pass":
-        return "pass", ""
+        return Outcome.FAIL, ""
+    if stats.equivalent(worse, limit) == Outcome.PASS:
+        return Outcome.PASS, ""
     if math.isinf(worse.high) or math.isnan(worse.estimate):
-        return "inconclusive", "too few requests to tell" if worse.n else "nothing was measured"
+        return Outcome.INCONCLUSIVE, "too few requests to tell" if worse.n else "nothing was measured"
     if worse.low > limit:
-        return "inconclusive", f"beyond the margin, but not for certain among {of} figures"
-    return "inconclusive", f"the interval holds the margin{_needed(worse, limit)}"
+        return Outcome.INCONCLUSIVE, f"beyond the margin, but not for certain among {of} figures"
+    return Outcome.INCONCLUSIVE, f"the interval holds the margin{_needed(worse, limit)}"
 
 
 def _needed(worse: Interval, limit: float) -> str:

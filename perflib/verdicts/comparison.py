@@ -16,12 +16,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from perflib.errors import RunError
 from perflib.metrics.parts import Measured, measure_all
 from perflib.metrics.selection import Selection
-from perflib.stats import Interval
+from perflib.stats import Interval, Outcome
 from perflib.text import html_card
 from perflib.verdicts import paired
 from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together, shift
@@ -57,11 +57,10 @@ class Comparison:
         return [change for change in self.changes if change.judged]
 
     @property
-    def verdict(self) -> Literal["pass", "fail", "inconclusive", "invalid"]:
-        words = {change.verdict for change in self.judged}
+    def verdict(self) -> Outcome:
         if self.invalid:
-            return "invalid"
-        return "fail" if "fail" in words else "pass" if words == {"pass"} else "inconclusive"
+            return Outcome.INVALID
+        return Outcome.worst((change.verdict for change in self.judged), of_none=Outcome.INCONCLUSIVE)
 
     @property
     def title(self) -> str:
@@ -72,7 +71,10 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The verdict in words."""
-        failed, unclear = ([c for c in self.judged if c.verdict == word] for word in ("fail", "inconclusive"))
+        failed, unclear = (
+            [change for change in self.judged if change.verdict == outcome]
+            for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE)
+        )
         count = len(self.judged)
         if self.invalid:
             return f"These runs cannot be compared: {self.invalid[0]}."
@@ -90,9 +92,7 @@ class Comparison:
         )
 
     def _repr_html_(self) -> str:
-        first = sorted(self.judged, key=lambda change: ("fail", "inconclusive", "pass").index(change.verdict))[
-            :_ROWS_SHOWN
-        ]
+        first = sorted(self.judged, key=lambda change: -change.verdict.rank)[:_ROWS_SHOWN]
         rows = [
             (str(c.part), c.metric.name, f"{base} → {candidate}", f"{change} [{bounds}]", c.verdict)
             for c in first

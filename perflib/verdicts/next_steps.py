@@ -8,6 +8,7 @@ from typing import Final
 
 from perflib.metrics.processes import growth
 from perflib.metrics.scenario import scenario_figures
+from perflib.stats import Outcome
 from perflib.text import a_while, number
 from perflib.verdicts.run import Run
 from perflib.verdicts.verdict import Verdict
@@ -36,7 +37,7 @@ def next_steps(run: Run) -> list[Step]:
     if run.status != "complete":
         return [Step(STATUS[run.status])]
     judged = [v for v in run.verdicts() if v.judged]
-    failed, unclear = ([v for v in judged if v.verdict == word] for word in ("fail", "inconclusive"))
+    failed, unclear = ([v for v in judged if v.verdict == word] for word in (Outcome.FAIL, Outcome.INCONCLUSIVE))
     steps = [_look_into(run, failed)] if failed else []
     steps += [_decide(run, unclear)] if unclear else []
     steps += [_when_met(run, judged)] if not steps else []
@@ -129,7 +130,7 @@ def _bounded(v: Verdict) -> float:
 
 def _leaks(run: Run) -> list[Step]:
     """The first scenario whose target leaks memory where no objective has said so."""
-    said = {v.scenario for v in run.verdicts() if v.verdict == "fail" and v.objective.metric.startswith("memory")}
+    said = {v.scenario for v in run.verdicts() if v.verdict == Outcome.FAIL and v.objective.metric.startswith("memory")}
     found = {entry.name: growth(entry) for entry in run.scenarios if entry.name not in said}
     leaking = {name: each.describe() for name, each in found.items() if each.verdict == "leak"}
     return [

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perflib.errors import RunError
+from perflib.stats import Outcome
 from perflib.store.baselines import locate_side
 from perflib.store.recording import Recording
 from perflib.store.runs import locate, run_ids
@@ -14,7 +15,7 @@ from perflib.text import html_card
 from perflib.verdicts.summary import summary
 from perflib.verdicts.verdict import Verdict, overall, verdicts
 
-_STATUS_OUTCOME: Final = {"complete": "pass", "running": "inconclusive"}  # any other status is one that is not well
+_STATUS_OUTCOME: Final = {"complete": Outcome.PASS, "running": Outcome.INCONCLUSIVE}  # any other: INVALID
 
 
 class Run(Recording):
@@ -54,7 +55,7 @@ class Run(Recording):
         ]
         lines = [f"started {self.manifest.started} UTC; {self.manifest.command}", *self.manifest.reasons]
         head = ("scenario", "status", "requests", "seconds")
-        outcome = _STATUS_OUTCOME.get(self.status, "invalid")
+        outcome = _STATUS_OUTCOME.get(self.status, Outcome.INVALID)
         return html_card(self.id, outcome, self.status, lines, [head, *rows] if rows else [])
 
 

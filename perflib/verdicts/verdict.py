@@ -15,20 +15,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from perflib import stats
 from perflib.metrics.capacity import capacity, is_limit
 from perflib.metrics.objective import measure
 from perflib.metrics.processes import growth, unread
-from perflib.stats import Interval
+from perflib.metrics.source import known
+from perflib.stats import Interval, Outcome
 from perflib.stats.intervals import scaled
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_seconds
 from perflib.suite.objectives import Objective
 from perflib.text import html_card, number
 
-Word = Literal["pass", "fail", "inconclusive", "shown"]
 MATERIAL: Final = {"memory slope": 16.0, "response drift": 20.0}  # MB, and % of the median, over the whole scenario
 
 
@@ -39,7 +39,7 @@ class Verdict:
     scenario: str
     objective: Objective
     interval: Interval
-    verdict: Word
+    verdict: Outcome
     needs_more: int | None = None
     reason: str = ""
 
@@ -118,31 +118,37 @@ def verdicts(run: Recording) -> list[Verdict]:
 def _withdrawn(found: list[Verdict], run: Recording) -> list[Verdict]:
     """Nothing passes where rows are missing, for what broke the limit may have stood in them; nothing fails by times
     that cannot be."""
-    doubtful = ("pass", "fail") if run.impossible else ("pass",)
+    doubtful = (Outcome.PASS, Outcome.FAIL) if run.impossible else (Outcome.PASS,)
     reason = "; ".join(run.damage)
-    return [replace(v, verdict="inconclusive", reason=reason) if v.verdict in doubtful else v for v in found]
+    return [replace(v, verdict=Outcome.INCONCLUSIVE, reason=reason) if v.verdict in doubtful else v for v in found]
 
 
-def overall(run: Recording, verdicts: Iterable[Verdict]) -> Literal["pass", "fail", "inconclusive", "invalid"]:
+def overall(run: Recording, verdicts: Iterable[Verdict]) -> Outcome:
     """A run's verdicts in one word: invalid before fail before inconclusive before pass."""
-    words = {v.verdict for v in verdicts if v.judged}
     if run.status != "complete":
-        return "invalid"
-    return "fail" if "fail" in words else "pass" if words == {"pass"} else "inconclusive"
+        return Outcome.INVALID
+    return Outcome.worst((v.verdict for v in verdicts if v.judged), of_none=Outcome.INCONCLUSIVE)
 
 
 def judge(scenario: ScenarioRun, objective: Objective) -> Verdict:
-    """Measure and judge one objective."""
+    """Measure and judge one objective.
+
+    A percentile with fewer than ten requests beyond it keeps its bounds, and no estimate (NaN).
+    """
     judged = _judged(scenario, objective)
-    return _of_memory(scenario.run, judged) if objective.metric.startswith("memory") else judged
+    if objective.metric.startswith("memory"):
+        return _of_memory(scenario.run, judged)
+    if objective.q is None:
+        return judged
+    return replace(judged, interval=replace(judged.interval, estimate=known(judged.interval, objective.q)))
 
 
 def _of_memory(run: Recording, found: Verdict) -> Verdict:
     """With the process that grew; nothing passes where some of the memory was not read."""
     missing = unread(run.scenario(found.scenario))
-    if missing and (found.verdict == "pass" or not found.interval.n):
-        found = replace(found, verdict="inconclusive" if found.judged else "shown", reason=missing)
-    if found.verdict == "pass":
+    if missing and (found.verdict == Outcome.PASS or not found.interval.n):
+        found = replace(found, verdict=Outcome.INCONCLUSIVE if found.judged else Outcome.SHOWN, reason=missing)
+    if found.verdict == Outcome.PASS:
         return found
     who = growth(run.scenario(found.scenario)).describe(rates=found.objective.metric == "memory growth")
     return replace(found, reason="; ".join(text for text in (found.reason, who) if text))
@@ -157,25 +163,25 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
             scenario.name,
             objective,
             interval,
-            "inconclusive" if objective.limit is not None else "shown",
+            Outcome.INCONCLUSIVE if objective.limit is not None else Outcome.SHOWN,
             None,
             "nothing was measured",
         )
     if objective.limit is None:
-        return Verdict(scenario.name, objective, interval, "shown")
+        return Verdict(scenario.name, objective, interval, Outcome.SHOWN)
     if objective.comparator == "not above":
         return _trend_verdict(scenario, objective, interval)
     good, bad = _sides(objective, interval)
     if good or bad:
-        return Verdict(scenario.name, objective, interval, "pass" if good else "fail")
+        return Verdict(scenario.name, objective, interval, Outcome.PASS if good else Outcome.FAIL)
     if objective.metric == "capacity":
-        return Verdict(scenario.name, objective, interval, "inconclusive", None, _undecided(scenario, interval))
+        return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, None, _undecided(scenario, interval))
     if objective.metric.startswith("memory"):
         return Verdict(
             scenario.name,
             objective,
             interval,
-            "inconclusive",
+            Outcome.INCONCLUSIVE,
             None,
             "too few samples of the memory to tell; run it longer",
         )
@@ -188,7 +194,7 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
         if more
         else "the interval holds the limit"
     )
-    return Verdict(scenario.name, objective, interval, "inconclusive", more, reason)
+    return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, more, reason)
 
 
 def _sides(objective: Objective, interval: Interval) -> tuple[bool, bool]:
@@ -209,9 +215,9 @@ def _shown_limit(scenario: ScenarioRun, objective: Objective) -> Verdict:
     figure = replace(objective, metric="capacity", dimension="rate", statistic="", q=None, comparator=None, limit=None)
     interval = capacity(scenario).within(objective.text)
     if interval.n == 0:
-        return Verdict(scenario.name, figure, interval, "shown", None, "no step was completed")
+        return Verdict(scenario.name, figure, interval, Outcome.SHOWN, None, "no step was completed")
     ends = f"is broken at {number(interval.high)} /s" if math.isfinite(interval.high) else "no rate broke it"
-    return Verdict(scenario.name, figure, interval, "shown", None, f"the highest rate at which it holds; {ends}")
+    return Verdict(scenario.name, figure, interval, Outcome.SHOWN, None, f"the highest rate at which it holds; {ends}")
 
 
 def _undecided(scenario: ScenarioRun, interval: Interval) -> str:
@@ -234,25 +240,25 @@ def _trend_verdict(scenario: ScenarioRun, objective: Objective, interval: Interv
     spans = measured_seconds(scenario) / 60 if objective.metric == "memory slope" else 1.0
     change, most = (interval.estimate - limit) * spans, (interval.high - limit) * spans
     if interval.low > limit and change > material:
-        return Verdict(scenario.name, objective, interval, "fail", None, "the trend is above the limit")
+        return Verdict(scenario.name, objective, interval, Outcome.FAIL, None, "the trend is above the limit")
     if interval.low > limit:
         return Verdict(
             scenario.name,
             objective,
             interval,
-            "inconclusive",
+            Outcome.INCONCLUSIVE,
             None,
             "a slight trend: it may level off; run it longer to tell",
         )
     if most <= material:
         return Verdict(
-            scenario.name, objective, interval, "pass", None, "no trend, and none that would matter is possible"
+            scenario.name, objective, interval, Outcome.PASS, None, "no trend, and none that would matter is possible"
         )
     return Verdict(
         scenario.name,
         objective,
         interval,
-        "inconclusive",
+        Outcome.INCONCLUSIVE,
         None,
         "too short or too noisy to rule a trend out; run it longer",
     )

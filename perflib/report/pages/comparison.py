@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from perflib import charts
 from perflib.metrics.selection import Selection
 from perflib.report.html import Html, anchor, badge, change_bar, picture, table
+from perflib.stats import Outcome
 from perflib.store.manifest import GitRecord
 from perflib.text import SIGNS
 from perflib.verdicts.change import Change
 from perflib.verdicts.comparison import Comparison, named
-from perflib.verdicts.verdict import Word
 
-_ORDER: Final[tuple[Word, ...]] = ("fail", "inconclusive", "pass", "shown")
+_ORDER: Final[tuple[Outcome, ...]] = ("fail", "inconclusive", "pass", "shown")
 DRAWN: Final = 45  # parts with charts: about a megabyte
 _SEEN: Final = {"worse": "▲ worse", "better": "▼ better", "": "none seen"}
 
@@ -180,7 +180,7 @@ def _changes_of(compared: Comparison, which: Selection) -> list[Change]:
     return [c for c in compared.changes if c.part == which]
 
 
-def _word(compared: Comparison, which: Selection) -> Word:
+def _word(compared: Comparison, which: Selection) -> Outcome:
     words = {c.verdict for c in _changes_of(compared, which)}
     return next((word for word in _ORDER if word in words), "shown")
 
