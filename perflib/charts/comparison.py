@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, plainly_styled
 from perflib.metrics.parts import GRID, Measured
 from perflib.metrics.selection import Selection
-from perflib.metrics.source import BINS_PER_DECADE
+from perflib.metrics.source import BUCKETS
 from perflib.stats import Outcome
 from perflib.text import number, signed
 from perflib.verdicts.change import Change, is_closed
@@ -113,8 +113,8 @@ def two_distributions(compared: Comparison, part: Selection) -> Figure:
         return nothing("Response times of both sides", "no request was answered on one side")
     used = np.flatnonzero(sides[0] + sides[1])
     first, last = int(used[0]), int(used[-1]) + 1
-    edges = 10 ** (np.arange(first, last + 1) / BINS_PER_DECADE) / 1e6
-    figure, axes = canvas("", "response time, ms (log)", f"share of the requests, % per 1/{BINS_PER_DECADE} decade")
+    edges = BUCKETS.lower(np.arange(first, last + 1)) / 1e6
+    figure, axes = canvas("", "response time, ms (log)", "share of the requests in each bucket, %")
     for side, label, shade, style in zip(
         sides, ("base", "candidate"), (COLOURS[0], COLOURS[1]), ("-", "--"), strict=True
     ):
@@ -137,7 +137,7 @@ def ecdf(compared: Comparison, part: Selection) -> Figure:
         return nothing("Share answered within each time", "no request was answered on one side")
     used = np.flatnonzero(sides[0] + sides[1])
     first, last = int(used[0]), int(used[-1]) + 1
-    edges = 10 ** (np.arange(first, last + 1) / BINS_PER_DECADE) / 1e6
+    edges = BUCKETS.lower(np.arange(first, last + 1)) / 1e6
     figure, axes = canvas("", "response time, ms (log)", "answered within it, % of the requests")
     shares = [100 * np.cumsum([0, *side[first:last]]) / side.sum() for side in sides]
     for share, side, label, shade, style in zip(
@@ -190,7 +190,7 @@ def _counts(side: tuple[Measured, ...]) -> NDArray[Any]:
 
 
 def _few(first: int, last: int) -> bool:
-    return last - first <= 2.2 * BINS_PER_DECADE
+    return (last - first) * BUCKETS.width <= 2.2 * math.log(10)
 
 
 def _stretch(shares: NDArray[Any]) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -32,11 +32,13 @@ from perflib.charts.cells import Cells, cells
 from perflib.metrics.selection import Selection
 from perflib.metrics.source import outcomes, source
 from perflib.metrics.totals import totals
+from perflib.stats.histogram import LogBuckets
 from perflib.stats.intervals import fewest_values
 from perflib.store.database import DUE, TIMED
 from perflib.store.recording import ScenarioRun
 from perflib.text import number
 
+_ROWS: Final = LogBuckets(math.log(10) / 16)  # of a density of response times
 FINE, COARSE = 40, 8  # points of a line over time: as many as show a course, and the fewest
 
 
@@ -52,7 +54,7 @@ def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> F
     grid = np.zeros((y.max() - y.min() + 1, x.max() + 1))
     np.add.at(grid, (y - y.min(), x), n)
     columns = np.arange(x.max() + 2) * at.bin_s
-    levels = 10 ** (np.arange(y.min(), y.max() + 2) / 16)
+    levels = _ROWS.lower(np.arange(y.min(), y.max() + 2)) / 1e6
     axes.pcolormesh(
         columns,
         levels,
@@ -99,15 +101,14 @@ def named(q: float) -> str:
 
 
 def _density(scenario: ScenarioRun, operation: str | None, at: Window) -> tuple[NDArray[Any], ...]:
-    """(bin of time, sixteenth of a decade of response time, requests) of those that percentiles speak of."""
+    """(bin of time, row of the chart, requests) of those that percentiles speak of."""
     if scenario.run.many:
         found = _timed_cells(scenario, operation, at)
-        return found.due, np.floor(np.log10(np.maximum(found.times_ms, 1e-4)) * 16).astype(int), found.n
+        return found.due, _ROWS.index(found.times_ms * 1e6), found.n
     where, values = Selection(scenario.name, operation=operation).sql
     counted = rows_as_dict(
         scenario.run,
-        f"select greatest(({DUE} - ?) // ?, 0) as x, floor(log10(greatest(response_ns, 100) / 1e6) * 16) as y, "
-        "count(*) as n "
+        f"select greatest(({DUE} - ?) // ?, 0) as x, {_ROWS.sql('response_ns')} as y, count(*) as n "
         f"from rows where {where} and {TIMED} group by all",
         [at.start_ns, at.bin_ns, *values],
     )

@@ -20,16 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib.metrics.selection import Selection
-from perflib.stats.histogram import LogHistogram, binned_mean, binned_quantiles, binned_sample_size
+from perflib.stats.histogram import LogBuckets, LogHistogram, binned_mean, binned_quantiles, binned_sample_size
 from perflib.stats.intervals import Interval
 from perflib.store.cache import once, stamp
 from perflib.store.database import DUE, TIMED, quoted
 from perflib.store.recording import FINAL, Recording, ScenarioRun
 from perflib.store.windows import measured_windows
 
-STEP: Final = 0.001  # of the logarithm: 0.1 %
+STEPS: Final = LogBuckets(0.001)  # of times: 0.1 %
 BINS: Final = 1024
-LEVELS_PER_E: Final = 7  # levels by moment: 15 % wide
+LEVELS: Final = LogBuckets(1 / 7)  # of times by moment: 15 %
 _TIMES: Final = {"response": "response_ns", "service": "service_ns", "late": "start_ns - scheduled_ns"}
 ANSWERS: Final = "answers"
 Floats = NDArray[np.float64]
@@ -188,10 +188,9 @@ def _count(scenario: ScenarioRun, time: str) -> str:
     return (
         f"select {quoted(scenario.name)} as scenario, {by}, step, {moments}, {start} as start, {width} as width, "
         "count(*) as n, min(took)::double as least, max(took)::double as most, sum(took)::double as total "
-        f"from (select operation, {_stage(scenario)} as stage, ok, error, end_ns, {took} as took, (ln(greatest({took}, "
-        f"1)) / {STEP})::int as step, "
-        f"((end_ns - {start}) // {width})::int as bin, (ln(greatest({took}, 1)) * {LEVELS_PER_E})::int as level from "
-        f"measured where scenario = {quoted(scenario.name)}) "
+        f"from (select operation, {_stage(scenario)} as stage, ok, error, end_ns, {took} as took, {STEPS.sql(took)} as "
+        f"step, ((end_ns - {start}) // {width})::int as bin, {LEVELS.sql(took)} as level "
+        f"from measured where scenario = {quoted(scenario.name)}) "
         f"where took is not null group by grouping sets ({sets})"
     )
 

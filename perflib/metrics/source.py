@@ -27,7 +27,7 @@ from perflib import stats
 from perflib.metrics import counts
 from perflib.metrics.selection import Selection
 from perflib.stats import Interval
-from perflib.stats.histogram import LogHistogram
+from perflib.stats.histogram import LogBuckets, LogHistogram
 from perflib.stats.intervals import STRETCHES, fewest_values, scaled
 from perflib.store.cache import once
 from perflib.store.database import DUE, TIMED
@@ -37,8 +37,8 @@ from perflib.store.windows import measured_windows
 Time = Literal["response", "service"]
 Columns = dict[str, NDArray[Any]]
 Outcomes = dict[str | None, int]
-BINS_PER_DECADE: Final = 30
-_DECADES: Final = 14  # 1 ns … 28 hours
+BUCKETS: Final = LogBuckets(math.log(10) / 30)  # of response times, as a comparison shows them: 30 per decade
+_MOST_BUCKETS: Final = 14 * 30  # 1 ns … 28 hours
 # The effective sample size is computed at these quantiles, and interpolated between them.
 _ANCHORS: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 
@@ -83,7 +83,7 @@ class Source(ABC):
 
     @abstractmethod
     def histogram(self) -> NDArray[Any]:
-        """How many response times lie in each of BINS_PER_DECADE buckets per decade of ns."""
+        """How many response times lie in each of BUCKETS."""
 
     def error_rate(self) -> Interval:
         """Requests that failed, %. Failures come in bursts: a hundred of them are not a hundred independent ones."""
@@ -175,7 +175,7 @@ class Rows(Source):
         return np.searchsorted(self._rows["end"], at_ns, "right")
 
     def histogram(self) -> NDArray[Any]:
-        return _by_decade(self._times("response"))
+        return _bucketed(self._times("response"))
 
     def throughput(self) -> Interval:
         start_ns, stop_ns = np.array(self.windows, np.int64).reshape(-1, 2).T
@@ -220,7 +220,7 @@ class Counted(Source):
 
     def histogram(self) -> NDArray[Any]:
         steps = self._steps("response")
-        return _by_decade(steps.sums / steps.counts, steps.counts)
+        return _bucketed(steps.sums / steps.counts, steps.counts)
 
     def throughput(self) -> Interval:
         answers = counts.good_answers(self.scenario)
@@ -323,6 +323,5 @@ def _means(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     return np.asarray(values[: len(values) // size * size].reshape(-1, size).mean(axis=1))
 
 
-def _by_decade(times: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[Any]:
-    codes = (np.log10(np.maximum(times, 1).astype(np.float32)) * BINS_PER_DECADE).astype(np.int16)
-    return np.bincount(codes, weights, minlength=_DECADES * BINS_PER_DECADE)
+def _bucketed(times: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[Any]:
+    return np.bincount(BUCKETS.index(times), weights, minlength=_MOST_BUCKETS)

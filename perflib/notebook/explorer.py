@@ -28,6 +28,7 @@ from perflib.metrics.processes import memory
 from perflib.metrics.source import source
 from perflib.notebook.controls import SIZE, controls
 from perflib.notebook.panel import somebody_looks
+from perflib.stats.histogram import LogBuckets
 from perflib.store.database import DUE, TIMED
 from perflib.store.runs import run_ids
 from perflib.store.windows import span
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 _BINS: Final = 1000
 _IN_MEMORY: Final = 25_000_000  # rows; about 50 bytes each
-_WIDTH: Final = math.log(1.02)
+_BUCKETS: Final = LogBuckets(math.log(1.02))  # of response times
 _COLUMNS: Final = 120  # of a drawn chart
 
 
@@ -116,8 +117,8 @@ class Explorer:
             low, high = (ns / 1e6 for ns in requests.percentiles([share / 100 for share in self.band]))
         else:
             counts = self._times()
-            edges = zip(self.band, (-0.5, 0.5), strict=True)  # of the cells that hold them
-            low, high = (math.exp((_quantile(counts, share / 100) + half) * _WIDTH) / 1e6 for share, half in edges)
+            first, last = (_quantile(counts, share / 100) for share in self.band)
+            low, high = (_BUCKETS.lower([first, last + 1]) / 1e6).tolist()
         return (0.0 if self.band[0] == 0 else low), (math.inf if self.band[1] == 100 else high)
 
     def slowest(self, most: int = 20) -> pd.DataFrame:
@@ -236,9 +237,9 @@ class Explorer:
             bin_ns = max(int(seconds * 1e9 / _BINS), 1)
             columns = self.run.query(
                 "select operation, (due_ns - ?) // ? as bin, "
-                "case when timed then (ln(greatest(response_ns, 1)) / ?)::int else -1 end as bucket, "
+                f"case when timed then {_BUCKETS.sql('response_ns')} else -1 end as bucket, "
                 f"count(*) as n, count(*) filter (not ok) as failed from {self._table} where scenario = ? group by all",
-                [start_ns, bin_ns, _WIDTH, scenario],
+                [start_ns, bin_ns, scenario],
             ).fetchnumpy()
             found[scenario] = {key: np.asarray(column) for key, column in columns.items()} | {
                 "bin_ns": np.asarray(bin_ns)
@@ -297,7 +298,7 @@ class Explorer:
         low = int(cells["bucket"][timed].min())
         grid = np.zeros((int(cells["bucket"][timed].max()) - low + 1, len(edges) - 1))
         np.add.at(grid, (cells["bucket"][timed].astype(int) - low, column[timed]), cells["n"][timed])
-        levels = np.exp((np.arange(len(grid) + 1) + low - 0.5) * _WIDTH) / 1e6
+        levels = _BUCKETS.lower(np.arange(len(grid) + 1) + low) / 1e6
         axes.pcolormesh(edges, levels, np.ma.masked_equal(np.log1p(grid), 0), cmap="Blues", rasterized=True)
         q = told(int(grid.sum()))
         columns = len(edges) - 1
@@ -306,7 +307,7 @@ class Explorer:
         middle = (edges[first] + edges[np.append(first[1:], columns)]) / 2
         for share, colour in {0.5: COLOURS[6], q: COLOURS[1] if q > 0.5 else COLOURS[6]}.items():
             line = [
-                math.exp(low * _WIDTH + _quantile(each, share) * _WIDTH) / 1e6 if each.any() else math.nan
+                float(_BUCKETS.middle(low + _quantile(each, share))) / 1e6 if each.any() else math.nan
                 for each in np.add.reduceat(grid, first, axis=1).T
             ]
             axes.plot(middle, line, color=colour, lw=1.2, label=named(share))
@@ -322,7 +323,7 @@ class Explorer:
             return
         most = min(6.0, math.log10(counts.sum()))
         nines = np.linspace(0, most, 160)
-        axes.plot(nines, [math.exp(_quantile(counts, 1 - 10**-x) * _WIDTH) / 1e6 for x in nines], color=COLOURS[0])
+        axes.plot(nines, [float(_BUCKETS.middle(_quantile(counts, 1 - 10**-x))) / 1e6 for x in nines], color=COLOURS[0])
         low, high = (most if share >= 100 else min(-math.log10(1 - share / 100), most) for share in self.band)
         axes.axvspan(low, high, color=MUTED, alpha=0.18, lw=0)
         ticks = [x for x in (-math.log10(0.5), 1, 2, 3, 4, 5, 6) if x <= most]

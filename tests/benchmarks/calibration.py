@@ -19,9 +19,9 @@ import numpy as np
 
 from perflib import stats
 from perflib.metrics.parts import METRICS, QUANTILES, Measured
-from perflib.metrics.source import Rows
 from perflib.metrics.processes import Memory, Process, growth_of
 from perflib.metrics.selection import Selection
+from perflib.metrics.source import Rows
 from perflib.stats import Interval
 from perflib.verdicts import paired
 from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together
