@@ -97,7 +97,7 @@ def forest(compared: Comparison, part: Selection) -> Figure:
     room = figure.get_size_inches()[1]
     figure.subplots_adjust(left=0.27, right=0.86, bottom=0.72 / room, top=1 - 0.3 / room)
     bad = [c for c in changes if c.verdict == Outcome.FAIL]
-    largest = max((c for c in bad or changes if c.told), key=lambda c: abs(c.shown.estimate), default=None)
+    largest = max((c for c in bad or changes if c.has_size), key=lambda c: abs(c.shown.estimate), default=None)
     said = f"{len(bad)} of {len(changes)} beyond the margin" if bad else "None beyond its margin for certain"
     name(figure, axes, f"{said}; largest: {largest.metric.name} {largest.percent}" if largest else said)
     axes.set_title(axes.get_title(loc="left"), loc="left", x=-0.43)  # over the names of the figures as well
@@ -168,7 +168,7 @@ def _forest_row(axes: Any, row: int, change: Change, reach: float) -> None:
         if abs(limit) <= reach:
             axes.plot([limit, limit], [row - 0.36, row + 0.36], color=LIMIT, lw=1.2)
     axes.plot([max(shown.low, -reach), min(shown.high, reach)], [row, row], color=shade, lw=1.6)
-    if change.told:
+    if change.has_size:
         axes.plot([np.clip(shown.estimate, -reach, reach)], [row], marker=marker, color=shade, ms=5.5)
     axes.text(1.015, row, change.percent, va="center", fontsize=7.5, transform=axes.get_yaxis_transform())
 

@@ -45,7 +45,7 @@ FINE, COARSE = 40, 8  # points of a line over time: as many as show a course, an
 @styled
 def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> Figure:
     """How many requests took how long, when they were due: density, with the median and the highest percentile that
-    each moment tells."""
+    each moment has enough requests for."""
     at = window(scenario)
     x, y, n = _density(scenario, operation, at) if at else (np.zeros(0, int),) * 3
     if at is None or not len(x):
@@ -63,13 +63,13 @@ def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> F
         norm=LogNorm(0.5, max(2, int(grid.max()))),
         rasterized=True,
     )
-    q = told(int(n.sum()))
-    width = together(BINS, int(n.sum()), q)
+    q = highest_percentile(int(n.sum()))
+    width = bins_per_point(BINS, int(n.sum()), q)
     moments, (p50, high) = _lines(scenario, operation, at, width, (0.5, q))
     middle = (moments + 0.5) * width * at.bin_s
     if q > 0.5:
-        axes.plot(middle, high / 1e6, color=COLOURS[1], lw=1.1, label=named(q))
-    axes.plot(middle, p50 / 1e6, color=COLOURS[6], lw=1.1, label=named(0.5))
+        axes.plot(middle, high / 1e6, color=COLOURS[1], lw=1.1, label=percentile_name(q))
+    axes.plot(middle, p50 / 1e6, color=COLOURS[6], lw=1.1, label=percentile_name(0.5))
     for objective in limits_of(scenario, "response", "service"):
         if operation in (None, objective.operation):
             draw_limit(axes, float(objective.limit or 0), f"{objective.name} limit")
@@ -79,24 +79,24 @@ def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> F
     axes.legend(loc="upper right", ncols=2)
     measured = middle >= ((totals(scenario).measured_from_ns or at.start_ns) - at.start_ns) / 1e9
     some = measured if measured.any() else np.ones(len(middle), bool)
-    name(figure, axes, _slowest_moment(named(q), high[some] / 1e6, middle[some]))
+    name(figure, axes, _slowest_moment(percentile_name(q), high[some] / 1e6, middle[some]))
     return figure
 
 
-def told(requests: int) -> float:
-    """The highest of three percentiles that so many requests tell moment by moment; else the 90th over few moments,
-    else the median."""
+def highest_percentile(requests: int) -> float:
+    """The highest of p99, p95 and p90 that so many requests determine at FINE moments; else p90 at COARSE moments, else
+    the median."""
     moments = {q: requests / fewest_values(q) for q in (0.99, 0.95, 0.9)}
     fine = [q for q, count in moments.items() if count >= FINE]
     return fine[0] if fine else 0.9 if moments[0.9] >= COARSE else 0.5
 
 
-def together(moments: int, requests: int, q: float) -> int:
+def bins_per_point(moments: int, requests: int, q: float) -> int:
     """How many moments one point of that percentile's line takes, so that enough requests lie beyond it."""
     return max(1, min(max(2, math.ceil(moments * fewest_values(q) / requests)), moments // 4))
 
 
-def named(q: float) -> str:
+def percentile_name(q: float) -> str:
     return "median" if q == 0.5 else f"p{100 * q:g}"
 
 

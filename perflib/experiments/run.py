@@ -79,7 +79,7 @@ def make(
     finally:
         session.end()
     made = Run(session.dir.path)
-    parts.keep(made)
+    parts.measure_in_advance(made)
     return made
 
 

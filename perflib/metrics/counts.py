@@ -4,7 +4,7 @@ computed from.
 A run of at most `recording.IN_MEMORY_ROWS` is computed row by row. Of more, one pass counts how many requests took how
 long, in steps of 0.1 %: a percentile is then within 0.1 % of the exact one, and its bounds are the far ends of their
 steps; counts, means and maxima stay exact. Another pass counts requests by moment, which gives their effective sample
-size (stats.histogram). The counts are kept beside the rows, in counts/, for whoever asks next; that folder may be
+size (stats.histogram). The counts are kept beside the rows, in counts/, for the next process; that folder may be
 deleted at any time.
 """
 
@@ -53,11 +53,11 @@ class Moments:
 
 
 def count(run: Recording) -> None:
-    """Count a run of many rows at its end, so that nobody who asks later has to wait for it."""
+    """Count a run of many rows at its end, so that its first report does not have to wait for it."""
     import duckdb
 
     if run.many and run.scenarios:
-        with suppress(duckdb.Error):  # a damaged file: who asks is told
+        with suppress(duckdb.Error):  # a damaged file: whoever opens the run is told of it
             for time in (*_TIMES, ANSWERS):
                 steps(run, time, Selection(run.scenarios[0].name))
 
@@ -159,7 +159,7 @@ def _effective_sizes(by: Moments, found: LogHistogram, qs: Sequence[float]) -> l
 
 
 def _asked(run: Recording, time: str, query: str, values: Sequence[Any]) -> dict[str, Any]:
-    """Ask the counts of a time, which are read or made first where they are not there yet."""
+    """Query the counts of a time, which are read from disk or computed first."""
     _counted(run, time)
     return dict(run.query(query, values).fetchnumpy())
 
@@ -261,7 +261,7 @@ def _keep(run: Recording, name: str, file: Path) -> None:
 
 
 def _fingerprint(run: Recording) -> str:
-    """Of what is counted: the part files as they are, which run or side of one, where the measured part begins, the
-    stages."""
+    """A fingerprint of everything that the counts depend on: the part files, the run or the side of an A/B, where the
+    measured part begins, and the stages."""
     stages = [_stage(entry) for entry in run.scenarios]
     return stamp((), run.fingerprint, run.id, run.cuts, stages)

@@ -91,13 +91,13 @@ class Measured:
     histogram: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def keep(run: Recording) -> None:
-    """Count and measure a run of many rows at its end, so that nobody who asks later has to wait for it."""
+def measure_in_advance(run: Recording) -> None:
+    """Count and measure a run of many rows at its end, so that its first report does not have to wait for it."""
     import duckdb
 
     counts.count(run)
     if run.is_cached and run.manifest.ab is None:
-        with suppress(duckdb.Error):  # a damaged file: who asks is told
+        with suppress(duckdb.Error):  # a damaged file: whoever opens the run is told of it
             _ = run.damage
             for entry in run.scenarios:
                 measure(entry)

@@ -223,7 +223,7 @@ def unread(scenario: ScenarioRun) -> str:
 
 @dataclass(frozen=True)
 class CpuTime:
-    """CPU time of some processes: of each, moments, ns, and what it had used by then, s."""
+    """CPU time of some processes. each: for every process the moments, ns, and the CPU time used by then, s."""
 
     each: tuple[tuple[Floats, Floats], ...]
 

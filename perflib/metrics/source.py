@@ -128,7 +128,7 @@ def known(interval: Interval, q: float) -> float:
 
 
 class Rows(Source):
-    """Computed row by row, in the order in which requests ended."""
+    """Computed row by row, in the order in which the requests ended."""
 
     def __init__(
         self, rows: Columns, windows: list[tuple[int, int]] | None = None, good_ns: NDArray[Any] | None = None

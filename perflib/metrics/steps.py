@@ -1,4 +1,4 @@
-"""One step of a rising load: which of its limits hold, which are broken, which it cannot tell. Pure, on arrays of rows.
+"""One step of a rising load: which limits hold, which are broken, and which remain undecided. Pure functions of arrays.
 
 A limit on a quantile is judged as what it is, a limit on a share: "p95 < 50 ms" says that at most 5 % take 50 ms or
 more. The share has an exact interval (Clopper & Pearson 1934, with the effective number of requests where they depend

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, Chart, log_scale, name, plain, plainly_styled
-from perflib.charts.timelines import named, together, told
+from perflib.charts.timelines import bins_per_point, highest_percentile, percentile_name
 from perflib.errors import RunError
 from perflib.metrics.processes import memory
 from perflib.metrics.source import source
@@ -300,9 +300,9 @@ class Explorer:
         np.add.at(grid, (cells["bucket"][timed].astype(int) - low, column[timed]), cells["n"][timed])
         levels = _BUCKETS.lower(np.arange(len(grid) + 1) + low) / 1e6
         axes.pcolormesh(edges, levels, np.ma.masked_equal(np.log1p(grid), 0), cmap="Blues", rasterized=True)
-        q = told(int(grid.sum()))
+        q = highest_percentile(int(grid.sum()))
         columns = len(edges) - 1
-        width = together(columns, int(grid.sum()), q)
+        width = bins_per_point(columns, int(grid.sum()), q)
         first = np.arange(0, columns - width + 1, width)  # the last point takes what is left over
         middle = (edges[first] + edges[np.append(first[1:], columns)]) / 2
         for share, colour in {0.5: COLOURS[6], q: COLOURS[1] if q > 0.5 else COLOURS[6]}.items():
@@ -310,8 +310,8 @@ class Explorer:
                 float(_BUCKETS.middle(low + _quantile(each, share))) / 1e6 if each.any() else math.nan
                 for each in np.add.reduceat(grid, first, axis=1).T
             ]
-            axes.plot(middle, line, color=colour, lw=1.2, label=named(share))
-        lines = ", ".join(dict.fromkeys(("median", named(q))))
+            axes.plot(middle, line, color=colour, lw=1.2, label=percentile_name(share))
+        lines = ", ".join(dict.fromkeys(("median", percentile_name(q))))
         name(axes.figure, axes, f"Response time, ms: {lines}, and the densest times")  # type: ignore[arg-type]
         log_scale(axes)
         axes.legend(loc="upper right")

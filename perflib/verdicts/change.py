@@ -20,7 +20,7 @@ from perflib.stats import Interval, Outcome
 from perflib.stats.intervals import fewest_values, finite, scaled
 from perflib.text import number, signed
 
-# To raise at most 1 % also where requests depend on each other so much that what they are worth is uncertain.
+# Below 1 %, so that at most 1 % are raised even where the effective sample size is uncertain.
 ALARM: Final = 0.008
 _NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0)
 
@@ -51,9 +51,8 @@ class Change:
         return self.difference if self.metric.in_points else self.relative
 
     @property
-    def told(self) -> bool:
-        """Whether the change has a size: that of a percentile which too few requests decide on a side has only a bound,
-        or none."""
+    def has_size(self) -> bool:
+        """Whether the change has a size: a percentile's has a bound at most where one side has too few requests."""
         return math.isfinite(self.shown.estimate) and (is_closed(self.shown) or self.metric.key not in QUANTILES)
 
     @property
@@ -65,7 +64,7 @@ class Change:
     @property
     def percent(self) -> str:
         """The change as it is judged: "+4.2 %", "+0.30 points"; "" where it cannot be said."""
-        return f"{signed(self.shown.estimate)} {self.metric.margin_unit}" if self.told else ""
+        return f"{signed(self.shown.estimate)} {self.metric.margin_unit}" if self.has_size else ""
 
     @property
     def cells(self) -> tuple[str, str, str, str]:

@@ -58,7 +58,7 @@ class Shift:
     difference: Interval
     relative: Interval
     freedom: float
-    reason: str = ""  # why it cannot be told
+    reason: str = ""  # why it is unknown
 
 
 def ab_of(run: Recording) -> AbRecord:
@@ -81,7 +81,7 @@ def are_sides(base: tuple[Recording, ...], candidate: tuple[Recording, ...]) -> 
 
 
 def notes(run: Recording, scenarios: Sequence[str]) -> list[str]:
-    """What the sides are, how long each scenario took turns, and what cannot be taken from its figures."""
+    """What the sides are, and how long and in how many looks each scenario was measured."""
     about = ab_of(run)
     overrides = {"a": about.a, "b": about.b}
     found = [f"side {side}: {', '.join(overrides[side]) or 'as the suite says'}" for side in SIDES]
@@ -214,7 +214,7 @@ def _groups(counts: NDArray[Any], needed: int) -> list[slice]:
 
 
 def _rates(amount: NDArray[Any], per: NDArray[Any], groups: list[slice], confidence: float) -> Shift:
-    """So much of the one for each of the other, over each group."""
+    """The change of the ratio amount / per, of the sums over each group."""
     a, b = (
         [float(up[group].sum() / down[group].sum()) for group in groups] for up, down in zip(amount, per, strict=True)
     )
@@ -222,7 +222,7 @@ def _rates(amount: NDArray[Any], per: NDArray[Any], groups: list[slice], confide
 
 
 def _ratios(base: list[float], candidate: list[float], confidence: float, few: str = "") -> Shift:
-    """Paired changes of a positive figure; fewer than three pairs tell nothing."""
+    """Paired changes of a positive figure; unknown for fewer than three pairs."""
     a, b = np.array(base), np.array(candidate)
     if len(a) < FEWEST or min(a.min(), b.min()) <= 0:
         nothing = unknown(math.nan, len(a), confidence)

@@ -221,7 +221,7 @@ def _shown_limit(scenario: ScenarioRun, objective: Objective) -> Verdict:
 
 
 def _undecided(scenario: ScenarioRun, interval: Interval) -> str:
-    """Why a capacity could be on either side of its limit, and what would tell."""
+    """Why a capacity could be on either side of its limit, and what would decide it."""
     steps = capacity(scenario).steps
     if not math.isfinite(interval.high) and interval.low == steps[-1].rate_per_s:
         return f"nothing broke up to {number(interval.low)} /s, the highest rate that was tried; raise `to`"

@@ -55,9 +55,9 @@ synthetic_run(Path(data), int(rows), seed=int(seed), slower=float(slower))
 FINISH: Final = """
 import sys
 from pathlib import Path
-from perflib.metrics.parts import keep
+from perflib.metrics.parts import measure_in_advance
 from perflib.verdicts.run import Run
-keep(Run(Path(sys.argv[1])))
+measure_in_advance(Run(Path(sys.argv[1])))
 """
 
 
