@@ -65,10 +65,10 @@ def test_a_wrong_suite_is_one_line_with_place_and_mend(scenario: dict[str, Any],
 
 LATER: list[tuple[dict[str, Any], str]] = [
     ({"operations": [{"name": "a"}]}, "an operation of kind 'http' needs 'path'"),
-    ({"operations": [{"name": "a", "path": "/{id}"}]}, "nothing fills {id}"),
+    ({"operations": [{"name": "a", "path": "/{id}"}]}, "{id} has no value"),
     ({"operations": [{"name": "a", "path": "/", "keep": {"id": "id"}}]}, "cannot read path 'id'"),
     ({"operations": [{"name": "a", "path": "/", "data": "none.csv"}]}, "cannot read data file"),
-    ({"prepare": [{"name": "p", "path": "/"}], "load": CONSTANT}, "how much data to prepare is not known"),
+    ({"prepare": [{"name": "p", "path": "/"}], "load": CONSTANT}, "the number of operations to prepare is not known"),
 ]
 
 
