@@ -1,4 +1,4 @@
-"""How figures and tables are written, everywhere the same: three or four significant digits, the unit, the interval."""
+"""How numbers, tables and small pieces of HTML are written, the same everywhere: three or four significant digits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from html import escape
 from typing import Any, Final
 
 SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
-# Seen on white and on black; everything else takes the page's own colour.
+# Legible on white and on black; all other text has the colour of the page.
 COLOURS: Final = {
     "pass": "#1f9d61",
     "fail": "#d1343f",
@@ -23,7 +23,7 @@ _FONT: Final = "font:13px/1.5 system-ui,sans-serif"
 
 
 def number(value: float | None) -> str:
-    """number(1234.5) == "1,234", number(0.12345) == "0.1235"; what is not finite as what it is."""
+    """number(1234.5) == "1,234", number(0.12345) == "0.1235"; "∞" and "–" for values that are not finite."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -37,7 +37,7 @@ def ms(value: float) -> str:
 
 
 def a_while(seconds: float) -> str:
-    """How long something takes, rounded up: 25 s, 6 min, 1,200 h."""
+    """A duration, rounded up: 25 s, 6 min, 1,200 h."""
     return (
         f"{math.ceil(seconds)} s"
         if seconds < 120
@@ -56,7 +56,7 @@ def signed(value: float) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Rows under their keys, in columns as wide as they need."""
+    """Rows as a text table, with their keys as the heading."""
     cells = [list(rows[0]), *([str(row[key]) for key in rows[0]] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
@@ -64,7 +64,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def one_line(text: Any, most: int) -> str:
-    """Somebody else's text as one printable line of at most so many characters: no escapes, no control characters."""
+    """Text from outside as one printable line of at most `most` characters, without escapes and control characters."""
     plain = _ESCAPES.sub("", "" if text is None else str(text)[: 10 * most])
     plain = " ".join("".join(char if char.isprintable() else " " for char in plain).split())
     return plain if len(plain) <= most else plain[: most - 1] + "…"
@@ -74,9 +74,9 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 
 
 def html_card(title: str, word: str, said: str, lines: Iterable[str] = (), rows: Sequence[Sequence[str]] = ()) -> str:
-    """A heading with a coloured word before it, lines of small print, and rows, the first of which heads the others.
+    """A heading after a coloured badge, lines of small print, and a table whose first row is its heading.
 
-    All is text.
+    All arguments are plain text, which is escaped.
     """
     small = "".join(f'<div style="{_SMALL_PRINT}">{escape(line)}</div>' for line in lines if line)
     return (
@@ -87,13 +87,13 @@ def html_card(title: str, word: str, said: str, lines: Iterable[str] = (), rows:
 
 
 def html_badge(word: str, label: str | None = None) -> str:
-    """A word in the colour of what it means, with a sign that does not need the colour."""
+    """A verdict in its colour, with a sign for readers who do not see the colour."""
     colour = COLOURS.get(word, COLOURS["invalid"])
     return f'<strong style="color:{colour};white-space:nowrap">{SIGNS.get(word, "!")} {escape(label or word)}</strong>'
 
 
 def html_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text, the first their heading. A cell that is a verdict's word gets its colour."""
+    """A table of text; the first row is the heading. A cell that is a verdict gets its colour."""
     head, *body = rows
     heading = "".join(f'<th style="{_CELL};{_SMALL_PRINT}">{escape(text)}</th>' for text in head)
     cells = "".join("<tr>" + "".join(_html_cell(text) for text in row) + "</tr>" for row in body)
@@ -108,7 +108,7 @@ def _html_cell(text: str) -> str:
 
 
 def html_interval(estimate: float, low: float, high: float, n: int, confidence: float) -> str:
-    """An estimate with the bounds of its interval."""
+    """An estimate with its interval."""
     return (
         f'<span style="{_FONT}"><strong>{number(estimate)}</strong> [{number(low)} … {number(high)}] '
         f'<span style="{_SMALL_PRINT}">{confidence * 100:g} % interval, n = {n:,}</span></span>'

@@ -1,4 +1,4 @@
-"""Runs and their reports: run, report, runs, show, rm."""
+"""Commands for runs and their reports: run, report, runs, show, rm, compact."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from perflib.errors import (
 @cli.command()
 @click.argument("suite", default="acceptance")
 @click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be repeated.")
-@click.option("--quick", is_flag=True, help="Shorten the long loads, as the suite says.")
+@click.option("--quick", is_flag=True, help="Shorten the loads to the suite's `quick` values.")
 @DATA
-@click.option("--seed", type=int, help="Seed of everything random; default: the suite's.")
+@click.option("--seed", type=int, help="Seed of all random choices; default: the suite's.")
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Set a key of the suite, as scenarios.browse.load.rate_per_s=800.",
+    help="Set a key of the suite, for example scenarios.browse.load.rate_per_s=800.",
 )
 @click.option(
     "--dask",
     metavar="ADDRESS",
-    help="The load is made by the workers of the Dask cluster at this address, as tcp://scheduler:8786.",
+    help="Generate the load on the workers of the Dask cluster at this address, for example tcp://scheduler:8786.",
 )
 @click.option(
     "--on-lost",
     type=click.Choice(["stop", "continue"]),
     help=(
-        "A worker dies, stalls or loses the network: the others stop, or go on without it; default: the suite's "
+        "If a worker dies, stalls or loses the network, the others stop or go on without it; default: the suite's "
         "`on_lost`."
     ),
 )
@@ -67,25 +67,25 @@ def run(
     from perflib.store.runs import data_folder, run_ids
     from perflib.verdicts.run import open_run
 
-    here = data_folder(data)  # a store has runs of other machines too
+    here = data_folder(data)  # an object store also has runs of other machines
     before = set(run_ids(here))
     overrides = (*overrides, f"on_lost={on_lost}") if on_lost else overrides
     try:
         with _cluster(dask) as client:
-            made = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)
+            result = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)
     except KeyboardInterrupt:
         for name in sorted(set(run_ids(here)) - before):
-            click.echo(f"interrupted; the rows so far are kept: {open_run(name, here).path}", err=True)
+            click.echo(f"interrupted; the rows written so far are kept: {open_run(name, here).path}", err=True)
             click.echo(name)
         return EXIT_INTERRUPTED
-    code = print_verdicts(made)
-    click.echo(made.id)
+    code = print_verdicts(result)
+    click.echo(result.id)
     return code
 
 
 @contextlib.contextmanager
 def _cluster(address: str | None) -> Iterator[Any]:
-    """A client of the Dask cluster, None without an address."""
+    """A client of the Dask cluster, or None without an address."""
     if address is None:
         yield None
         return
@@ -103,15 +103,17 @@ def _cluster(address: str | None) -> Iterator[Any]:
 @click.option(
     "--notebook",
     metavar="NAME|FILE",
-    help="Another notebook than the report, as capacity, overhead or explore; or the file of a report of your own.",
+    help="Another notebook: capacity, overhead or explore; or the file of a report of your own.",
 )
 @NOTEBOOKS
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter of that notebook, as scenario=browse."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a parameter of the notebook, for example scenario=browse.",
 )
-@click.option(
-    "--pdf", "as_pdf", is_flag=True, help="The page as a PDF as well, printed by the Chromium that is installed."
-)
+@click.option("--pdf", "as_pdf", is_flag=True, help="Also print the page to a PDF, with an installed Chromium.")
 @DATA
 def report(
     run: str,
@@ -126,9 +128,8 @@ def report(
 ) -> int:
     """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
 
-    With --notebook NAME another notebook on the same run instead, as one HTML file: capacity, overhead, explore. With
-    --notebook FILE the same files as ever from a notebook of your own; perflib notebooks copy gives you one to start
-    from.
+    --notebook NAME renders another notebook on the same run as one HTML file: capacity, overhead, explore. --notebook
+    FILE renders the report from a notebook of your own; perflib notebooks copy gives you one to start from.
     """
     from perflib.report.notebooks import is_file_name
     from perflib.report.render import page
@@ -137,10 +138,12 @@ def report(
     from perflib.verdicts.run import open_run, open_side
 
     if settings and not (notebook or notebooks):
-        raise click.UsageError("--set goes with --notebook")
+        raise click.UsageError("--set needs --notebook")
     other = notebook not in (None, "report") and not is_file_name(str(notebook))
     if other and (title or baseline):
-        raise click.UsageError(f"--title and --baseline are the report's; the notebook {notebook} takes --set")
+        raise click.UsageError(
+            f"--title and --baseline are for the report only; use --set with the notebook {notebook}"
+        )
     source = chosen_notebook("report", notebook, notebooks, takes=["run"])
     parameters = dict(setting(text) for text in settings)
     found, folder = open_run(run, data), Path(out) if out else None
@@ -164,7 +167,7 @@ def report(
 @DATA
 @JSON
 def runs(data: str | None, as_json: bool) -> int:
-    """List the runs there are, the latest first."""
+    """List the runs, the latest first."""
     from perflib.verdicts.run import open_runs
 
     found, errors = open_runs(data, rows=False)
@@ -189,7 +192,7 @@ def runs(data: str | None, as_json: bool) -> int:
 @DATA
 @JSON
 def show(run: str, data: str | None, as_json: bool) -> int:
-    """What is known of RUN: its scenarios with their figures."""
+    """Print the scenarios of RUN with their figures."""
     from perflib.text import number
     from perflib.verdicts.run import open_run
 
@@ -233,9 +236,9 @@ def rm(run: str, data: str | None) -> int:
 @click.argument("run", default="latest")
 @DATA
 def compact(run: str, data: str | None) -> int:
-    """Rewrite the many small files of RUN as few sorted ones, which are read faster.
+    """Rewrite the many small files of RUN as a few sorted ones, which are read faster.
 
-    Nothing is lost, whenever it is cut short.
+    No row is lost, even if the command is interrupted.
     """
     from perflib.store.compaction import compact as rewrite
     from perflib.store.remote import folder_only

@@ -1,4 +1,4 @@
-"""Runs while they are made: watch."""
+"""The command that follows a run in progress: watch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perflib.errors import EXIT_PASS
 @click.argument("run", default="latest")
 @DATA
 def watch(run: str, data: str | None) -> int:
-    """Follow RUN while it is made, from another terminal: a line of figures each second, until it is over."""
+    """Follow RUN from another terminal: print a line of figures each second, until the run ends."""
     from perflib.load.progress import figures
     from perflib.store.live import Tail
     from perflib.verdicts.run import open_run

@@ -1,7 +1,6 @@
-"""What ends a scenario's load before its time: a dead target, no answers, a burst of errors (`abort_on`), a broken
-limit.
+"""Rules that end a scenario's load early: a dead target, no answers, a burst of errors (`abort_on`), a broken limit.
 
-A `StopRule` is asked after every message of a worker; rules that need a run's figures (the limit search) stand in
+A `StopRule` is called after every message of a worker. Rules that need a run's figures (the limit search) are in
 `experiments`.
 """
 
@@ -23,7 +22,7 @@ PATIENCE_S: Final = 3.0
 
 @dataclass(frozen=True)
 class LoadState:
-    """Where a scenario's load is: times are ns on the run's clock, `workers_left` the numbers of those not lost."""
+    """The state of a scenario's load. Times are ns on the run's clock; `workers_left` are those not lost."""
 
     workers: Workers
     workers_left: Sequence[int]
@@ -33,17 +32,17 @@ class LoadState:
 
 @dataclass(frozen=True)
 class Stop:
-    """Why the load ends. `is_failure`: the run is invalid; otherwise the load has done its work."""
+    """Why the load ends. `is_failure`: the run is invalid; otherwise the load has reached its purpose."""
 
     reason: str
     is_failure: bool = True
 
 
 class StopRule(Protocol):
-    """One reason to end a load before its time."""
+    """One rule that ends a load early."""
 
     def look(self, state: LoadState) -> Stop | None:
-        """Why the load must end now, or None."""
+        """The reason to end the load now, or None."""
         ...
 
 
@@ -59,7 +58,7 @@ class DeadTarget:
 
 
 class NoAnswers:
-    """All that ended for a while found nobody to answer."""
+    """For some time, no request has received an answer."""
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
@@ -78,7 +77,7 @@ class NoAnswers:
 
 
 class TooManyErrors:
-    """More than a share of the last seconds' requests failed: `abort_on`."""
+    """Too large a share of the requests of the last seconds failed: `abort_on`."""
 
     def __init__(self, burst: ErrorBurst) -> None:
         self._burst = burst
@@ -97,6 +96,6 @@ class TooManyErrors:
 
 
 def standard_rules(scenario: Scenario, started: Mapping[str, StartedTarget]) -> list[StopRule]:
-    """The rules that hold for every load."""
+    """The rules for every load."""
     burst = [TooManyErrors(scenario.abort_on)] if scenario.abort_on is not None else []
     return [DeadTarget(started), NoAnswers(), *burst]

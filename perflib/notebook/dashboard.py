@@ -1,7 +1,7 @@
-"""The dashboard: the run that is being made, live; the newest runs with their verdicts; one of them in detail; trends.
+"""The dashboard: the run in progress, the newest runs with their verdicts, one of them in detail, and trends.
 
-It looks at the data folder once a second, in a thread of its own kernel: a run that is made elsewhere is followed by
-its part files. Where nobody can click (papermill) it is a page of what there is.
+A thread reads the data folder once a second, so that runs of other processes are followed by their part files. Under
+papermill, where nobody can click, the dashboard is a static page.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ TREND_CHARTS: Final = 6
 
 
 def folder(data: str | Path | None = None) -> str | Path:
-    """Of the runs, or a store's URL: as given, else as `perflib dashboard --data` said, else the usual one."""
+    """The folder of the runs or the URL of a store: as given, or from `perflib dashboard --data`, or the default."""
     chosen = data or os.environ.get("PERFLIB_DATA")
     return chosen if chosen is not None and is_url(chosen) else data_folder(chosen)
 
 
 class Live:
-    """The panel of the run that is being made, whoever makes it."""
+    """The live panel of the run in progress, which may belong to another process."""
 
     def __init__(self, data: str | Path) -> None:
         self._data = data
@@ -47,7 +47,7 @@ class Live:
     def html(self) -> str:
         run = runs_table.running(self._data)
         if run is None:
-            return "<p style='opacity:.72'>Nothing runs now.</p>"
+            return "<p style='opacity:.72'>No run is in progress.</p>"
         if run.id != self._run:
             self._run, self._glance = run.id, Glance(run.path)
         now = self._glance.look()
@@ -60,15 +60,14 @@ class Live:
 
 
 def detail(run: Run) -> Html:
-    """One run: its sentence, objectives, and the percentile curve of each scenario that has an objective or stands
-    alone."""
+    """One run: its summary, objectives, and percentile curves of scenarios with objectives, or of the only one."""
     names = [entry.name for entry in run.scenarios][:4]
     drawn = "".join(picture(lambda name=name: charts.latency_percentiles(run.scenario(name))) for name in names)  # type: ignore[misc]
     return Html(f"<p><strong>{sentence(run)}</strong></p>{objectives(run)}{drawn}")
 
 
 def trends(data: str | Path) -> Html:
-    """Response time, throughput and errors from run to run: the series with the most runs, those that changed first."""
+    """Response time, throughput and errors from run to run: the longest series, with changed ones first."""
     record_all(data)
     found = [
         series
@@ -83,7 +82,7 @@ def trends(data: str | Path) -> Html:
 
 
 class Dashboard:
-    """Dashboard(data): shown by being the last value of a cell."""
+    """Dashboard(data): put it last in a cell to show it."""
 
     def __init__(self, data: str | Path | None = None) -> None:
         self.data = folder(data)
@@ -115,12 +114,12 @@ class Dashboard:
             try:
                 self._now.value = self._live.html()
                 self._look()
-            except Exception:  # a run that was removed meanwhile, say: the next look is a second away
+            except Exception:  # for example, a run was deleted; the next update is a second away
                 self._now.value = f"<pre>{escape(traceback.format_exc(limit=-2))}</pre>"
             time.sleep(EVERY_S)
 
     def _look(self) -> None:
-        """The tables and trends follow when a run was added, removed, or came to its end."""
+        """Update tables and trends when a run was added, deleted, or has ended."""
         ids = run_ids(self.data)
         seen = [(run.id, run.status) for run in runs_table.newest(self.data)]
         if seen == self._seen and self._runs.value != "…":

@@ -1,11 +1,11 @@
-"""Explore a run: its charts and slowest requests for a chosen scenario, operation, time window and percentile band.
+"""Explore a run: its charts and slowest requests for a selected scenario, operation, time window and percentile band.
 
 explored = explore(run)                                          # a notebook shows it with its controls
 explored.choose(scenario="browse", window_s=(10, 20), band=(99, 100))
 explored.figure(); explored.slowest(20)                          # the same without a browser
 
-All rows are counted once, into cells of time × response time (a thousand by 2 %), so that a change costs the same
-however many requests there are. Percentiles of the cells are right to 1 %. Only the slowest requests are read as rows.
+All rows are counted once into cells of time × response time (a thousand by 2 %), so that a new selection takes equally
+long for any number of requests. Percentiles of cells are accurate to 1 %. Only the slowest requests are read as rows.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def explore(
     band: tuple[float, float] = (99.0, 100.0),
     data: str | None = None,
 ) -> Explorer:
-    """A run to look around in. Times are seconds since the scenario's start, the band is in percent of the requests."""
+    """A run to explore. Times are seconds since the start of the scenario; the band is in percent of the requests."""
     explored = Explorer(run if isinstance(run, Run) else open_run(run, data), data)
     return explored.choose(
         scenario=scenario, operation=operation, window_s=(from_s or 0.0, math.inf if to_s is None else to_s), band=band
@@ -62,14 +62,14 @@ def explore(
 
 
 class Explorer:
-    """What is chosen of one run, and what it shows."""
+    """A selection from one run, and the views of it."""
 
     def __init__(self, run: Run, data: str | None = None) -> None:
         self.data, self.scenario = data, ""
         self.open(run)
 
     def open(self, run: Run) -> None:
-        """Look at another run: count its rows into cells."""
+        """Switch to another run, and count its rows into cells."""
         if not run.scenarios:
             raise RunError("no scenario was started in this run", where=run.id, mend="choose another: perflib runs")
         self.run = run
@@ -81,9 +81,9 @@ class Explorer:
         self, *, scenario: str | None = None, operation: str | None = None, window_s: tuple[float, float] | None = None,
         band: tuple[float, float] = (99.0, 100.0),
     ) -> Explorer:  # fmt: skip
-        """Choose what to look at. None: the scenario as before, all operations, all of its time.
+        """Change the selection. None: the present scenario, all operations, the whole time.
 
-        Raises RunError for what the run does not have.
+        Raises RunError for a scenario or operation that the run does not have.
         """
         self.scenario = str(self.run.scenario(scenario or self.scenario).name)
         if operation is not None and operation not in self.operations:
@@ -106,12 +106,12 @@ class Explorer:
 
     @property
     def seconds(self) -> float:
-        """How long the scenario's requests were due."""
+        """The length of the scenario's schedule, in s."""
         return float(self._spans[self.scenario][1])
 
     @property
     def limits_ms(self) -> tuple[float, float]:
-        """The band as response times of the chosen requests, ms: of all of the time as everywhere, of less by cells."""
+        """The band as response times of the selected requests, in ms: exact for the whole time, else to 2 %."""
         requests = source(self.run.scenario(self.scenario), operation=self.operation)
         if self.window_s == (0.0, self.seconds) and requests.timed():
             low, high = (ns / 1e6 for ns in requests.percentiles([share / 100 for share in self.band]))
@@ -168,14 +168,14 @@ class Explorer:
         return figure
 
     def widget(self) -> Any:
-        """The controls and what they show (ipywidgets)."""
+        """The controls with the charts and the table (ipywidgets)."""
         return controls(self)
 
     def open_other(self, run_id: str) -> None:
         self.open(open_run(run_id, self.data))
 
     def others(self) -> list[str]:
-        """Runs that could be opened instead, newest first."""
+        """The runs that can be opened, newest first."""
         known = run_ids(self.data)
         return list(dict.fromkeys([self.run.id, *reversed(known)])) if self.run.id in known else [self.run.id]
 
@@ -185,7 +185,7 @@ class Explorer:
         return picture.getvalue()
 
     def table(self, most: int = 20) -> str:
-        """The slowest requests as HTML; all text escaped."""
+        """The slowest requests as HTML, with all text escaped."""
         low, high = self.limits_ms
         share = f"{self.band[0]:g} to {self.band[1]:g} %"
         upto = "the slowest" if math.isinf(high) else f"{number(high)} ms"
@@ -195,7 +195,7 @@ class Explorer:
         return f"<p>{said}</p>{body}"
 
     def _ipython_display_(self) -> None:
-        """With controls where somebody looks; else the charts and the table, which a page can keep."""
+        """The controls in an interactive notebook; otherwise the charts and the table, which a static page can show."""
         from IPython.display import HTML, Image, display
 
         shown = [self.widget()] if somebody_looks() else [Image(self.png(), alt=str(self)), HTML(self.table())]  # type: ignore[no-untyped-call]
@@ -209,7 +209,7 @@ class Explorer:
 
     @cached_property
     def _table(self) -> str:
-        """The measured rows with what is asked of them, in memory where they fit: a change then reads no file."""
+        """The measured rows with the needed columns, in memory if they fit, so that a new selection reads no file."""
         wanted = (
             f"select scenario, operation, {DUE} as due_ns, response_ns, service_ns, {TIMED} as timed, ok, "
             "first_byte_ns - start_ns as first_ns, server_ns, status, error, inflight, worker, seq from measured"
@@ -221,7 +221,7 @@ class Explorer:
 
     @cached_property
     def _spans(self) -> dict[str, tuple[int, float]]:
-        """Start, ns, and length, s, of each scenario."""
+        """Start (ns) and length (s) of each scenario."""
         rows = self.run.query(f"select scenario, min(due_ns), max(due_ns) from {self._table} group by all").fetchall()
         found = {entry.name: (0, 1.0) for entry in self.run.scenarios}
         return found | {str(row[0]): (int(row[1]), max((row[2] - row[1]) / 1e9, 0.001)) for row in rows}
@@ -254,7 +254,7 @@ class Explorer:
         ]
 
     def _window(self) -> dict[str, NDArray[Any]]:
-        """The cells of what is chosen, with the second in which each begins."""
+        """The selected cells, with the second in which each begins."""
         cells = self._cells[self.scenario]
         at_s = cells["bin"] * float(cells["bin_ns"]) / 1e9
         low, high = self.window_s
@@ -303,7 +303,7 @@ class Explorer:
         q = highest_percentile(int(grid.sum()))
         columns = len(edges) - 1
         width = bins_per_point(columns, int(grid.sum()), q)
-        first = np.arange(0, columns - width + 1, width)  # the last point takes what is left over
+        first = np.arange(0, columns - width + 1, width)  # the last point takes the remainder
         middle = (edges[first] + edges[np.append(first[1:], columns)]) / 2
         for share, colour in {0.5: COLOURS[6], q: COLOURS[1] if q > 0.5 else COLOURS[6]}.items():
             line = [
@@ -353,6 +353,6 @@ class Explorer:
 
 
 def _quantile(counts: NDArray[Any], share: float) -> int:
-    """The bucket in which that share of counted values lies."""
+    """The bucket that contains this quantile of the counted values."""
     rank = max(share * counts.sum(), 1)
     return int(np.searchsorted(np.cumsum(counts), rank).clip(0, len(counts) - 1)) if len(counts) else 0

@@ -1,8 +1,8 @@
 """The live panel of a run in a notebook: figures, the last two minutes as small charts, and a button that stops it.
 
-It is drawn by the coordinator between two messages of its workers. A click on Stop is heard while the cell is busy,
-because JupyterLab sends it through a subshell of the kernel (ipykernel 7), which is a thread of its own; there it
-interrupts the main thread, and the run ends by the same path as after a Ctrl-C.
+The coordinator draws it between messages of its workers. A click on Stop works while the cell is busy, because
+JupyterLab sends it through a subshell of the kernel (ipykernel 7), which is a separate thread. There it interrupts the
+main thread, and the run ends as after a Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from perflib.store.live import Now
 from perflib.text import number
 
 _WIDTH, _HEIGHT = 232, 56
-RATE, TIME, MEMORY, WRONG = "#2b7bba", "#c2571a", "#2f8f6b", "#d1343f"  # seen on white and on black
+RATE, TIME, MEMORY, WRONG = "#2b7bba", "#c2571a", "#2f8f6b", "#d1343f"  # legible on white and on black
 STYLE: Final = (
     "<style>.perflib-live{font:13px/1.4 system-ui,sans-serif;color:var(--jp-ui-font-color1,inherit);max-width:880px}"
     ".perflib-live .head{display:flex;justify-content:space-between;gap:16px;margin:2px 0 4px}"
@@ -36,7 +36,7 @@ STYLE: Final = (
 
 
 class Panel(Quiet):
-    """One panel for a whole run; it follows from scenario to scenario, and stays as a picture when the run is over."""
+    """The panel of a whole run, through all scenarios; it stays as static HTML when the run is over."""
 
     def __init__(self, run: Path) -> None:
         import ipywidgets as widgets
@@ -45,18 +45,18 @@ class Panel(Quiet):
         self._glance, self._run = Glance(run), run.name
         self._html = widgets.HTML(html(Now(), "starting", 0.0))
         self._button = widgets.Button(
-            description="Stop", icon="stop", tooltip="End the run here; its rows are kept", button_style="warning"
+            description="Stop", icon="stop", tooltip="End the run now; its rows are kept", button_style="warning"
         )
         self._button.on_click(lambda _: self.stop())
-        # From 7.4 on, ipykernel sends a click to the loop that made the button, which is the busy one; without this
-        # note of it, the click goes where JupyterLab sends it: to a subshell.
+        # Since 7.4, ipykernel sends a click to the loop that created the button, which is busy. Without this
+        # entry, the click goes where JupyterLab sends it: to a subshell.
         vars(self._button.comm).pop("_reply_subshell_id", None)
         self._handle = DisplayHandle()  # type: ignore[no-untyped-call]
         self._handle.display(widgets.VBox([self._html, self._button]))  # type: ignore[no-untyped-call]
         self._said = "starting"
 
     def stop(self) -> None:
-        """What the button does: interrupts the cell, once."""
+        """The action of the button: interrupt the cell, once."""
         if not self._button.disabled:
             self.stopped = True
             self._button.description, self._button.disabled = "Stopping …", True
@@ -76,7 +76,7 @@ class Panel(Quiet):
         self._draw(progress, self._glance.look(over=True))
 
     def end(self, status: str) -> None:
-        """The widgets go, for a saved notebook cannot show them; what they showed last stays as plain HTML."""
+        """Replace the widgets, which a saved notebook cannot show, by their last content as plain HTML."""
         last = {
             "text/html": html(self._glance.now, f"{status}; {self._said}", 1.0),
             "text/plain": f"{self._run}: {status}",
@@ -149,7 +149,7 @@ def _points(values: Sequence[float | None], highest: float) -> str:
 
 
 def view(run: Path, *, show: bool) -> View:
-    """Where a run's progress goes: a panel in a notebook, lines where papermill runs one, else the terminal."""
+    """The display of a run's progress: a panel in a notebook, lines under papermill, otherwise the terminal."""
     if not show:
         return Quiet()
     if not in_kernel():
@@ -168,7 +168,7 @@ def in_kernel() -> bool:
 
 
 def somebody_looks() -> bool:
-    """Whether the cell was run where a person can answer: papermill, nbconvert and Voilà say nobody can."""
+    """Whether a person can use the notebook: not under papermill, nbconvert and Voilà."""
     kernel = _kernel()
     return bool(kernel and kernel.get_parent().get("content", {}).get("allow_stdin"))
 

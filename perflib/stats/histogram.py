@@ -1,8 +1,8 @@
-"""Log histograms: many values counted in buckets of equal relative width, and what can be said of them afterwards.
+"""Log histograms: counts of many values in buckets of equal relative width, and the statistics of such counts.
 
-    buckets = LogBuckets(width=0.01)          # each bucket's upper edge is 1.01 times its lower edge histogram =
-    buckets.count(response_ns)    # or counted by a database: f"select {buckets.sql('response_ns')} as bucket"
-    histogram.quantile(0.95)                  # within buckets.relative_error of the exact one
+    buckets = LogBuckets(width=0.01)            # each bucket's upper edge is 1.01 times its lower edge
+    histogram = buckets.count(response_ns)      # or in a database: f"select {buckets.sql('response_ns')} as bucket"
+    histogram.quantile(0.95)                    # within buckets.relative_error of the exact one
 
 This is the one definition of a log histogram in perflib. The memory that it takes depends on the range of the values
 and not on their number; the price is a known relative error of quantiles (as in HdrHistogram, and in DDSketch:

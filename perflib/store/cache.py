@@ -1,5 +1,4 @@
-"""What was found in a run's rows is found once: for a Run object, and of many rows for whoever asks next, beside them
-in counts/.
+"""Caches for results computed from a run's rows: in the Run object and, if there are many rows, on disk in counts/.
 
 That folder may be deleted at any time.
 """
@@ -16,7 +15,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from perflib.store.files import write_atomically
 
-VERSION: Final = 4  # of what is kept; what another version kept is found anew
+VERSION: Final = 4  # version of the cached data; data of another version is computed again
 
 _Owner = TypeVar("_Owner")
 _Found = TypeVar("_Found")
@@ -38,31 +37,33 @@ def once(find: Callable[Concatenate[_Owner, _Given], _Found]) -> Callable[Concat
 
 @cache
 def code() -> str:
-    """A fingerprint of this package as it is: what other code has computed is computed anew."""
+    """A fingerprint of this package's code: results of other code are computed again."""
     return stamp(sorted(Path(__file__).parents[1].rglob("*.py")))
 
 
 def stamp(files: Iterable[Path], *about: Any) -> str:
-    """A fingerprint of files as they are, and of what else the findings hang on."""
-    each = []
+    """A fingerprint of files, and of other values on which results depend."""
+    versions = []
     for path in files:
-        seen = path.stat()
-        each.append((path.name, seen.st_size, seen.st_mtime_ns))
-    return hashlib.sha256(repr((VERSION, each, about)).encode()).hexdigest()[:16]
+        status = path.stat()
+        versions.append((path.name, status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(repr((VERSION, versions, about)).encode()).hexdigest()[:16]
 
 
 def kept(run_dir: Path, name: str, of: str, find: Callable[[], Any], worth: Callable[[Any], bool]) -> Any:
-    """What `find` gives (JSON), or gave when it was last asked of the same; kept where it is worth it and the folder
-    can be written, in place of what had this name."""
+    """The result of `find` (JSON), from the cache if it has one with the fingerprint `of`.
+
+    A new result is cached if `worth` returns true and the folder can be written. It replaces older ones of this name.
+    """
     file = run_dir / "counts" / f"{name}-{of}.json"
     with suppress(OSError, ValueError):
         return json.loads(file.read_text("utf-8"))
-    found = find()
-    if worth(found):
+    result = find()
+    if worth(result):
         with suppress(OSError):
             file.parent.mkdir(exist_ok=True)
-            write_atomically(file, json.dumps(found))
+            write_atomically(file, json.dumps(result))
             for old in file.parent.glob(f"{name}-*.json"):
                 if old != file:
                     old.unlink(missing_ok=True)
-    return found
+    return result

@@ -198,7 +198,7 @@ def test_the_command_line_compares_two_options_of_a_service(tmp_path: Path, monk
         (["--b", "scenarios.ping.load={ model = 'steps', from = 10, to = 100, step_per_s = 10, step_s "
                  "= 1 }"], "needs a steady load, not load model 'steps'"),
         (["--b", "workers=1", "--set", "targets.api.url=http://127.0.0.1:8099"], "both sides would start 'api' at http://127.0.0.1:8099"),
-        (["--b", "workers=1", "--budget", "3"], "too few to tell"),
+        (["--b", "workers=1", "--budget", "3"], "which is not enough"),
         (["--b", "workers=1", "--block", "0"], "block_s = 0 is not possible"),
         (["--b", "targets.api.speed=1"], "speed"),
         (["--b", "workers=1", "--margin", "p95=-3"], "a margin of -3 is not possible"),

@@ -307,10 +307,10 @@ def test_a_limit_of_one_operation_judges_that_one_and_names_are_escaped(tmp_path
 STEPS = {"model": "steps", "from": 10, "to": 50, "step_per_s": 10, "step_s": 2}
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"load": {**STEPS, "to": 5}}, "the steps make no request"),
-    ({"load": STEPS, "objectives": ["throughput >= 20 /s"]}, "with a load that rises"),
-    ({"load": STEPS, "objectives": ["ping: capacity >= 20 /s"]}, "a capacity is that of the whole load"),
-    ({"objectives": ["capacity >= 20 /s"]}, "with a load of one rate"),
-    ({"objectives": ["throughput / offered >= 95 %"]}, "with a load that offers no rate"),
+    ({"load": STEPS, "objectives": ["throughput >= 20 /s"]}, "is not possible with a load that rises"),
+    ({"load": STEPS, "objectives": ["ping: capacity >= 20 /s"]}, "capacity is a figure of the whole load"),
+    ({"objectives": ["capacity >= 20 /s"]}, "needs a load that rises"),
+    ({"objectives": ["throughput / offered >= 95 %"]}, "needs a load with a rate"),
 ]
 
 

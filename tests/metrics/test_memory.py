@@ -258,7 +258,7 @@ def test_samples_of_an_older_version_are_read_and_compacted(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("text", ["get: memory growth < 5 MB", "stage 1: memory slope not above 0 MB/min"])
 def test_memory_is_that_of_the_whole_scenario(text: str) -> None:
-    with pytest.raises(SuiteError, match="memory is that of the whole scenario"):
+    with pytest.raises(SuiteError, match="memory is measured over the whole scenario"):
         Objective.parse(text)
 
 

@@ -109,9 +109,11 @@ def test_parameters_that_are_not_asked_for_may_be_missing_and_the_others_not(
     code, _, line = typed("compare", "a", "b", "--notebook", str(without), capsys=capsys)
     assert code == 2 and "has no parameter 'base'" in line
     code, _, line = typed("history", "--notebook", str(short), capsys=capsys)
-    assert code == 2 and line.startswith("perflib: --notebook goes with --out")
+    assert code == 2 and line.startswith("perflib: --notebook needs --out")
     code, _, line = typed("report", "--notebook", "explore", "--title", "Mine", capsys=capsys)
-    assert code == 2 and line.startswith("perflib: --title and --baseline are the report's; the notebook explore takes")
+    assert code == 2 and line.startswith(
+        "perflib: --title and --baseline are for the report only; use --set with the notebook explore"
+    )
 
 
 def test_a_notebook_is_never_overwritten_by_its_executed_copy(small_run: perflib.Run, tmp_path: Path) -> None:

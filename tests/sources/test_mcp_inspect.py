@@ -507,12 +507,12 @@ def test_secrets_are_used_and_never_written(service: Server, monkeypatch: pytest
 
 GOOD = [sys.executable, "-m", "perflib.service", "--stdio"]
 WRONG = [
-    (["no-such-command-here", "-y"], 2, "no-such-command-here: command not found; is it installed"),
+    (["no-such-command-here", "-y"], 2, "no-such-command-here: command not found; check that it is installed"),
     (["http://"], 2, "not a URL"),
     (["http://user:hidden@127.0.0.1:9/"], 2, "a URL with a user or password"),
     (["http://127.0.0.1:9/mcp", "--header", "hidden"], 2, "--header: not a header"),
     (["http://127.0.0.1:9/mcp", "--header", "A: ${NOT_SET_HERE}"], 2, "NOT_SET_HERE is not set"),
-    (["http://127.0.0.1:9/mcp", "extra"], 2, "nothing can follow a URL"),
+    (["http://127.0.0.1:9/mcp", "extra"], 2, "a URL takes no further arguments"),
     (["http://127.0.0.1:9/mcp", "--out", "mine.toml"], 2, "mine.toml: there is such a file already"),
     (["--out", "no/folder.toml", *GOOD], 2, "no/folder.toml: cannot write it"),
     (GOOD, 2, "perflib-reference.toml: there is such a file already"),

@@ -200,7 +200,7 @@ def test_what_cannot_be_used_is_one_line_before_any_load(
 ) -> None:
     unreachable = suite("http://127.0.0.1:9")  # a run that began would say of this
     with pytest.raises(
-        RunError, match=r"s3://other/x: .*bucket does not exist; is it there, and are its keys"
+        RunError, match=r"s3://other/x: .*bucket does not exist; check that it exists, and that its keys"
     ) as wrong:
         perflib.run(unreachable, data="s3://other/x", progress=False)
     assert wrong.value.exit_code == 2 and "\n" not in str(wrong.value)
@@ -213,9 +213,10 @@ def test_what_cannot_be_used_is_one_line_before_any_load(
     for words in (("compact", "--data", s3.url), ("rm", "x", "--data", s3.url)):
         assert said(*words) == (
             2,
-            f"--data: {words[0]} works in a folder, not in a store; give a folder, or use the store's own tools",
+            f"--data: {words[0]} works in a folder only, not in an object store; "
+            "give a folder, or use the tools of the store",
         )
-    assert said("check", "--data", s3.url) == (2, f"{s3.url}: there are no runs; make one: perflib run")
+    assert said("check", "--data", s3.url) == (2, f"{s3.url}: there are no runs; create one: perflib run")
     assert said("check", "x", "--data", s3.url) == (2, f"{s3.url}: no run 'x'; list them: perflib runs")
     assert said("runs", "--data", "nosuch://x")[0] == 2
     s3.stop()
