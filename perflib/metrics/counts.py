@@ -63,11 +63,11 @@ def count(run: Recording) -> None:
 
 
 @once
-def steps(run: Recording, time: str, which: Selection) -> LogHistogram:
+def steps(run: Recording, time: str, which: Selection, *, answered: bool = False) -> LogHistogram:
     """How many requests took how long: `time` is response or service, of the timed ones, or late, of all that were
-    scheduled."""
+    scheduled. answered: leave out those that were given up."""
     where, values = which.sql
-    timed = "true" if time == "late" else TIMED
+    timed = "true" if time == "late" else "ok" if answered else TIMED
     found = _asked(
         run,
         time,
@@ -122,8 +122,8 @@ def moments(run: Recording, which: Selection) -> Moments:
 def quantiles(run: Recording, time: str, which: Selection, qs: Sequence[float]) -> tuple[Interval, ...]:
     """Percentiles in ns with their intervals. The effective sample sizes of service times are those of response
     times."""
-    found = steps(run, time, which)
-    return binned_quantiles(found, qs, _effective_sizes(moments(run, which), found, qs))
+    every, answered = steps(run, time, which), steps(run, time, which, answered=True)
+    return binned_quantiles(every, qs, effective_sizes(moments(run, which), every, qs), answered=answered)
 
 
 def mean(run: Recording, time: str, which: Selection) -> Interval:
@@ -146,7 +146,7 @@ def good_answers(scenario: ScenarioRun) -> dict[str, Any]:
     return _asked(scenario.run, ANSWERS, query, [scenario.name])
 
 
-def _effective_sizes(by: Moments, found: LogHistogram, qs: Sequence[float]) -> list[float]:
+def effective_sizes(by: Moments, found: LogHistogram, qs: Sequence[float]) -> list[float]:
     """The effective sample size at each quantile: of the indicator of each level's edge, interpolated in between."""
     of = by.timed.sum(axis=1)
     below = by.timed.cumsum(axis=1)

@@ -44,7 +44,7 @@ def _times(scenario: ScenarioRun, objective: Objective) -> Interval:
         return scaled(requests.quantiles([objective.q], time)[0], 1e-6)
     if objective.statistic == "mean":
         return scaled(requests.mean(time), 1e-6)
-    return _seen(requests.maximum(time) / 1e6, requests.timed(time))
+    return scaled(requests.maximum(time), 1e-6)
 
 
 def _seen(highest: float, n: int) -> Interval:

@@ -4,10 +4,11 @@
     requests.quantiles([0.95]), requests.mean(), requests.error_rate(), requests.throughput()
 
 Response and service times are those of good answers, and of requests that were given up (`timeout`, `unsent`,
-`aborted`: they took at least that long). A quick refusal would make a target look faster, so other failures count only
-as errors. Percentiles interpolate between order statistics (Hyndman & Fan 1996, type 7). Throughput counts the good
-answers that came within the measured time, per second of it: neither a slow last answer nor those that a queue gives
-after the load has ended change it.
+`aborted`). A quick refusal would make a target look faster, so other failures count only as errors. A time that was
+given up is a lower bound: percentiles, means and maxima that it could change are marked `at_least` and have no upper
+bound. Percentiles interpolate between order statistics (Hyndman & Fan 1996, type 7). Throughput counts the good
+answers that came within the measured time, per second of it, so that what a queue answers after an open load has ended
+does not raise it.
 
 Up to `recording.IN_MEMORY_ROWS` rows are computed one by one. More are counted first (counts.py): counts, means, maxima
 and throughput stay exact, and percentiles are within 0.1 %.
@@ -18,7 +19,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +36,7 @@ from perflib.store.cache import once
 from perflib.store.database import DUE, TIMED
 from perflib.store.recording import ScenarioRun
 from perflib.store.windows import measured_windows
+from perflib.suite.objectives import Objective
 
 Time = Literal["response", "service"]
 Columns = dict[str, NDArray[Any]]
@@ -74,8 +78,13 @@ class Source(ABC):
     def mean(self, time: Time = "response") -> Interval: ...
 
     @abstractmethod
-    def maximum(self, time: Time = "response") -> float:
-        """The longest time that was seen; NaN where no request has one."""
+    def maximum(self, time: Time = "response") -> Interval:
+        """The longest time that was seen. It is exact, and says nothing about times that were not seen."""
+
+    @abstractmethod
+    def misses(self, objective: Objective) -> tuple[Interval, Interval]:
+        """The share of requests, 0…1, whose time does not meet an objective's limit: of those that certainly do not,
+        and of those that perhaps do not, because they were given up before the limit."""
 
     @abstractmethod
     def answered(self, at_ns: NDArray[Any]) -> NDArray[Any]:
@@ -127,6 +136,15 @@ def known(interval: Interval, q: float) -> float:
     return interval.estimate if interval.n >= fewest_values(q) else math.nan
 
 
+def _seen(highest: float, n: int) -> Interval:
+    return Interval(highest, highest, highest, n, float(n))
+
+
+def _open_above(interval: Interval, is_open: bool) -> Interval:
+    """Without an upper bound, where some times were given up."""
+    return replace(interval, high=math.inf, at_least=True) if is_open else interval
+
+
 class Rows(Source):
     """Computed row by row, in the order in which the requests ended."""
 
@@ -152,7 +170,13 @@ class Rows(Source):
         return np.quantile(times, qs).tolist() if len(times) else []
 
     def quantiles(self, qs: Sequence[float], time: Time = "response") -> tuple[Interval, ...]:
-        return stats.quantile_intervals(self._times(time), qs, n_effective=self._sizes(time, tuple(qs)))
+        sizes = self._sizes(time, tuple(qs))
+        return stats.quantile_intervals(self._times(time), qs, n_effective=sizes, cut_off=self._given_up)
+
+    @cached_property
+    def _given_up(self) -> NDArray[np.bool_]:
+        """Which of the timed requests were given up."""
+        return ~self._ok[self._rows["timed"]]
 
     def _sizes(self, time: Time, qs: tuple[float, ...]) -> list[float]:
         """The effective sample size at each quantile."""
@@ -165,11 +189,20 @@ class Rows(Source):
         return [stats.effective_sample_size(times <= value) for value in at]
 
     def mean(self, time: Time = "response") -> Interval:
-        return stats.mean_interval(self._times(time))
+        return _open_above(stats.mean_interval(self._times(time)), bool(self._given_up.any()))
 
-    def maximum(self, time: Time = "response") -> float:
+    def maximum(self, time: Time = "response") -> Interval:
         times = self._times(time)
-        return float(times.max()) if len(times) else math.nan
+        return _open_above(
+            _seen(float(times.max()) if len(times) else math.nan, len(times)), bool(self._given_up.any())
+        )
+
+    def misses(self, objective: Objective) -> tuple[Interval, Interval]:
+        times = self._times(cast(Time, objective.metric))
+        missed, given_up = ~objective.is_met(times / 1e6), self._given_up
+        certain, perhaps = (missed, missed | given_up) if objective.wants_less else (missed & ~given_up, missed)
+        shares = [stats.share_interval(each, times) for each in ((certain, perhaps) if given_up.any() else (missed,))]
+        return shares[0], shares[-1]
 
     def answered(self, at_ns: NDArray[Any]) -> NDArray[Any]:
         return np.searchsorted(self._rows["end"], at_ns, "right")
@@ -205,14 +238,37 @@ class Counted(Source):
         steps = self._steps(time)
         return [steps.quantile(q) for q in qs] if steps.n else []
 
+    def _answered(self, time: Time) -> LogHistogram:
+        return counts.steps(self.scenario.run, time, self.chosen, answered=True)
+
     def quantiles(self, qs: Sequence[float], time: Time = "response") -> tuple[Interval, ...]:
         return counts.quantiles(self.scenario.run, time, self.chosen, qs)
 
     def mean(self, time: Time = "response") -> Interval:
-        return counts.mean(self.scenario.run, time, self.chosen)
+        return _open_above(counts.mean(self.scenario.run, time, self.chosen), self._some_given_up(time))
 
-    def maximum(self, time: Time = "response") -> float:
-        return float(np.max(self._steps(time).most, initial=-math.inf)) if self.timed(time) else math.nan
+    def maximum(self, time: Time = "response") -> Interval:
+        n = self.timed(time)
+        return _open_above(_seen(float(self._steps(time).most.max()) if n else math.nan, n), self._some_given_up(time))
+
+    def _some_given_up(self, time: Time) -> bool:
+        return self._answered(time).n < self.timed(time)
+
+    def misses(self, objective: Objective) -> tuple[Interval, Interval]:
+        time = cast(Time, objective.metric)
+        every, answered, limit_ns = self._steps(time), self._answered(time), (objective.limit or 0.0) * 1e6
+        if objective.wants_less:
+            certain, perhaps = every.n - every.below_value(limit_ns), every.n - answered.below_value(limit_ns)
+        else:
+            certain, perhaps = answered.below_value(limit_ns), every.below_value(limit_ns)
+        return self._share(certain, objective), self._share(perhaps, objective)
+
+    def _share(self, missed: float, objective: Objective) -> Interval:
+        n = self.timed(cast(Time, objective.metric))
+        share = min(max(missed / n, 0.0), 1.0) if n else 0.0
+        q = 1 - share if objective.wants_less else share
+        (size,) = counts.effective_sizes(self._moments, self._steps("response"), [q])
+        return stats.proportion_interval(round(share * n), n, n_effective=size)
 
     def answered(self, at_ns: NDArray[Any]) -> NDArray[Any]:
         by = self._moments

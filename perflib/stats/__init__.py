@@ -17,6 +17,7 @@ from perflib.stats.intervals import (
     quantile_intervals,
     rate_interval,
     ratio_interval,
+    share_interval,
     throughput_interval,
 )
 from perflib.stats.scalability import Usl, fit_usl
@@ -67,6 +68,7 @@ __all__ = [
     "rate_shift",
     "ratio_interval",
     "ratio_shift",
+    "share_interval",
     "spending_confidence",
     "throughput_interval",
     "trend",

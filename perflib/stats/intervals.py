@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -40,6 +40,8 @@ class Interval:
     n: int
     n_effective: float
     confidence: float = 0.95
+    at_least: bool = False
+    """Whether the estimate is a lower bound: it rests on values that were cut off, and `high` is inf."""
 
     @property
     def bounds(self) -> dict[str, float | None]:
@@ -62,14 +64,8 @@ def unknown(estimate: float, n: int, confidence: float) -> Interval:
 
 def scaled(interval: Interval, factor: float) -> Interval:
     """The same interval in another unit: estimate and bounds times `factor`, which must be positive."""
-    return Interval(
-        interval.estimate * factor,
-        interval.low * factor,
-        interval.high * factor,
-        interval.n,
-        interval.n_effective,
-        interval.confidence,
-    )
+    bounds = {name: getattr(interval, name) * factor for name in ("estimate", "low", "high")}
+    return replace(interval, **bounds)
 
 
 def effective_sample_size(values: Values) -> float:
@@ -139,11 +135,17 @@ def quantile_interval(values: Values, q: float, confidence: float = 0.95) -> Int
 
 
 def quantile_intervals(
-    values: Values, qs: Sequence[float], confidence: float = 0.95, n_effective: Sequence[float] | None = None
+    values: Values,
+    qs: Sequence[float],
+    confidence: float = 0.95,
+    n_effective: Sequence[float] | None = None,
+    cut_off: Values | None = None,
 ) -> tuple[Interval, ...]:
     """`quantile_interval` at each q, at the cost of two partitions of the values, however many q there are.
 
-    n_effective: the effective sample size at each q, where it is known already. Raises ValueError as
+    n_effective: the effective sample size at each q, where it is known already. cut_off: which values are lower bounds
+    of the true ones (right-censored), shape (n,), such as the time after which a request was given up: a bound that
+    could be any of them is inf, and an estimate that could is marked `at_least`. Raises ValueError as
     `quantile_interval` does, and for sequences of different lengths.
     """
     if not all(0 < q < 1 for q in qs):
@@ -157,18 +159,23 @@ def quantile_intervals(
     estimates = [float(e) for e in np.quantile(x, qs)]
     sizes = n_effective or [effective_sample_size(x <= estimate) for estimate in estimates]
     ranks = [bounding_ranks(n, size, q, confidence) for q, size in zip(qs, sizes, strict=True)]
-    chosen = sorted({rank for pair in ranks for rank in pair if rank is not None})
-    bounds = dict(zip(chosen, np.partition(x, chosen)[chosen].tolist() if chosen else (), strict=True))
+    rank_of_estimate = [math.ceil((n - 1) * q - 1e-9) for q in qs]
+    chosen = sorted({*rank_of_estimate, *(rank for pair in ranks for rank in pair if rank is not None)})
+    at_rank = dict(zip(chosen, np.partition(x, chosen)[chosen].tolist(), strict=True))
+    largest = dict(at_rank)  # with inf for the values that were cut off
+    if cut_off is not None and np.any(cut_off):
+        largest = dict(zip(chosen, np.partition(np.where(cut_off, math.inf, x), chosen)[chosen].tolist(), strict=True))
     return tuple(
         Interval(
             estimate,
-            -math.inf if low is None else min(bounds[low], estimate),
-            math.inf if high is None else max(bounds[high], estimate),
+            -math.inf if low is None else min(at_rank[low], estimate),
+            math.inf if high is None else max(largest[high], estimate),
             n,
             size,
             confidence,
+            at_least=largest[rank] != at_rank[rank],
         )
-        for estimate, size, (low, high) in zip(estimates, sizes, ranks, strict=True)
+        for estimate, size, (low, high), rank in zip(estimates, sizes, ranks, rank_of_estimate, strict=True)
     )
 
 
@@ -221,6 +228,17 @@ def proportion_interval(failures: int, n: int, confidence: float = 0.95, n_effec
     size = float(n if n_effective is None else min(n_effective, n))
     low, high = _clopper_pearson(failures / n * size, size, confidence)
     return Interval(failures / n, low, high, n, size, confidence)
+
+
+def share_interval(hits: Values, values: Values, confidence: float = 0.95) -> Interval:
+    """The share of hits among values that depend on each other, 0…1, as `proportion_interval`.
+
+    hits: booleans in order of time, shape (n,), computed from the values. Where none or all of them are hits, their
+    dependence shows in the values alone: the effective sample size is then that of the values.
+    """
+    count, n = int(np.count_nonzero(hits)), len(hits)
+    size = effective_sample_size(hits if 0 < count < n else values) if n else 0.0
+    return proportion_interval(count, n, confidence, n_effective=size)
 
 
 def throughput_interval(

@@ -50,16 +50,19 @@ def stamp(files: Iterable[Path], *about: Any) -> str:
     return hashlib.sha256(repr((VERSION, versions, about)).encode()).hexdigest()[:16]
 
 
-def kept(run_dir: Path, name: str, of: str, find: Callable[[], Any], worth: Callable[[Any], bool]) -> Any:
-    """The result of `find` (JSON), from the cache if it has one with the fingerprint `of`.
+def load_or_compute(
+    run_dir: Path, name: str, fingerprint: str, compute: Callable[[], Any], store_if: Callable[[Any], bool]
+) -> Any:
+    """The result of `compute` (JSON), from the cache if it has one with this fingerprint.
 
-    A new result is cached if `worth` returns true and the folder can be written. It replaces older ones of this name.
+    A new result is stored if `store_if` returns true of it and the folder can be written. It replaces older ones of
+    this name.
     """
-    file = run_dir / "counts" / f"{name}-{of}.json"
+    file = run_dir / "counts" / f"{name}-{fingerprint}.json"
     with suppress(OSError, ValueError):
         return json.loads(file.read_text("utf-8"))
-    result = find()
-    if worth(result):
+    result = compute()
+    if store_if(result):
         with suppress(OSError):
             file.parent.mkdir(exist_ok=True)
             write_atomically(file, json.dumps(result))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import RunError
-from perflib.store.cache import kept, stamp
+from perflib.store.cache import load_or_compute, stamp
 from perflib.store.database import connected, parts, quoted, row_counts
 from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest
 from perflib.suite.file import from_plain
@@ -67,7 +67,9 @@ class ScenarioRun:
         or the values in `about` change."""
         run = self.run
         depends_on = stamp((), run.fingerprint, run.cuts, self.record, self.spec, *about)
-        return kept(run.path, f"{name}-{run.cache_name(self.name)}", depends_on, find, lambda _: run.is_cached)
+        return load_or_compute(
+            run.path, f"{name}-{run.cache_name(self.name)}", depends_on, find, lambda _: run.is_cached
+        )
 
     def __repr__(self) -> str:
         return f"<ScenarioRun {self.name} of {self.run.id}: {self.record.status}>"
@@ -215,7 +217,7 @@ class Recording:
             return int((self.query(f"select count(*) from rows where {wrong}", [last_ns]).fetchone() or (0,))[0])
 
         of = stamp((), self.fingerprint, last_ns)
-        return int(kept(self.path, f"impossible-{self.cache_name()}", of, find, lambda _: self.is_cached))
+        return int(load_or_compute(self.path, f"impossible-{self.cache_name()}", of, find, lambda _: self.is_cached))
 
     @property
     def damage(self) -> list[str]:
@@ -239,7 +241,7 @@ class Recording:
             found |= {path.with_name(f".{path.name}") for path in new if not path.exists()}
         ordered = sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
         of = stamp(ordered)
-        rows = kept(
+        rows = load_or_compute(
             self.path,
             "parts",
             of,
@@ -300,7 +302,7 @@ class Recording:
             return {name: end for name, end in each.items() if end is not None}
 
         depends_on = stamp((), self.fingerprint, self.manifest.scenarios, self.manifest.suite["scenarios"])
-        found = kept(self.path, f"warmups-{self.cache_name()}", depends_on, find, lambda _: self.is_cached)
+        found = load_or_compute(self.path, f"warmups-{self.cache_name()}", depends_on, find, lambda _: self.is_cached)
         return {name: Cut(*each) for name, each in found.items()}
 
     @cached_property

@@ -22,7 +22,7 @@ import math
 import operator
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from perflib.errors import SuiteError
 
@@ -130,6 +130,10 @@ class Objective:
     def wants_less(self) -> bool:
         """Whether smaller is better, according to the comparator."""
         return self.comparator in ("<", "<=", "not above", None)
+
+    def is_met(self, figure: Any) -> Any:
+        """Whether a figure in the objective's unit, or each one of an array, meets the limit."""
+        return _HOLDS[self.comparator or "<"](figure, self.limit or 0.0)
 
     @classmethod
     def parse(cls, text: str, *, judged: bool = True) -> Objective:

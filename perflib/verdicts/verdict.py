@@ -1,9 +1,10 @@
 """Objectives → pass, fail or inconclusive, each from an interval.
 
 Pass: the whole 95 % interval is on the good side of the limit. Fail: wholly on the bad side. Else inconclusive, with
-how many more requests it would take. "not above" asks whether a trend is there: it fails when the interval lies wholly
-above the limit and the change is one that matters (MATERIAL), passes when no trend is seen and none that matters is
-still possible.
+how many more requests it would take. A percentile is judged by the share of the requests that miss its limit, with the
+interval of that share: p95 < 250 ms passes when at most 5 % take longer, whatever the percentile itself is. "not above"
+asks whether a trend is there: it fails when the interval lies wholly above the limit and the change is one that matters
+(MATERIAL), passes when no trend is seen and none that matters is still possible.
 
 The limits of a steps load are broken on purpose. They are not judged but shown, with the rate up to which they hold
 (/s); what is
@@ -21,7 +22,7 @@ from perflib import stats
 from perflib.metrics.capacity import capacity, is_limit
 from perflib.metrics.objective import measure
 from perflib.metrics.processes import growth, unread
-from perflib.metrics.source import known
+from perflib.metrics.source import known, source
 from perflib.stats import Interval, Outcome
 from perflib.stats.intervals import scaled
 from perflib.store.recording import Recording, ScenarioRun
@@ -72,9 +73,9 @@ class Verdict:
         if interval.n == 0:
             return "–", "–"
         seen = objective.metric == "inflight" or objective.statistic == "max"  # a maximum of what was seen
-        bounds = "exact" if seen else f"{number(interval.low)} … {number(interval.high)}"
+        bounds = "exact" if seen and not interval.at_least else f"{number(interval.low)} … {number(interval.high)}"
         if not math.isnan(interval.estimate):
-            figure = number(interval.estimate)
+            figure = f"{'≥ ' if interval.at_least else ''}{number(interval.estimate)}"
         elif math.isfinite(interval.low):
             figure = f"≥ {number(interval.low)}"
         elif math.isfinite(interval.high):
@@ -171,6 +172,8 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
         return Verdict(scenario.name, objective, interval, Outcome.SHOWN)
     if objective.comparator == "not above":
         return _trend_verdict(scenario, objective, interval)
+    if objective.q is not None:
+        return _percentile_verdict(scenario, objective, interval)
     good, bad = _sides(objective, interval)
     if good or bad:
         return Verdict(scenario.name, objective, interval, Outcome.PASS if good else Outcome.FAIL)
@@ -195,6 +198,30 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
         else "the interval holds the limit"
     )
     return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, more, reason)
+
+
+def _percentile_verdict(scenario: ScenarioRun, objective: Objective, interval: Interval) -> Verdict:
+    """By the share of requests that miss the limit: it needs no value of the percentile, and so fewer requests."""
+    requests = source(scenario, stage=objective.stage, operation=objective.operation)
+    certain, perhaps = requests.misses(objective)
+    tolerated = 1 - (objective.q or 0.0) if objective.wants_less else objective.q or 0.0
+    if perhaps.high <= tolerated:
+        reason = "" if math.isfinite(interval.high) else _share_reason(perhaps, tolerated)
+        return Verdict(scenario.name, objective, interval, Outcome.PASS, None, reason)
+    if certain.low > tolerated:
+        return Verdict(scenario.name, objective, interval, Outcome.FAIL)
+    doubtful = certain if certain.estimate > tolerated else perhaps
+    more = stats.needed_trials(doubtful, tolerated)
+    reason = _share_reason(replace(perhaps, low=certain.low), tolerated)
+    reason += f"; about {more:,} more requests would decide" if more and certain.low <= tolerated else ""
+    return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, more, reason)
+
+
+def _share_reason(missed: Interval, tolerated: float) -> str:
+    """How many requests miss the limit, and how many may: "0 % to 4.1 % of the requests miss the limit, 5 % may"."""
+    low, high, may = (f"{number(round(100 * share, 4))} %" for share in (missed.low, missed.high, tolerated))
+    count = round(missed.estimate * missed.n)
+    return f"{count:,} of {missed.n:,} requests miss the limit, which is {low} to {high} of all; {may} may miss it"
 
 
 def _sides(objective: Objective, interval: Interval) -> tuple[bool, bool]:
