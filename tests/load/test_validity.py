@@ -222,16 +222,14 @@ def test_cautions_stand_in_the_report(tmp_path: Path, small_run: perflib.Run) ->
     import json
     import shutil
 
-    from perflib.report.pages import run as run_page
-
     shutil.copytree(small_run.path, tmp_path / "run")
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     manifest["scenarios"][1]["doubts"] = []
     manifest["scenarios"][0]["doubts"] = ["other processes used 40% of <this> machine meanwhile; stop them"]
     (tmp_path / "run" / "run.json").write_text(json.dumps(manifest))
     run = perflib.open_run(tmp_path / "run")
-    assert "1 of 2 scenarios with a caution, first queries: other processes used 40%" in run_page.opening(run)
-    assert "queries: other processes used 40% of &lt;this&gt; machine" in run_page.generator(run)
+    assert "1 of 2 scenarios with a caution, first queries: other processes used 40%" in str(run.conclusion())
+    assert "queries: other processes used 40% of &lt;this&gt; machine" in str(run.load_generator())
 
 
 def test_a_wrong_abort_rule_is_one_line() -> None:

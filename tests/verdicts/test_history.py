@@ -13,11 +13,10 @@ from click.testing import CliRunner
 
 from perflib import charts
 from perflib.cli import cli
-from perflib.report.pages import history as history_page
 from perflib.report.render import execute, html
 from perflib.store.manifest import GitRecord
 from perflib.store.runs import remove_run
-from perflib.verdicts.history import folder, history, left_out, record, record_all
+from perflib.verdicts.history import History, folder, history, left_out, record, record_all
 from tests.support.html_pages import ParsedPage
 from tests.support.written import latencies, written
 
@@ -100,4 +99,4 @@ def test_the_page_needs_nothing_else_and_escapes(data: Path, tmp_path: Path) -> 
     assert not [a for a in page.attributes if a[1] in ("src", "href") and not a[2].startswith(("data:image/png", "#"))]
     assert "1 of 1 series changed their level." in text
     assert "worse" in text
-    assert "There is no history yet" in history_page.opening([])
+    assert "There is no history yet" in str(History().conclusion())

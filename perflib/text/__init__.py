@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any, Final
 
 SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
@@ -17,9 +15,6 @@ COLOURS: Final = {
     "inconclusive": "#b7791f",
     "shown": "#808080",
 }
-_SMALL_PRINT: Final = "opacity:.72;font-size:12px"
-_CELL: Final = "text-align:left;padding:2px 14px 2px 0"
-_FONT: Final = "font:13px/1.5 system-ui,sans-serif"
 
 
 def number(value: float | None) -> str:
@@ -71,45 +66,3 @@ def one_line(text: Any, most: int) -> str:
 
 
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]")
-
-
-def html_card(title: str, word: str, said: str, lines: Iterable[str] = (), rows: Sequence[Sequence[str]] = ()) -> str:
-    """A heading with a coloured word before it, lines of small print, and rows, the first of which heads the others.
-
-    All is text.
-    """
-    small = "".join(f'<div style="{_SMALL_PRINT}">{escape(line)}</div>' for line in lines if line)
-    return (
-        f'<div style="font:13px/1.5 system-ui,sans-serif;max-width:860px"><div>{html_badge(word, said)} '
-        f"<strong>{escape(title)}</strong></div>"
-        f"{small}{html_table(rows) if rows else ''}</div>"
-    )
-
-
-def html_badge(word: str, label: str | None = None) -> str:
-    """A word in the colour of what it means, with a sign that does not need the colour."""
-    colour = COLOURS.get(word, COLOURS["invalid"])
-    return f'<strong style="color:{colour};white-space:nowrap">{SIGNS.get(word, "!")} {escape(label or word)}</strong>'
-
-
-def html_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text, the first their heading. A cell that is a verdict's word gets its colour."""
-    head, *body = rows
-    heading = "".join(f'<th style="{_CELL};{_SMALL_PRINT}">{escape(text)}</th>' for text in head)
-    cells = "".join("<tr>" + "".join(_html_cell(text) for text in row) + "</tr>" for row in body)
-    return (
-        '<table style="border-collapse:collapse;margin-top:4px;background:none">'
-        f"<thead><tr>{heading}</tr></thead><tbody>{cells}</tbody></table>"
-    )
-
-
-def _html_cell(text: str) -> str:
-    return f'<td style="{_CELL}">{html_badge(text) if text in SIGNS else escape(text)}</td>'
-
-
-def html_interval(estimate: float, low: float, high: float, n: int, confidence: float) -> str:
-    """An estimate with the bounds of its interval."""
-    return (
-        f'<span style="{_FONT}"><strong>{number(estimate)}</strong> [{number(low)} … {number(high)}] '
-        f'<span style="{_SMALL_PRINT}">{confidence * 100:g} % interval, n = {n:,}</span></span>'
-    )
