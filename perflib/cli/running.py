@@ -193,6 +193,7 @@ def runs(data: str | None, as_json: bool) -> int:
 @JSON
 def show(run: str, data: str | None, as_json: bool) -> int:
     """Print the scenarios of RUN with their figures."""
+    from perflib.metrics.scenario import shown_time
     from perflib.text import number
     from perflib.verdicts.run import open_run
 
@@ -204,17 +205,16 @@ def show(run: str, data: str | None, as_json: bool) -> int:
     click.echo(f"{found.id}: {found.status}, {found.manifest.command}")
     for reason in found.manifest.reasons:
         click.echo(f"  {reason}")
-    times = [(s, s["response_ms"]) for s in figures["scenarios"]]
     print_table(
         [
             {
                 "scenario": s["name"],
                 "requests": f"{s['requests']:,}",
-                "errors": s["errors"],
-                "/s": f"{s['throughput_per_s']:,.1f}",
-                **{f"{key} ms": number(ms[key]) for key in ("p50", "p95", "p99", "max")},
+                "errors": f"{s['errors']:,}",
+                "/s": number(s["throughput_per_s"]),
+                **{f"{key} ms": shown_time(s, key) for key in ("p50", "p95", "p99", "max")},
             }
-            for s, ms in times
+            for s in figures["scenarios"]
         ],
         False,
     )

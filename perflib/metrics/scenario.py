@@ -15,6 +15,7 @@ from perflib.stats import MemoryGrowth
 from perflib.store.cache import code, once
 from perflib.store.recording import ScenarioRun
 from perflib.store.windows import measured_seconds
+from perflib.text import number
 
 PROCESSES: Final = 50  # listed of each scenario, those that gained most first
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
@@ -57,20 +58,31 @@ def _request_figures(scenario: ScenarioRun, operation: str | None) -> dict[str, 
         "errors": requests.errors,
         "errors_by_class": by_class,
         "throughput_per_s": throughput if math.isfinite(throughput) else 0.0,
-        "response_ms": time_figures(requests, "response"),
-        "service_ms": time_figures(requests, "service"),
+        **_times(requests, "response"),
+        **_times(requests, "service"),
     }
 
 
-def time_figures(requests: Source, time: Time) -> dict[str, float | None]:
-    """Percentiles, maximum and mean of a time, ms; None where there is none, or fewer than ten requests lie beyond a
-    percentile."""
+def _times(requests: Source, time: Time) -> dict[str, Any]:
+    """Percentiles, maximum and mean of a time, ms, and the names of those that are lower bounds.
+
+    None where there is no time, or fewer than ten requests lie beyond a percentile.
+    """
+    names = (*QUANTILES, "max", "mean")
     if not requests.timed(time):
-        return dict.fromkeys((*QUANTILES, "max", "mean"))
-    intervals = requests.quantiles(list(QUANTILES.values()), time)
-    at = {name: known(each, q) for (name, q), each in zip(QUANTILES.items(), intervals, strict=True)}
-    all_ns = {**at, "max": requests.maximum(time).estimate, "mean": requests.mean(time).estimate}
-    return {name: ns / 1e6 if math.isfinite(ns) else None for name, ns in all_ns.items()}
+        return {f"{time}_ms": dict.fromkeys(names), f"{time}_at_least": []}
+    quantiles = requests.quantiles(list(QUANTILES.values()), time)
+    intervals = dict(zip(names, (*quantiles, requests.maximum(time), requests.mean(time)), strict=True))
+    estimates = {name: known(i, QUANTILES[name]) if name in QUANTILES else i.estimate for name, i in intervals.items()}
+    return {
+        f"{time}_ms": {name: ns / 1e6 if math.isfinite(ns) else None for name, ns in estimates.items()},
+        f"{time}_at_least": [name for name, i in intervals.items() if i.at_least and math.isfinite(estimates[name])],
+    }
+
+
+def shown_time(figures: dict[str, Any], name: str, time: Time = "response") -> str:
+    """A percentile, the maximum or the mean as it is written, ms: "12.3", "≥ 1,000" for a lower bound, "–"."""
+    return f"{'≥ ' if name in figures[f'{time}_at_least'] else ''}{number(figures[f'{time}_ms'][name])}"
 
 
 def load_figures(scenario: ScenarioRun, seconds: float) -> dict[str, Any]:

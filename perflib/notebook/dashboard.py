@@ -10,19 +10,22 @@ import os
 import threading
 import time
 import traceback
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, Final
+
+from markupsafe import Markup
 
 from perflib import charts
 from perflib.load.progress import Glance
 from perflib.notebook import runs_table
 from perflib.notebook.panel import html as panel_html
 from perflib.notebook.panel import somebody_looks
-from perflib.report.html import Html, picture
-from perflib.report.pages.run import objectives, sentence
+from perflib.report.pictures import picture
 from perflib.store.remote import is_url
 from perflib.store.runs import data_folder, run_ids
+from perflib.text.html import View
 from perflib.verdicts.history import history, record_all
 from perflib.verdicts.run import Run, open_run
 
@@ -59,15 +62,14 @@ class Live:
         )
 
 
-def detail(run: Run) -> Html:
-    """One run: its summary, objectives, and percentile curves of scenarios with objectives, or of the only one."""
-    names = [entry.name for entry in run.scenarios][:4]
-    drawn = "".join(picture(lambda name=name: charts.latency_percentiles(run.scenario(name))) for name in names)  # type: ignore[misc]
-    return Html(f"<p><strong>{sentence(run)}</strong></p>{objectives(run)}{drawn}")
+def detail(run: Run) -> View:
+    """One run: its sentence, objectives, and the percentile curves of its first scenarios."""
+    drawn = [picture(partial(charts.latency_percentiles, scenario)) for scenario in run.scenarios[:4]]
+    return View("dashboard/detail", run=run, pictures=drawn)
 
 
-def trends(data: str | Path) -> Html:
-    """Response time, throughput and errors from run to run: the longest series, with changed ones first."""
+def trends(data: str | Path) -> View:
+    """Response time, throughput and errors from run to run: the series with the most runs, those that changed first."""
     record_all(data)
     found = [
         series
@@ -76,9 +78,7 @@ def trends(data: str | Path) -> Html:
         if len(series.points) > 1 and not series.part.operation
     ]
     chosen = sorted(found, key=lambda series: (not series.changes, -len(series.points)))[:TREND_CHARTS]
-    if not chosen:
-        return Html("<p style='opacity:.72'>Trends begin with the second run of a suite.</p>")
-    return Html("".join(picture(lambda each=each: charts.history(each)) for each in chosen))  # type: ignore[misc]
+    return View("dashboard/trends", pictures=[picture(partial(charts.history, each)) for each in chosen])
 
 
 class Dashboard:
@@ -93,7 +93,14 @@ class Dashboard:
         from IPython.display import display
 
         if not (somebody_looks() or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")):
-            display(Html("".join((self._live.html(), runs_table.runs(self.data), trends(self.data)))))  # type: ignore[no-untyped-call]
+            display(
+                View(
+                    "dashboard/whole",
+                    live=Markup(self._live.html()),
+                    runs=runs_table.runs(self.data),
+                    trends=trends(self.data),
+                )
+            )  # type: ignore[no-untyped-call]
             return
         display(self._widgets())  # type: ignore[no-untyped-call]
         threading.Thread(target=self._follow, name="dashboard", daemon=True).start()
@@ -125,13 +132,13 @@ class Dashboard:
         if seen == self._seen and self._runs.value != "…":
             return
         self._seen = seen
-        self._runs.value = runs_table.runs(self.data, judge=False)
-        self._runs.value = runs_table.runs(self.data)
+        self._runs.value = runs_table.runs(self.data, judge=False)._repr_html_()
+        self._runs.value = runs_table.runs(self.data)._repr_html_()
         chosen = self._choice.value
         self._choice.options = list(reversed(ids))
         if chosen in ids:
             self._choice.value = chosen
-        self._trends.value = trends(self.data)
+        self._trends.value = trends(self.data)._repr_html_()
 
     def _show_detail(self) -> None:
         name = self._choice.value

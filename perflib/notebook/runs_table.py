@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from perflib.report.html import Html
 from perflib.store.runs import run_ids
-from perflib.text import html_table
+from perflib.text.html import View
 from perflib.verdicts.run import Run, open_run
 
 NEWEST = 12
+COLUMNS = ("run", "started", "status", "scenarios", "requests", "verdict")
 
 
 def newest(data: str | Path | None = None, most: int = NEWEST) -> list[Run]:
@@ -24,12 +24,10 @@ def running(data: str | Path | None = None) -> Run | None:
     return next((run for run in newest(data) if run.status == "running"), None)
 
 
-def runs(data: str | Path | None = None, most: int = NEWEST, *, judge: bool = True) -> Html:
-    """The newest runs with their verdicts. With many rows, verdicts take a moment: `judge=False` leaves them out."""
+def runs(data: str | Path | None = None, most: int = NEWEST, *, judge: bool = True) -> View:
+    """The newest runs with what they came to. Verdicts of many rows take a moment: `judge=False` leaves them out."""
     rows = [_row(run, judge) for run in newest(data, most)]
-    if not rows:
-        return Html("<p>There are no runs yet. <code>perflib run</code> and quickstart.ipynb create one.</p>")
-    return Html(html_table([("run", "started", "status", "scenarios", "requests", "verdict"), *rows]))
+    return View("runs", [dict(zip(COLUMNS, row, strict=True)) for row in rows], columns=COLUMNS, rows=rows)
 
 
 def _row(run: Run, judge: bool) -> tuple[str, ...]:

@@ -16,11 +16,11 @@ from xml.etree import ElementTree
 from perflib.errors import ReportError, SuiteError
 from perflib.report import notebooks
 from perflib.report import parameters as notebook_parameters
-from perflib.report.html import NOTEBOOK_STYLE
-from perflib.report.pages import index as index_page
+from perflib.report.index import rebuild
 from perflib.store.files import write_atomically
 from perflib.store.recording import Recording
 from perflib.text import SIGNS, number
+from perflib.text.html import NOTEBOOK_STYLE
 from perflib.verdicts.run import Run
 from perflib.verdicts.verdict import Verdict
 
@@ -67,7 +67,7 @@ def report(
 def list_in(folder: Path) -> None:
     """Rebuild reports/index.html, where that is where this folder is."""
     if folder.resolve().parent == REPORTS.resolve():
-        index_page.rebuild(REPORTS)
+        rebuild(REPORTS)
 
 
 def page(
@@ -159,15 +159,11 @@ def html(notebook: Any, title: str) -> str:
 
 def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str:
     """A pull-request comment: the verdict first, short tables, the rest folded."""
-    from html import unescape
-
-    from perflib.report.pages.run import sentence
-
     word = run.verdict
     lines = [
         f"## {SIGNS[word]} {cell(title or run.suite.name)}: {word}",
         "",
-        cell(unescape(sentence(run))),
+        cell(run.sentence),
         "",
     ]
     judged = [v for v in run.verdicts() if v.judged]

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from perflib.text import html_interval
+from perflib.text.html import render
 
 Values = NDArray[Any]
 BEYOND: Final = 10  # effective values that must lie beyond a quantile before it has a bound on that side
@@ -49,7 +49,7 @@ class Interval:
         return {"estimate": finite(self.estimate), "low": finite(self.low), "high": finite(self.high)}
 
     def _repr_html_(self) -> str:
-        return html_interval(self.estimate, self.low, self.high, self.n, self.confidence)
+        return str(render("interval", interval=self))
 
 
 def finite(value: float) -> float | None:

@@ -128,7 +128,7 @@ class Recording:
         return from_plain(self.manifest.suite, where=str(self.path / FILE))
 
     @cached_property
-    def scenarios(self) -> list[ScenarioRun]:
+    def scenarios(self) -> Sequence[ScenarioRun]:
         """The scenarios that were started, in order."""
         return [ScenarioRun(self, record) for record in self.manifest.scenarios]
 

@@ -28,7 +28,8 @@ from perflib.stats.intervals import scaled
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_seconds
 from perflib.suite.objectives import Objective
-from perflib.text import html_card, number
+from perflib.text import number
+from perflib.text.html import card
 
 MATERIAL: Final = {"memory slope": 16.0, "response drift": 20.0}  # MB, and % of the median, over the whole scenario
 
@@ -88,7 +89,7 @@ class Verdict:
         figure, bounds = self.observed
         title = f"{self.scenario}: {self.objective.text}"
         figures = f"{figure} [{bounds}], n = {self.interval.n:,}"
-        return html_card(title, self.verdict, self.verdict, [figures, self.reason])
+        return card(title, self.verdict, self.verdict, [figures, self.reason])
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of summary.json; infinite bounds become null."""

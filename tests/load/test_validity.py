@@ -222,7 +222,6 @@ def test_cautions_stand_in_the_report(tmp_path: Path, small_run: perflib.Run) ->
     import json
     import shutil
 
-
     shutil.copytree(small_run.path, tmp_path / "run")
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     manifest["scenarios"][1]["doubts"] = []

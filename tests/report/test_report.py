@@ -140,7 +140,7 @@ def test_too_few_requests_for_a_percentile_are_no_number(tmp_path: Path) -> None
     assert few.observed[0] == f"≥ {number(few.interval.low)} ms" and few.observed[1].endswith("∞")
     assert slow.verdict == "fail", "its lower bound is beyond the limit: no further request would change that"
     assert enough.verdict == "pass" or enough.needs_more
-    page = run_page.scenarios(run)
+    page = str(run.scenario("one").percentiles())
     assert "fewer than ten requests lie beyond that percentile" in page
     assert run.summary()["scenarios"][0]["response_ms"]["p99"] is None
     assert re.search(r"95 % within [\d.]+ ms \(300 requests\)", charts.latency_percentiles(run, "one").get_label())

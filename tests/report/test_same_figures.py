@@ -19,6 +19,7 @@ from perflib.report.render import report
 from perflib.stats import Interval
 from perflib.stats.intervals import scaled
 from perflib.text import number
+from perflib.verdicts.comparison import compare
 from perflib.verdicts.run import Run
 from tests.support.command_line import invoke
 from tests.support.written import latencies, written
@@ -134,20 +135,15 @@ def on_terminal(run: Run) -> Shown:
     for text in invoke("check", run.id, *data).output.splitlines()[1:-1]:
         _, objective, observed, *_ = re.split(r"\s{2,}", text)
         yield "check", _asked(objective), _bare(observed.partition(" [")[0])
-    for text in invoke("compare", run.id, run.id, *data, "--json").output.splitlines()[:0]:
-        yield "compare", ("all", ""), text
 
 
 def in_comparison(run: Run) -> Shown:
-    data = str(run.path.parents[1])
-    out = str(run.path.parents[1] / "comparison")
-    text = invoke("compare", run.id, run.id, "--data", data, "--out", out).output
-    for line in text.splitlines():
-        part, metric, base, candidate = (re.split(r"\s{2,}", line) + [""] * 4)[:4]
-        if part.partition(":")[0] == "one":
-            operation, figure = part.partition(": ")[2] or "all", metric.removesuffix(" response")
-            yield "compare, base", (operation, figure), _bare(base)
-            yield "compare, candidate", (operation, figure), _bare(candidate)
+    compared = compare(run.path, run.path)
+    for change in compared.changes:
+        figure = (change.part.operation or "all", change.metric.name.removesuffix(" response"))
+        base, candidate, *_ = change.cells
+        yield "compare, base", figure, _bare(base)
+        yield "compare, candidate", figure, _bare(candidate)
 
 
 def in_explorer(run: Run) -> Shown:

@@ -54,7 +54,7 @@ def test_what_is_undecided_says_how_much_longer_it_takes(tmp_path: Path) -> None
     ],
 )
 def test_where_nothing_is_missed_it_says_what_else_to_do(tmp_path: Path, objectives: list[str], said: str) -> None:
-    (step,) = next_steps(judged(written(tmp_path, latencies(4000, 2)), *objectives))
+    (step,) = judged(written(tmp_path, latencies(4000, 2)), *objectives).next_steps()
     assert said in step.text
 
 
