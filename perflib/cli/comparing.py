@@ -91,8 +91,8 @@ def compare(
 @DATA
 @JSON
 def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> int:
-    """Compute how long runs like RUN must be for a comparison to detect a change as large as its margin. RUN is a pilot
-    run: an id, a path, a baseline's name, or `latest`.
+    """Compute how long runs must be to detect a change. RUN is a pilot run: an id, a path, a baseline's name, or
+    `latest`.
 
     At that length, 95 of 100 comparisons detect a change as large as the margin, and a figure that has not changed
     passes.

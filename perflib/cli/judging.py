@@ -50,7 +50,7 @@ def check(
     data: str | None,
     as_json: bool,
 ) -> int:
-    """Print the verdicts of RUN, with --baseline also the comparison with it. The worst verdict sets the exit code."""
+    """Print the verdicts of RUN. With --baseline, also compare it. The worst verdict sets the exit code."""
     from perflib.report import github
     from perflib.report.comparison import markdown as compared_markdown
     from perflib.report.render import markdown
@@ -98,7 +98,7 @@ def history(
     data: str | None,
     as_json: bool,
 ) -> int:
-    """Add new runs to the history, and print each figure's series with its last change of level."""
+    """Add new runs to the history, and print it. Each series is a figure, with its last change of level."""
     from perflib.metrics.parts import METRICS
     from perflib.report.parameters import asked_for
     from perflib.report.render import execute, html

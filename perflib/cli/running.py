@@ -62,7 +62,7 @@ def run(
     dask: str | None,
     on_lost: str | None,
 ) -> int:
-    """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
+    """Run SUITE, and print the run's id last. SUITE is a built-in name, or the path of a TOML file."""
     from perflib.experiments.run import run as run_suite
     from perflib.store.runs import data_folder, run_ids
     from perflib.verdicts.run import open_run
@@ -126,7 +126,9 @@ def report(
     as_pdf: bool,
     data: str | None,
 ) -> int:
-    """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
+    """Render the report of RUN. RUN is an id, a path, or `latest`.
+
+    The files are report.html, report.md, summary.json and junit.xml.
 
     --notebook NAME renders another notebook on the same run as one HTML file: capacity, overhead, explore. --notebook
     FILE renders the report from a notebook of your own; perflib notebooks copy gives you one to start from.
@@ -236,7 +238,7 @@ def rm(run: str, data: str | None) -> int:
 @click.argument("run", default="latest")
 @DATA
 def compact(run: str, data: str | None) -> int:
-    """Rewrite the many small files of RUN as a few sorted ones, which are read faster.
+    """Rewrite the part files of RUN as a few sorted ones. They are read faster.
 
     No row is lost, even if the command is interrupted.
     """

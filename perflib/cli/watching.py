@@ -14,7 +14,7 @@ from perflib.errors import EXIT_PASS
 @click.argument("run", default="latest")
 @DATA
 def watch(run: str, data: str | None) -> int:
-    """Follow RUN from another terminal: print a line of figures each second, until the run ends."""
+    """Follow RUN from another terminal. It prints a line of figures each second, until the run ends."""
     from perflib.load.progress import figures
     from perflib.store.live import Tail
     from perflib.verdicts.run import open_run

@@ -220,7 +220,7 @@ def test_a_target_inside_this_process_is_refused(tmp_path: Path) -> None:
         targets={"work": Target(kind="callable", function=quick, in_process=True)},
         scenarios=one(quick).scenarios,
     )
-    with pytest.raises(SuiteError, match="cannot hold two sides"):
+    with pytest.raises(SuiteError, match="two sides cannot be separated"):
         trial(tmp_path, inside, inside)
 
 
