@@ -158,8 +158,8 @@ def outcome_exit_code(word: str) -> int:
 def exit_code(run: Run, word: str) -> int:
     if run.status == "interrupted":
         return EXIT_INTERRUPTED
-    asked = any(scenario.objectives for scenario in run.suite.scenarios)
-    return EXIT_PASS if word == "inconclusive" and not asked else outcome_exit_code(word)
+    has_objectives = any(scenario.objectives for scenario in run.suite.scenarios)
+    return EXIT_PASS if word == "inconclusive" and not has_objectives else outcome_exit_code(word)
 
 
 def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:

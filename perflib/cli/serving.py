@@ -130,11 +130,11 @@ def inspect(
     target = mcp_listing.target_of(server, mcp_listing.headers_of(headers))
     if out is not None:
         mcp_listing.must_be_new(out)
-    found = asyncio.run(mcp_listing.read_listing(target, timeout_s))
-    lists = {"about": found.about, "tools": found.tools, "resources": found.resources, "prompts": found.prompts}
-    click.echo(json.dumps(lists, indent=1) if as_json else mcp_listing.describe(found, target))
-    path = out or Path(mcp_suite.file_name(found.about))
-    mcp_listing.save(mcp_listing.suite_of(found, target, path), path)
+    listing = asyncio.run(mcp_listing.read_listing(target, timeout_s))
+    lists = {"about": listing.about, "tools": listing.tools, "resources": listing.resources, "prompts": listing.prompts}
+    click.echo(json.dumps(lists, indent=1) if as_json else mcp_listing.describe(listing, target))
+    path = out or Path(mcp_suite.file_name(listing.about))
+    mcp_listing.save(mcp_listing.suite_of(listing, target, path), path)
     click.echo(f"\nwrote {path}; check its arguments, then run: perflib run {shlex.quote(str(path))}", err=as_json)
     return EXIT_PASS
 

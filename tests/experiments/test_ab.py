@@ -171,7 +171,7 @@ def test_damaged_rows_leave_it_open(same: Comparison, tmp_path: Path) -> None:
     min((copy / "rows").iterdir()).write_bytes(b"PAR1")
     again = perflib.compare(f"{copy}@a", f"{copy}@b", margin_percent=TIMES)
     assert again.verdict == "inconclusive"
-    assert again.doubts[0].startswith("damaged rows in") and "held is missing" in again.doubts[0]
+    assert again.doubts[0].startswith("damaged rows in") and "is missing: it cannot be read" in again.doubts[0]
 
 
 def test_the_command_line_compares_two_options_of_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
