@@ -1,7 +1,7 @@
 """`python -m tools.reference`: writes the tables of docs/suite.md from the classes of perflib/suite.
 
-It replaces the text between `<!-- made: NAME -->` and `<!-- end -->`. NAME is a class, whose keys become a table, or
-`models`, `objectives` or `units`. The rest of the page is written by hand. A test fails if the tables are not up to
+It replaces the text between `<!-- generated: NAME -->` and `<!-- end -->`. NAME is a class, whose keys become a table,
+or `models`, `objectives` or `units`. The rest of the page is written by hand. A test fails if the tables are not up to
 date.
 """
 
@@ -58,7 +58,7 @@ def main() -> None:
 def filled(page: str) -> str:
     """The page with its generated parts brought up to date."""
     return re.sub(
-        r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)",
+        r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)",
         lambda m: m[1] + "\n" + _made(m[2]) + "\n" + m[3],
         page,
         flags=re.S,

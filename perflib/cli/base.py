@@ -42,8 +42,8 @@ MARGIN = click.option(
     multiple=True,
     metavar="METRIC=PERCENT",
     help=(
-        "The largest worsening that still passes. Defaults: p50, mean, throughput 5 %; p95, p99, memory, cpu 10 %; "
-        "errors 0.5 points. `p99=off` shows p99 without judging it."
+        "The largest worsening that still passes, in percent. Defaults: 5 for p50, mean, throughput; 10 for p95, p99, "
+        "memory, cpu; 0.5 percentage points for errors. `p99=off` shows p99 without judging it."
     ),
 )
 NOTEBOOK = click.option(
@@ -158,8 +158,8 @@ def outcome_exit_code(word: str) -> int:
 def exit_code(run: Run, word: str) -> int:
     if run.status == "interrupted":
         return EXIT_INTERRUPTED
-    asked = any(scenario.objectives for scenario in run.suite.scenarios)
-    return EXIT_PASS if word == "inconclusive" and not asked else outcome_exit_code(word)
+    has_objectives = any(scenario.objectives for scenario in run.suite.scenarios)
+    return EXIT_PASS if word == "inconclusive" and not has_objectives else outcome_exit_code(word)
 
 
 def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:

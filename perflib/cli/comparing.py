@@ -91,8 +91,8 @@ def compare(
 @DATA
 @JSON
 def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> int:
-    """Compute how long runs like RUN must be for a comparison to detect a change as large as its margin. RUN is a pilot
-    run: an id, a path, a baseline's name, or `latest`.
+    """Compute how long runs must be to detect a change. RUN is a pilot run: an id, a path, a baseline's name, or
+    `latest`.
 
     At that length, 95 of 100 comparisons detect a change as large as the margin, and a figure that has not changed
     passes.
@@ -101,9 +101,9 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
     from perflib.verdicts.power import lengths
     from perflib.verdicts.run import open_side
 
-    found = lengths(open_side(run, data), margins_of(margin))
+    plans = lengths(open_side(run, data), margins_of(margin))
     if as_json:
-        click.echo(json.dumps([each.as_dict() for each in found], indent=1))
+        click.echo(json.dumps([each.as_dict() for each in plans], indent=1))
         return EXIT_PASS
     rows = [
         {
@@ -115,11 +115,11 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
             "at its rate": "–" if each.seconds is None else a_while(each.seconds),
             "": each.reason,
         }
-        for each in found
+        for each in plans
     ]
     print_table(rows, False)
-    for name in dict.fromkeys(each.part.scenario for each in found):
-        longest = max((each for each in found if each.part.scenario == name), key=lambda each: each.seconds or 0.0)
+    for name in dict.fromkeys(each.part.scenario for each in plans):
+        longest = max((each for each in plans if each.part.scenario == name), key=lambda each: each.seconds or 0.0)
         if longest.seconds:
             click.echo(
                 f"{name}: {a_while(longest.seconds)} of load per run, for {longest.metric.name} of {longest.part}"
@@ -259,14 +259,14 @@ def publish(
 
 def margins_of(texts: tuple[str, ...]) -> dict[str, float | None]:
     """Parse --margin: ("p95=15",) becomes {"p95": 15.0}."""
-    found: dict[str, float | None] = {}
+    margins: dict[str, float | None] = {}
     for text in texts:
         key, _, value = text.partition("=")
         try:
-            found[key.strip()] = None if value.strip() == "off" else float(value.strip().rstrip("%"))
+            margins[key.strip()] = None if value.strip() == "off" else float(value.strip().rstrip("%"))
         except ValueError:
             raise click.UsageError(f"--margin {text!r}: write it like p95=15, or p95=off") from None
-    return found
+    return margins
 
 
 def print_comparison(compared: Comparison) -> None:

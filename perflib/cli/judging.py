@@ -50,31 +50,31 @@ def check(
     data: str | None,
     as_json: bool,
 ) -> int:
-    """Print the verdicts of RUN, with --baseline also the comparison with it. The worst verdict sets the exit code."""
+    """Print the verdicts of RUN. With --baseline, also compare it. The worst verdict sets the exit code."""
     from perflib.report import github
     from perflib.report.comparison import markdown as compared_markdown
     from perflib.report.render import markdown
     from perflib.verdicts.run import open_run
 
-    found = open_run(run, data)
-    compared = compare_sides(baseline, found, margin, force, data) if baseline else None
+    opened = open_run(run, data)
+    compared = compare_sides(baseline, opened, margin, force, data) if baseline else None
     if as_json:
-        objectives = [v.as_dict() for v in found.verdicts()]
+        objectives = [v.as_dict() for v in opened.verdicts()]
         click.echo(
             json.dumps(
                 {"objectives": objectives, "comparison": compared.as_dict()} if compared else objectives, indent=1
             )
         )
-        code = exit_code(found, found.verdict)
+        code = exit_code(opened, opened.verdict)
     else:
-        code = print_verdicts(found)
-    github.tell(lambda: markdown(found, found.summary()), github.of_verdicts(found.verdicts()))
+        code = print_verdicts(opened)
+    github.tell(lambda: markdown(opened, opened.summary()), github.of_verdicts(opened.verdicts()))
     if notify:
         from perflib.report import webhook as webhook
 
-        missed = webhook.of_verdicts(found.verdicts()) if found.status == "complete" else []
+        missed = webhook.of_verdicts(opened.verdicts()) if opened.status == "complete" else []
         worse = webhook.of_comparison(compared) if compared else []
-        webhook.notify(notify, f"{found.suite.name}, run {found.id}", missed + worse)
+        webhook.notify(notify, f"{opened.suite.name}, run {opened.id}", missed + worse)
     if compared is None:
         return code
     if not as_json:
@@ -98,7 +98,7 @@ def history(
     data: str | None,
     as_json: bool,
 ) -> int:
-    """Add new runs to the history, and print each figure's series with its last change of level."""
+    """Add new runs to the history, and print it. Each series is a figure, with its last change of level."""
     from perflib.metrics.parts import METRICS
     from perflib.report.parameters import asked_for
     from perflib.report.render import execute, html
@@ -165,9 +165,10 @@ def baseline_list(data: str | None, as_json: bool) -> int:
     """List the baselines."""
     from perflib.store.baselines import baselines
 
-    found = baselines(data).items()
+    named_runs = baselines(data).items()
     print_table(
-        [{"baseline": name, "run": run.id, "started": run.manifest.started_at[:19]} for name, run in found], as_json
+        [{"baseline": name, "run": run.id, "started": run.manifest.started_at[:19]} for name, run in named_runs],
+        as_json,
     )
     return EXIT_PASS
 

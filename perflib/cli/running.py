@@ -62,7 +62,7 @@ def run(
     dask: str | None,
     on_lost: str | None,
 ) -> int:
-    """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
+    """Run SUITE, and print the run's id last. SUITE is a built-in name, or the path of a TOML file."""
     from perflib.experiments.run import run as run_suite
     from perflib.store.runs import data_folder, run_ids
     from perflib.verdicts.run import open_run
@@ -126,7 +126,9 @@ def report(
     as_pdf: bool,
     data: str | None,
 ) -> int:
-    """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
+    """Render the report of RUN. RUN is an id, a path, or `latest`.
+
+    The files are report.html, report.md, summary.json and junit.xml.
 
     --notebook NAME renders another notebook on the same run as one HTML file: capacity, overhead, explore. --notebook
     FILE renders the report from a notebook of your own; perflib notebooks copy gives you one to start from.
@@ -146,13 +148,13 @@ def report(
         )
     source = chosen_notebook("report", notebook, notebooks, takes=["run"])
     parameters = dict(setting(text) for text in settings)
-    found, folder = open_run(run, data), Path(out) if out else None
+    opened, folder = open_run(run, data), Path(out) if out else None
     if other:
-        written = page(source, found, parameters=parameters, out=folder)
+        written = page(source, opened, parameters=parameters, out=folder)
     else:
         beside = open_side(baseline, data) if baseline else None
         written = (
-            render(found, baseline=beside, out=folder, title=title, notebook=source, parameters=parameters)
+            render(opened, baseline=beside, out=folder, title=title, notebook=source, parameters=parameters)
             / "report.html"
         )
     click.echo(str(written))
@@ -170,7 +172,7 @@ def runs(data: str | None, as_json: bool) -> int:
     """List the runs, the latest first."""
     from perflib.verdicts.run import open_runs
 
-    found, errors = open_runs(data, rows=False)
+    opened, errors = open_runs(data, rows=False)
     for error in errors:
         click.echo(f"left out: {error}", err=True)
     table = [
@@ -181,7 +183,7 @@ def runs(data: str | None, as_json: bool) -> int:
             "quick": r.manifest.quick,
             "started": r.manifest.started_at[:19],
         }
-        for r in reversed(found)
+        for r in reversed(opened)
     ]
     print_table(table, as_json)
     return EXIT_PASS
@@ -197,13 +199,13 @@ def show(run: str, data: str | None, as_json: bool) -> int:
     from perflib.text import number
     from perflib.verdicts.run import open_run
 
-    found = open_run(run, data)
-    figures = found.summary()
+    opened = open_run(run, data)
+    figures = opened.summary()
     if as_json:
         click.echo(json.dumps(figures, indent=1))
         return EXIT_PASS
-    click.echo(f"{found.id}: {found.status}, {found.manifest.command}")
-    for reason in found.manifest.reasons:
+    click.echo(f"{opened.id}: {opened.status}, {opened.manifest.command}")
+    for reason in opened.manifest.reasons:
         click.echo(f"  {reason}")
     print_table(
         [
@@ -236,7 +238,7 @@ def rm(run: str, data: str | None) -> int:
 @click.argument("run", default="latest")
 @DATA
 def compact(run: str, data: str | None) -> int:
-    """Rewrite the many small files of RUN as a few sorted ones, which are read faster.
+    """Rewrite the part files of RUN as a few sorted ones. They are read faster.
 
     No row is lost, even if the command is interrupted.
     """
@@ -245,10 +247,10 @@ def compact(run: str, data: str | None) -> int:
     from perflib.verdicts.run import open_run
 
     folder_only(data, "compact")
-    found = open_run(run, data)
-    done = rewrite(found)
+    opened = open_run(run, data)
+    done = rewrite(opened)
     click.echo(
-        f"{found.id}: {done.rows:,} rows, {done.files_before:,} files of {done.bytes_before / 1e6:,.1f} MB "
+        f"{opened.id}: {done.rows:,} rows, {done.files_before:,} files of {done.bytes_before / 1e6:,.1f} MB "
         f"are now {done.files_after:,} of {done.bytes_after / 1e6:,.1f} MB"
     )
     return EXIT_PASS

@@ -75,7 +75,7 @@ from perflib.errors import (
 @click.option("--latency-s", default=0.0, type=click.FloatRange(0), help="Fault: extra time for every request.")
 @click.option("--seed", default=0, type=int, help="Seed of the injected errors.")
 def serve(port: int | None, stdio: bool, host: str, **options: Any) -> int:
-    """Start the reference service: REST and MCP over HTTP, or MCP over stdio."""
+    """Start the reference service. It serves REST and MCP over HTTP, or MCP over stdio."""
     from perflib.service.options import Options
     from perflib.service.server import serve as serve_forever
 
@@ -90,7 +90,7 @@ def serve(port: int | None, stdio: bool, host: str, **options: Any) -> int:
 
 @cli.group()
 def mcp() -> None:
-    """MCP servers: list what one offers, and write a suite that tests it."""
+    """Inspect MCP servers, and write suites that test them."""
 
 
 @mcp.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
@@ -113,7 +113,7 @@ def mcp() -> None:
 def inspect(
     server: tuple[str, ...], as_json: bool, out: Path | None, headers: tuple[str, ...], timeout_s: float
 ) -> int:
-    """Print what an MCP server offers, and write a suite of its tools for `perflib run`.
+    """Print what an MCP server offers, and write a suite for it. `perflib run` runs that suite.
 
     \b
     perflib mcp inspect http://127.0.0.1:8000/mcp --header 'Authorization: Bearer ${API_TOKEN}'
@@ -130,11 +130,11 @@ def inspect(
     target = mcp_listing.target_of(server, mcp_listing.headers_of(headers))
     if out is not None:
         mcp_listing.must_be_new(out)
-    found = asyncio.run(mcp_listing.read_listing(target, timeout_s))
-    lists = {"about": found.about, "tools": found.tools, "resources": found.resources, "prompts": found.prompts}
-    click.echo(json.dumps(lists, indent=1) if as_json else mcp_listing.describe(found, target))
-    path = out or Path(mcp_suite.file_name(found.about))
-    mcp_listing.save(mcp_listing.suite_of(found, target, path), path)
+    listing = asyncio.run(mcp_listing.read_listing(target, timeout_s))
+    lists = {"about": listing.about, "tools": listing.tools, "resources": listing.resources, "prompts": listing.prompts}
+    click.echo(json.dumps(lists, indent=1) if as_json else mcp_listing.describe(listing, target))
+    path = out or Path(mcp_suite.file_name(listing.about))
+    mcp_listing.save(mcp_listing.suite_of(listing, target, path), path)
     click.echo(f"\nwrote {path}; check its arguments, then run: perflib run {shlex.quote(str(path))}", err=as_json)
     return EXIT_PASS
 
@@ -142,7 +142,7 @@ def inspect(
 @cli.command()
 @JSON
 def doctor(as_json: bool) -> int:
-    """Print whether this machine is fit to measure: each finding, what it means, and how to fix it."""
+    """Print whether this machine is fit to measure. Each finding says what it means, and how to fix it."""
     from perflib.load.machine import examine
 
     findings = examine()
@@ -158,7 +158,7 @@ def doctor(as_json: bool) -> int:
 
 @cli.group("notebooks")
 def notebooks_group() -> None:
-    """The notebooks that come with perflib: list them, or copy them to change the copies."""
+    """List or copy the notebooks that come with perflib."""
 
 
 @notebooks_group.command("list")
@@ -176,7 +176,7 @@ def notebooks_list(as_json: bool) -> int:
 @click.argument("folder", default="notebooks", metavar="[DIR]", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 def notebooks_copy(folder: Path, force: bool) -> int:
-    """Copy the notebooks to DIR, by default ./notebooks, where you can open and change them.
+    """Copy the notebooks to DIR, by default ./notebooks. You can open and change them there.
 
     \b
     perflib lab                                           opens ./notebooks
@@ -221,7 +221,7 @@ def lab(arguments: tuple[str, ...]) -> int:
 @click.option("--port", default=8866, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def dashboard(notebooks: Path | None, data: str | None, port: int, no_browser: bool) -> int:
-    """Serve a web page, on this machine only, with the run in progress, the verdicts of all runs, and trends."""
+    """Serve a web page of the runs. It is for this machine only, and shows the run in progress, verdicts and trends."""
     import importlib.util
 
     if importlib.util.find_spec("voila") is None:

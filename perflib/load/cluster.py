@@ -1,9 +1,10 @@
 """Workers on other machines: the shares of a scenario in processes beside the workers of a Dask cluster.
 
 A `Host` is a Dask actor, one for each Dask worker. It starts the same processes that a run on one machine starts,
-passes on their messages when it is asked, and stops them when nobody has asked for a while. Rows go from those
+returns their messages when the coordinator asks, and stops them if it has not asked for some time. Rows go from those
 processes straight to the run's folder, which all machines must see, or from each machine into a store; only commands
-and counts pass through Dask. The clock of each host is compared with ours, so that all rows are on one time line.
+and counts pass through Dask. The clock of each host is compared with the coordinator's, so that all
+rows are on one time line.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ EXCHANGES: Final = 40
 
 @dataclass(frozen=True)
 class Clock:
-    """A host's monotonic clock against ours: theirs = ours + offset, within ± uncertainty."""
+    """A host's monotonic clock compared with the coordinator's: host = coordinator + offset, within ± uncertainty."""
 
     offset_ns: int
     uncertainty_ns: int
@@ -190,7 +191,7 @@ class Cluster(WorkerTotals):
 
     @property
     def clocks(self) -> list[dict[str, Any]]:
-        """For run.json: each host's clock against ours, and how far it drifted while the load ran."""
+        """For run.json: each host's clock compared with the coordinator's, and its drift during the load."""
         return [
             {"host": address, "workers": [job.worker for job in self._shares[address]], "offset_ns": clock.offset_ns,
              "uncertainty_ns": clock.uncertainty_ns, "drift_ns": self._drift_ns.get(address)}
@@ -271,7 +272,7 @@ class Cluster(WorkerTotals):
     def _new_messages(self, address: str) -> Iterator[Message]:
         """The messages of a host's processes, their times on our clock.
 
-        The host is asked without waiting, so that one that does not answer holds nobody up.
+        The request does not wait, so that a host that does not answer does not delay the others.
         """
         try:
             if address not in self._requests:

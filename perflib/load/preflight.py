@@ -60,10 +60,10 @@ def _check_scenario(suite: Suite, scenario: Scenario) -> None:
 
 def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
     """Refuse a schedule whose rate is higher than the suite allows. Users of a closed load are slowed down instead."""
-    asked = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
-    if asked > limit_per_s:
+    requested_per_s = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
+    if requested_per_s > limit_per_s:
         raise SuiteError(
-            f"the load requests {asked:g} /s, but max_rate_per_s is {limit_per_s:g}",
+            f"the load requests {requested_per_s:g} /s, but max_rate_per_s is {limit_per_s:g}",
             where=f"scenario {scenario.name!r}, load",
             mend="lower the rate, or raise max_rate_per_s",
         )

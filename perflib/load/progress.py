@@ -1,7 +1,7 @@
 """The progress of a run: how far a scenario is, and displays that need no browser (a bar, and lines for a log).
 
-A display reads the run's part files (store/live.py) about once a second, in the coordinator, so that it costs the
-workers nothing.
+A display reads the run's part files (store/live.py) about once a second, in the coordinator, so that it does
+not slow the workers down.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def described(process: psutil.Process) -> str:
 
 
 def _program(words: Sequence[str]) -> str:
-    """The script or module that an interpreter runs; "" if it cannot be told from the value of an option."""
+    """The script or module that an interpreter runs; "" if it might be the value of an option."""
     for before, word in pairwise(words):
         if word in ("-c", "-e", "-p", "--eval"):
             break

@@ -201,7 +201,7 @@ class Loading:
         """Check whether the load generator was the bottleneck."""
         workers, missing = self.record.workers, self.record.missing
         medians = medians_ms(self._ledger.dir.path, [about.worker for about in workers])
-        found = doubts(
+        all_doubts = doubts(
             self.scenario,
             list(self._targets.values()),
             [worker.model_dump() for worker in workers],
@@ -209,8 +209,8 @@ class Loading:
             [worker.model_dump() for worker in missing],
             medians,
         )
-        self.record.doubts = [str(doubt) for doubt in found if not doubt.fatal]
-        for doubt in found:
+        self.record.doubts = [str(doubt) for doubt in all_doubts if not doubt.fatal]
+        for doubt in all_doubts:
             if doubt.fatal:
                 self.record.status = "partial" if missing else "overloaded"
                 self._ledger.invalid(f"scenario {self.scenario.name!r}: {doubt}")
@@ -232,8 +232,8 @@ class Loading:
                 self.bar.show(self._workers.rows, self._workers.errors)
             case "segment":
                 t0_ns = self._ledger.t0_ns
-                found = {"start_ns": content["start_ns"] - t0_ns, "stop_ns": content["stop_ns"] - t0_ns}
-                _merge_segment(self.record.segments, Segment(**{**content, **found}))
+                times = {"start_ns": content["start_ns"] - t0_ns, "stop_ns": content["stop_ns"] - t0_ns}
+                _merge_segment(self.record.segments, Segment(**{**content, **times}))
             case "done":
                 self._done(message.worker, content)
             case "failed":

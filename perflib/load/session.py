@@ -266,11 +266,11 @@ class Session:
 
 def worker_count(scenario: Scenario, suite: Suite, targets: dict[str, Target], least: int = 1) -> int:
     """As many as the load needs, between `least` and the number of cores; one if the order of requests matters."""
-    asked = scenario.workers or suite.workers
+    set_by_user = scenario.workers or suite.workers
     if any(targets[name].in_process for name in scenario.reached) or scenario.order in ("interleaved", "blocks"):
         return 1
-    if asked:
-        return asked
+    if set_by_user:
+        return set_by_user
     needed = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts()) / RATE_PER_WORKER
     return max(least, min(os.cpu_count() or 1, int(needed) + (needed > int(needed))))
 

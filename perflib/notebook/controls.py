@@ -106,11 +106,11 @@ class _Brushed:
         self._brushes.append(self._brush(curve, lambda low, high: self._band(_share(low), _share(high))))
         self.widget.draw_idle()
 
-    def _brush(self, axes: Axes, told: Callable[[float, float], None]) -> Any:
+    def _brush(self, axes: Axes, callback: Callable[[float, float], None]) -> Any:
         from matplotlib.widgets import SpanSelector
 
         return SpanSelector(
-            axes, told, "horizontal", useblit=True, minspan=1e-9, props={"alpha": 0.25, "facecolor": "#777777"}
+            axes, callback, "horizontal", useblit=True, minspan=1e-9, props={"alpha": 0.25, "facecolor": "#777777"}
         )
 
     def _press(self, event: Any) -> None:

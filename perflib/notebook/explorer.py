@@ -126,7 +126,7 @@ class Explorer:
         low_ms, high_ms = self.limits_ms
         start_ns = self._spans[self.scenario][0]
         chosen, values = self._chosen()
-        found = self.run.query(
+        requests = self.run.query(
             f"select worker, seq, operation, (due_ns - {start_ns}) / 1e9 as due_s, response_ns / 1e6 as response_ms, "
             "service_ns / 1e6 as service_ms, first_ns / 1e6 as first_byte_ms, server_ns / 1e6 as server_ms, "
             f"status, error, inflight from {self._table} where timed and {chosen} "
@@ -139,12 +139,12 @@ class Explorer:
                 most,
             ],
         ).df()
-        for kind, worker, seq, took in self._spans_of(found):
+        for kind, worker, seq, took in self._spans_of(requests):
             column = f"{kind}_ms"
-            if column not in found:
-                found[column] = math.nan
-            found.loc[(found["worker"] == worker) & (found["seq"] == seq), column] = took
-        return found.dropna(axis=1, how="all")
+            if column not in requests:
+                requests[column] = math.nan
+            requests.loc[(requests["worker"] == worker) & (requests["seq"] == seq), column] = took
+        return requests.dropna(axis=1, how="all")
 
     def figure(self) -> Figure:
         """Response time, throughput and errors, percentile curve and the target's memory in the chosen window."""
@@ -279,8 +279,8 @@ class Explorer:
         edges = np.append(np.arange(first, max(last, first + 1), width), max(last, first + 1)) * bin_s
         return np.clip(np.floor((cells["at_s"] / bin_s - first + 1e-6) / width).astype(int), 0, len(edges) - 2), edges
 
-    def _spans_of(self, found: pd.DataFrame) -> list[tuple[str, int, int, float]]:
-        pairs = [f"({int(w)}, {int(s)})" for w, s in zip(found["worker"], found["seq"], strict=True)]
+    def _spans_of(self, requests: pd.DataFrame) -> list[tuple[str, int, int, float]]:
+        pairs = [f"({int(w)}, {int(s)})" for w, s in zip(requests["worker"], requests["seq"], strict=True)]
         if not pairs:
             return []
         return self.run.query(

@@ -48,25 +48,25 @@ def set_baseline(name: str, run: Recording, data: str | Path | None = None) -> R
     unfinished = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=parent))
     for path in (path for pattern in _KEPT for path in sorted(run.path.glob(pattern))):
         _keep(path, unfinished / path.relative_to(run.path))
-    made = parent / name
-    if made.exists():
+    target = parent / name
+    if target.exists():
         before = Path(tempfile.mkdtemp(prefix=".", suffix=".old", dir=parent))
-        made.replace(before / "was")
-        unfinished.replace(made)
+        target.replace(before / "was")
+        unfinished.replace(target)
         shutil.rmtree(before)
     else:
-        unfinished.replace(made)
-    made.chmod(0o755)
-    return Recording(made)
+        unfinished.replace(target)
+    target.chmod(0o755)
+    return Recording(target)
 
 
 def baselines(data: str | Path | None = None) -> dict[str, Recording]:
     """All baselines by name, except those that cannot be read."""
-    found = {}
+    runs = {}
     for path in sorted(folder(data).glob("[!.]*/run.json")):
         with contextlib.suppress(RunError):
-            found[path.parent.name] = Recording(path.parent)
-    return found
+            runs[path.parent.name] = Recording(path.parent)
+    return runs
 
 
 def remove_baseline(name: str, data: str | Path | None = None) -> None:

@@ -170,9 +170,9 @@ class _Parts:
             while (path := self._folder / f"{writer}-{self._next.get(writer, 0):06d}.parquet").exists():
                 self._next[writer] = self._next.get(writer, 0) + 1
                 self._waiting.append(path)
-        found = list(self._waiting)
+        paths = list(self._waiting)
         self._waiting.clear()
-        return found
+        return paths
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> Any:

@@ -51,13 +51,13 @@ def perflib_version() -> str:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "perflib": perflib_version()}
+    installed = {"python": platform.python_version(), "perflib": perflib_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def git() -> dict[str, Any] | None:

@@ -222,13 +222,15 @@ class Recording:
     @property
     def damage(self) -> list[str]:
         """Sentences about damaged rows. If there are any, no objective passes."""
-        said = []
+        sentences = []
         if self.corrupt:
             more = f" and {len(self.corrupt) - 3} more" if len(self.corrupt) > 3 else ""
-            said.append(f"what {', '.join(self.corrupt[:3])}{more} held is missing: it cannot be read")
+            sentences.append(f"the content of {', '.join(self.corrupt[:3])}{more} is missing: it cannot be read")
         if self.impossible:
-            said.append(f"{self.impossible:,} requests end before they begin, or lie outside the run: a clock was set")
-        return said
+            sentences.append(
+                f"{self.impossible:,} requests end before they begin, or lie outside the run, because a clock was set"
+            )
+        return sentences
 
     @cached_property
     def parts(self) -> list[tuple[Path, int | None]]:
@@ -302,8 +304,8 @@ class Recording:
             return {name: end for name, end in each.items() if end is not None}
 
         depends_on = stamp((), self.fingerprint, self.manifest.scenarios, self.manifest.suite["scenarios"])
-        found = load_or_compute(self.path, f"warmups-{self.cache_name()}", depends_on, find, lambda _: self.is_cached)
-        return {name: Cut(*each) for name, each in found.items()}
+        cuts = load_or_compute(self.path, f"warmups-{self.cache_name()}", depends_on, find, lambda _: self.is_cached)
+        return {name: Cut(*each) for name, each in cuts.items()}
 
     @cached_property
     def is_measured(self) -> str:
@@ -325,17 +327,17 @@ class Recording:
 
         database = connected()
         for kind, columns in schema.TABLES.items():
-            found = [(path, rows) for path, rows in self.parts if path.parent.name == kind and rows is not None]
-            files = [path for path, _ in found]
+            readable = [(path, rows) for path, rows in self.parts if path.parent.name == kind and rows is not None]
+            files = [path for path, _ in readable]
             # Few rows are read into memory once; many rows stay on disk.
-            made = "table" if sum(rows for _, rows in found) <= IN_MEMORY_ROWS else "view"
+            relation = "table" if sum(rows for _, rows in readable) <= IN_MEMORY_ROWS else "view"
             source = parts(files, columns)
             extra = (
                 ", end_ns - start_ns as service_ns, end_ns - coalesce(scheduled_ns, start_ns) as response_ns"
                 if kind == "rows"
                 else ""
             )
-            database.execute(f"create {made} {kind} as select *{extra} from {self._chosen(kind, source)}")
+            database.execute(f"create {relation} {kind} as select *{extra} from {self._chosen(kind, source)}")
         return database
 
     def _chosen(self, kind: str, source: str) -> str:

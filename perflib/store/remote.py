@@ -98,10 +98,10 @@ class Store:
         with self._said():
             self._fs.invalidate_cache()
             try:
-                found = self._fs.ls(f"{self._root}/runs", detail=True)
+                entries = self._fs.ls(f"{self._root}/runs", detail=True)
             except FileNotFoundError:
                 return []
-        return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "directory")
+        return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory")
 
     def has(self, run: str) -> bool:
         """Whether there is a run of this id."""
@@ -328,9 +328,9 @@ def _current(path: Path, size: int, ours: bool, fetched: bool) -> bool:
 
 def _plain(error: Exception) -> str:
     """The first line of the store's error message, without secrets of the environment and without Arrow's details."""
-    said = (str(error).splitlines() or [""])[0] or type(error).__name__
-    said = re.sub(r"^When .*?(?=AWS Error)|; Details: .*", "", said)[:300]
+    line = (str(error).splitlines() or [""])[0] or type(error).__name__
+    line = re.sub(r"^When .*?(?=AWS Error)|; Details: .*", "", line)[:300]
     for name, value in os.environ.items():
         if _SECRET.search(name) and len(value) >= 8:
-            said = said.replace(value, "•••")
-    return said
+            line = line.replace(value, "•••")
+    return line

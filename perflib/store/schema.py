@@ -301,9 +301,13 @@ def _columns(buffer: bytearray | memoryview, rows: int) -> dict[str, np.ndarray[
         words[:, first : first + _BLOCK] = packed[first : first + _BLOCK].T
     halves, codes = words[7].view(np.int32).reshape(rows, 2), words[8].view(np.uint16).reshape(rows, 4)
     names = (*_TIMES, "bytes_sent", "bytes_received", "server_ns")
-    found = dict(zip(names, words, strict=False))
-    found |= {"inflight": halves[:, 0].copy(), "status": halves[:, 1].copy()}
-    return found | {"operation": codes[:, 0], "error": codes[:, 1], "phase": codes[:, 2]}  # the phase's high byte is 0
+    columns = dict(zip(names, words, strict=False))
+    columns |= {"inflight": halves[:, 0].copy(), "status": halves[:, 1].copy()}
+    return columns | {
+        "operation": codes[:, 0],
+        "error": codes[:, 1],
+        "phase": codes[:, 2],
+    }  # the phase's high byte is 0
 
 
 def _array(values: np.ndarray[Any, Any], null: np.ndarray[Any, Any] | None = None) -> pa.Array:

@@ -50,8 +50,6 @@ def cut(database: duckdb.DuckDBPyConnection, record: ScenarioRecord, spec: Scena
     if len(rows) < FEWEST:
         return Cut(opening, True, opening)
     bins = [bin for bin, _ in rows]
-    found = stats.warmup_end(np.exp([level for _, level in rows]))
-    at, latest = (
-        max(opening, start + math.ceil(bins[min(i, len(bins) - 1)] * step)) for i in (found.index, found.high)
-    )
-    return Cut(at, found.settled, latest)
+    end = stats.warmup_end(np.exp([level for _, level in rows]))
+    at, latest = (max(opening, start + math.ceil(bins[min(i, len(bins) - 1)] * step)) for i in (end.index, end.high))
+    return Cut(at, end.settled, latest)

@@ -84,7 +84,7 @@ def one_line(error: ValidationError, where: str, outermost: type) -> SuiteError:
 
 
 def _first(error: ValidationError) -> Any:
-    """The first error. If it is a missing key, an unknown key beside it comes first, which may be the key mistyped."""
+    """The first error. If a key is missing, an unknown key in the same table comes first: it may be mistyped."""
     errors = error.errors()
     if errors[0]["type"] in _MISSING:
         beside = [e for e in errors if e["type"] in _UNKNOWN and e["loc"][:-1] == errors[0]["loc"][:-1]]

@@ -44,7 +44,7 @@ class Warmup:
 class Scenario:
     """One load on one or more targets, and the objectives that it must meet.
 
-    order     "weighted": operations at random by weight (default) · "sequence": each user does all of them in turn ·
+    order     "weighted": operations at random by weight (default) · "sequence": each user does all of them in order ·
               "interleaved": every operation once per round, in random order, with the same data ·
               "blocks": one operation at a time for `block_s`, in balanced random order
     prepare   each of these operations is done `count` times (default: once for every request). Each measured request

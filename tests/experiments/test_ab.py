@@ -171,7 +171,7 @@ def test_damaged_rows_leave_it_open(same: Comparison, tmp_path: Path) -> None:
     min((copy / "rows").iterdir()).write_bytes(b"PAR1")
     again = perflib.compare(f"{copy}@a", f"{copy}@b", margin_percent=TIMES)
     assert again.verdict == "inconclusive"
-    assert again.doubts[0].startswith("damaged rows in") and "held is missing" in again.doubts[0]
+    assert again.doubts[0].startswith("damaged rows in") and "is missing: it cannot be read" in again.doubts[0]
 
 
 def test_the_command_line_compares_two_options_of_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +220,7 @@ def test_a_target_inside_this_process_is_refused(tmp_path: Path) -> None:
         targets={"work": Target(kind="callable", function=quick, in_process=True)},
         scenarios=one(quick).scenarios,
     )
-    with pytest.raises(SuiteError, match="cannot hold two sides"):
+    with pytest.raises(SuiteError, match="two sides cannot be separated"):
         trial(tmp_path, inside, inside)
 
 

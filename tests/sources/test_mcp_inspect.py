@@ -383,7 +383,7 @@ def test_arguments_are_the_examples_with_what_they_mean() -> None:
     assert "\n# Says.\n" in text
     assert "  # string, optional: Say {this}\n" in text
     assert "# gone: null, required; no example" in text
-    assert "# it also takes" in text
+    assert "# further arguments:" in text
     assert "more (integer)" in text
 
 

@@ -207,7 +207,7 @@ def test_what_cannot_be_used_is_one_line_before_any_load(
     assert not list((remote.cache("s3://other/x") / "runs").iterdir()), "nothing is left of it"
     assert said("runs", "--data", "s3://other/x")[0] == 2
     for url in ("s3://me:hidden@bucket/x", "s3://bucket/x?secret=hidden"):
-        with pytest.raises(RunError, match="the URL holds a user") as refused:
+        with pytest.raises(RunError, match="the URL contains a user") as refused:
             perflib.run(unreachable, data=url, progress=False)
         assert "hidden" not in str(refused.value)
     for words in (("compact", "--data", s3.url), ("rm", "x", "--data", s3.url)):

@@ -88,7 +88,7 @@ def test_what_did_not_end_well_is_not_recorded_and_a_damaged_file_is_named(tmp_p
     cut = written(tmp_path / "data", latencies(200, 2))
     next((cut.path / "rows").iterdir()).write_bytes(b"PAR1")
     assert record_all() == []
-    assert f"{cut.id} is left out: what rows/part-0000-000000.parquet held is missing" in ran("history").stderr
+    assert f"{cut.id} is left out: the content of rows/part-0000-000000.parquet is missing" in ran("history").stderr
     assert "there is no metric 'p51'; known: p50" in ran("history", "--metric", "p51").exception.message
 
 
