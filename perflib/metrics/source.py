@@ -67,6 +67,10 @@ class Source(ABC):
         """How many requests have a time that percentiles are taken of."""
 
     @abstractmethod
+    def given_up(self) -> int:
+        """How many of these were given up, so that their time is a lower bound."""
+
+    @abstractmethod
     def percentiles(self, qs: Sequence[float], time: Time = "response") -> list[float]:
         """The estimates alone, however few requests lie beyond them; empty where no request has a time."""
 
@@ -165,6 +169,9 @@ class Rows(Source):
     def timed(self, time: Time = "response") -> int:
         return int(self._rows["timed"].sum())
 
+    def given_up(self) -> int:
+        return int(self._given_up.sum())
+
     def percentiles(self, qs: Sequence[float], time: Time = "response") -> list[float]:
         times = self._times(time)
         return np.quantile(times, qs).tolist() if len(times) else []
@@ -189,7 +196,7 @@ class Rows(Source):
         return [stats.effective_sample_size(times <= value) for value in at]
 
     def mean(self, time: Time = "response") -> Interval:
-        return _open_above(stats.mean_interval(self._times(time)), bool(self._given_up.any()))
+        return _open_above(stats.mean_interval(self._times(time)), self.given_up() > 0)
 
     def maximum(self, time: Time = "response") -> Interval:
         times = self._times(time)
@@ -201,7 +208,7 @@ class Rows(Source):
         times = self._times(cast(Time, objective.metric))
         missed, given_up = ~objective.is_met(times / 1e6), self._given_up
         certain, perhaps = (missed, missed | given_up) if objective.wants_less else (missed & ~given_up, missed)
-        shares = [stats.share_interval(each, times) for each in ((certain, perhaps) if given_up.any() else (missed,))]
+        shares = [stats.share_interval(each, times) for each in ((certain, perhaps) if self.given_up() else (missed,))]
         return shares[0], shares[-1]
 
     def answered(self, at_ns: NDArray[Any]) -> NDArray[Any]:
@@ -234,6 +241,9 @@ class Counted(Source):
     def timed(self, time: Time = "response") -> int:
         return self._steps(time).n
 
+    def given_up(self) -> int:
+        return self.timed() - self._answered("response").n
+
     def percentiles(self, qs: Sequence[float], time: Time = "response") -> list[float]:
         steps = self._steps(time)
         return [steps.quantile(q) for q in qs] if steps.n else []
@@ -245,14 +255,11 @@ class Counted(Source):
         return counts.quantiles(self.scenario.run, time, self.chosen, qs)
 
     def mean(self, time: Time = "response") -> Interval:
-        return _open_above(counts.mean(self.scenario.run, time, self.chosen), self._some_given_up(time))
+        return _open_above(counts.mean(self.scenario.run, time, self.chosen), self.given_up() > 0)
 
     def maximum(self, time: Time = "response") -> Interval:
         n = self.timed(time)
-        return _open_above(_seen(float(self._steps(time).most.max()) if n else math.nan, n), self._some_given_up(time))
-
-    def _some_given_up(self, time: Time) -> bool:
-        return self._answered(time).n < self.timed(time)
+        return _open_above(_seen(float(self._steps(time).most.max()) if n else math.nan, n), self.given_up() > 0)
 
     def misses(self, objective: Objective) -> tuple[Interval, Interval]:
         time = cast(Time, objective.metric)

@@ -23,6 +23,7 @@ STRETCHES: Final = 200  # of equal length, whose counts give a throughput its in
 LARGEST_LOG: Final = 700.0  # the exponential function of more than this overflows
 _ACF_POINTS: Final = 2**16  # longer series are averaged over batches before their autocovariances are computed
 _PIECE: Final = 2**16  # values that fit into the processor's cache
+_LAGS, _LJUNG_BOX = 5, 11.070  # of the test for dependence: the 95 % quantile of χ² with 5 degrees of freedom
 _CONSTANT: Final = 1e-12  # a relative spread below this is rounding
 
 
@@ -234,11 +235,26 @@ def share_interval(hits: Values, values: Values, confidence: float = 0.95) -> In
     """The share of hits among values that depend on each other, 0…1, as `proportion_interval`.
 
     hits: booleans in order of time, shape (n,), computed from the values. Where none or all of them are hits, their
-    dependence shows in the values alone: the effective sample size is then that of the values.
+    dependence shows in the values alone: the effective sample size is then that of the values, or n where these show
+    no dependence.
     """
     count, n = int(np.count_nonzero(hits)), len(hits)
-    size = effective_sample_size(hits if 0 < count < n else values) if n else 0.0
+    if 0 < count < n:
+        return proportion_interval(count, n, confidence, n_effective=effective_sample_size(hits))
+    size = n if _looks_independent(values) else effective_sample_size(values)
     return proportion_interval(count, n, confidence, n_effective=size)
+
+
+def _looks_independent(values: Values) -> bool:
+    """Whether the autocorrelations of the ranks are as small as those of independent values (Ljung & Box 1978, 5 %)."""
+    n = len(values)
+    if n < 4 * _LAGS:
+        return False
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable") - (n - 1) / 2
+    squares = float(ranks @ ranks)
+    correlations = [float(ranks[:-lag] @ ranks[lag:]) / squares for lag in range(1, _LAGS + 1)]
+    statistic = n * (n + 2) * math.fsum(r * r / (n - lag) for lag, r in enumerate(correlations, 1))
+    return statistic < _LJUNG_BOX
 
 
 def throughput_interval(

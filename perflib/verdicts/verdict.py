@@ -22,7 +22,7 @@ from perflib import stats
 from perflib.metrics.capacity import capacity, is_limit
 from perflib.metrics.objective import measure
 from perflib.metrics.processes import growth, unread
-from perflib.metrics.source import known, source
+from perflib.metrics.source import Source, known, source
 from perflib.stats import Interval, Outcome
 from perflib.stats.intervals import scaled
 from perflib.store.recording import Recording, ScenarioRun
@@ -189,14 +189,16 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
             None,
             "too few samples of the memory to tell; run it longer",
         )
+    if interval.at_least:
+        return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, None, _given_up(scenario, objective))
     if objective.metric in ("error rate", "success"):
         more = stats.needed_trials(scaled(interval, 0.01), objective.limit / 100)
     else:
         more = stats.needed_samples(interval, objective.limit, objective.q or 0.5)
     reason = (
-        f"the interval holds the limit; about {more:,} more requests would tell"
+        f"the interval contains the limit; about {more:,} more requests would decide"
         if more
-        else "the interval holds the limit"
+        else "the interval contains the limit"
     )
     return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, more, reason)
 
@@ -204,25 +206,38 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
 def _percentile_verdict(scenario: ScenarioRun, objective: Objective, interval: Interval) -> Verdict:
     """By the share of requests that miss the limit: it needs no value of the percentile, and so fewer requests."""
     requests = source(scenario, stage=objective.stage, operation=objective.operation)
+    outcome, (certain, perhaps), tolerated = by_share(requests, objective)
+    if outcome is Outcome.FAIL or (outcome is Outcome.PASS and math.isfinite(interval.low + interval.high)):
+        return Verdict(scenario.name, objective, interval, outcome)
+    why, more = _share_reason(certain, perhaps, tolerated), None
+    if outcome is Outcome.INCONCLUSIVE and certain.estimate == perhaps.estimate:
+        more = stats.needed_trials(certain, tolerated)
+        why += f"; about {more:,} more requests would decide" if more else ""
+    return Verdict(scenario.name, objective, interval, outcome, more, why)
+
+
+def by_share(requests: Source, objective: Objective) -> tuple[Outcome, tuple[Interval, Interval], float]:
+    """The outcome of a percentile's limit, the shares of requests that certainly and perhaps miss it, and the share
+    that may, all 0…1. The shares are exact binomial intervals at the effective sample size, so that about 72
+    independent requests that all meet the limit decide a p95, and 368 a p99."""
     certain, perhaps = requests.misses(objective)
     tolerated = 1 - (objective.q or 0.0) if objective.wants_less else objective.q or 0.0
-    if perhaps.high <= tolerated:
-        reason = "" if math.isfinite(interval.high) else _share_reason(perhaps, tolerated)
-        return Verdict(scenario.name, objective, interval, Outcome.PASS, None, reason)
-    if certain.low > tolerated:
-        return Verdict(scenario.name, objective, interval, Outcome.FAIL)
-    doubtful = certain if certain.estimate > tolerated else perhaps
-    more = stats.needed_trials(doubtful, tolerated)
-    reason = _share_reason(replace(perhaps, low=certain.low), tolerated)
-    reason += f"; about {more:,} more requests would decide" if more and certain.low <= tolerated else ""
-    return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, more, reason)
+    passed, failed = perhaps.high <= tolerated, certain.low > tolerated
+    outcome = Outcome.PASS if passed else Outcome.FAIL if failed else Outcome.INCONCLUSIVE
+    return outcome, (certain, perhaps), tolerated
 
 
-def _share_reason(missed: Interval, tolerated: float) -> str:
-    """How many requests miss the limit, and how many may: "0 % to 4.1 % of the requests miss the limit, 5 % may"."""
-    low, high, may = (f"{number(round(100 * share, 4))} %" for share in (missed.low, missed.high, tolerated))
-    count = round(missed.estimate * missed.n)
-    return f"{count:,} of {missed.n:,} requests miss the limit, which is {low} to {high} of all; {may} may miss it"
+def _given_up(scenario: ScenarioRun, objective: Objective) -> str:
+    count = source(scenario, stage=objective.stage, operation=objective.operation).given_up()
+    return f"{count:,} requests were given up and took at least that long: how long is unknown"
+
+
+def _share_reason(certain: Interval, perhaps: Interval, tolerated: float) -> str:
+    """ "3 of 935 requests miss the limit: 0.066 % to 0.94 % of all, where 5 % may"."""
+    missed, more = round(certain.estimate * certain.n), round((perhaps.estimate - certain.estimate) * certain.n)
+    given_up = f" and {more:,} were given up before it" if more else ""
+    low, high, may = (f"{100 * share:.2g} %" for share in (certain.low, perhaps.high, tolerated))
+    return f"{missed:,} of {certain.n:,} requests miss the limit{given_up}: {low} to {high} of all, where {may} may"
 
 
 def _sides(objective: Objective, interval: Interval) -> tuple[bool, bool]:

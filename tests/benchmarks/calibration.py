@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks.calibration [NAME…] [--simulations N]`: how often the statistics are right.
 
-Prints one Markdown table of these parts: coverage, shifts, alarms, trials, power, changes, leak, leak_rates, warmup,
-usl. Every truth is known by simulation and every seed is fixed; on one core the whole takes some minutes. Where
-apache-otava is installed, change points are compared with its own.
+Prints one Markdown table of these parts: coverage, objectives, shifts, alarms, trials, power, changes, leak,
+leak_rates, warmup, usl. Every truth is known by simulation and every seed is fixed; on one core the whole takes some
+minutes. Where apache-otava is installed, change points are compared with its own.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from perflib.metrics.parts import METRICS, QUANTILES, Measured
 from perflib.metrics.processes import Memory, Process, growth_of
 from perflib.metrics.selection import Selection
 from perflib.metrics.source import Rows
-from perflib.stats import Interval
+from perflib.stats import Interval, Outcome
+from perflib.suite.objectives import Objective
 from perflib.verdicts import paired
 from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together
 from perflib.verdicts.power import needed
+from perflib.verdicts.verdict import by_share
 from tests.benchmarks.rows import Hits, Row, joined, share
 from tests.benchmarks.warmups import warmup
 from tests.support import simulate
@@ -77,6 +79,30 @@ def coverage(simulations: int) -> Iterator[Row]:
         done = np.cumsum(rng.exponential(1e9 / 300, 4000)).astype(np.int64)
         hit.add(stats.throughput_interval(done[done < 10_000_000_000], 0, 10_000_000_000), 300)
     yield Row("coverage, throughput of 300 /s, Poisson, 10 s", "93 to 97 %", str(hit), simulations)
+
+
+def objectives(simulations: int) -> Iterator[Row]:
+    """How often a limit that is the percentile itself passes or fails, judged by the very code that judges a run."""
+    for q, rho, n in ((0.95, 0.0, 500), (0.95, 0.5, 2000), (0.99, 0.5, 5000), (0.95, 0.9, 20_000)):
+        rng, words = np.random.default_rng(7), []
+        limit = Objective.parse(f"p{100 * q:g} response < {simulate.ar1_quantile(q, 0.4):.9f} ms")
+        for _ in range(simulations):
+            words.append(by_share(_timed(1e6 * simulate.ar1(rng, n, rho, 0.4)), limit)[0])
+        shares = " / ".join(share(words.count(word), simulations) for word in (Outcome.PASS, Outcome.FAIL))
+        yield Row(
+            f"p{100 * q:g} exactly at its limit, AR(1) {rho}, n = {n:,}: pass / fail", "≤ 2.5 %", shares, simulations
+        )
+    for q, n in ((0.95, 72), (0.99, 370)):
+        rng, limit = np.random.default_rng(8), Objective.parse(f"p{100 * q:g} response < 1000 ms")
+        passed = sum(
+            by_share(_timed(1e6 * simulate.ar1(rng, n, 0.0, 0.4)), limit)[0] is Outcome.PASS for _ in range(simulations)
+        )
+        yield Row(
+            f"p{100 * q:g} far below its limit, {n} independent requests: pass",
+            "",
+            share(passed, simulations),
+            simulations,
+        )
 
 
 def shifts(simulations: int) -> Iterator[Row]:
@@ -402,7 +428,9 @@ def usl(simulations: int) -> Iterator[Row]:
     )
 
 
-TABLES = {f.__name__: f for f in (coverage, shifts, alarms, trials, power, changes, leak, leak_rates, warmup, usl)}
+TABLES = {
+    f.__name__: f for f in (coverage, objectives, shifts, alarms, trials, power, changes, leak, leak_rates, warmup, usl)
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
