@@ -52,9 +52,7 @@ def check(
 ) -> int:
     """Print the verdicts of RUN, with --baseline also whether it is no worse than that; the exit code says what they
     come to."""
-    from perflib.report import github
-    from perflib.report.comparison import markdown as compared_markdown
-    from perflib.report.render import markdown
+    from perflib.report import github, markdown
     from perflib.verdicts.run import open_run
 
     found = open_run(run, data)
@@ -69,7 +67,7 @@ def check(
         code = exit_code(found, found.verdict)
     else:
         code = print_verdicts(found)
-    github.tell(lambda: markdown(found, found.summary()), github.of_verdicts(found.verdicts()))
+    github.tell(lambda: markdown.of_run(found), github.of_verdicts(found.verdicts()))
     if notify:
         from perflib.report import webhook as webhook
 
@@ -80,7 +78,7 @@ def check(
         return code
     if not as_json:
         print_comparison(compared)
-    github.tell(lambda: compared_markdown(compared), github.of_comparison(compared))
+    github.tell(lambda: markdown.of_comparison(compared), github.of_comparison(compared))
     return _worst(code, outcome_exit_code(compared.verdict))
 
 
