@@ -234,14 +234,14 @@ def publish(
 ) -> None:
     """Write a comparison to the terminal, GitHub, a webhook and files."""
     from perflib.report import github
-    from perflib.report.comparison import markdown
     from perflib.report.comparison import report as render
+    from perflib.report.markdown import of_comparison
 
     if as_json:
         click.echo(json.dumps(compared.as_dict(), indent=1))
     else:
         print_comparison(compared)
-    github.tell(lambda: markdown(compared, title), github.of_comparison(compared))
+    github.tell(lambda: of_comparison(compared, title), github.of_comparison(compared))
     if notify:
         from perflib.report import webhook as webhook
 

@@ -51,9 +51,7 @@ def check(
     as_json: bool,
 ) -> int:
     """Print the verdicts of RUN. With --baseline, also compare it. The worst verdict sets the exit code."""
-    from perflib.report import github
-    from perflib.report.comparison import markdown as compared_markdown
-    from perflib.report.render import markdown
+    from perflib.report import github, markdown
     from perflib.verdicts.run import open_run
 
     opened = open_run(run, data)
@@ -68,7 +66,7 @@ def check(
         code = exit_code(opened, opened.verdict)
     else:
         code = print_verdicts(opened)
-    github.tell(lambda: markdown(opened, opened.summary()), github.of_verdicts(opened.verdicts()))
+    github.tell(lambda: markdown.of_run(opened), github.of_verdicts(opened.verdicts()))
     if notify:
         from perflib.report import webhook as webhook
 
@@ -79,7 +77,7 @@ def check(
         return code
     if not as_json:
         print_comparison(compared)
-    github.tell(lambda: compared_markdown(compared), github.of_comparison(compared))
+    github.tell(lambda: markdown.of_comparison(compared), github.of_comparison(compared))
     return _worst(code, outcome_exit_code(compared.verdict))
 
 

@@ -11,7 +11,6 @@ import threading
 import time
 import traceback
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,19 +46,19 @@ class Live:
         self._data = data
         self._run, self._glance = "", Glance(data_folder(data))
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         run = runs_table.running(self._data)
         if run is None:
-            return "<p style='opacity:.72'>No run is in progress.</p>"
+            return Markup("<p style='opacity:.72'>No run is in progress.</p>")
         if run.id != self._run:
             self._run, self._glance = run.id, Glance(run.path)
         now = self._glance.look()
         begun = time.time() - run.path.stat().st_ctime
         done = sum(entry.record.stop_ns is not None for entry in run.scenarios)
         of = len(run.suite.scenarios)
-        return (
-            panel_html(now, f"{run.id}: scenario {min(done + 1, of)} of {of}", done / max(of, 1)) if begun >= 0 else ""
-        )
+        if begun < 0:
+            return Markup()
+        return panel_html(now, f"{run.id}: scenario {min(done + 1, of)} of {of}", done / max(of, 1))
 
 
 def detail(run: Run) -> View:
@@ -96,7 +95,7 @@ class Dashboard:
             display(
                 View(
                     "dashboard/whole",
-                    live=Markup(self._live.html()),
+                    live=self._live.html(),
                     runs=runs_table.runs(self.data),
                     trends=trends(self.data),
                 )
@@ -122,7 +121,7 @@ class Dashboard:
                 self._now.value = self._live.html()
                 self._look()
             except Exception:  # for example, a run was deleted; the next update is a second away
-                self._now.value = f"<pre>{escape(traceback.format_exc(limit=-2))}</pre>"
+                self._now.value = Markup("<pre>{}</pre>").format(traceback.format_exc(limit=-2))
             time.sleep(EVERY_S)
 
     def _look(self) -> None:

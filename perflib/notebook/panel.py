@@ -10,29 +10,18 @@ from __future__ import annotations
 import _thread
 import sys
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
+
+from markupsafe import Markup
 
 from perflib.load.progress import Bar, Glance, Lines, Progress, Quiet, View, terminal
 from perflib.store.live import Now
 from perflib.text import number
+from perflib.text.html import render
 
 _WIDTH, _HEIGHT = 232, 56
 RATE, TIME, MEMORY, WRONG = "#2b7bba", "#c2571a", "#2f8f6b", "#d1343f"  # legible on white and on black
-STYLE: Final = (
-    "<style>.perflib-live{font:13px/1.4 system-ui,sans-serif;color:var(--jp-ui-font-color1,inherit);max-width:880px}"
-    ".perflib-live .head{display:flex;justify-content:space-between;gap:16px;margin:2px 0 4px}"
-    ".perflib-live .bar{height:3px;border-radius:2px;background:rgba(128,128,128,.25);margin-bottom:8px;"
-    "overflow:hidden}"
-    f".perflib-live .bar i{{display:block;height:3px;background:{RATE}}}"
-    ".perflib-live .tiles{display:flex;flex-wrap:wrap;gap:4px 28px;margin-bottom:8px}"
-    ".perflib-live .tiles b{display:block;font-size:19px;font-weight:600;font-variant-numeric:tabular-nums;"
-    "line-height:1.25}"
-    ".perflib-live .tiles span,.perflib-live figcaption{font-size:11px;opacity:.72}"
-    ".perflib-live .charts{display:flex;flex-wrap:wrap;gap:8px 24px}.perflib-live figure{margin:0}"
-    f".perflib-live .wrong{{color:{WRONG}}}</style>"
-)
 
 
 class Panel(Quiet):
@@ -92,51 +81,35 @@ class Panel(Quiet):
         self._html.value = html(shown, self._said, progress.share or 0.0, progress.name)
 
 
-def html(now: Now, said: str, share: float, scenario: str | None = None) -> str:
-    """The panel's content. All text from a suite or a target is escaped."""
-    wrong = ", ".join(f"{count:,} {name}" for name, count in now.errors_by_class)
-    named = f": {escape(wrong)}" if wrong else ""
-    errors = f'<b class="{"wrong" if now.errors else ""}">{now.errors:,}</b><span>errors{named}</span>'
-    tiles = [
-        _tile(number(round(now.rate_per_s, 1)) if now.seconds else "–", "requests/s"),
-        *(
-            _tile("–" if value is None else number(value), f"{name} ms")
-            for name, value in (("p50", now.p50_ms), ("p95", now.p95_ms), ("p99", now.p99_ms))
-        ),
-        _tile(f"{now.requests:,}", "requests"),
-        f"<div>{errors}</div>",
-        *([_tile(f"{now.memory_mb:,.0f}", "MB, target")] if now.memory_mb is not None else []),
-    ]
+def html(now: Now, said: str, share: float, scenario: str | None = None) -> Markup:
+    """The panel's content."""
     charts = [
         _chart("requests/s", now.rates, RATE, now.failures),
         _chart("p95 response, ms", now.p95s_ms, TIME),
         *([_chart("memory of the target, MB", now.memories_mb, MEMORY)] if now.memory_mb is not None else []),
     ]
-    return (
-        f'{STYLE}<div class="perflib-live"><div class="head">'
-        f"<strong>{escape(scenario or now.scenario or 'perflib')}</strong>"
-        f'<span>{escape(said)}</span></div><div class="bar"><i style="width:{share:.0%}"></i></div>'
-        f'<div class="tiles">{"".join(tiles)}</div><div class="charts">{"".join(charts)}</div></div>'
+    return render(
+        "live",
+        now=now,
+        said=said,
+        share=share,
+        scenario=scenario or now.scenario or "perflib",
+        rate=number(round(now.rate_per_s, 1)) if now.seconds else "–",
+        times=[("p50", now.p50_ms), ("p95", now.p95_ms), ("p99", now.p99_ms)],
+        wrong=", ".join(f"{count:,} {name}" for name, count in now.errors_by_class),
+        charts=charts,
+        width=_WIDTH,
+        height=_HEIGHT,
     )
 
 
-def _tile(figure: str, what: str) -> str:
-    return f"<div><b>{escape(figure)}</b><span>{escape(what)}</span></div>"
-
-
-def _chart(what: str, values: Sequence[float | None], colour: str, wrong: Sequence[float | None] = ()) -> str:
+def _chart(
+    what: str, values: Sequence[float | None], colour: str, wrong: Sequence[float | None] = ()
+) -> dict[str, Any]:
     """A line over the last two minutes from zero to its highest value, which its caption names."""
     highest = max((value for value in values if value is not None), default=0.0)
-    lines = f'<polyline points="{_points(values, highest)}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-    if any(wrong):
-        lines += f'<polyline points="{_points(wrong, highest)}" fill="none" stroke="{WRONG}" stroke-width="1.5"/>'
-    caption = f"{what}, at most {number(highest)}" if highest else what
-    return (
-        f'<figure><svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{escape(caption)}">'
-        f'<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT - 1}" y2="{_HEIGHT - 1}" '
-        f'stroke="currentColor" stroke-opacity=".25"/>{lines}</svg>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    lines = [(_points(values, highest), colour), *([(_points(wrong, highest), WRONG)] if any(wrong) else [])]
+    return {"caption": f"{what}, at most {number(highest)}" if highest else what, "lines": lines}
 
 
 def _points(values: Sequence[float | None], highest: float) -> str:

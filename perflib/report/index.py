@@ -171,7 +171,7 @@ def rebuild(folder: Path) -> Path:
         comparisons=[report for report in found if report.kind == "comparison"],
     )
     page = folder / "index.html"
-    write_atomically(page, html.strip() + "\n")
+    write_atomically(page, html + "\n")
     return page
 
 

@@ -152,7 +152,7 @@ def render(template: str, **values: Any) -> Markup:
     """A template with these values, as HTML. Raises jinja2.UndefinedError for a value that it asks for and has not."""
     from markupsafe import Markup
 
-    return Markup(environment().get_template(f"{template}.html.jinja").render(values))
+    return Markup(environment().get_template(f"{template}.html.jinja").render(values).strip())
 
 
 @functools.cache

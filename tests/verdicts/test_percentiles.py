@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perflib.report.render import markdown
+from perflib.report import markdown
 from perflib.store import recording
 from perflib.verdicts.comparison import compare
 from perflib.verdicts.run import Run
@@ -44,7 +44,7 @@ def test_the_reason_says_what_decided_where_the_percentile_itself_is_unknown(tmp
     assert missed.verdict == "fail"
     assert open_above.verdict == "inconclusive" and math.isinf(open_above.interval.high)
     assert "where 1 % may; about" in open_above.reason and "more requests would decide" in open_above.reason
-    assert f"where 1 % may; about {open_above.needs_more:,}" in markdown(run, run.summary())
+    assert f"where 1 % may; about {open_above.needs_more:,}" in markdown.of_run(run)
 
 
 def test_limits_from_below_are_judged_likewise(tmp_path: Path) -> None:
