@@ -52,14 +52,14 @@ class View:
     """
 
     def __init__(self, template: str, records: Iterable[Mapping[str, Any]] = (), **values: Any) -> None:
-        self.template, self.values, self._records = template, values, records
+        self.template, self.values, self.records = template, values, [dict(record) for record in records]
 
     @functools.cached_property
     def frame(self) -> pd.DataFrame:
         """The figures that are shown, unrounded, a row each; no rows where what is shown is text."""
         import pandas as pd
 
-        return pd.json_normalize([dict(record) for record in self._records], sep="_")
+        return pd.json_normalize(self.records, sep="_")
 
     def __html__(self) -> Markup:
         """As a part of a page, or of another view."""

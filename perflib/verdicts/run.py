@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -112,6 +112,18 @@ class Run(Recording):
         """Links to the sections of a report."""
         return View("run/contents", scenarios=self.most_urgent())
 
+    def percentiles(self) -> View:
+        """Requests, errors and times, ms, of every scenario and its operations, as `JudgedScenario.percentiles`."""
+        return self._of_each(JudgedScenario.percentiles)
+
+    def errors(self) -> View:
+        """How many requests of every scenario failed, by the class of the error, as `JudgedScenario.errors`."""
+        return self._of_each(JudgedScenario.errors)
+
+    def memory(self) -> View:
+        """Whether the target's memory grows in any scenario, and by how much, MB, as `JudgedScenario.memory`."""
+        return self._of_each(JudgedScenario.memory)
+
     def load(self) -> View:
         """What was offered and achieved, /s, how late requests were sent, ms, and what was cut away."""
         rows = [{"scenario": each.name, **scenario_figures(each)["load"]} for each in self.scenarios]
@@ -152,6 +164,12 @@ class Run(Recording):
     def overhead(self, scenario: str) -> OverheadTables:
         """What each way to an MCP server's function adds. Raises RunError where the scenario did not run."""
         return self.scenario(scenario).overhead()
+
+    def _of_each(self, show: Callable[[JudgedScenario], View]) -> View:
+        """What every scenario shows, one below the other; in the frame with the scenario's name."""
+        shown = [(scenario.name, show(scenario)) for scenario in self.scenarios]
+        records = [{"scenario": name, **record} for name, view in shown for record in view.records]
+        return View("run/of_each", records, shown=shown)
 
     @property
     def _linked(self) -> set[str]:

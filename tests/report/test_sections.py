@@ -42,6 +42,9 @@ def test_a_table_has_the_figures_that_it_shows(run: perflib.Run) -> None:
     errors = scenario.errors().frame
     assert list(errors.iloc[0]) == ["http_5xx", 80, 2.0]
     assert scenario.memory().frame["peak_mb"].iloc[0] == summary["scenarios"][0]["memory_mb"]["peak"]
+    for whole, part in ((run.memory(), scenario.memory()), (run.percentiles(), scenario.percentiles())):
+        assert whole.frame.drop(columns="scenario").equals(part.frame) and str(part) in str(whole)
+    assert list(run.errors().frame["scenario"]) == ["one"]
     assert run.load().frame["model"].iloc[0] == scenario.spec.load.model
     assert len(run.load_generator().frame) in (0, 1) and "Machine" in set(run.machine().frame["fact"])
 
