@@ -7,11 +7,12 @@ Response and service times are those of good answers, and of requests that were 
 `aborted`). A quick refusal would make a target look faster, so other failures count only as errors. A time that was
 given up is a lower bound: percentiles, means and maxima that it could change are marked `at_least` and have no upper
 bound. Percentiles interpolate between order statistics (Hyndman & Fan 1996, type 7). Throughput counts the good
-answers that came within the measured time, per second of it, so that what a queue answers after an open load has ended
-does not raise it.
+answers that came within the measured time, per second of it: neither one slow answer at the end nor those that a queue
+gives after the load has ended change it. Where users wait for their answers (closed loads), an answer that was under
+way when that time began or ended counts in part.
 
-Up to `recording.IN_MEMORY_ROWS` rows are computed one by one. More are counted first (counts.py): counts, means, maxima
-and throughput stay exact, and percentiles are within 0.1 %.
+Up to `recording.IN_MEMORY_ROWS` rows are computed one by one. More are counted first (counts.py): counts, means and
+maxima stay exact, percentiles are within 0.1 %, and throughput counts whole answers only.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ Time = Literal["response", "service"]
 Columns = dict[str, NDArray[Any]]
 Outcomes = dict[str | None, int]
 BUCKETS: Final = LogBuckets(math.log(10) / 30)  # of response times, as a comparison shows them: 30 per decade
+_ANSWERS: Final = {"end": "end_ns", "took": "took", "operation": "operation"}
 _MOST_BUCKETS: Final = 14 * 30  # 1 ns … 28 hours
 # The effective sample size is computed at these quantiles, and interpolated between them.
 _ANCHORS: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
@@ -129,10 +131,11 @@ def _source(scenario: ScenarioRun, chosen: Selection) -> Source:
     if scenario.run.many:
         return Counted(scenario, chosen)
     rows, answers = selected(scenario, chosen, measured_rows(scenario)), good_answers(scenario)
-    ends = answers["end"]
     if chosen.operation is not None:
-        ends = ends[answers["operation"] == scenario.operations.index(chosen.operation) + 1]
-    return Rows(rows, measured_windows(scenario, chosen.stage, chosen.operation), ends)
+        mine = answers["operation"] == scenario.operations.index(chosen.operation) + 1
+        answers = {name: column[mine] for name, column in answers.items()}
+    took_ns = None if scenario.spec.load.is_open else answers["took"]
+    return Rows(rows, measured_windows(scenario, chosen.stage, chosen.operation), answers["end"], took_ns)
 
 
 def known(interval: Interval, q: float) -> float:
@@ -153,11 +156,15 @@ class Rows(Source):
     """Computed row by row, in the order in which the requests ended."""
 
     def __init__(
-        self, rows: Columns, windows: list[tuple[int, int]] | None = None, good_ns: NDArray[Any] | None = None
+        self,
+        rows: Columns,
+        windows: list[tuple[int, int]] | None = None,
+        good_ns: NDArray[Any] | None = None,
+        took_ns: NDArray[Any] | None = None,
     ) -> None:
         """rows: as `measured_rows`. good_ns: when good answers came, in order, also those of requests that are not
-        among the rows."""
-        self._rows, self.windows = rows, windows or []
+        among the rows. took_ns: how long these took, where users waited for them."""
+        self._rows, self.windows, self._took_ns = rows, windows or [], took_ns
         self._good_ns = rows["end"][rows["ok"]] if good_ns is None else good_ns
         self._ok = rows["ok"]
         self.requests, self.errors = len(self._ok), int(len(self._ok) - self._ok.sum())
@@ -219,7 +226,7 @@ class Rows(Source):
 
     def throughput(self) -> Interval:
         start_ns, stop_ns = np.array(self.windows, np.int64).reshape(-1, 2).T
-        return stats.throughput_interval(self._good_ns, start_ns, stop_ns)
+        return stats.throughput_interval(self._good_ns, start_ns, stop_ns, took_ns=self._took_ns)
 
     def _effective_trials(self) -> float:
         return stats.effective_sample_size(~self._ok)
@@ -335,13 +342,15 @@ def measured_rows(scenario: ScenarioRun) -> Columns:
 
 @once
 def good_answers(scenario: ScenarioRun) -> Columns:
-    """When good answers came, ns, in order, of requests due in the warm-up as well; and the number of the operation."""
+    """When good answers came and how long they took, ns, in order, also of requests due in the warm-up; and the numbers
+    of their operations."""
     position, values = _operation_number(scenario)
     columns = scenario.run.query(
-        f"select end_ns, ({position})::usmallint as operation from rows where scenario = ? and ok order by end_ns",
+        f"select end_ns, end_ns - start_ns as took, ({position})::usmallint as operation from rows "
+        "where scenario = ? and ok order by end_ns",
         [*values, scenario.name],
     ).fetchnumpy()
-    return {"end": np.asarray(columns["end_ns"]), "operation": np.asarray(columns["operation"])}
+    return {name: np.asarray(columns[column]) for name, column in _ANSWERS.items()}
 
 
 def outcomes(scenario: ScenarioRun, *, stage: int | None = None, operation: str | None = None) -> Outcomes:

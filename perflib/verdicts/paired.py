@@ -112,12 +112,19 @@ def shifts(base: Recording, candidate: Recording, scenario: str) -> dict[tuple[S
 
 @dataclass(frozen=True)
 class Blocks:
-    """The rows of a part, cut into the blocks of its side: response times (ms) that count, good and failed answers,
-    lengths, and the CPU of the target's processes, NaN where it was not sampled throughout or the part is not the
-    whole."""
+    """The rows of a part, cut into the blocks of its side, in which they were due.
+
+    times_ms    by block: the response times that percentiles are taken of
+    good        shape (blocks,): good answers
+    in_time     those of them that came before the block ended
+    failed      failed requests
+    seconds     the length of each block
+    cpu_s       CPU time of the target's processes; NaN where it was not sampled throughout, or for one operation
+    """
 
     times_ms: list[NDArray[Any]]
     good: NDArray[np.int64]
+    in_time: NDArray[np.int64]
     failed: NDArray[np.int64]
     seconds: NDArray[np.float64]
     cpu_s: NDArray[np.float64]
@@ -126,7 +133,7 @@ class Blocks:
         return len(self.seconds)
 
     def __getitem__(self, some: slice) -> Blocks:
-        return Blocks(self.times_ms[some], self.good[some], self.failed[some], self.seconds[some], self.cpu_s[some])
+        return Blocks(**{name: values[some] for name, values in vars(self).items()})
 
 
 class Side:
@@ -149,6 +156,7 @@ class Side:
         return Blocks(
             np.split(rows["response"][timed][order] / 1e6, cuts),
             np.bincount(of[rows["ok"]], minlength=count),
+            np.bincount(of[rows["ok"] & (rows["end"] <= self.windows[of, 1])], minlength=count),
             np.bincount(of[~rows["ok"]], minlength=count),
             (self.windows[:, 1] - self.windows[:, 0]) / 1e9,
             self._cpu_s() if part.operation is None else np.full(count, math.nan),
@@ -171,10 +179,12 @@ def block_shifts(sides: Sequence[Blocks], confidence: float) -> dict[str, Shift]
     """The change of every figure, from the blocks of base and candidate, pair by pair."""
     pairs = min(len(side) for side in sides)
     blocks = [side[:pairs] for side in sides]
-    good, failed = (np.array([getattr(side, name) for side in blocks]) for name in ("good", "failed"))
+    good, in_time, failed = (
+        np.array([getattr(side, name) for side in blocks]) for name in ("good", "in_time", "failed")
+    )
     seconds, cpu_ms = np.array([side.seconds for side in blocks]), np.array([1e3 * side.cpu_s for side in blocks])
     found = time_shifts([side.times_ms for side in blocks], confidence)
-    found["throughput"] = _rates(good, seconds, _groups(good, BEYOND), confidence)
+    found["throughput"] = _rates(in_time, seconds, _groups(in_time, BEYOND), confidence)
     found["errors"] = _errors(failed, good + failed, confidence)
     known = np.isfinite(cpu_ms).all(axis=0)
     if known.any():

@@ -109,7 +109,7 @@ def test_every_request_is_on_disk_before_a_look(tmp_path: Path) -> None:
             entry = self.scenarios[0]
             last = entry.record.segments[-1].stop_ns
             seen.append(
-                int(self.query("select count(*) from rows where end_ns <= ?", [last]).fetchone()[0])
+                int(self.query("select count(*) from rows where start_ns <= ?", [last]).fetchone()[0])
                 - sum(s.offered for s in entry.record.segments)
             )  # type: ignore[index]
 
