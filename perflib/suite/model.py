@@ -69,6 +69,7 @@ class Scenario:
     objectives: Seq[Judged] = ()  # what must hold, one line of text each
     figures: Seq[Figure] = ()  # the same without a limit: measured, shown, not judged
     abort_on: Burst | None = None  # a burst of errors that ends the run: `error rate > 50 % for 5 s`
+    patience_s: Positive = 30.0  # nothing at all answered for so long ends the run as invalid
     quick: Mapping[str, Any] = Field(default_factory=dict)  # keys of the load that `--quick` replaces
 
     def __post_init__(self) -> None:
