@@ -69,7 +69,7 @@ def charset_of(head: bytes) -> str:
         return "utf-8"
     name = match[1].decode("ascii", "replace")
     try:
-        b"".decode(name)  # refuses what is no encoding of text, as "zip"
+        b"x".decode(name, "replace")  # refuses what is no encoding of text, as "zip"
         return codecs.lookup(name).name
     except (LookupError, ValueError):
         return "utf-8"

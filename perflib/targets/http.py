@@ -264,9 +264,11 @@ class HttpLane(Lane, asyncio.Protocol):
             self.start()
 
     def _failed(self, error: str, why: object, now: int) -> None:
-        """The request is over without a whole answer. The next one starts after a pause where others failed before."""
+        """The request is over without a whole answer. The next one starts after a pause where nobody answered."""
         if why:
             self.driver.explain(error, str(why))
+        if self._first_ns != NONE_NS:
+            self._failures = 0  # somebody is there
         if self._row(now, self.driver.error_code(error), NONE_STATUS, NONE_NS):
             wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
             self._failures += 1

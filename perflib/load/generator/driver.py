@@ -80,12 +80,11 @@ class WorkerDriver:
         self._start_ns, self._judged_from_ns, self._due_at = 0, 0, 0
         self._due: list[int] = []
         self._finished: asyncio.Future[None] = self.loop.create_future()
-        self._given_up: list[tuple[int, int]] = []  # in this segment: when they began, when they were given up, ns
         self._timeouts = Timeouts(self.loop, self.lock, self._lanes, ops, self._time_out)
         self._free: list[list[Lane]] = [[] for _ in targets]
         self._waiting: list[deque[tuple[int, Op]]] = [deque() for _ in targets]
         self._lane_counts = [0] * len(targets)
-        self._exhausted = False
+        self._exhausted, self._is_open = False, True
 
     async def run(self, segment: Segment, start_ns: int) -> int:
         """Run one segment from `start_ns` until all its requests are over. Returns how many it offered."""
@@ -242,14 +241,14 @@ class WorkerDriver:
         requests = FOREVER if load.requests is None else plan.share(load.requests, self.index, self.of)
         await self._sleep_until(start_ns)
         with self.lock:
-            self._assign = self._assign_closed
+            self._assign, self._is_open = self._assign_closed, False
             self._requests_left = min(requests, self.budget) if not self.stopping else 0
             # One operation, always the same request, no pause: then a lane repeats what it has just done.
             op = self._only_op
             self._same_again = op is not None and not op.varies and not self._think_s and not self._gap_ns
             self._until_ns = FOREVER if load.duration_s is None else start_ns + int(load.duration_s * 1e9)
-            self._active, before, self._given_up = users, self._requests_left, []
-            until_ns = self._until_ns
+            self._active, before, until_ns = users, self._requests_left, self._until_ns
+            self.unanswered.begin(load.think_time_s)
             while len(self.users) < users:
                 self.users.append(self._new_user())
             for lane in self.users[:users]:
@@ -262,7 +261,7 @@ class WorkerDriver:
             await self._closed_end(load.duration_s)
         with self.lock:
             over_ns = min(time.monotonic_ns(), until_ns)
-            self.unanswered.add(users, over_ns - start_ns, self._given_up, over_ns)
+            self.unanswered.end(users, over_ns - start_ns, over_ns)
         self.budget -= before - self._requests_left if not self.stopping else 0
 
     async def _closed_end(self, duration_s: float | None) -> None:
@@ -296,6 +295,7 @@ class WorkerDriver:
         only_warmup = segment.phase == "warmup"
         self._until_ns = FOREVER if only_warmup else start_ns + segment.warmup_ns  # due before it: warm-up
         self._phase = 0 if only_warmup or segment.warmup_ns else self._measure
+        self._is_open = True
         self._assign, self._exhausted, self._think_s, self._same_again = self._assign_open, False, 0.0, False
         self._start_ns = start_ns
         # Lateness leaves the warm-up out, as the figures do: at first every request has to connect.
@@ -414,8 +414,8 @@ class WorkerDriver:
         """End a request that is over its time, and note how long its user waited."""
         began, before = lane.start_ns, self.recorder.count
         self._abort(lane, "timeout")
-        if self.recorder.count > before:
-            self._given_up.append((began, now))
+        if self.recorder.count > before and not self._is_open:
+            self.unanswered.note(lane.siblings[0], began, now)
 
     def _abort(self, lane: Lane, error: str) -> None:
         try:

@@ -6,12 +6,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from perflib.load.generator.timer import Timer
 from perflib.targets.base import Lane, Op
 
 LEAST_GAP_NS = 1_000_000
+SAME_STRETCH_NS = 20_000_000  # between two requests in a row, besides the time that a user thinks
+LONG_SHARE = 0.05  # of the load
 
 
 class Timeouts:
@@ -53,28 +54,47 @@ class Timeouts:
         self._timer.set(max(next_ns, now + self._gap_ns))
 
 
-@dataclass
 class Unanswered:
     """What the users of closed loads waited for in vain.
 
     A user that waits makes no other request, so that a server that hangs is hardly seen among the rows: it is a few
-    requests out of many, and most of the users' time.
+    requests out of many, and most of the users' time. A single timeout is no hang: what counts are stretches, of one
+    request or of several in a row, that last for 5 % of the load.
 
     users_s    the time of all users, s
-    waited_s   how much of it went by in requests that were given up, s
+    waited_s   how much of it went by in such stretches, s
     users      how many users there were when a load ended
-    at_end     how many of them were waiting then for an answer that never came
+    at_end     how many of them were in such a stretch then
     """
 
-    users_s: float = 0.0
-    waited_s: float = 0.0
-    users: int = 0
-    at_end: int = 0
+    def __init__(self) -> None:
+        self.users_s = self.waited_s = 0.0
+        self.users = self.at_end = 0
+        self._stretches: list[list[int]] = []  # when each began, when it was given up, ns
+        self._latest: dict[Lane, list[int]] = {}
 
-    def add(self, users: int, length_ns: int, waits: Sequence[tuple[int, int]], end_ns: int) -> None:
-        """A closed load of that length that ended at `end_ns`, and the requests given up as (began, given up), ns."""
+    def begin(self, think_s: float) -> None:
+        """A closed load begins, whose users think for so long."""
+        self._stretches, self._latest = [], {}
+        self._pause_ns = int(think_s * 1e9) + SAME_STRETCH_NS
+
+    def note(self, user: Lane, began_ns: int, over_ns: int) -> None:
+        """A request of the user was given up."""
+        latest = self._latest.get(user)
+        if latest is not None and began_ns - latest[1] <= self._pause_ns:
+            latest[1] = over_ns
+        else:
+            self._latest[user] = [began_ns, over_ns]
+            self._stretches.append(self._latest[user])
+
+    def end(self, users: int, length_ns: int, end_ns: int) -> None:
+        """The load of so many users and that length ended at `end_ns`."""
         self.users_s += users * length_ns / 1e9
-        self.waited_s += sum(max(0, min(over, end_ns) - began) for began, over in waits) / 1e9
-        waiting = sum(began < end_ns < over for began, over in waits)
-        if waiting * max(self.users, 1) >= self.at_end * users:  # the load that ended worst
-            self.users, self.at_end = users, waiting
+        long = [(began, over) for began, over in self._stretches if over - began >= LONG_SHARE * length_ns]
+        self.waited_s += sum(max(0, min(over, end_ns) - began) for began, over in long) / 1e9
+        at_end = sum(began < end_ns <= over for began, over in long)
+        if at_end * max(self.users, 1) >= self.at_end * users:  # the load that ended worst
+            self.users, self.at_end = users, at_end
+
+    def as_dict(self) -> dict[str, float]:
+        return {"users_s": self.users_s, "waited_s": self.waited_s, "users": self.users, "at_end": self.at_end}

@@ -17,7 +17,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +112,7 @@ async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int)
             **health.summary(),
             "late_ms": late_ms(driver.late),
             "waited": driver.waited,
-            "unanswered": asdict(driver.unanswered),
+            "unanswered": driver.unanswered.as_dict(),
         },
     )
 
