@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-import urllib.request
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from perflib.store.schema import GAUGES, table_of, write_part
+from perflib.targets.process import open_directly
 
 PERIOD_S: Final = 1.0
 MAX_GAUGES: Final = 64  # of one target
@@ -62,7 +62,7 @@ class Gauges:
 def read(url: str) -> dict[str, float]:
     """The numbers at a URL, by name; empty if it does not return a JSON object."""
     try:
-        with urllib.request.urlopen(url, timeout=PERIOD_S) as answer:
+        with open_directly(url, timeout_s=PERIOD_S) as answer:
             values = json.loads(answer.read(65_536))
     except (OSError, ValueError):
         return {}

@@ -30,6 +30,7 @@ from perflib.store.manifest import (
     WorkerRecord,
 )
 from perflib.suite.model import Scenario, Target
+from perflib.suite.redaction import redact_text
 from perflib.targets.process import StartedTarget
 
 
@@ -88,7 +89,7 @@ class Loading:
         self._workers = self._started(in_process, client)
         if self._workers.here:
             self._watch_workers(in_process)
-        self._stop_rules = [*standard_rules(scenario, started), *stop_rules]
+        self._stop_rules = [*standard_rules(scenario, targets, started), *stop_rules]
         self._machine, self._ours_s = Machine(), 0.0
 
     def _started(self, in_process: bool, client: Any) -> Workers:
@@ -125,7 +126,7 @@ class Loading:
             if stop is None:
                 continue
             if stop.is_failure:
-                self._abort(f"{stop.reason} during scenario {self.scenario.name!r}")
+                self._abort(f"scenario {self.scenario.name!r}: {stop.reason}")
             elif not self.record.ended:
                 self._ledger.dir.event(now, "limit", f"scenario {self.scenario.name!r}: {stop.reason}")
                 self.finish(stop.reason)
@@ -228,6 +229,7 @@ class Loading:
                 self._ready(content)
             case "prepared":
                 self.record.prepare.requests += content["requests"]
+                self.record.prepare.failed += content["failed"]
             case "progress":
                 self.bar.show(self._workers.rows, self._workers.errors)
             case "segment":
@@ -278,10 +280,19 @@ class Loading:
 
     def _done(self, worker: int, content: dict[str, Any]) -> None:
         about = WorkerRecord(
-            worker=worker, pid=self._workers.pids.get(worker), rows=content["rows"], **content["health"]
+            worker=worker,
+            pid=self._workers.pids.get(worker),
+            rows=content["rows"],
+            errors=sum(content["errors"].values()),
+            **content["health"],
         )
         self.record.workers.append(about)
         self.record.unsent += content["unsent"]
+        self.record.resent += content["resent"]
+        for error, texts in content["error_texts"].items():
+            merged = self.record.error_texts.setdefault(error, {})
+            for text, count in texts.items():
+                merged[redact_text(text)] = merged.get(redact_text(text), 0) + count
         stopped = content["stopped"]
         if stopped == ORPHANED and self.running:
             host = next((clock["host"] for clock in self._workers.clocks if worker in clock["workers"]), "")

@@ -10,14 +10,12 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from perflib.load.workers import Workers
-from perflib.suite.model import Scenario
+from perflib.suite.model import Scenario, Target
 from perflib.suite.objectives import ErrorBurst
 from perflib.targets.process import StartedTarget
-
-PATIENCE_S: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -54,26 +52,36 @@ class DeadTarget:
 
     def look(self, state: LoadState) -> Stop | None:
         dead = [name for name, target in self._started.items() if not target.alive]
-        return Stop(f"target {dead[0]!r} died") if dead else None
+        return Stop(f"target {dead[0]!r} died: {self._started[dead[0]].describe_end()}") if dead else None
 
 
 class NoAnswers:
-    """For some time, no request has received an answer."""
+    """Nothing at all was answered for a while, `patience_s`, although requests were made all along.
 
-    def __init__(self, patience_s: float = PATIENCE_S) -> None:
-        self._patience_s = patience_s
-        self._lost_since: float | None = None
+    One failure is none of that: the first and the last that nobody answered must be so far apart. A request in flight
+    that is only slow may still be answered, and is waited for as long as it may take (`longest_s`, the timeout).
+    """
+
+    def __init__(self, patience_s: float, longest_s: float) -> None:
+        self._patience_s, self._longest_s = patience_s, longest_s
         self._seen = (0, 0)
+        self._first_lost: float | None = None
+        self._last_lost = 0.0
 
     def look(self, state: LoadState) -> Stop | None:
-        answered, lost = state.workers.rows - state.workers.lost, state.workers.lost
-        if (answered, lost) != self._seen:
-            only_lost = answered == self._seen[0] and lost > self._seen[1]
-            self._lost_since = (self._lost_since or time.monotonic()) if only_lost else None
-            self._seen = (answered, lost)
-        if self._lost_since is None or time.monotonic() - self._lost_since <= self._patience_s:
+        now, workers = time.monotonic(), state.workers
+        answered, lost = workers.rows - workers.lost, workers.lost
+        if answered != self._seen[0]:
+            self._first_lost = None
+        elif lost > self._seen[1]:
+            self._first_lost, self._last_lost = self._first_lost or now, now
+        self._seen = (answered, lost)
+        if self._first_lost is None:
             return None
-        return Stop(f"nothing answered for {self._patience_s:g} s")
+        silent_s = self._last_lost - self._first_lost
+        if silent_s < self._patience_s or (workers.slow and silent_s < self._patience_s + self._longest_s):
+            return None
+        return Stop(f"nothing answered for {silent_s:.0f} s (`patience_s`)")
 
 
 class TooManyErrors:
@@ -95,7 +103,13 @@ class TooManyErrors:
         return Stop(f"{burst.text} (`abort_on`)")
 
 
-def standard_rules(scenario: Scenario, started: Mapping[str, StartedTarget]) -> list[StopRule]:
+def standard_rules(
+    scenario: Scenario, targets: Mapping[str, Target], started: Mapping[str, StartedTarget]
+) -> list[StopRule]:
     """The rules for every load."""
     burst = [TooManyErrors(scenario.abort_on)] if scenario.abort_on is not None else []
-    return [DeadTarget(started), NoAnswers(), *burst]
+    longest_s = max(
+        operation.timeout_s or targets[operation.target or scenario.target or ""].timeout_s
+        for operation in scenario.operations
+    )
+    return [DeadTarget(started), NoAnswers(scenario.patience_s, longest_s), *burst]

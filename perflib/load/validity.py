@@ -20,6 +20,8 @@ PAUSE_MS: Final = 50.0  # 99th percentile of the pauses of the event loop
 BUSY_SHARE: Final = 0.95  # of a core, used by the sending thread
 GC_SHARE: Final = 0.05
 OTHER_SHARE: Final = 0.25  # of the machine, used by processes outside the run
+UNANSWERED_SHARE: Final = 0.05  # of the users' time, or of the users at the end
+RESENT_SHARE: Final = 0.01
 STEAL_SHARE: Final = 0.05
 CLOCK_NS: Final = 1_000
 FEW_S: Final = 2.0
@@ -50,7 +52,7 @@ def doubts(
     machine            shares of the machine's CPU time during the load
     medians_ms         median service time of each worker
     """
-    all_doubts = list(_of_missing(missing))
+    all_doubts = [*_of_missing(missing), *_of_unanswered(workers)]
     # A callable, or the SDK's client, is itself measured: it runs in the worker and may block the event loop.
     calls_inside = any(target.runs_in_worker for target in targets)
     for worker in workers:
@@ -72,6 +74,26 @@ def _of_missing(missing: Sequence[dict[str, Any]]) -> Iterator[Doubt]:
             f"and {about['share']:.0%} of the load is missing from then on ({about['what']})"
         )
         yield Doubt(text, "the rows that it wrote are kept; repair that machine or run again without it", fatal=True)
+
+
+def _of_unanswered(workers: Sequence[dict[str, Any]]) -> Iterator[Doubt]:
+    """A closed load against a server that hangs: its users wait, so that few rows say so, and all others look good.
+
+    Where the requests that failed say as much by their number, nothing is hidden, and there is no doubt.
+    """
+    users_s, waited_s, users, at_end = (
+        sum(worker["unanswered"][key] for worker in workers) for key in ("users_s", "waited_s", "users", "at_end")
+    )
+    requests, failed = (sum(worker[key] for worker in workers) for key in ("rows", "errors"))
+    of_time, of_users = waited_s / max(users_s, 1e-9), at_end / max(users, 1)
+    if max(of_time, of_users) < max(UNANSWERED_SHARE, 2 * failed / max(requests, 1)):
+        return
+    waiting = f"{at_end} of {users} users were waiting when the load ended, " if at_end else ""
+    text = (
+        f"the target hung: {waiting}{of_time:.0%} of the users' time went by in requests that were never answered, "
+        f"and these are few among the {requests:,} requests, for a user that waits makes no others"
+    )
+    yield Doubt(text, "look at the target's log; a load with a rate, or a shorter timeout_s, counts them", fatal=True)
 
 
 def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> Iterator[Doubt]:

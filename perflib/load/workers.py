@@ -64,6 +64,8 @@ class Workers(Protocol):
     @property
     def lost(self) -> int: ...
     @property
+    def slow(self) -> int: ...
+    @property
     def all_ready(self) -> bool: ...
     @property
     def turns(self) -> int: ...
@@ -116,7 +118,13 @@ class WorkerTotals:
 
     @property
     def lost(self) -> int:
+        """Requests that the target did not answer."""
         return self._sum("lost")
+
+    @property
+    def slow(self) -> int:
+        """Requests in flight that have waited for more than two seconds."""
+        return self._sum("slow")
 
     @property
     def all_ready(self) -> bool:

@@ -46,12 +46,22 @@ class Segment(_Record):
     offered: int = 0  # requests that were due
 
 
+class UnansweredRecord(_Record):
+    """What the users of closed loads waited for in vain, s, and how many still did when a load ended."""
+
+    users_s: float = 0.0
+    waited_s: float = 0.0
+    users: int = 0
+    at_end: int = 0
+
+
 class WorkerRecord(_Record):
     """One worker: its number of requests, and the health of the load generator."""
 
     worker: int
     pid: int | None = None
     rows: int = 0
+    errors: int = 0
     wall_s: float = 0.0
     cpu_s: float = 0.0
     loop_cpu_s: float = 0.0
@@ -60,6 +70,7 @@ class WorkerRecord(_Record):
     gc_ms: float = 0.0
     late_ms: dict[str, float | None] = Field(default_factory=dict)
     waited: int = 0
+    unanswered: UnansweredRecord = Field(default_factory=UnansweredRecord)
 
 
 class MissingWorker(_Record):
@@ -97,6 +108,7 @@ class PrepareRecord(_Record):
     """The operations before the load."""
 
     requests: int = 0
+    failed: int = 0  # of them; their rounds were made again
 
 
 class ScenarioRecord(_Record):
@@ -112,6 +124,8 @@ class ScenarioRecord(_Record):
     missing: list[MissingWorker] = Field(default_factory=list)
     doubts: list[str] = Field(default_factory=list)
     unsent: int = 0
+    resent: int = 0  # sent again on a new connection, since the server had closed the one that they were written to
+    error_texts: dict[str, dict[str, int]] = Field(default_factory=dict)  # why requests failed, by class; how often
     machine: MachineShares | None = None
     clocks: list[ClockRecord] = Field(default_factory=list)
     ended: str = ""  # why the load ended early, if that is no failure

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import RunError
 from perflib.store.cache import load_or_compute, stamp
-from perflib.store.database import connected, parts, quoted, row_counts
+from perflib.store.database import DUE, connected, parts, quoted, row_counts
 from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest
 from perflib.suite.file import from_plain
 from perflib.suite.variants import sided
@@ -309,10 +309,21 @@ class Recording:
 
     @cached_property
     def is_measured(self) -> str:
-        """The SQL condition for measured rows."""
-        begins = " ".join(f"when {quoted(name)} then {int(cut_ns)}" for name, cut_ns in self.cuts)
-        begun = f" and coalesce(scheduled_ns, start_ns) >= case scenario {begins} else 0 end" if begins else ""
-        return f"phase = 'measure'{begun}"
+        """What makes a row a measured one, in SQL.
+
+        It was due when the measured part had begun; or it was due in the warm-up, and was given up after that: a
+        request that hung belongs to the time in which it did.
+        """
+        cuts = dict(self.cuts)
+        starts = {
+            scenario.name: cuts.get(scenario.name) or _measured_from(scenario.record) for scenario in self.scenarios
+        }
+        begins = " ".join(f"when {quoted(name)} then {start_ns}" for name, start_ns in starts.items() if start_ns)
+        if not begins:
+            return "phase = 'measure'"
+        start = f"case scenario {begins} else 0 end"
+        begun = f"{DUE} >= {start}" if cuts else "true"
+        return f"((phase = 'measure' and {begun}) or (error in ('timeout', 'aborted') and end_ns > {start}))"
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
@@ -349,3 +360,10 @@ class Recording:
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {self.status}, {len(self.scenarios)} scenarios>"
+
+
+def _measured_from(record: ScenarioRecord) -> int:
+    """When the measured part began after the warm-up that the suite names, ns; 0 where there was none."""
+    if not any(segment.phase == "warmup" for segment in record.segments):
+        return 0
+    return min((segment.start_ns for segment in record.segments if segment.phase == "measure"), default=0)

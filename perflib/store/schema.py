@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 PHASES: Final = ("warmup", "measure")
 NONE_NS: Final = -(2**63)
 NONE_STATUS: Final = -1
+UNANSWERED: Final = ("connect", "reset", "tls", "stale", "template", "timeout", "aborted", "unsent")  # by the target
 
 # scheduled, start, first byte, end, sent, received, server (int64) · inflight, status (int32) ·
 # operation, error (uint16) · phase
@@ -35,6 +36,8 @@ _GROUP: Final = 131_072  # rows per group in files that are read often; one thre
 _BREATH_S: Final = 0.004  # between pieces: time for the event loop to serve all its connections
 SECONDS_PER_PART: Final = 1.0
 _SIZE: Final = RECORD.size
+_MOST_TEXTS: Final = 8  # of one class of error
+_LONGEST_TEXT: Final = 300
 _FULL: Final = _SIZE * ROWS_PER_PART
 
 _text = pa.dictionary(pa.int32(), pa.string())
@@ -132,6 +135,7 @@ class Recorder:
     def __init__(self, run_dir: Path, *, worker: int, scenario: str, operations: list[str], t0_ns: int) -> None:
         self.worker, self.scenario, self.operations, self.t0_ns = worker, scenario, operations, t0_ns
         self.errors: dict[str, int] = {"": 0}
+        self.error_texts: dict[str, dict[str, int]] = {}  # by class of error: why, and how often; only the first few
         self.error_counts: list[int] = [0]
         self.failure: BaseException | None = None
         self._folder, self._parts, self._first_seq = run_dir, 0, 0
@@ -169,6 +173,12 @@ class Recorder:
             code = self.errors[error] = len(self.errors)
             self.error_counts.append(0)
         return code
+
+    def explain(self, error: str, text: str) -> None:
+        """Note why a request failed with this class of error."""
+        texts, text = self.error_texts.setdefault(error, {}), text[:_LONGEST_TEXT]
+        if text in texts or len(texts) < _MOST_TEXTS:
+            texts[text] = texts.get(text, 0) + 1
 
     def add(
         self, scheduled_ns: int, start_ns: int, first_byte_ns: int, end_ns: int, bytes_sent: int, bytes_received: int,

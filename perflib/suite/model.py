@@ -70,6 +70,7 @@ class Scenario:
     objectives: Seq[Judged] = ()  # what must hold, one text per objective
     figures: Seq[Figure] = ()  # the same without a limit: measured and shown, but not judged
     abort_on: Burst | None = None  # error rate that ends the run: `error rate > 50 % for 5 s`
+    patience_s: Positive = 30.0  # the run ends as invalid if nothing at all was answered for so long
     quick: Mapping[str, Any] = Field(default_factory=dict)  # values that `--quick` gives to keys of the load
 
     def __post_init__(self) -> None:

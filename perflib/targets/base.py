@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from perflib.errors import SuiteError
 from perflib.suite.model import Expect, Target
-from perflib.targets.template import lookup
+from perflib.targets.template import UnfilledError, lookup
 
 
 class Driver(Protocol):
@@ -26,6 +26,7 @@ class Driver(Protocol):
 
     loop: asyncio.AbstractEventLoop
     lock: threading.RLock
+    resent: int  # requests that were sent again, since the server had closed the connection before it got them
 
     def finish(
         self,
@@ -43,6 +44,10 @@ class Driver(Protocol):
 
     def error_code(self, error: str) -> int:
         """The code of an error class, as "timeout" or "reset"; 0 stands for no error."""
+        ...
+
+    def explain(self, error: str, text: str) -> None:
+        """Say why a request failed with this class of error, in words. Rarely called: equal texts are counted."""
         ...
 
     def span(self, name: str, start_ns: int, duration_ns: int) -> None:
@@ -209,6 +214,15 @@ def keep(lane: Lane, answer: Any) -> bool:
             return False
         lane.kept_fields[name] = value
     return True
+
+
+def in_words(problem: BaseException) -> str:
+    """What was raised, for people: a KeyError names what nothing filled."""
+    if isinstance(problem, UnfilledError):
+        return str(problem)
+    if isinstance(problem, KeyError) and problem.args:
+        return f"nothing fills {{{problem.args[0]}}}"
+    return f"{type(problem).__name__}: {problem}"
 
 
 def read_data(path: str, folder: str, where: str) -> list[dict[str, Any]]:

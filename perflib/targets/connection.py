@@ -8,9 +8,12 @@ import ipaddress
 import socket
 import ssl
 import time
+from asyncio.staggered import staggered_race
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import chain, zip_longest
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from perflib.suite.environment import from_environment
@@ -18,6 +21,7 @@ from perflib.suite.target import HttpTargetSpec, McpTargetSpec, Target
 from perflib.targets.base import require
 
 clock = time.monotonic_ns
+NEXT_ADDRESS_S: Final = 0.25  # after which the next address is tried as well (RFC 8305)
 Spans = list[tuple[str, int, int]]  # name, start_ns, duration_ns; duration 0: not over yet
 
 
@@ -80,22 +84,36 @@ async def connect(
 
 
 async def _connected(loop: asyncio.AbstractEventLoop, infos: list[Any]) -> socket.socket:
-    """A socket connected to the first address that accepts. Raises OSError."""
-    problem: OSError | None = None
-    for family, kind, protocol, _, where in infos:
-        connection = socket.socket(family, kind, protocol)
-        connection.setblocking(False)
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(connection, where)
-            return connection
-        except OSError as error:
-            connection.close()
-            problem = error
-        except BaseException:
-            connection.close()
-            raise
-    raise problem or OSError("no address")
+    """A socket connected to the first address that accepts ("happy eyeballs"). Raises OSError.
+
+    The families take turns, IPv6 or IPv4 first as the system sorts them; the next address is tried where the last one
+    failed, or has not answered for NEXT_ADDRESS_S.
+    """
+    if len(infos) == 1:
+        return await _connected_to(loop, infos[0])
+    first = [info for info in infos if info[0] == infos[0][0]]
+    others = [info for info in infos if info[0] != infos[0][0]]
+    turns = [info for info in chain.from_iterable(zip_longest(first, others)) if info is not None]
+    attempts = [partial(_connected_to, loop, info) for info in turns]
+    connection: socket.socket | None
+    connection, _, problems = await staggered_race(attempts, NEXT_ADDRESS_S)
+    if connection is None:
+        raise next((problem for problem in problems if problem is not None), None) or OSError("no address")
+    return connection
+
+
+async def _connected_to(loop: asyncio.AbstractEventLoop, info: Any) -> socket.socket:
+    """A socket connected to one address, as getaddrinfo gives it. Raises OSError."""
+    family, kind, protocol, _, where = info
+    connection = socket.socket(family, kind, protocol)
+    connection.setblocking(False)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await loop.sock_connect(connection, where)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def check_url(name: str, spec: Target) -> None:

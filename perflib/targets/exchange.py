@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import httptools
 
-if TYPE_CHECKING:
-    from perflib.targets.connection import Address
+from perflib.targets.connection import Address, connect
+from perflib.targets.heads import new_parser
 
 
 class HttpClient:
@@ -24,10 +23,9 @@ class HttpClient:
     async def request(self, payload: bytes) -> tuple[int, dict[str, str], bytes]:
         """Send the bytes of a request and wait for its answer. Raises OSError."""
         if self._transport is None or self._transport.is_closing():
-            loop, address = asyncio.get_running_loop(), self._address
-            self._transport, self._protocol = await loop.create_connection(
-                _Answer, address.host, address.port, ssl=address.tls
-            )
+            self._protocol = _Answer()
+            await connect(asyncio.get_running_loop(), self._address, lambda: self._protocol, [])
+            self._transport = self._protocol.transport
         answer = self._protocol
         answer.begin()
         self._transport.write(payload)
@@ -47,12 +45,17 @@ class HttpClient:
 
 
 class _Answer(asyncio.Protocol):
+    transport: asyncio.Transport
+
     def __init__(self) -> None:
         self.begin()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
     def begin(self) -> None:
         """Expect one answer."""
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = new_parser(self)
         self.headers: dict[str, str] = {}
         self.body: list[bytes] = []
         self.status, self.keep_alive = 0, False

@@ -20,8 +20,8 @@ from perflib.errors import SuiteError
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.suite.operation import CallableOperation
 from perflib.suite.target import CallableTargetSpec
-from perflib.targets.base import Driver, Lane, TargetKind, judge, keep, require
-from perflib.targets.template import Row, value_template, variables_in
+from perflib.targets.base import Driver, Lane, Op, TargetKind, in_words, judge, keep, require
+from perflib.targets.template import Row, UnfilledError, value_template, variables_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,10 @@ class AsyncLane(Lane):
         more, calls = True, 0
         while more:
             op = self.op
-            call = op.request.bind(self.row) if op.request.bind else op.request.function
             error = 0
-            self.start_ns = clock()
             try:
+                call = bound(op, self.row) if op.request.bind else op.request.function
+                self.start_ns = clock()
                 answer = await call()
                 now = clock()
                 if op.reads_answer:
@@ -62,7 +62,7 @@ class AsyncLane(Lane):
             except asyncio.CancelledError:
                 return  # aborted; `abort` has written the row
             except Exception as problem:
-                now, error = clock(), self.driver.error_code(error_class(problem))
+                now, error = clock(), explained(self, problem)
             if self._task is not me:
                 return  # aborted, but the function ignored its cancellation
             more = finish(self, now, NONE_NS, error, NONE_STATUS, 0, 0, NONE_NS)
@@ -107,16 +107,16 @@ class ThreadLane(Lane):
             more = True
             while more:
                 op = self.op
-                call = op.request.bind(self.row) if op.request.bind else op.request.function
                 error = 0
-                self.start_ns = clock()
                 try:
+                    call = bound(op, self.row) if op.request.bind else op.request.function
+                    self.start_ns = clock()
                     answer = call()
                     now = clock()
                     if op.reads_answer:
                         error = answer_error(self, answer)
                 except BaseException as problem:
-                    now, error = clock(), driver.error_code(error_class(problem))
+                    now, error = clock(), explained(self, problem)
                 with driver.lock:
                     if inbox is not self._inbox:
                         return  # aborted; `abort` has written the row
@@ -217,6 +217,26 @@ def answer_error(lane: Lane, answer: Any) -> int:
     return lane.driver.error_code("check")
 
 
+def bound(op: Op, row: Row) -> Callable[[], Any]:
+    """The operation's function with its arguments. Raises UnfilledError where nothing fills one of them."""
+    try:
+        call: Callable[[], Any] = op.request.bind(row)
+        return call
+    except Exception as problem:
+        raise UnfilledError(in_words(problem)) from None
+
+
+def explained(lane: Lane, problem: BaseException) -> int:
+    """The error code of an exception, whose text is noted. A call that could not be made took no time."""
+    if isinstance(problem, UnfilledError):
+        lane.start_ns = time.monotonic_ns()
+    name = error_class(problem)
+    lane.driver.explain(name, in_words(problem))
+    return lane.driver.error_code(name)
+
+
 def error_class(problem: BaseException) -> str:
-    """The error class of an exception: `timeout`, or `exception:ValueError` and its like."""
+    """The error class of an exception: `timeout`, `template`, or `exception:ValueError` and its like."""
+    if isinstance(problem, UnfilledError):
+        return "template"
     return "timeout" if isinstance(problem, TimeoutError) else f"exception:{type(problem).__name__}"

@@ -2,12 +2,15 @@
 
 A lane is a connection. Service time begins when the request is assigned to it, so a request that has to connect first
 includes that time, which its `connect` span shows. Redirects are answers like any other.
+
+Whatever goes wrong with a request ends that request alone, as a row with its class of error. Where several fail in a
+row on a lane without any answer, each next one begins later (`BACKOFF_S`). A request that was written to a connection
+that the server had closed is sent again on a new one, once, where that is safe; see `_broken_off`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import ssl
 import time
@@ -22,41 +25,62 @@ from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.suite.environment import from_environment
 from perflib.suite.operation import HttpOperation
 from perflib.suite.target import HttpTargetSpec
-from perflib.targets.base import Driver, Lane, TargetKind, judge, keep
+from perflib.targets.base import Driver, Lane, TargetKind, in_words, judge, keep
 from perflib.targets.connection import Address, check_url, connect
+from perflib.targets.heads import (
+    HEAD_ENDS,
+    LONGEST_HEAD_BYTES,
+    charset_of,
+    end_of_head,
+    ends_with_connection,
+    new_parser,
+    server_timing,
+    text_of,
+    with_one_length,
+)
 from perflib.targets.template import Row, check_path, text_template, value_template, variables_in
 
 clock = time.monotonic_ns
-HEAD_ENDS: Final = b"\r\n\r\n"
 _MAX_PARSED_HEADS: Final = 512
 _NO_HEADS: dict[bytes, ParsedHead] = {}
-BACKOFF_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+BACKOFF_S: Final = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # after so many failures in a row
+IDEMPOTENT: Final = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")  # RFC 9110, 9.2.2
+_MOST_TIMINGS: Final = 32  # of one answer become spans
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedHead:
-    """What a head parsed before means: length of the whole answer in bytes, error code, status and server time."""
+    """What a head parsed before means: length of the whole answer in bytes, error code, status, time, charset."""
 
     length: int
     error: int
     status: int
     server_ns: int
+    charset: str
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An operation as bytes: `fixed`, or `build(row)` where it has variables. `head`: its method is HEAD."""
+    """An operation as bytes: `fixed`, or `build(row)` where it has variables.
+
+    head         its method is HEAD
+    idempotent   it may be sent again where nobody knows whether the server acted on it
+    """
 
     fixed: bytes | None
     build: Callable[[Row], bytes]
     head: bool
+    idempotent: bool
 
 
 class Server(Protocol):
-    """What the lanes of one server share: its address, and the heads of answers parsed before."""
+    """What the lanes of one server share: its address, whether connections are used again, heads parsed before."""
 
     @property
     def address(self) -> Address: ...
+
+    @property
+    def keep_alive(self) -> bool: ...
 
     @property
     def parsed_heads(self) -> dict[bytes, ParsedHead]: ...
@@ -66,6 +90,8 @@ class HttpLane(Lane, asyncio.Protocol):
     """One connection, one request at a time. This class and Driver.finish are the hot path."""
 
     __slots__ = (
+        "_cancelling",
+        "_charset",
         "_closing",
         "_complete",
         "_connecting",
@@ -73,11 +99,13 @@ class HttpLane(Lane, asyncio.Protocol):
         "_first_ns",
         "_head",
         "_heads",
+        "_interim",
         "_keep_alive",
         "_parser",
         "_payload",
         "_received",
         "_sent",
+        "_served",
         "_server",
         "_setup",
         "_transport",
@@ -91,16 +119,21 @@ class HttpLane(Lane, asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._write: Callable[[bytes], None] = self._send_later
         self._connecting: asyncio.Task[Any] | asyncio.TimerHandle | None = None
-        self._closing, self._keep_alive = False, True
-        self._payload = b""
-        self._failures = self._complete = self._received = self._sent = 0
+        self._closing = self._cancelling = self._served = False
+        self._keep_alive = True
+        self._payload, self._charset = b"", "utf-8"
+        self._failures = self._complete = self._interim = self._received = self._sent = 0
         self._setup: list[tuple[str, int, int]] = []  # spans of the request in flight: name, start, duration
         self._first_ns = NONE_NS
         self._head = b""
 
     def start(self) -> None:
         request = self.op.request
-        payload = request.fixed or request.build(self.row)
+        try:
+            payload = request.fixed or request.build(self.row)
+        except Exception as problem:  # nothing fills a name, or what does cannot be written
+            self._not_built(problem)
+            return
         self._sent = len(payload)
         self.start_ns = clock()
         self._write(payload)
@@ -120,15 +153,25 @@ class HttpLane(Lane, asyncio.Protocol):
         if self._first_ns == NONE_NS:
             self._first_ns, self._head = now, data
             self._heads = _NO_HEADS  # the next bytes may be the rest of this answer
+        elif end_of_head(self._head) < 0:
+            self._head += data
         self._received += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            if not self._complete:
-                self._fail("protocol", now)
-                return
-            self._disconnect()
-        if self._complete and self.start_ns:
+            problem = ""
+        except httptools.HttpParserUpgrade:
+            problem = "the server switched to another protocol"
+        except httptools.HttpParserError as error:
+            problem = str(error)
+        if self._interim:
+            self._drop_interim_heads()
+        if problem and not self._complete and not self._has_one_length(problem):
+            self._broken(problem, now)
+        elif len(self._head) > LONGEST_HEAD_BYTES and end_of_head(self._head) < 0:
+            self._broken(f"the head of the answer is longer than {LONGEST_HEAD_BYTES:,} bytes", now)
+        elif self._complete and self.start_ns:
+            if problem:
+                self._disconnect()
             self._answered(now)
         elif not self.start_ns:  # an answer without a request
             self._complete, self._received, self._first_ns = 0, 0, NONE_NS
@@ -136,38 +179,115 @@ class HttpLane(Lane, asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         parser = self._parser
-        if parser.get_status_code() >= 200:  # not "100 Continue" and its like
+        if parser.get_status_code() < 200:  # "100 Continue" and its like: the answer is still to come
+            self._interim += 1
+        else:
             self._complete += 1
             self._keep_alive = parser.should_keep_alive()  # asked here, since the parser forgets it
 
+    def _drop_interim_heads(self) -> None:
+        """Leave in `_head` what follows the interim answers, and cache nothing of an answer that came with them."""
+        while self._interim:
+            self._head = self._head[end_of_head(self._head) :]
+            self._interim -= 1
+
+    def _has_one_length(self, problem: str) -> bool:
+        """Whether the parser refused no more than a length that is given twice, the same; then it is read anew."""
+        if "Content-Length" not in problem:
+            return False
+        if end_of_head(self._head) < 0:
+            return True  # the rest of the head is to come, and the parser will refuse it again
+        whole = with_one_length(self._head)
+        if whole is None:
+            return False
+        self._parser = new_parser(self)
+        try:
+            self._parser.feed_data(whole)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return bool(self._complete)
+        return True
+
+    def _broken(self, why: str, now: int) -> None:
+        """What came is no HTTP."""
+        self._disconnect()
+        if self.start_ns:
+            self._failed("protocol", why, now)
+        else:
+            self._complete, self._received, self._first_ns = 0, 0, NONE_NS
+
     def _answered(self, now: int) -> None:
         status = self._parser.get_status_code()
-        timing_ns = self._server_timing() if b"erver-" in self._head else NONE_NS
-        error, server_ns = self._read(status, timing_ns)
-        if self._complete > 1 or not self._keep_alive:
+        error, server_ns = self._judge(status)
+        self._failures, self._served = 0, True
+        if self._complete > 1 or not self._keep_alive or not self._server.keep_alive:
             self._disconnect()
         else:
-            self._remember(status, error, timing_ns)
+            self._remember(status, error, server_ns)
         self._finish(now, error, status, server_ns)
 
+    def _judge(self, status: int) -> tuple[int, int]:
+        """Error code (0: none) and server time of a complete answer. An answer that cannot be read is an error."""
+        try:
+            head = self._head
+            timing_ns = self._server_timing() if b"erver-" in head or b"SERVER-" in head else NONE_NS
+            return self._read(status, timing_ns)
+        except Exception as problem:
+            return self._unreadable(problem), NONE_NS
+
+    def _unreadable(self, problem: Exception) -> int:
+        """The error code of an answer that is complete and cannot be made sense of."""
+        self.driver.explain("protocol", in_words(problem))
+        return self.driver.error_code("protocol")
+
     def _remember(self, status: int, error: int, server_ns: int) -> None:
-        """Cache the head, so that the next answer with the same bytes in its head is not parsed."""
+        """Cache the head, so that the next answer with the same bytes in its head is not parsed.
+
+        Only of an answer that came in one piece and is all there was: a head alone says how long it is, and the same
+        bytes of a head can belong to nothing else.
+        """
         heads, head = self._server.parsed_heads, self._head[: self._head.find(HEAD_ENDS) + 4]
-        if self._received == len(self._head) and not self._setup and b"\r\ntransfer-encoding:" not in head.lower():
+        if (
+            self._received == len(self._head)
+            and not self._setup
+            and head.startswith(b"HTTP/1.")
+            and end_of_head(head) == len(head)
+            and b"\r\ntransfer-encoding:" not in head.lower()
+        ):
             if len(heads) >= _MAX_PARSED_HEADS:  # probably heads that never come again, as those with a counter
                 heads.clear()
-            heads[head] = ParsedHead(self._received, error, status, server_ns)
+            heads[head] = ParsedHead(self._received, error, status, server_ns, self._charset)
         self._heads = heads
 
     def _finish(self, now: int, error: int, status: int, server_ns: int = NONE_NS) -> None:
+        """The request is over: it becomes a row, and the next one starts, if there is one."""
+        if self._row(now, error, status, server_ns):
+            self.start()
+
+    def _failed(self, error: str, why: object, now: int) -> None:
+        """The request is over without a whole answer. The next one starts after a pause where nobody answered."""
+        if why:
+            self.driver.explain(error, str(why))
+        if self._first_ns != NONE_NS:
+            self._failures = 0  # somebody is there
+        if self._row(now, self.driver.error_code(error), NONE_STATUS, NONE_NS):
+            wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+            self._failures += 1
+            self.start_ns = clock()
+            self._connecting = self.driver.loop.call_later(wait_s, self._start_late)
+
+    def _start_late(self) -> None:
+        self._connecting = None
+        self.start()
+
+    def _row(self, now: int, error: int, status: int, server_ns: int) -> bool:
+        """Make the request a row. True: the next one is assigned."""
         for span in self._setup:
             self.driver.span(*span)
         self._setup.clear()
         first_ns, received = self._first_ns, self._received
-        self._complete = self._received = 0
+        self._complete = self._interim = self._received = 0
         self._first_ns = NONE_NS
-        if self.driver.finish(self, now, first_ns, error, status, self._sent, received, server_ns):
-            self.start()
+        return self.driver.finish(self, now, first_ns, error, status, self._sent, received, server_ns)
 
     def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
         """Error code (0: none) and server time of a complete answer. `timing_ns`: the time that its head names."""
@@ -175,18 +295,20 @@ class HttpLane(Lane, asyncio.Protocol):
 
     def _server_timing(self) -> int:
         """The server's time, ns: `total` of its Server-Timing header, else the first. Several are spans."""
-        line = self._head.partition(HEAD_ENDS)[0].lower().partition(b"\r\nserver-timing:")[2].partition(b"\r\n")[0]
-        parts: dict[str, int] = {}
-        for metric in line.decode("latin-1").split(","):
-            label, _, rest = metric.partition(";")
-            duration = rest.partition("dur=")[2].partition(";")[0].strip(' "')
-            with contextlib.suppress(ValueError, OverflowError):
-                parts[label.strip()] = int(float(duration) * 1e6)
+        parts = server_timing(self._head[: end_of_head(self._head)])
         if len(parts) > 1:
-            self._setup += [(f"server:{label[:40]}", self.start_ns, ns) for label, ns in parts.items()]
+            some = list(parts.items())[:_MOST_TIMINGS]
+            self._setup += [(f"server:{label[:40]}", self.start_ns, ns) for label, ns in some]
         return parts.get("total", next(iter(parts.values()), NONE_NS))
 
     # Connections.
+
+    def _not_built(self, problem: Exception) -> None:
+        """End a request that cannot be built. The connection stays."""
+        self._heads = _NO_HEADS  # the next answer is parsed, which ends the back-off
+        self._sent = 0
+        self.start_ns = clock()
+        self._failed("template", in_words(problem), self.start_ns)
 
     def _connect(self) -> None:
         self._connecting = self.driver.loop.create_task(self._try_to_connect())
@@ -194,62 +316,84 @@ class HttpLane(Lane, asyncio.Protocol):
     async def _try_to_connect(self) -> None:
         try:
             await connect(self.driver.loop, self._server.address, lambda: self, self._setup)
+        except asyncio.CancelledError:
+            self._cancelling = False
+            if not self._closing and self.start_ns and self._payload:  # else connection_lost connects again
+                self._connect()
+            raise
         except Exception as error:  # refused, unreachable, no name, no descriptors, no certificate
-            self._connecting = None
-            self._setup.clear()
-            self._connection_failed("tls" if isinstance(error, ssl.SSLError) else "connect")
+            self._not_connected("tls" if isinstance(error, ssl.SSLError) else "connect", error)
+
+    def _not_connected(self, error: str, why: object) -> None:
+        """End a request that reached no server."""
+        self._connecting = None
+        self._setup.clear()
+        self._sent = 0
+        self._failed(error, why, clock())
 
     def _send_later(self, payload: bytes) -> None:
         """Connect first, since there is no connection to write to yet."""
         self._payload = payload
-        if not self._closing:  # else connection_lost connects again
+        if not self._closing and not self._cancelling:  # else what ends first is waited for
             self._connect()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._cancelling:  # too late: the request that it was for has been given up
+            self._closing = True
+            transport.abort()  # type: ignore[attr-defined]
+            return
         self._transport = transport  # type: ignore[assignment]
         self._write, self._heads = transport.write, _NO_HEADS  # type: ignore[attr-defined]
-        self._connecting, self._failures = None, 0
+        self._connecting, self._served = None, False
         step, began, took = self._setup.pop()
         self._setup.append((step, began, took or clock() - began))  # the last step ends here
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = new_parser(self)
         if self.start_ns:
             self._write(self._payload)
+
+    def eof_received(self) -> None:
+        """The server sends no more, and the transport closes itself next. What starts until then is not lost."""
+        if not self.start_ns and not self._closing:
+            self._closing, self._payload, self._write = True, b"", self._send_later
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport, self._write = None, self._send_later
         if self._closing:
             self._closing = False
-            if self.start_ns and self._payload:
+            if self.start_ns and self._payload and not self._cancelling:
                 self._connect()
         elif self.start_ns:
-            now = clock()
-            if exc is None and self._ends_with_connection():
-                status = self._parser.get_status_code()
-                self._finish(now, self._read(status, NONE_NS)[0], status)
-            else:
-                self._finish(now, self.driver.error_code("reset"), NONE_STATUS)
+            self._broken_off(exc, clock())
 
-    def _ends_with_connection(self) -> bool:
-        """Whether the end of the connection completes the answer: its head names neither a length nor chunks."""
-        head, separator, _ = self._head.lower().partition(b"\r\n\r\n")
-        return (
-            bool(separator)
-            and self._first_ns != NONE_NS
-            and b"\r\ncontent-length:" not in head
-            and b"\r\ntransfer-encoding:" not in head
-        )
+    def _broken_off(self, exc: Exception | None, now: int) -> None:
+        """The connection ended during a request.
 
-    def _connection_failed(self, error: str) -> None:
-        wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
-        self._failures += 1
-        if self.driver.finish(self, clock(), NONE_NS, self.driver.error_code(error), NONE_STATUS, 0, 0, NONE_NS):
-            self.start_ns = clock()
-            # No tight loop against a server that is gone.
-            self._connecting = self.driver.loop.call_later(wait_s, self.start)
+        Where it had served a request before, and not a byte came back, the server had probably closed it before this
+        one reached it. As browsers and curl do, an idempotent request is sent again on a new connection, once; any
+        other one is `stale`, and not a `reset` of the server.
+        """
+        if exc is None and self._first_ns != NONE_NS and ends_with_connection(self._head):
+            status = self._parser.get_status_code()
+            error, server_ns = self._judge(status)
+            self._failures = 0
+            self._finish(now, error, status, server_ns)
+        elif not self._served or self._first_ns != NONE_NS:
+            self._failed("reset", exc or "the server closed the connection before the answer was complete", now)
+        elif (payload := self._same_again()) is not None:
+            self.driver.resent += 1
+            self._setup.append(("resent", self.start_ns, now - self.start_ns))
+            self._payload = payload
+            self._connect()
+        else:
+            self._failed("stale", "the server had closed the connection, and the request may not be sent twice", now)
 
-    def _fail(self, error: str, now: int) -> None:
-        self._disconnect()
-        self._finish(now, self.driver.error_code(error), NONE_STATUS)
+    def _same_again(self) -> bytes | None:
+        """The bytes of the request in flight, or None where it must not be sent twice."""
+        request = self.op.request
+        if not request.idempotent:
+            return None
+        payload: bytes = request.fixed or request.build(self.row)
+        return payload
 
     def _disconnect(self) -> None:
         if self._transport is not None and not self._closing:
@@ -259,13 +403,17 @@ class HttpLane(Lane, asyncio.Protocol):
     def abort(self, error: str) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
-            self._connecting = None
-        self._fail(error, clock())
+            self._cancelling = isinstance(self._connecting, asyncio.Task)
+            self._connecting, self._payload = None, b""
+            self._setup.clear()
+        self._disconnect()
+        self._finish(clock(), self.driver.error_code(error), NONE_STATUS)
 
     def close(self) -> None:
         self.start_ns = 0
         if self._connecting is not None:
             self._connecting.cancel()
+            self._cancelling = isinstance(self._connecting, asyncio.Task)
         self._disconnect()
 
 
@@ -286,9 +434,17 @@ class ReadingHttpLane(HttpLane):
             self._parse(data, now)
             return
         self.on_body(data[split:])
-        error, server_ns = self._read(answer.status, answer.server_ns)
+        self._charset = answer.charset
+        try:
+            error, server_ns = self._read(answer.status, answer.server_ns)
+        except Exception as problem:
+            error, server_ns = self._unreadable(problem), NONE_NS
         if self.driver.finish(self, now, now, error, answer.status, self._sent, answer.length, server_ns):
             self.start()
+
+    def _judge(self, status: int) -> tuple[int, int]:
+        self._charset = charset_of(self._head)
+        return super()._judge(status)
 
     def _remember(self, status: int, error: int, server_ns: int) -> None:
         if not self.op.request.head:
@@ -305,13 +461,13 @@ class ReadingHttpLane(HttpLane):
 
     def _fresh_parser(self) -> None:
         """Replace the parser after HEAD, whose answer names a length that never comes."""
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = new_parser(self)
 
     def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
         op = self.op
         if not op.reads_answer or (status >= 400 and (op.expect is None or op.expect.status is None)):
             return super()._read(status, timing_ns)
-        text = b"".join(self._body).decode("utf-8", "replace")
+        text = text_of(b"".join(self._body), self._charset)
         answer = parse_json(text) if op.keep or (op.expect and op.expect.json) else None
         good = judge(op, status, text, answer) and keep(self, answer)
         return 0 if good else self.driver.error_code("check"), timing_ns
@@ -327,6 +483,7 @@ class HttpTarget(TargetKind):
         where = f"targets.{name}"
         self.address = Address.of(spec, where)
         self.headers = {key: from_environment(value, f"{where}.headers.{key}") for key, value in spec.headers.items()}
+        self.keep_alive = spec.keep_alive
         self._reads = False
         self.parsed_heads: dict[bytes, ParsedHead] = {}  # shared by all lanes
 
@@ -348,7 +505,7 @@ class HttpTarget(TargetKind):
         }
         make = self._maker(operation, method, headers)
         varies = variables_in([operation.path, operation.json, operation.body, dict(operation.headers)])
-        return Request(None if varies else make({}), make, method == "HEAD")
+        return Request(None if varies else make({}), make, method == "HEAD", method in IDEMPOTENT)
 
     def _maker(self, operation: HttpOperation, method: str, headers: dict[str, str]) -> Callable[[Row], bytes]:
         path = text_template(self.address.base_path + operation.path, lambda text: quote(text, safe=""))
@@ -387,8 +544,8 @@ def one_header_line(text: str) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value of a text, or None where it is not JSON."""
+    """The JSON value of a text, or None where it is not JSON, or nested too deeply to be read."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psutil
@@ -19,6 +22,9 @@ import psutil
 from perflib.errors import TargetError
 from perflib.suite.environment import from_environment
 from perflib.suite.target import McpTargetSpec, Target
+
+LAST_LINES: Final = 3  # of its log, that say why a target ended
+_directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StartedTarget:
@@ -83,9 +89,22 @@ class StartedTarget:
             self._guard.kill()
             return None
 
+    def describe_end(self) -> str:
+        """How it ended: its exit code, or the signal that ended it, and the last lines of its log."""
+        code = self._guard.returncode
+        how = f"exit code {code}"
+        if code is not None and code > 128:  # as a shell says it; see guard
+            with contextlib.suppress(ValueError):
+                how = f"ended by {signal.Signals(code - 128).name}"
+        lines = [line.strip()[:200] for line in self._log_lines()[-LAST_LINES:]]
+        return f"{how}; its last words: {' / '.join(lines)}" if lines else f"{how}, and it wrote nothing"
+
     def _last_words(self) -> str:
-        lines = self.log.read_text("utf-8", "replace").strip().splitlines()
+        lines = self._log_lines()
         return f": {lines[-1][:200]}" if lines else ""
+
+    def _log_lines(self) -> list[str]:
+        return [line for line in self.log.read_text("utf-8", "replace").splitlines() if line.strip()]
 
 
 def answers(spec: Target) -> bool:
@@ -95,7 +114,7 @@ def answers(spec: Target) -> bool:
         return True
     try:
         if spec.ready.http:
-            with urllib.request.urlopen(f"{parts.scheme}://{parts.netloc}{spec.ready.http}", timeout=2) as answer:
+            with open_directly(f"{parts.scheme}://{parts.netloc}{spec.ready.http}", timeout_s=2) as answer:
                 return bool(answer.status < 400)
         with socket.create_connection(
             (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), timeout=2
@@ -103,6 +122,11 @@ def answers(spec: Target) -> bool:
             return True
     except (OSError, urllib.error.URLError, ValueError):
         return False
+
+
+def open_directly(url: str, timeout_s: float) -> Any:
+    """urlopen without the proxies that the environment names, as the load. Raises OSError, ValueError."""
+    return _directly.open(url, timeout=timeout_s)
 
 
 def fill_port(spec: Target) -> Target:

@@ -13,6 +13,10 @@ PLACEHOLDER = re.compile(r"\{\{[A-Za-z_]\w*\}\}|\{([A-Za-z_]\w*)\}")  # the firs
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(-?\d+)\]")
 
 
+class UnfilledError(Exception):
+    """A request that cannot be built: nothing fills one of its names, or what does cannot be written."""
+
+
 def variables_in(value: Any) -> set[str]:
     """Names in braces anywhere in a value: variables_in({"a": "{sku}-{n}"}) == {"sku", "n"}."""
     if isinstance(value, str):

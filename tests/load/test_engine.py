@@ -317,7 +317,9 @@ def test_a_target_that_is_not_ours_and_stops_answering_is_noticed(tmp_path: Path
         return not stopped.is_set() and OK(connection, number)
 
     with raw_server(answer) as url:
-        made = suite({"kind": "http", "url": url}, load={"model": "closed", "concurrency": 2, "duration_s": 30})
+        made = suite(
+            {"kind": "http", "url": url}, load={"model": "closed", "concurrency": 2, "duration_s": 30}, patience_s=2
+        )
         found: list[perflib.Run] = []
         thread = threading.Thread(target=lambda: found.append(run_quietly(made, tmp_path)))
         thread.start()

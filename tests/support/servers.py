@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 Answer = Callable[[socket.socket, int], bool]
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @contextmanager
-def raw_server(answer: Answer) -> Iterator[str]:
+def raw_server(answer: Answer | Mapping[str, Answer], heard: list[bytes] | None = None) -> Iterator[str]:
     """Calls answer(connection, number of the request on it) for each request. Yields the URL.
 
-    An answer of False ends the connection.
+    An answer of False ends the connection. Several answers go by the path of the request, without its query. The heads
+    of all requests are added to `heard`, with the bodies.
     """
 
     class Handler(socketserver.BaseRequestHandler):
@@ -32,9 +35,16 @@ def raw_server(answer: Answer) -> Iterator[str]:
                     if not data:
                         return
                     pending += data
-                pending = pending.partition(b"\r\n\r\n")[2]
+                head, _, pending = pending.partition(b"\r\n\r\n")
+                length = int(match[1]) if (match := _LENGTH.search(head)) else 0
                 try:
-                    if not answer(self.request, number):
+                    while len(pending) < length:
+                        pending += self.request.recv(65536)
+                    if heard is not None:
+                        heard.append(head + b"\r\n\r\n" + pending[:length])
+                    pending = pending[length:]
+                    path = head.split(b" ", 2)[1].partition(b"?")[0].decode()
+                    if not (answer if callable(answer) else answer[path])(self.request, number):
                         return
                 except OSError:
                     return

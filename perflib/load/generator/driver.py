@@ -2,6 +2,8 @@
 
 In a closed segment a lane gets its next request when its last one is over. In an open segment a timer assigns what is
 due; a request that finds no free lane waits for one, and its response time counts from when it was due.
+
+Whatever is raised on the way to a request ends that request, or the load with a reason, and never a user in silence.
 """
 
 from __future__ import annotations
@@ -17,14 +19,17 @@ from perflib.errors import TargetError
 from perflib.load.generator import arrivals, plan
 from perflib.load.generator.next_operation import OperationPicker
 from perflib.load.generator.plan import Segment
+from perflib.load.generator.timeouts import Timeouts, Unanswered
 from perflib.load.generator.timer import Timer
 from perflib.store.schema import NONE_NS, NONE_STATUS, PHASES, Recorder
 from perflib.suite.load import ClosedLoad, opening_s
-from perflib.targets.base import Lane, Op, TargetKind
+from perflib.targets.base import Lane, Op, TargetKind, in_words
 
 FOREVER = 2**62
-SWEEP_S = 0.05
 BATCH = 256
+PAUSE_S = 0.1  # after a lane that could not even start
+MARGIN_S = 5.0  # of a load that should be over, for whatever no timeout has ended
+SLOW_NS = 2_000_000_000
 
 
 class WorkerDriver:
@@ -56,13 +61,13 @@ class WorkerDriver:
             self.finish = self._finish_locked  # type: ignore[method-assign, assignment]
         self.picker = OperationPicker(ops, order=order, seed=seed, index=index, of=of)
         self.seed, self.index, self.of, self.folder = seed, index, of, folder
-        self.error_code, self.span = recorder.error_code, recorder.span
+        self.error_code, self.span, self.explain = recorder.error_code, recorder.span, recorder.explain
+        self.resent, self.unanswered = 0, Unanswered()
         self.budget = FOREVER if max_requests is None else plan.share(max_requests, index, of)
         self._gap_ns = (
             0 if max_rate_per_s is None else int(of * 1e9 / max_rate_per_s)
         )  # between starts in closed models
         self._next_start_ns = 0
-        self.prepared_rows: list[dict[str, Any]] | None = None
         self.inflight = self.unsent = self.waited = 0
         self.late = [0] * 64  # requests by how late they were assigned: the k-th counts those below 2^k ns
         self.stopping, self.most_lanes = "", FOREVER
@@ -75,11 +80,11 @@ class WorkerDriver:
         self._start_ns, self._judged_from_ns, self._due_at = 0, 0, 0
         self._due: list[int] = []
         self._finished: asyncio.Future[None] = self.loop.create_future()
-        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
+        self._timeouts = Timeouts(self.loop, self.lock, self._lanes, ops, self._time_out)
         self._free: list[list[Lane]] = [[] for _ in targets]
         self._waiting: list[deque[tuple[int, Op]]] = [deque() for _ in targets]
         self._lane_counts = [0] * len(targets)
-        self._exhausted = False
+        self._exhausted, self._is_open = False, True
 
     async def run(self, segment: Segment, start_ns: int) -> int:
         """Run one segment from `start_ns` until all its requests are over. Returns how many it offered."""
@@ -105,8 +110,14 @@ class WorkerDriver:
         self._exhaust()
         self._later(1.0, self._give_up, "aborted")
 
+    @property
+    def slow(self) -> int:
+        """How many requests in flight have waited for long, and may still be answered."""
+        now = time.monotonic_ns()
+        return sum(bool(lane.start_ns) and now - lane.start_ns > SLOW_NS for lane in self._lanes)
+
     def close(self) -> None:
-        self._sweeper.cancel()
+        self._timeouts.close()
         for lane in self._lanes:
             lane.close()
 
@@ -147,25 +158,23 @@ class WorkerDriver:
     def _finish_locked(self, *answer: Any) -> bool:
         """`finish` where lanes have threads of their own."""
         with self.lock:
-            return WorkerDriver.finish(self, *answer)
+            return type(self).finish(self, *answer)
 
     def _assign_closed(self, lane: Lane, now: int) -> bool:
-        if self.prepared_rows is not None:
-            position = lane.siblings[0].position
-            if 0 < position < len(self.ops):  # preparing: a round that has begun is finished
-                return self._fill(lane, self.picker.next_operation(lane), NONE_NS)
-            if position:
-                self.prepared_rows.append(lane.kept_fields)
         if self._requests_left <= 0 or now >= self._until_ns:
             return self._retire(lane)
         if (self._think_s or self._gap_ns) and lane.start_ns:
             pause_s = max(self._think_s, self._wait_s(now))
             if pause_s > 0:
                 lane.start_ns = 0
-                self._later(pause_s, self._resume, lane)
+                self._later(min(pause_s, (self._until_ns - now) / 1e9 + 0.001), self._resume, lane)
                 return False
         self._requests_left -= 1
-        op = self._only_op or self.picker.next_operation(lane)
+        try:
+            op = self._only_op or self.picker.next_operation(lane)
+        except TargetError as error:  # no more data
+            self.stop(str(error))
+            return self._retire(lane)
         return self._fill(lane, op, NONE_NS)
 
     def _wait_s(self, now: int) -> float:
@@ -196,7 +205,7 @@ class WorkerDriver:
         if op.varies:
             try:
                 self.picker.fill_row(chosen, op)
-            except TargetError as error:
+            except TargetError as error:  # no more data
                 self.stop(str(error))
                 return self._assign(lane, time.monotonic_ns())
         chosen.op, chosen.scheduled_ns = op, scheduled_ns
@@ -205,8 +214,22 @@ class WorkerDriver:
         chosen.inflight = self.inflight
         if chosen is lane:
             return True
-        self.loop.call_soon_threadsafe(chosen.start)
+        self.loop.call_soon_threadsafe(self._start, chosen)
         return False
+
+    def _start(self, lane: Lane) -> None:
+        """Start the lane's request. What a lane raises ends the request, and its user goes on."""
+        try:
+            lane.start()
+        except Exception as problem:
+            with self.lock:
+                now, error = time.monotonic_ns(), f"exception:{type(problem).__name__}"
+                self.explain(error, in_words(problem))
+                lane.start_ns = now
+                more = self.finish(lane, now, NONE_NS, self.error_code(error), NONE_STATUS, 0, 0, NONE_NS)
+                lane.start_ns = 0
+            if more:
+                self._later(PAUSE_S, self._start, lane)
 
     # Closed segments.
 
@@ -218,19 +241,14 @@ class WorkerDriver:
         requests = FOREVER if load.requests is None else plan.share(load.requests, self.index, self.of)
         await self._sleep_until(start_ns)
         with self.lock:
-            self._assign = self._assign_closed
+            self._assign, self._is_open = self._assign_closed, False
             self._requests_left = min(requests, self.budget) if not self.stopping else 0
             # One operation, always the same request, no pause: then a lane repeats what it has just done.
             op = self._only_op
-            self._same_again = (
-                op is not None
-                and not op.varies
-                and not self._think_s
-                and not self._gap_ns
-                and self.prepared_rows is None
-            )
+            self._same_again = op is not None and not op.varies and not self._think_s and not self._gap_ns
             self._until_ns = FOREVER if load.duration_s is None else start_ns + int(load.duration_s * 1e9)
-            self._active, before = users, self._requests_left
+            self._active, before, until_ns = users, self._requests_left, self._until_ns
+            self.unanswered.begin(load.think_time_s)
             while len(self.users) < users:
                 self.users.append(self._new_user())
             for lane in self.users[:users]:
@@ -238,10 +256,26 @@ class WorkerDriver:
                 if (wait_s := self._wait_s(now)) > 0:
                     self._later(wait_s, self._resume, lane)
                 elif self._assign(lane, now):
-                    lane.start()
+                    self._start(lane)
         if users:
-            await self._finished
+            await self._closed_end(load.duration_s)
+        with self.lock:
+            over_ns = min(time.monotonic_ns(), until_ns)
+            self.unanswered.end(users, over_ns - start_ns, over_ns)
         self.budget -= before - self._requests_left if not self.stopping else 0
+
+    async def _closed_end(self, duration_s: float | None) -> None:
+        """Wait until all users are done: after the load at most as long as its requests may take."""
+        if duration_s is None:
+            await self._finished
+            return
+        longest_s = max(op.timeout_ns for op in self.ops) / 1e9
+        sessions_s = max(target.spec.ready.timeout_s for target in self.targets)  # MCP: a session has its own time
+        watchdog = self.loop.call_later(duration_s + longest_s + sessions_s + MARGIN_S, self._give_up, "aborted")
+        try:
+            await self._finished
+        finally:
+            watchdog.cancel()
 
     def _retire(self, lane: Lane) -> bool:
         lane.start_ns = 0
@@ -253,7 +287,7 @@ class WorkerDriver:
     def _resume(self, lane: Lane) -> None:
         with self.lock:
             if self._assign(lane, time.monotonic_ns()):
-                lane.start()
+                self._start(lane)
 
     # Open segments.
 
@@ -261,6 +295,7 @@ class WorkerDriver:
         only_warmup = segment.phase == "warmup"
         self._until_ns = FOREVER if only_warmup else start_ns + segment.warmup_ns  # due before it: warm-up
         self._phase = 0 if only_warmup or segment.warmup_ns else self._measure
+        self._is_open = True
         self._assign, self._exhausted, self._think_s, self._same_again = self._assign_open, False, 0.0, False
         self._start_ns = start_ns
         # Lateness leaves the warm-up out, as the figures do: at first every request has to connect.
@@ -318,7 +353,11 @@ class WorkerDriver:
             self._exhaust()
             return
         self.budget -= 1
-        op = self._only_op or self.picker.next_operation(None)
+        try:
+            op = self._only_op or self.picker.next_operation(None)
+        except TargetError as error:  # no more data
+            self.stop(str(error))
+            return
         free = self._free[op.target]
         if free:
             lane = free.pop()
@@ -330,7 +369,7 @@ class WorkerDriver:
             self._waiting[op.target].append((scheduled_ns, op))
             return
         if self._fill(lane, op, scheduled_ns):
-            lane.start()
+            self._start(lane)
 
     def _next_chunk(self) -> None:
         for chunk in self._chunks:
@@ -371,13 +410,18 @@ class WorkerDriver:
             lane.siblings = lanes
         return lanes[0]
 
-    def _sweep(self) -> None:
-        with self.lock:
-            now = time.monotonic_ns()
-            for lane in list(self._lanes):
-                if lane.start_ns and now - lane.start_ns > lane.op.timeout_ns:
-                    lane.abort("timeout")
-        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
+    def _time_out(self, lane: Lane, now: int) -> None:
+        """End a request that is over its time, and note how long its user waited."""
+        began, before = lane.start_ns, self.recorder.count
+        self._abort(lane, "timeout")
+        if self.recorder.count > before and not self._is_open:
+            self.unanswered.note(lane.siblings[0], began, now)
+
+    def _abort(self, lane: Lane, error: str) -> None:
+        try:
+            lane.abort(error)
+        except Exception as problem:  # of a lane of another package
+            self.explain(error, in_words(problem))
 
     def _give_up(self, error: str) -> None:
         with self.lock:
@@ -386,7 +430,7 @@ class WorkerDriver:
                     self._record_unsent()
             for lane in list(self._lanes):
                 if lane.start_ns:
-                    lane.abort(error)
+                    self._abort(lane, error)
             if not self._finished.done():
                 self._finished.set_result(None)
 

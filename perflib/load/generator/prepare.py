@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 from perflib.errors import TargetError
 from perflib.load.generator import plan
 from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.job import Channel, Job
-from perflib.store.schema import Recorder
+from perflib.store.schema import NONE_NS, Recorder
 from perflib.suite.load import ClosedLoad
 from perflib.suite.model import Operation
-from perflib.targets.base import Op, TargetKind, read_data, refuse_foreign
+from perflib.targets.base import Lane, Op, TargetKind, read_data, refuse_foreign
 from perflib.targets.kinds import load_kind
 from perflib.targets.template import variables_in
 
 OWN_DESCRIPTORS = 64
+USERS = 32  # that prepare at once
+FEW_FAILURES = 5  # rounds of the preparation that may fail before most of them have to succeed
+
+AnyDriver = TypeVar("AnyDriver", bound=WorkerDriver)
 
 
 def lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
@@ -80,8 +84,9 @@ def make_driver(
     *,
     order: str | None = None,
     max_requests: int | None = None,
-) -> WorkerDriver:
-    return WorkerDriver(
+    make: type[AnyDriver] = WorkerDriver,  # type: ignore[assignment]
+) -> AnyDriver:
+    return make(
         targets,
         ops,
         recorder,
@@ -108,32 +113,60 @@ async def prepare(job: Job, channel: Channel) -> Any:
     if not rounds:
         return deque()
     targets, ops = compile_operations(job, scenario.prepare)
-    driver = make_driver(job, targets, ops, Recorder.discarding([op.name for op in ops]), order="sequence")
+    recorder = Recorder.discarding([op.name for op in ops])
+    driver = make_driver(job, targets, ops, recorder, order="sequence", make=PreparingDriver)
     try:
         for target in targets:
             await target.open(driver)
-        rows = await _prepared_rows(driver, rounds)
+        rows = await driver.rows_of(rounds)
     finally:
         driver.close()
         for target in targets:
             await target.close()
-    channel.send("prepared", requests=driver.recorder.count)
+    channel.send("prepared", requests=recorder.count, failed=sum(recorder.error_counts))
     return deque(rows)
 
 
-async def _prepared_rows(driver: WorkerDriver, count: int, users: int = 32) -> list[dict[str, Any]]:
-    """Run `count` rounds of the driver's operations in sequence. Returns the fields that each round keeps.
+class PreparingDriver(WorkerDriver):
+    """Runs whole rounds of the preparation, each of all operations in turn.
 
-    Raises TargetError where a request failed.
+    A round with a step that fails is left, and another one made in its place, unless most rounds fail.
     """
-    driver.prepared_rows = []
-    users = min(users, count)
-    load = ClosedLoad(concurrency=users, requests=count)  # these requests are rounds
-    await driver.run(plan.Segment(load), time.monotonic_ns())
-    failed = driver.recorder.errors_by_class
-    if failed:
-        what = ", ".join(f"{n} × {name}" for name, n in failed.items())
-        raise TargetError(
-            f"could not prepare the data: {what}", mend="look at the target's log, and at `prepare` in the suite"
-        )
-    return driver.prepared_rows
+
+    def __init__(self, *given: Any, **keys: Any) -> None:
+        super().__init__(*given, **keys)
+        self._rows: list[dict[str, Any]] = []
+        self._failed_users: set[Lane] = set()
+        self._failed_rounds, self._gave_up = 0, False
+
+    async def rows_of(self, count: int) -> list[dict[str, Any]]:
+        """Run `count` rounds. Returns the fields that each keeps. Raises TargetError where most of them fail."""
+        load = ClosedLoad(concurrency=min(USERS, count), requests=count)  # these requests are rounds
+        await self.run(plan.Segment(load), time.monotonic_ns())
+        if self._gave_up or self.stopping:
+            what = ", ".join(f"{n} × {name}" for name, n in self.recorder.errors_by_class.items()) or self.stopping
+            why = next((f" ({text})" for texts in self.recorder.error_texts.values() for text in texts), "")
+            mend = "look at the target's log, and at `prepare` in the suite"
+            raise TargetError(f"could not prepare the data: {what}{why}", mend=mend)
+        return self._rows
+
+    def finish(self, lane: Lane, end_ns: int, first_byte_ns: int, error: int, *answer: int) -> bool:
+        if error:
+            self._failed_users.add(lane.siblings[0])
+        return super().finish(lane, end_ns, first_byte_ns, error, *answer)
+
+    def _assign_closed(self, lane: Lane, now: int) -> bool:
+        user = lane.siblings[0]
+        if user in self._failed_users:
+            self._failed_users.discard(user)
+            self._failed_rounds += 1
+            user.position = 0
+            self._requests_left += 1  # its round is still to be made
+            if self._failed_rounds >= FEW_FAILURES and self._failed_rounds > len(self._rows):
+                self._gave_up, self._requests_left = True, 0
+        elif 0 < user.position < len(self.ops):
+            return self._fill(lane, self.picker.next_operation(lane), NONE_NS)
+        elif user.position:
+            self._rows.append(lane.kept_fields)
+            user.position = 0
+        return super()._assign_closed(lane, now)

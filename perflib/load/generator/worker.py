@@ -26,7 +26,7 @@ from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.health import Health, late_ms
 from perflib.load.generator.job import ORPHANED, Channel, Job
 from perflib.load.generator.prepare import compile_operations, lanes_allowed, make_driver, prepare
-from perflib.store.schema import SECONDS_PER_PART, Recorder
+from perflib.store.schema import SECONDS_PER_PART, UNANSWERED, Recorder
 from perflib.suite.load import ClosedLoad, StagesLoad
 from perflib.targets.base import TargetKind
 
@@ -38,7 +38,7 @@ async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver
     targets: list[TargetKind] = []
     try:
         targets, ops = compile_operations(job, job.scenario.operations)
-        driver = make_driver(
+        driver: WorkerDriver = make_driver(
             job,
             targets,
             ops,
@@ -105,8 +105,15 @@ async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int)
         rows=recorder.count,
         errors=recorder.errors_by_class,
         unsent=driver.unsent,
+        resent=driver.resent,
+        error_texts=recorder.error_texts,
         stopped=driver.stopping,
-        health={**health.summary(), "late_ms": late_ms(driver.late), "waited": driver.waited},
+        health={
+            **health.summary(),
+            "late_ms": late_ms(driver.late),
+            "waited": driver.waited,
+            "unanswered": driver.unanswered.as_dict(),
+        },
     )
 
 
@@ -182,12 +189,10 @@ async def _report(driver: WorkerDriver, channel: Channel) -> None:
 def _send_progress(driver: WorkerDriver, channel: Channel) -> None:
     recorder = driver.recorder
     errors = sum(recorder.error_counts[1:])
-    channel.send("progress", rows=recorder.count, errors=errors, inflight=driver.inflight, lost=_lost(recorder))
-
-
-def _lost(recorder: Recorder) -> int:
-    """Requests that reached no target."""
-    return sum(n for name, n in recorder.errors_by_class.items() if name in ("connect", "reset", "tls"))
+    unanswered = sum(n for name, n in recorder.errors_by_class.items() if name in UNANSWERED)
+    channel.send(
+        "progress", rows=recorder.count, errors=errors, inflight=driver.inflight, lost=unanswered, slow=driver.slow
+    )
 
 
 class PipeChannel:

@@ -9,9 +9,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from perflib.errors import TargetError
 from perflib.store.schema import NONE_NS, NONE_STATUS
-from perflib.targets.base import Driver
+from perflib.targets.base import Driver, in_words
 from perflib.targets.exchange import HttpClient
 from perflib.targets.http import ReadingHttpLane, parse_json
 from perflib.targets.mcp.session import Session, call_or_list, open_http, session_spans
@@ -62,9 +61,20 @@ class McpHttpLane(ReadingHttpLane):
             self.start_ns, self._sent = clock(), 0
             self._task = pool.spawn(self._whole_session() if request.method == SESSION else self._begin_session())
             return
-        payload = self._encode(session, request)
+        self._encode_and_send(session, request)
+
+    def _encode_and_send(self, session: Session, request: McpRequest) -> None:
+        try:
+            payload = self._encode(session, request)
+        except Exception as problem:  # nothing fills a name, or what does cannot be written
+            self._not_built(problem)
+            return
         self.start_ns = clock()
         self._write(payload)
+
+    def _same_again(self) -> bytes | None:
+        request: McpRequest = self.op.request
+        return self._encode(self.session, request) if request.idempotent and self.session is not None else None
 
     def _encode(self, session: Session, request: McpRequest) -> bytes:
         self._body, self._events, self._answer, self._cached_code = [], None, None, None
@@ -149,43 +159,46 @@ class McpHttpLane(ReadingHttpLane):
         try:
             async with asyncio.timeout(self._pool.spec.ready.timeout_s):
                 self.session = await self._pool.session_for(self)
-        except (OSError, TimeoutError, TargetError) as problem:
+        except Exception as problem:
             self._session_failed(problem)
             return
         self._setup.append(("session", began, clock() - began))
         self._task = None
-        payload = self._encode(self.session, request)
-        self.start_ns = clock()
-        self._write(payload)
+        self._encode_and_send(self.session, request)
 
     async def _whole_session(self) -> None:
         """Connect, negotiate, list the tools or call one, end it: one row, a span for each step."""
         pool, request = self._pool, self.op.request
         assert pool.address is not None
         try:
+            params = request.params(self.row)
+        except Exception as problem:
+            self._task = None
+            self._not_built(problem)
+            return
+        try:
             began = clock()
             connection, session = await open_http(pool.address, pool.headers, pool.spec.protocol, pool.where)
             opened = clock()
-            answer = await call_or_list(connection, session, request.params(self.row))
+            answer = await call_or_list(connection, session, params)
             worked = clock()
             await connection.end_session()
             connection.close()
             ended = clock()
-        except (OSError, TargetError) as problem:
+        except Exception as problem:
             self._session_failed(problem)
             return
         self._setup += session_spans(began, opened, worked, ended)
         self._task = None
-        error, server_ns = outcome(self, answer, None)
+        try:
+            error, server_ns = outcome(self, answer, None)
+        except Exception as problem:
+            error, server_ns = self._unreadable(problem), NONE_NS
         self._finish(ended, error, NONE_STATUS, server_ns)
 
     def _session_failed(self, problem: Exception) -> None:
         self._task = None
-        self._setup.clear()
-        if isinstance(problem, TargetError):
-            self._finish(clock(), self.driver.error_code("mcp_session"), NONE_STATUS)
-        else:
-            self._connection_failed("connect")
+        self._not_connected("connect" if isinstance(problem, OSError) else "mcp_session", in_words(problem))
 
     def abort(self, error: str) -> None:
         if self._task is not None:

@@ -18,10 +18,11 @@ import psutil
 from perflib.errors import TargetError
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.suite.environment import from_environment
-from perflib.targets.base import Driver, Lane
+from perflib.targets.base import Driver, Lane, in_words
 from perflib.targets.http import one_header_line
 from perflib.targets.mcp.session import Session, session_spans
 from perflib.targets.mcp.wire import MODERN, SESSION, McpRequest, outcome, server_time_ns
+from perflib.targets.template import UnfilledError
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -56,7 +57,9 @@ async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
     else:
         headers = {name: one_header_line(value) for name, value in pool.headers.items()}
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=None, limits=limits))
+        http = await stack.enter_async_context(  # its proxies are not taken from the environment
+            httpx2.AsyncClient(headers=headers, timeout=None, limits=limits, trust_env=False)
+        )
         url = from_environment(pool.spec.url or "", f"{pool.where}.url")
         server = streamable_http_client(url, http_client=http)
     client = await stack.enter_async_context(Client(server, mode=mode, cache=None))
@@ -147,13 +150,19 @@ class SdkLane(Lane):
             spans: list[tuple[str, int, int]] = []
             server_ns = NONE_NS
             try:
-                answer = await self._call(self.op.request, spans)
+                try:
+                    params = self.op.request.params(self.row)
+                except Exception as problem:  # nothing fills a name
+                    raise UnfilledError(in_words(problem)) from None
+                answer = await self._call(self.op.request, params, spans)
                 now = clock()
                 error, server_ns = self._read(answer)
             except asyncio.CancelledError:
                 return  # aborted; `abort` has written the row
             except Exception as problem:
-                now, error = clock(), self.driver.error_code(_error_class(problem))
+                name = _error_class(problem)
+                self.driver.explain(name, in_words(problem))
+                now, error = clock(), self.driver.error_code(name)
             if self._task is not me:
                 return
             for span in spans:
@@ -162,8 +171,7 @@ class SdkLane(Lane):
             if error and more:
                 await asyncio.sleep(0.001)  # no tight loop against a server that is gone
 
-    async def _call(self, request: McpRequest, spans: list[tuple[str, int, int]]) -> Any:
-        params = request.params(self.row)
+    async def _call(self, request: McpRequest, params: dict[str, Any], spans: list[tuple[str, int, int]]) -> Any:
         if request.method == SESSION:
             began = clock()
             async with AsyncExitStack() as stack:
@@ -231,6 +239,8 @@ def _error_class(problem: BaseException) -> str:
         problem = problem.exceptions[0]
     if isinstance(problem, MCPError):
         return "reset" if problem.code == _CONNECTION_CLOSED else "mcp_rpc"
+    if isinstance(problem, UnfilledError):
+        return "template"
     if isinstance(problem, TargetError):
         return "mcp_session"
     if isinstance(problem, TimeoutError):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from perflib.errors import TargetError
 from perflib.store.schema import NONE_NS, NONE_STATUS
-from perflib.targets.base import Driver, Lane
-from perflib.targets.http import BACKOFF_S
+from perflib.targets.base import Driver, Lane, in_words
 from perflib.targets.mcp.pipe import Pipe
 from perflib.targets.mcp.session import Session, call_or_list, session_spans
 from perflib.targets.mcp.wire import SESSION, McpRequest, outcome
@@ -18,12 +16,13 @@ if TYPE_CHECKING:
     from perflib.targets.mcp.pool import Pool
 
 clock = time.monotonic_ns
+PAUSE_S: Final = 0.1  # after a failure without an answer: no tight loop against a closed door
 
 
 class McpStdioLane(Lane):
     """One call at a time on a pipe, its own or the one that all lanes share."""
 
-    __slots__ = ("_id", "_pool", "_sent", "_spans", "_task", "pipe", "session")
+    __slots__ = ("_id", "_pause", "_pool", "_sent", "_spans", "_task", "pipe", "session")
 
     def __init__(self, driver: Driver, index: int, pool: Pool) -> None:
         super().__init__(driver, index)
@@ -31,6 +30,7 @@ class McpStdioLane(Lane):
         self.pipe: Pipe | None = pool.pipe
         self.session: Session | None = pool.session
         self._task: asyncio.Task[None] | None = None
+        self._pause: asyncio.TimerHandle | None = None
         self._spans: list[tuple[str, int, int]] = []
 
     def start(self) -> None:
@@ -39,9 +39,25 @@ class McpStdioLane(Lane):
             self.start_ns, self._sent = clock(), 0
             self._task = self._pool.spawn(self._whole_session() if request.method == SESSION else self._begin_session())
             return
-        payload = self._encode(self.session)
+        self._encode_and_send(self.session)
+
+    def _encode_and_send(self, session: Session) -> None:
+        try:
+            payload = self._encode(session)
+        except Exception as problem:  # nothing fills a name, or what does cannot be written
+            self._not_built(problem)
+            return
         self.start_ns = clock()
         self._send(payload)
+
+    def _not_built(self, problem: Exception) -> None:
+        self.driver.explain("template", in_words(problem))
+        self.start_ns, self._sent = clock(), 0
+        self._later("template")
+
+    def _later(self, error: str) -> None:
+        """End the request after a pause, as a row with this error."""
+        self._pause = self.driver.loop.call_later(PAUSE_S, self.finish, None, 0, error)
 
     def _encode(self, session: Session) -> bytes:
         self._id = next(self._pool.ids)
@@ -54,7 +70,7 @@ class McpStdioLane(Lane):
         self.pipe.pending[self._id] = self
         if not self.pipe.send(payload):
             self.pipe.pending.pop(self._id, None)
-            self.driver.loop.call_later(BACKOFF_S[4], self.finish, None, 0, "connect")
+            self._later("connect")
 
     @property
     def accepts_cached(self) -> bool:
@@ -68,10 +84,21 @@ class McpStdioLane(Lane):
         """The call is over. `without_id`: the bytes of its answer without the id, to remember its error code by."""
         if not self.start_ns:
             return
-        code, server_ns = (self.driver.error_code(error), NONE_NS) if error else outcome(self, answer, None)
+        self._pause = None
+        if error:
+            code, server_ns = self.driver.error_code(error), NONE_NS
+        else:
+            code, server_ns = self._outcome(answer)
         if without_id and server_ns == NONE_NS and not self.op.reads_answer:
             self._pool.remember(without_id, code)
         self._finish(clock(), code, received, server_ns)
+
+    def _outcome(self, answer: Any) -> tuple[int, int]:
+        try:
+            return outcome(self, answer, None)
+        except Exception as problem:
+            self.driver.explain("protocol", in_words(problem))
+            return self.driver.error_code("protocol"), NONE_NS
 
     def _finish(self, now: int, code: int, received: int, server_ns: int = NONE_NS) -> None:
         for span in self._spans:
@@ -86,40 +113,43 @@ class McpStdioLane(Lane):
         try:
             async with asyncio.timeout(self._pool.spec.ready.timeout_s):
                 self.pipe, self.session = await self._pool.start_pipe()
-        except (OSError, TimeoutError, TargetError) as problem:
+        except Exception as problem:
             self._session_failed(problem)
             return
         self._spans.append(("session", began, clock() - began))
         self._task = None
-        payload = self._encode(self.session)
-        self.start_ns = clock()
-        self._send(payload)
+        self._encode_and_send(self.session)
 
     async def _whole_session(self) -> None:
         """Start a server, negotiate, list its tools or call one, end it: one row, a span for each step."""
         pool, began = self._pool, clock()
         try:
+            params = self.op.request.params(self.row)
+        except Exception as problem:
+            self._task = None
+            self._not_built(problem)
+            return
+        try:
             pipe, session = await pool.start_pipe()
             opened = clock()
-            answer = await call_or_list(pipe, session, self.op.request.params(self.row))
+            answer = await call_or_list(pipe, session, params)
             worked = clock()
             await pool.end_pipe(pipe)
             ended = clock()
-        except (OSError, TargetError) as problem:
+        except Exception as problem:
             self._session_failed(problem)
             return
         self._spans += session_spans(began, opened, worked, ended)
         self._task, self._sent = None, pipe.sent
-        code, server_ns = outcome(self, answer, None)
+        code, server_ns = self._outcome(answer)
         self._finish(ended, code, pipe.received, server_ns)
 
     def _session_failed(self, problem: Exception) -> None:
         self._task = None
         self._spans.clear()
-        error = "mcp_session" if isinstance(problem, TargetError) else "connect"
-        self.driver.loop.call_later(
-            BACKOFF_S[4], self.finish, None, 0, error
-        )  # not in a tight loop against a closed door
+        error = "connect" if isinstance(problem, OSError) else "mcp_session"
+        self.driver.explain(error, in_words(problem))
+        self._later(error)
 
     def abort(self, error: str) -> None:
         if self._task is not None:
@@ -127,6 +157,9 @@ class McpStdioLane(Lane):
                 return  # a session that begins has its own time
             self._task.cancel()
             self._task = None
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         if self.pipe is not None:
             self.pipe.pending.pop(self._id, None)
         self.finish(None, 0, error)

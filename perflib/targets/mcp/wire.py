@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any, Final
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.suite.operation import McpOperation
 from perflib.targets.base import Lane, judge, keep
+from perflib.targets.heads import LONGEST_MS
 from perflib.targets.http import parse_json
 from perflib.targets.template import Row, value_template, variables_in
 
@@ -75,6 +77,11 @@ class McpRequest:
     fixed: tuple[EncodedRequest, EncodedRequest] | None  # of the handshake era, of the modern one
     build: Callable[[bool, Row], EncodedRequest]
     head: bool = False
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether it may be sent again where nobody knows whether the server acted on it: a tool may do anything."""
+        return self.method not in ("tools/call", SESSION)
 
     @classmethod
     def of(cls, operation: McpOperation, trace_id: str | None) -> McpRequest:
@@ -169,9 +176,10 @@ def server_time_ns(result: Mapping[str, Any]) -> int:
     timing = meta.get(SERVER_TIMING) if isinstance(meta, dict) else None
     match = re.search(r"total;dur=([0-9.]{1,20})", timing) if isinstance(timing, str) else None
     try:
-        return int(float(match[1]) * 1e6) if match else NONE_NS
+        ms = float(match[1]) if match else math.inf
     except ValueError:
         return NONE_NS
+    return int(ms * 1e6) if ms <= LONGEST_MS else NONE_NS
 
 
 def tool_content(result: Any) -> Any:
