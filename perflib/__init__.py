@@ -67,7 +67,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: `perflib --help` must not wait for pandas."""
+    """Import on first use, so that `perflib --help` does not wait for pandas."""
     if name == "__version__":
         from perflib.store.metadata import perflib_version
 

@@ -1,10 +1,10 @@
-"""What may be raised, each with where it is and how to mend it.
+"""The exceptions of perflib. Each message says what is wrong, where, and how to fix it.
 
-PerflibError            everything below; `exit_code` is what the command line returns
+PerflibError            base class; `exit_code` is what the command line returns
 ├── SuiteError     (2)  a suite, an option or a parameter is wrong
 ├── RunError       (2)  a run directory can't be found or read
 ├── TargetError    (4)  a target did not start, or its data could not be prepared
-└── ReportError    (4)  a notebook failed while a report was made
+└── ReportError    (4)  a notebook failed while a report was rendered
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ EXIT_PASS, EXIT_FAIL, EXIT_BAD_INPUT, EXIT_INCONCLUSIVE, EXIT_INVALID, EXIT_INTE
 
 
 class PerflibError(Exception):
-    """One line: what is wrong, where, and how to mend it.
+    """One line: what is wrong, where, and how to fix it (`mend`).
 
     PerflibError("unknown key 'rate'", where="suite.toml: scenarios[0].load", mend="did you mean 'rate_per_s'?")
     """
@@ -45,6 +45,6 @@ class TargetError(PerflibError):
 
 
 class ReportError(PerflibError):
-    """A notebook failed while a report was made."""
+    """A notebook failed while a report was rendered."""
 
     exit_code = EXIT_INVALID

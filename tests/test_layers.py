@@ -128,7 +128,7 @@ def test_the_package_has_few_entries() -> None:
                              "render\n", "stats/planted.py:2: stats (floor 1)"),
         ("store/planted.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import "
                              "perflib.cli.base\n", "store/planted.py:3"),
-        ("text.py", "from perflib import errors\n", "text.py:1: text (floor 0)"),
+        ("text/planted.py", "from perflib import errors\n", "text/planted.py:1: text (floor 0)"),
         ("targets/planted.py", "from perflib.metrics import counts\n", "targets/planted.py:1"),
     ],
 )  # fmt: skip

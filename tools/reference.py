@@ -1,8 +1,8 @@
-"""`python -m tools.reference`: writes into docs/suite.md what the classes of perflib/suite say of a suite's keys.
+"""`python -m tools.reference`: writes the tables of docs/suite.md from the classes of perflib/suite.
 
-Between `<!-- made: NAME -->` and `<!-- end -->` stands what is written here. NAME is a class, whose own keys become a
-table, or `models`, `objectives` or `units`. All else in the page is written by hand. A test compares it
-with the code.
+It replaces the text between `<!-- generated: NAME -->` and `<!-- end -->`. NAME is a class, whose keys become a table,
+or `models`, `objectives` or `units`. The rest of the page is written by hand. A test fails if the tables are not up to
+date.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def main() -> None:
 
 
 def filled(page: str) -> str:
-    """The page with all that is made here made anew."""
+    """The page with its generated parts brought up to date."""
     return re.sub(
-        r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)",
+        r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)",
         lambda m: m[1] + "\n" + _made(m[2]) + "\n" + m[3],
         page,
         flags=re.S,
@@ -71,7 +71,7 @@ def _made(name: str) -> str:
 
 
 def _keys(name: str) -> str:
-    """The table of a class: its own keys as TOML has them, what they take, their defaults, what they are for."""
+    """The table of a class: its keys as in TOML, their values, defaults and meaning."""
     for source in SOURCES:
         for node in ast.parse(source).body:
             if isinstance(node, ast.ClassDef) and node.name == name:
@@ -82,7 +82,7 @@ def _keys(name: str) -> str:
 
 
 def _is_tag_or_hidden(field: ast.AnnAssign) -> bool:
-    """The tag of a member of a family, which its heading says, and fields that are not keys of a file."""
+    """Whether the field is a tag, which the heading already names, or not a key of a suite file."""
     name = ast.unparse(field.target)
     annotation = ast.unparse(field.annotation)
     return (
@@ -95,7 +95,7 @@ def _is_tag_or_hidden(field: ast.AnnAssign) -> bool:
 def _row(field: ast.AnnAssign, lines: list[str]) -> tuple[str, str, str, str]:
     name = ast.unparse(field.target)
     comment = lines[field.lineno - 1].partition("  # ")[2]
-    assert comment, f"the class does not say what {name} is for"
+    assert comment, f"{name} has no description"
     annotation = ast.unparse(field.annotation)
     alias = re.search(r"alias='(\w+)'", annotation)
     default = "required" if field.value is None else _default(ast.unparse(field.value))
@@ -119,13 +119,13 @@ def _default(value: str) -> str:
 
 
 def _models() -> str:
-    """Which keys each load model takes, and what it is."""
+    """The load models, with their descriptions and keys."""
     rows = []
     for name, cls in load.Load.MEMBERS.items():
         keys = ", ".join(f"`{key}`" for key in keys_of(cls) if key != "model")
         meaning = (cls.__doc__ or "").strip().rstrip(".")
         rows.append((f"[`{name}`](#{name})", meaning[0].lower() + meaning[1:], keys))
-    return _table(("model", "what", "keys"), rows)
+    return _table(("model", "meaning", "keys"), rows)
 
 
 def _objectives() -> str:
@@ -141,23 +141,23 @@ def _objectives() -> str:
                 re.sub(r'".*"', "", said).strip(),
             )
         )
-    return _table(("objective", "of"), rows)
+    return _table(("objective", "what it covers"), rows)
 
 
 def _units() -> str:
     names = {
-        "time": "times",
-        "ratio": "shares",
-        "rate": "rates",
+        "time": "time",
+        "ratio": "share",
+        "rate": "rate",
         "bytes": "memory",
-        "bytes/time": "its slope",
-        "count": "counts",
+        "bytes/time": "slope of memory",
+        "count": "count",
     }
     rows = []
     for dimension, name in names.items():
         units = [f"`{unit}`" for unit, (of, _) in objectives.UNITS.items() if of == dimension and unit]
-        rows.append((name, ", ".join(units) + (", or none" if dimension == "count" else "")))
-    return _table(("what", "units"), rows)
+        rows.append((name, ", ".join(units) + (", or no unit" if dimension == "count" else "")))
+    return _table(("quantity", "units"), rows)
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

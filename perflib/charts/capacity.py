@@ -13,7 +13,7 @@ from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name
 from perflib.metrics.capacity import Capacity, capacity
 from perflib.stats import Interval
 from perflib.store.recording import ScenarioRun
-from perflib.text import ms, number
+from perflib.text import number
 
 _OFFERED = "offered rate, requests per second"
 _NONE = "no step was completed"
@@ -69,8 +69,8 @@ def capacity_times(scenario: ScenarioRun) -> Figure:
     name(
         figure,
         axes,
-        f"p95 from {ms(first.p95.estimate)} ms at {number(first.rate_per_s)} /s "
-        f"to {ms(last.p95.estimate)} ms at {number(last.rate_per_s)} /s",
+        f"p95 from {number(first.p95.estimate)} ms at {number(first.rate_per_s)} /s "
+        f"to {number(last.p95.estimate)} ms at {number(last.rate_per_s)} /s",
     )
     return figure
 

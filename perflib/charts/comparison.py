@@ -11,18 +11,20 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, plainly_styled
-from perflib.metrics.parts import BINS_PER_DECADE, GRID, Measured
+from perflib.metrics.parts import GRID, Measured
 from perflib.metrics.selection import Selection
-from perflib.text import ms, signed
+from perflib.metrics.source import BUCKETS
+from perflib.stats import Outcome
+from perflib.text import number, signed
 from perflib.verdicts.change import Change, is_closed
 from perflib.verdicts.comparison import Comparison, curve
 
 _TICKS: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999)
 _WORDS: Final = {
-    "pass": (COLOURS[2], "o"),
-    "fail": (LIMIT, "X"),
-    "inconclusive": (COLOURS[4], "D"),
-    "shown": (MUTED, "s"),
+    Outcome.PASS: (COLOURS[2], "o"),
+    Outcome.FAIL: (LIMIT, "X"),
+    Outcome.INCONCLUSIVE: (COLOURS[4], "D"),
+    Outcome.SHOWN: (MUTED, "s"),
 }
 
 
@@ -94,8 +96,8 @@ def forest(compared: Comparison, part: Selection) -> Figure:
     figure.set_size_inches(5.6, 1.3 + 0.27 * len(changes))
     room = figure.get_size_inches()[1]
     figure.subplots_adjust(left=0.27, right=0.86, bottom=0.72 / room, top=1 - 0.3 / room)
-    bad = [c for c in changes if c.verdict == "fail"]
-    largest = max((c for c in bad or changes if c.told), key=lambda c: abs(c.shown.estimate), default=None)
+    bad = [c for c in changes if c.verdict == Outcome.FAIL]
+    largest = max((c for c in bad or changes if c.has_size), key=lambda c: abs(c.shown.estimate), default=None)
     said = f"{len(bad)} of {len(changes)} beyond the margin" if bad else "None beyond its margin for certain"
     name(figure, axes, f"{said}; largest: {largest.metric.name} {largest.percent}" if largest else said)
     axes.set_title(axes.get_title(loc="left"), loc="left", x=-0.43)  # over the names of the figures as well
@@ -111,8 +113,8 @@ def two_distributions(compared: Comparison, part: Selection) -> Figure:
         return nothing("Response times of both sides", "no request was answered on one side")
     used = np.flatnonzero(sides[0] + sides[1])
     first, last = int(used[0]), int(used[-1]) + 1
-    edges = 10 ** (np.arange(first, last + 1) / BINS_PER_DECADE) / 1e6
-    figure, axes = canvas("", "response time, ms (log)", f"share of the requests, % per 1/{BINS_PER_DECADE} decade")
+    edges = BUCKETS.lower(np.arange(first, last + 1)) / 1e6
+    figure, axes = canvas("", "response time, ms (log)", "share of the requests in each bucket, %")
     for side, label, shade, style in zip(
         sides, ("base", "candidate"), (COLOURS[0], COLOURS[1]), ("-", "--"), strict=True
     ):
@@ -123,7 +125,7 @@ def two_distributions(compared: Comparison, part: Selection) -> Figure:
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper right")
     p50 = next(c for c in compared.changes if c.part == part and c.metric.key == "p50")
-    name(figure, axes, f"Half within {ms(p50.base)} ms in the base, {ms(p50.candidate)} ms in the candidate")
+    name(figure, axes, f"Half within {number(p50.base)} ms in the base, {number(p50.candidate)} ms in the candidate")
     return figure
 
 
@@ -135,7 +137,7 @@ def ecdf(compared: Comparison, part: Selection) -> Figure:
         return nothing("Share answered within each time", "no request was answered on one side")
     used = np.flatnonzero(sides[0] + sides[1])
     first, last = int(used[0]), int(used[-1]) + 1
-    edges = 10 ** (np.arange(first, last + 1) / BINS_PER_DECADE) / 1e6
+    edges = BUCKETS.lower(np.arange(first, last + 1)) / 1e6
     figure, axes = canvas("", "response time, ms (log)", "answered within it, % of the requests")
     shares = [100 * np.cumsum([0, *side[first:last]]) / side.sum() for side in sides]
     for share, side, label, shade, style in zip(
@@ -151,7 +153,7 @@ def ecdf(compared: Comparison, part: Selection) -> Figure:
     name(
         figure,
         axes,
-        f"Within {ms(float(edges[widest]))} ms: {shares[0][widest]:.0f} % of the base, "
+        f"Within {number(float(edges[widest]))} ms: {shares[0][widest]:.0f} % of the base, "
         f"{shares[1][widest]:.0f} % of the candidate",
     )
     return figure
@@ -166,7 +168,7 @@ def _forest_row(axes: Any, row: int, change: Change, reach: float) -> None:
         if abs(limit) <= reach:
             axes.plot([limit, limit], [row - 0.36, row + 0.36], color=LIMIT, lw=1.2)
     axes.plot([max(shown.low, -reach), min(shown.high, reach)], [row, row], color=shade, lw=1.6)
-    if change.told:
+    if change.has_size:
         axes.plot([np.clip(shown.estimate, -reach, reach)], [row], marker=marker, color=shade, ms=5.5)
     axes.text(1.015, row, change.percent, va="center", fontsize=7.5, transform=axes.get_yaxis_transform())
 
@@ -188,7 +190,7 @@ def _counts(side: tuple[Measured, ...]) -> NDArray[Any]:
 
 
 def _few(first: int, last: int) -> bool:
-    return last - first <= 2.2 * BINS_PER_DECADE
+    return (last - first) * BUCKETS.width <= 2.2 * math.log(10)
 
 
 def _stretch(shares: NDArray[Any]) -> NDArray[Any]:

@@ -28,16 +28,14 @@ from perflib.charts.canvas import (
     share_time_axis,
     styled,
 )
-from perflib.metrics import counts
-from perflib.metrics.parts import quantiles
-from perflib.metrics.scenario import BANDS, PARTS, percentiles, timed_requests
+from perflib.metrics.scenario import BANDS, PARTS
 from perflib.metrics.scenario import breakdown as parts_by_band
-from perflib.metrics.selection import Selection
+from perflib.metrics.source import Time, source
 from perflib.stats.intervals import fewest_values
 from perflib.store.database import TIMED
 from perflib.store.recording import ScenarioRun
 from perflib.suite.objectives import Objective
-from perflib.text import ms
+from perflib.text import number
 
 _TICKS: Final = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
 _BAND: Final = tuple((1 - 10 ** -np.linspace(0.05, 5, 67)).tolist())
@@ -82,7 +80,7 @@ def latency_percentiles(scenario: ScenarioRun, operation: str | None = None) -> 
 def response_by_inflight(scenario: ScenarioRun) -> Figure:
     """Response time by how many requests were in flight when one was sent: density, with the median and the 95th
     percentile."""
-    one_in = max(1, timed_requests(scenario) // _DRAWN)
+    one_in = max(1, source(scenario).timed() // _DRAWN)
     cells = rows_as_dict(
         scenario.run,
         f"select inflight, response_ns / 1e6 as ms from measured where scenario = ? and inflight > 0 and {TIMED} and "
@@ -131,11 +129,9 @@ def _depths(deepest: int) -> NDArray[Any]:
 
 def _by_depth(middle: NDArray[Any], median_ms: NDArray[Any]) -> str:
     if len(middle) == 1:
-        return f"Always about {middle[0]:.0f} in flight; half within {ms(float(median_ms[0]))} ms"
-    return (
-        f"Half within {ms(float(median_ms[0]))} ms with {middle[0]:.0f} in flight, {ms(float(median_ms[-1]))} ms "
-        f"with {middle[-1]:.0f}"
-    )
+        return f"Always about {middle[0]:.0f} in flight; half within {number(float(median_ms[0]))} ms"
+    first_ms, last_ms = (number(float(median_ms[at])) for at in (0, -1))
+    return f"Half within {first_ms} ms with {middle[0]:.0f} in flight, {last_ms} ms with {middle[-1]:.0f}"
 
 
 @styled
@@ -153,7 +149,8 @@ def breakdown(scenario: ScenarioRun) -> Figure:
         axes.barh(range(len(BANDS)), share, left=left, color=shade, label=part, height=0.62)
         left += share
     axes.set_yticks(
-        range(len(BANDS)), [f"p{a * 100:g} – p{b * 100:g}\n{ms(t)} ms" for (a, b), t in zip(BANDS, totals, strict=True)]
+        range(len(BANDS)),
+        [f"p{a * 100:g} – p{b * 100:g}\n{number(t)} ms" for (a, b), t in zip(BANDS, totals, strict=True)],
     )
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
@@ -192,37 +189,28 @@ def paired_differences(scenario: ScenarioRun, objective: str | None = None) -> F
     name(
         figure,
         axes,
-        f"{first} takes {ms(interval.estimate)} ms longer than {second} [{ms(interval.low)}, {ms(interval.high)}], "
-        f"{len(a):,} pairs",
+        f"{first} takes {number(interval.estimate)} ms longer than {second} "
+        f"[{number(interval.low)}, {number(interval.high)}], {len(a):,} pairs",
     )
     return figure
 
 
-def _curve(scenario: ScenarioRun, operation: str, time: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def _curve(scenario: ScenarioRun, operation: str, time: Time) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """(shares, times in ms) down to the last percentile that the number of rows can show."""
-    count = timed_requests(scenario, operation)
-    if not count:
+    requests = source(scenario, operation=operation)
+    if not requests.timed(time):
         return None
-    deepest = max(1.0, np.log10(count))
+    deepest = max(1.0, np.log10(requests.timed(time)))
     shares = 1 - 10 ** -np.linspace(0, deepest, 80)[1:]
-    times = percentiles(scenario.run, time, scenario.name, operation, shares.tolist()) or []
-    return shares, np.maximum(np.array(times) / 1e6, 1e-4)
+    return shares, np.maximum(np.array(requests.percentiles(shares.tolist(), time)) / 1e6, 1e-4)
 
 
 def _band(axes: Axes, scenario: ScenarioRun, operation: str, shade: str) -> None:
     """The interval of each percentile, as far into the tail as the rows can bound it."""
-    if scenario.run.many:
-        each = counts.quantiles(scenario.run, "response", Selection(scenario.name, operation=operation), _BAND)
-    else:
-        where = f"scenario = ? and operation = ? and {TIMED}"
-        cells = rows_as_dict(
-            scenario.run, f"select response_ns from measured where {where} order by end_ns", [scenario.name, operation]
-        )
-        each = quantiles(np.asarray(cells["response_ns"]), _BAND)
-    found = dict(zip(_BAND, each, strict=True))
-    known = [(q, i.low, i.high) for q, i in found.items() if np.isfinite([i.low, i.high]).all()]
-    if known:
-        shares, low, high = map(np.array, zip(*known, strict=True))
+    intervals = zip(_BAND, source(scenario, operation=operation).quantiles(_BAND), strict=True)
+    bounded = [(q, i.low, i.high) for q, i in intervals if np.isfinite([i.low, i.high]).all()]
+    if bounded:
+        shares, low, high = map(np.array, zip(*bounded, strict=True))
         at = _stretch(shares)
         axes.fill_between(at, np.maximum(low / 1e6, 1e-4), high / 1e6, color=shade, alpha=0.22, lw=0)
 
@@ -236,19 +224,19 @@ def _limits(axes: Axes, scenario: ScenarioRun, operation: str | None) -> None:
     for objective in limits_of(scenario, "response", "service"):
         if operation in (None, objective.operation):
             limit = float(objective.limit or 0)
-            draw_limit(axes, limit, f"{objective.name} limit {ms(limit)} ms")
+            draw_limit(axes, limit, f"{objective.name} limit {number(limit)} ms")
             if objective.q:
                 axes.plot(_stretch(np.array([objective.q])), [limit], marker="v", color=LIMIT, ms=5, ls="")
 
 
 def _finding(scenario: ScenarioRun, operation: str | None) -> str:
-    count = timed_requests(scenario, operation)
-    told = [q for q in (0.5, 0.9, 0.95, 0.99) if count >= fewest_values(q)]
-    shown = [0.5, told[-1]] if len(told) > 1 else told
-    at = percentiles(scenario.run, "response", scenario.name, operation, shown) if shown else None
+    requests = source(scenario, operation=operation)
+    count = requests.timed()
+    enough = [q for q in (0.5, 0.9, 0.95, 0.99) if count >= fewest_values(q)]
+    shown = [0.5, enough[-1]] if len(enough) > 1 else enough
     words = [
-        f"{'half' if q == 0.5 else f'{100 * q:g} %'} within {ms(v / 1e6)} ms"
-        for q, v in zip(shown, at or (), strict=False)
+        f"{'half' if q == 0.5 else f'{100 * q:g} %'} within {number(time / 1e6)} ms"
+        for q, time in zip(shown, requests.percentiles(shown) if shown else (), strict=True)
     ]
     said = f"{', '.join(words)} ({count:,} requests)" if words else f"{count:,} requests: too few for a percentile"
     return said[0].upper() + said[1:]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from perflib.charts.canvas import COLOURS, MUTED, canvas, log_scale, name, nothing, plain, styled
 from perflib.metrics import overhead as steps
 from perflib.store.recording import ScenarioRun
-from perflib.text import ms
+from perflib.text import number
 
 
 @styled
@@ -26,7 +26,7 @@ def ladder(scenario: ScenarioRun) -> Figure:
         axes.plot([rung.p99.estimate], [place], "|", color=shade, ms=9, mew=1.6)
         axes.plot([rung.p50.estimate, rung.p99.estimate], [place, place], color=shade, lw=0.8, alpha=0.6)
         axes.text(
-            rung.p50.estimate, place - 0.3, ms(rung.p50.estimate), fontsize=7, ha="center", va="bottom", color=MUTED
+            rung.p50.estimate, place - 0.3, number(rung.p50.estimate), fontsize=7, ha="center", va="bottom", color=MUTED
         )
     axes.set_yticks(range(len(rungs)), [plain(rung.operation) for rung in rungs])
     axes.set_ylim(len(rungs) - 0.5, -0.9)
@@ -41,8 +41,8 @@ def ladder(scenario: ScenarioRun) -> Figure:
     name(
         figure,
         axes,
-        f"From {ms(rungs[0].p50.estimate)} ms direct to {ms(max(r.p50.estimate for r in rungs))} ms with a session for "
-        "every call",
+        f"From {number(rungs[0].p50.estimate)} ms direct to {number(max(r.p50.estimate for r in rungs))} ms with a "
+        "session for every call",
     )
     return figure
 
@@ -59,7 +59,7 @@ def ladder_parts(scenario: ScenarioRun) -> Figure:
     for part, width, shade in zip(
         found, takes, (COLOURS[2], COLOURS[5], COLOURS[0], COLOURS[4], COLOURS[1]), strict=True
     ):
-        axes.barh([0], [width], left=left, color=shade, height=0.5, label=f"{part.name}: {ms(width)} ms")
+        axes.barh([0], [width], left=left, color=shade, height=0.5, label=f"{part.name}: {number(width)} ms")
         left += width
     axes.set_yticks([])
     axes.set_ylim(-0.5, 0.5)
@@ -71,6 +71,6 @@ def ladder_parts(scenario: ScenarioRun) -> Figure:
     name(
         figure,
         axes,
-        f"Of {ms(float(takes.sum()))} ms, {100 * takes[largest] / takes.sum():.0f} % are: {found[largest].name}",
+        f"Of {number(float(takes.sum()))} ms, {100 * takes[largest] / takes.sum():.0f} % are: {found[largest].name}",
     )
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -30,19 +30,22 @@ from perflib.charts.canvas import (
 )
 from perflib.charts.cells import Cells, cells
 from perflib.metrics.selection import Selection
+from perflib.metrics.source import outcomes, source
 from perflib.metrics.totals import totals
+from perflib.stats.histogram import LogBuckets
 from perflib.stats.intervals import fewest_values
 from perflib.store.database import DUE, TIMED
 from perflib.store.recording import ScenarioRun
-from perflib.text import ms
+from perflib.text import number
 
+_ROWS: Final = LogBuckets(math.log(10) / 16)  # of a density of response times
 FINE, COARSE = 40, 8  # points of a line over time: as many as show a course, and the fewest
 
 
 @styled
 def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> Figure:
     """How many requests took how long, when they were due: density, with the median and the highest percentile that
-    each moment tells."""
+    each moment has enough requests for."""
     at = window(scenario)
     x, y, n = _density(scenario, operation, at) if at else (np.zeros(0, int),) * 3
     if at is None or not len(x):
@@ -51,7 +54,7 @@ def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> F
     grid = np.zeros((y.max() - y.min() + 1, x.max() + 1))
     np.add.at(grid, (y - y.min(), x), n)
     columns = np.arange(x.max() + 2) * at.bin_s
-    levels = 10 ** (np.arange(y.min(), y.max() + 2) / 16)
+    levels = _ROWS.lower(np.arange(y.min(), y.max() + 2)) / 1e6
     axes.pcolormesh(
         columns,
         levels,
@@ -60,13 +63,13 @@ def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> F
         norm=LogNorm(0.5, max(2, int(grid.max()))),
         rasterized=True,
     )
-    q = told(int(n.sum()))
-    width = together(BINS, int(n.sum()), q)
+    q = highest_percentile(int(n.sum()))
+    width = bins_per_point(BINS, int(n.sum()), q)
     moments, (p50, high) = _lines(scenario, operation, at, width, (0.5, q))
     middle = (moments + 0.5) * width * at.bin_s
     if q > 0.5:
-        axes.plot(middle, high / 1e6, color=COLOURS[1], lw=1.1, label=named(q))
-    axes.plot(middle, p50 / 1e6, color=COLOURS[6], lw=1.1, label=named(0.5))
+        axes.plot(middle, high / 1e6, color=COLOURS[1], lw=1.1, label=percentile_name(q))
+    axes.plot(middle, p50 / 1e6, color=COLOURS[6], lw=1.1, label=percentile_name(0.5))
     for objective in limits_of(scenario, "response", "service"):
         if operation in (None, objective.operation):
             draw_limit(axes, float(objective.limit or 0), f"{objective.name} limit")
@@ -74,37 +77,38 @@ def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> F
     share_time_axis(axes, scenario)
     shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right", ncols=2)
-    name(figure, axes, _slowest_moment(named(q), high / 1e6, middle))
+    measured = middle >= ((totals(scenario).measured_from_ns or at.start_ns) - at.start_ns) / 1e9
+    some = measured if measured.any() else np.ones(len(middle), bool)
+    name(figure, axes, _slowest_moment(percentile_name(q), high[some] / 1e6, middle[some]))
     return figure
 
 
-def told(requests: int) -> float:
-    """The highest of three percentiles that so many requests tell moment by moment; else the 90th over few moments,
-    else the median."""
+def highest_percentile(requests: int) -> float:
+    """The highest of p99, p95 and p90 that so many requests determine at FINE moments; else p90 at COARSE moments, else
+    the median."""
     moments = {q: requests / fewest_values(q) for q in (0.99, 0.95, 0.9)}
     fine = [q for q, count in moments.items() if count >= FINE]
     return fine[0] if fine else 0.9 if moments[0.9] >= COARSE else 0.5
 
 
-def together(moments: int, requests: int, q: float) -> int:
+def bins_per_point(moments: int, requests: int, q: float) -> int:
     """How many moments one point of that percentile's line takes, so that enough requests lie beyond it."""
     return max(1, min(max(2, math.ceil(moments * fewest_values(q) / requests)), moments // 4))
 
 
-def named(q: float) -> str:
+def percentile_name(q: float) -> str:
     return "median" if q == 0.5 else f"p{100 * q:g}"
 
 
 def _density(scenario: ScenarioRun, operation: str | None, at: Window) -> tuple[NDArray[Any], ...]:
-    """(bin of time, sixteenth of a decade of response time, requests) of those that percentiles speak of."""
+    """(bin of time, row of the chart, requests) of those that percentiles speak of."""
     if scenario.run.many:
         found = _timed_cells(scenario, operation, at)
-        return found.due, np.floor(np.log10(np.maximum(found.times_ms, 1e-4)) * 16).astype(int), found.n
+        return found.due, _ROWS.index(found.times_ms * 1e6), found.n
     where, values = Selection(scenario.name, operation=operation).sql
     counted = rows_as_dict(
         scenario.run,
-        f"select greatest(({DUE} - ?) // ?, 0) as x, floor(log10(greatest(response_ns, 100) / 1e6) * 16) as y, "
-        "count(*) as n "
+        f"select greatest(({DUE} - ?) // ?, 0) as x, {_ROWS.sql('response_ns')} as y, count(*) as n "
         f"from rows where {where} and {TIMED} group by all",
         [at.start_ns, at.bin_ns, *values],
     )
@@ -136,8 +140,9 @@ def _timed_cells(scenario: ScenarioRun, operation: str | None, at: Window) -> Ce
 def _slowest_moment(what: str, line_ms: NDArray[Any], t_s: NDArray[Any]) -> str:
     worst, usual = int(np.argmax(line_ms)), float(np.median(line_ms))
     if len(line_ms) > 4 and line_ms[worst] > 4 * usual:
-        return f"{what} usually {ms(usual)} ms; slowest around {t_s[worst]:.1f} s, at {ms(float(line_ms[worst]))} ms"
-    said = f"{what} between {ms(float(line_ms.min()))} and {ms(float(line_ms[worst]))} ms all the time"
+        slowest = number(float(line_ms[worst]))
+        return f"{what} usually {number(usual)} ms; slowest around {t_s[worst]:.1f} s, at {slowest} ms"
+    said = f"{what} between {number(float(line_ms.min()))} and {number(float(line_ms[worst]))} ms all the time"
     return said[0].upper() + said[1:] if what == "median" else said
 
 
@@ -156,17 +161,9 @@ def throughput(scenario: ScenarioRun) -> Figure:
     t_s = (np.arange(count) + 0.5) * bin_ns / 1e9
     figure, axes = canvas("", TIME, "requests per second")
     axes.step(t_s, achieved, where="mid", color=COLOURS[0], label="achieved (good answers)")
-    median = float(np.median(achieved))
     if offered.any():
         axes.step(t_s, offered, where="mid", color=COLOURS[4], ls="--", label="offered")
-        name(
-            figure,
-            axes,
-            f"{100 * achieved.sum() / max(offered.sum(), 1):.1f} % of the offered load was answered well, "
-            f"{median:,.4g} /s",
-        )
-    else:
-        name(figure, axes, f"{median:,.4g} good answers a second")
+    name(figure, axes, f"{number(source(scenario).throughput().estimate)} good answers per second")
     limits = [float(each.limit or 0) for each in limits_of(scenario, "throughput")]
     for objective, limit in zip(limits_of(scenario, "throughput"), limits, strict=True):
         draw_limit(axes, limit, f"limit {objective.comparator} {limit:g} /s")
@@ -210,11 +207,11 @@ def inflight(scenario: ScenarioRun) -> Figure:
     t_s = (np.asarray(cells["x"]) + 0.5) * at.bin_s
     axes.fill_between(t_s, 0, np.asarray(cells["most"]), step="mid", color=COLOURS[5], alpha=0.35, label="most", lw=0)
     axes.step(t_s, np.asarray(cells["mean"]), where="mid", color=COLOURS[0], label="mean")
-    highest = int(np.max(cells["most"]))
+    highest = totals(scenario).max_inflight or 0
     limits = [float(each.limit or 0) for each in limits_of(scenario, "inflight")]
     for limit in limits:
         draw_limit(axes, limit, f"asked for: {limit:g}")
-    axes.set_ylim(0, max(highest, *limits, 1) * 1.25 + 0.5)
+    axes.set_ylim(0, max(int(np.max(cells["most"])), *limits, 1) * 1.25 + 0.5)
     shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right", ncols=2)
     name(
@@ -231,7 +228,7 @@ def errors_over_time(scenario: ScenarioRun) -> Figure:
     at = window(scenario)
     failed = _failed(scenario, at) if at else {"x": np.zeros(0)}
     if at is None or not len(failed["x"]):
-        return nothing("Errors", f"no errors in {totals(scenario).rows:,} requests")
+        return nothing("Errors", f"no errors in {source(scenario).requests:,} requests")
     figure, axes = canvas("", TIME, "errors per second")
     bins = int(np.max(failed["x"])) + 1
     bottom, width = np.zeros(bins), at.bin_s * 2
@@ -253,13 +250,18 @@ def errors_over_time(scenario: ScenarioRun) -> Figure:
     axes.set_ylim(0, 1.25 * float(bottom.max()))  # room for the legend
     shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right")
-    total = int(np.sum(failed["n"]))
-    name(
-        figure,
-        axes,
-        f"{total:,} of {totals(scenario).rows:,} requests failed, most by {classes[0][:40]}",
-    )
+    name(figure, axes, _failures(scenario, int(np.sum(failed["n"]))))
     return figure
+
+
+def _failures(scenario: ScenarioRun, drawn: int) -> str:
+    """How many measured requests failed, and what is drawn besides."""
+    requests = source(scenario)
+    by_class = [error for error in outcomes(scenario) if error is not None]
+    said = f"{requests.errors:,} of {requests.requests:,} requests failed"
+    said += f", most by {by_class[0][:40]}" if by_class else ""
+    before = drawn - requests.errors
+    return said + (f"; {before:,} more in the warm-up" if before > 0 else "")
 
 
 def _failed(scenario: ScenarioRun, at: Window) -> dict[str, NDArray[Any]]:

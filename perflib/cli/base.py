@@ -1,4 +1,4 @@
-"""What all commands share: the group, how errors end, options, tables, exit codes."""
+"""The common part of all commands: the group, error messages, options, tables, exit codes."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ DATA = click.option(
     "--data",
     type=click.Path(file_okay=False),
     metavar="FOLDER|URL",
-    help="Folder of the runs, default: data; or the URL of a store, as s3://bucket/prefix.",
+    help="Folder of the runs, default: data; or the URL of an object store, like s3://bucket/prefix.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-BASELINE = click.option("--baseline", metavar="NAME|RUN", help="The baseline, or run, to compare with.")
+BASELINE = click.option("--baseline", metavar="NAME|RUN", help="The baseline or run to compare with.")
 NOTIFY = click.option(
     "--notify",
     metavar="URL",
-    help="A webhook to tell of what is missed or worse, Slack's way; ${NAME} from the environment.",
+    help="Send missed and worse figures to this webhook, in Slack's format; ${NAME} is read from the environment.",
 )
-FORCE = click.option("--force", is_flag=True, help="Judge in spite of doubts, as another machine or load.")
+FORCE = click.option("--force", is_flag=True, help="Judge although the runs differ, for example in machine or load.")
 MARGIN = click.option(
     "--margin",
     multiple=True,
     metavar="METRIC=PERCENT",
     help=(
-        "How much worse still passes: p50, mean, throughput 5, p95, p99, memory, cpu 10 (%), errors 0.5 (points); "
-        "`p99=off` judges it not."
+        "The largest worsening that still passes, in percent. Defaults: 5 for p50, mean, throughput; 10 for p95, p99, "
+        "memory, cpu; 0.5 percentage points for errors. `p99=off` shows p99 without judging it."
     ),
 )
 NOTEBOOK = click.option(
-    "--notebook", metavar="FILE", help="A notebook of your own, executed instead of perflib's with the same parameters."
+    "--notebook", metavar="FILE", help="Execute this notebook, with the same parameters, instead of perflib's."
 )
 NOTEBOOKS = click.option(
     "--notebooks",
@@ -55,22 +55,22 @@ NOTEBOOKS = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     envvar="PERFLIB_NOTEBOOKS",
     show_envvar=True,
-    help="A folder whose notebooks are executed instead of perflib's of the same name.",
+    help="A folder whose notebooks replace those of perflib with the same name.",
 )
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # which a write says without naming its file
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of a write that do not name the file
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="perflib-workbench")
 def cli() -> None:
-    """Load tests whose every request is a row and whose every verdict has an interval.
+    """Run load tests. Every request is stored as a row, and every verdict is based on an interval.
 
     \b
-    perflib run                                   the acceptance suite on the reference service
-    perflib run checkout.toml --only browse       one scenario of your own suite
-    perflib report                                the latest run as reports/<run>/report.html
-    perflib check                                 its verdicts, as a table and an exit code
-    perflib compare main latest                   is it no worse than the baseline `main`?
+    perflib run                                   run the acceptance suite on the reference service
+    perflib run checkout.toml --only browse       run one scenario of your own suite
+    perflib report                                render the latest run to reports/<run>/report.html
+    perflib check                                 print its verdicts; the exit code is the worst one
+    perflib compare main latest                   compare it with the baseline `main`
 
     \b
     Exit codes: 0 passed, 1 an objective failed, 2 bad input, 3 inconclusive, 4 run invalid, 130 interrupted.
@@ -108,10 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def chosen_notebook(default: str, named: str | None, folder: Path | None, takes: Sequence[str] = ()) -> Path:
-    """The notebook to execute, which is one of the user's own where he says so. Raises SuiteError, before anything is
-    computed.
+    """The notebook to execute: perflib's, or the one that the user names. Raises SuiteError if parameters are missing.
 
-    takes: the parameters it must have
+    takes: the parameters that it must declare
     """
     from perflib.report import notebooks, parameters
 
@@ -150,7 +149,7 @@ def print_verdicts(run: Run) -> int:
 
 
 def outcome_exit_code(word: str) -> int:
-    """What the command line returns for a verdict."""
+    """The exit code of a verdict."""
     from perflib.stats.decisions import Outcome
 
     return Outcome(word).exit_code
@@ -159,8 +158,8 @@ def outcome_exit_code(word: str) -> int:
 def exit_code(run: Run, word: str) -> int:
     if run.status == "interrupted":
         return EXIT_INTERRUPTED
-    asked = any(scenario.objectives for scenario in run.suite.scenarios)
-    return EXIT_PASS if word == "inconclusive" and not asked else outcome_exit_code(word)
+    has_objectives = any(scenario.objectives for scenario in run.suite.scenarios)
+    return EXIT_PASS if word == "inconclusive" and not has_objectives else outcome_exit_code(word)
 
 
 def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:

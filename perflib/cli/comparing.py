@@ -1,4 +1,4 @@
-"""Runs set side by side: compare, plan, ab."""
+"""Commands that compare runs: compare, plan, ab."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from perflib.verdicts.comparison import Comparison
     from perflib.verdicts.run import Run
 
-SIDES: Final = ("base", "candidate")  # what every notebook of a comparison takes
+SIDES: Final = ("base", "candidate")  # parameters of every notebook of a comparison
 
 
 @cli.command()
@@ -62,12 +62,11 @@ def compare(
     data: str | None,
     as_json: bool,
 ) -> int:
-    """Is CANDIDATE no worse than BASE? Prints every change with its interval, and renders compare.html, compare.md,
-    summary.json and junit.xml.
+    """Judge whether CANDIDATE is worse than BASE. Prints every change with its interval, and renders compare.html,
+    compare.md, summary.json and junit.xml.
 
-    Each side is a run's id or path, a baseline's name, or `latest`; several runs of a side, which tell what two runs of
-    the same thing differ by, are separated by commas: perflib compare A1,A2,A3 B1,B2,B3. With --baseline, BASE is left
-    out.
+    Each side is a run's id or path, a baseline's name, or `latest`. Several runs per side, separated by commas, show
+    the variation between runs: perflib compare A1,A2,A3 B1,B2,B3. With --baseline, omit BASE.
 
     \b
     Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 a run is invalid.
@@ -77,10 +76,10 @@ def compare(
     sides = ((baseline, *(runs or ("latest",))) if baseline else runs)  # fmt: skip
     if len(sides) != 2:
         raise click.UsageError(
-            "name two sides, BASE and CANDIDATE, or one with --baseline; several runs of a side: A1,A2,A3"
+            "name two sides, BASE and CANDIDATE, or only one with --baseline; write several runs of a side as A1,A2,A3"
         )
     source = chosen_notebook("compare", notebook, notebooks, takes=SIDES)
-    with Kernel() as kernel:  # it starts while the runs are compared
+    with Kernel() as kernel:  # the kernel starts while the runs are compared
         compared = compare_sides(sides[0], sides[1], margin, force, data)
         publish(compared, margins_of(margin), out, title, notify, as_json, source, kernel)
     return outcome_exit_code(compared.verdict)
@@ -92,19 +91,19 @@ def compare(
 @DATA
 @JSON
 def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> int:
-    """How long must runs like RUN be for a comparison to find a change as large as its margin? RUN is a pilot: an id, a
-    path, a baseline's name, or `latest`.
+    """Compute how long runs must be to detect a change. RUN is a pilot run: an id, a path, a baseline's name, or
+    `latest`.
 
-    At that length a change as large as the margin is seen in 95 of 100 comparisons, and nothing that has not changed is
-    in doubt.
+    At that length, 95 of 100 comparisons detect a change as large as the margin, and a figure that has not changed
+    passes.
     """
     from perflib.text import a_while
     from perflib.verdicts.power import lengths
     from perflib.verdicts.run import open_side
 
-    found = lengths(open_side(run, data), margins_of(margin))
+    plans = lengths(open_side(run, data), margins_of(margin))
     if as_json:
-        click.echo(json.dumps([each.as_dict() for each in found], indent=1))
+        click.echo(json.dumps([each.as_dict() for each in plans], indent=1))
         return EXIT_PASS
     rows = [
         {
@@ -116,16 +115,18 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
             "at its rate": "–" if each.seconds is None else a_while(each.seconds),
             "": each.reason,
         }
-        for each in found
+        for each in plans
     ]
     print_table(rows, False)
-    for name in dict.fromkeys(each.part.scenario for each in found):
-        longest = max((each for each in found if each.part.scenario == name), key=lambda each: each.seconds or 0.0)
+    for name in dict.fromkeys(each.part.scenario for each in plans):
+        longest = max((each for each in plans if each.part.scenario == name), key=lambda each: each.seconds or 0.0)
         if longest.seconds:
             click.echo(
-                f"{name}: {a_while(longest.seconds)} of load a run; {longest.part}, {longest.metric.name} decides"
+                f"{name}: {a_while(longest.seconds)} of load per run, for {longest.metric.name} of {longest.part}"
             )
-    click.echo("What two runs of the same thing differ by comes on top: compare several runs a side.", err=True)
+    click.echo(
+        "This leaves out the variation between runs of the same version: compare several runs per side.", err=True
+    )
     return EXIT_PASS
 
 
@@ -134,14 +135,16 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
 @click.option("--a", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite for side a; may be repeated.")
 @click.option("--b", multiple=True, metavar="KEY=VALUE", help="The same for side b.")
 @click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be repeated.")
-@click.option("--quick", is_flag=True, help="A third of the budget, and loads as the suite shortens them.")
-@click.option("--block", "block_s", default=1.0, show_default=True, help="How long a side's turn is, s.")
-@click.option("--budget", "budget_s", type=float, help="Loaded time of a scenario, both sides, s; default: 60.")
+@click.option("--quick", is_flag=True, help="Use a third of the budget, and the suite's `quick` values.")
+@click.option("--block", "block_s", default=1.0, show_default=True, help="Length of a turn, s.")
+@click.option(
+    "--budget", "budget_s", type=float, help="Time under load of each scenario, both sides together, s; default: 60."
+)
 @click.option(
     "--looks",
     default=10,
     show_default=True,
-    help="How often, at most, to look whether all is decided; 1: use the budget up.",
+    help="How often, at most, to check whether all figures are decided; 1: use the whole budget.",
 )
 @click.option(
     "--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>@b-vs-<run>@a."
@@ -151,7 +154,7 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
 @NOTEBOOK
 @NOTEBOOKS
 @DATA
-@click.option("--seed", type=int, help="Seed of everything random; default: the suite's.")
+@click.option("--seed", type=int, help="Seed of all random choices; default: the suite's.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite for both sides.")
 @JSON
 def ab(
@@ -173,8 +176,8 @@ def ab(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Is side B of SUITE no worse than side A? Both run at once, in turns of a second or so in random order, until
-    every figure is decided or the budget is used up; then as perflib compare. Prints the run's id last.
+    """Judge whether side B of SUITE is worse than side A. Both run in one run, in short turns in random order, until
+    every figure is decided or the budget is used up. The output is that of perflib compare, and then the run's id.
 
     perflib ab shop.toml --a targets.api.url=http://127.0.0.1:8001 --b targets.api.url=http://127.0.0.1:8002
 
@@ -184,7 +187,9 @@ def ab(
     from perflib.experiments.ab import ab as run_both
 
     if not a and not b:
-        raise click.UsageError("say what differs: --b KEY=VALUE; give both sides the same to see what the noise does")
+        raise click.UsageError(
+            "say what differs: --b KEY=VALUE; give both sides the same value to see how large the noise is"
+        )
     source = chosen_notebook("compare", notebook, notebooks, takes=SIDES)
     try:
         compared = run_both(
@@ -202,7 +207,7 @@ def ab(
             looks=looks,
         )
     except KeyboardInterrupt:
-        click.echo("interrupted; the rows so far are kept: perflib runs", err=True)
+        click.echo("interrupted; the rows written so far are kept: perflib runs", err=True)
         return EXIT_INTERRUPTED
     publish(compared, margins_of(margin), out, None, notify, as_json, source)
     click.echo(compared.base[0].id.rpartition("@")[0], err=as_json)
@@ -227,16 +232,16 @@ def publish(
     notebook: Path,
     kernel: Kernel | None = None,
 ) -> None:
-    """A comparison to whoever wants to know: the terminal, GitHub, a webhook, files."""
+    """Write a comparison to the terminal, GitHub, a webhook and files."""
     from perflib.report import github
-    from perflib.report.comparison import markdown
     from perflib.report.comparison import report as render
+    from perflib.report.markdown import of_comparison
 
     if as_json:
         click.echo(json.dumps(compared.as_dict(), indent=1))
     else:
         print_comparison(compared)
-    github.tell(lambda: markdown(compared, title), github.of_comparison(compared))
+    github.tell(lambda: of_comparison(compared, title), github.of_comparison(compared))
     if notify:
         from perflib.report import webhook as webhook
 
@@ -253,15 +258,15 @@ def publish(
 
 
 def margins_of(texts: tuple[str, ...]) -> dict[str, float | None]:
-    """{"p95": 15.0} of ("p95=15",)."""
-    found: dict[str, float | None] = {}
+    """Parse --margin: ("p95=15",) becomes {"p95": 15.0}."""
+    margins: dict[str, float | None] = {}
     for text in texts:
         key, _, value = text.partition("=")
         try:
-            found[key.strip()] = None if value.strip() == "off" else float(value.strip().rstrip("%"))
+            margins[key.strip()] = None if value.strip() == "off" else float(value.strip().rstrip("%"))
         except ValueError:
             raise click.UsageError(f"--margin {text!r}: write it like p95=15, or p95=off") from None
-    return found
+    return margins
 
 
 def print_comparison(compared: Comparison) -> None:

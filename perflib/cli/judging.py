@@ -1,4 +1,4 @@
-"""Verdicts and what they are held against: check, history, baseline."""
+"""Commands that judge a run: check, history, baseline."""
 
 from __future__ import annotations
 
@@ -50,37 +50,34 @@ def check(
     data: str | None,
     as_json: bool,
 ) -> int:
-    """Print the verdicts of RUN, with --baseline also whether it is no worse than that; the exit code says what they
-    come to."""
-    from perflib.report import github
-    from perflib.report.comparison import markdown as compared_markdown
-    from perflib.report.render import markdown
+    """Print the verdicts of RUN. With --baseline, also compare it. The worst verdict sets the exit code."""
+    from perflib.report import github, markdown
     from perflib.verdicts.run import open_run
 
-    found = open_run(run, data)
-    compared = compare_sides(baseline, found, margin, force, data) if baseline else None
+    opened = open_run(run, data)
+    compared = compare_sides(baseline, opened, margin, force, data) if baseline else None
     if as_json:
-        objectives = [v.as_dict() for v in found.verdicts()]
+        objectives = [v.as_dict() for v in opened.verdicts()]
         click.echo(
             json.dumps(
                 {"objectives": objectives, "comparison": compared.as_dict()} if compared else objectives, indent=1
             )
         )
-        code = exit_code(found, found.verdict)
+        code = exit_code(opened, opened.verdict)
     else:
-        code = print_verdicts(found)
-    github.tell(lambda: markdown(found, found.summary()), github.of_verdicts(found.verdicts()))
+        code = print_verdicts(opened)
+    github.tell(lambda: markdown.of_run(opened), github.of_verdicts(opened.verdicts()))
     if notify:
         from perflib.report import webhook as webhook
 
-        missed = webhook.of_verdicts(found.verdicts()) if found.status == "complete" else []
+        missed = webhook.of_verdicts(opened.verdicts()) if opened.status == "complete" else []
         worse = webhook.of_comparison(compared) if compared else []
-        webhook.notify(notify, f"{found.suite.name}, run {found.id}", missed + worse)
+        webhook.notify(notify, f"{opened.suite.name}, run {opened.id}", missed + worse)
     if compared is None:
         return code
     if not as_json:
         print_comparison(compared)
-    github.tell(lambda: compared_markdown(compared), github.of_comparison(compared))
+    github.tell(lambda: markdown.of_comparison(compared), github.of_comparison(compared))
     return _worst(code, outcome_exit_code(compared.verdict))
 
 
@@ -99,7 +96,7 @@ def history(
     data: str | None,
     as_json: bool,
 ) -> int:
-    """Record the runs that are not in the history yet, and print each figure's series with its last change of level."""
+    """Add new runs to the history, and print it. Each series is a figure, with its last change of level."""
     from perflib.metrics.parts import METRICS
     from perflib.report.parameters import asked_for
     from perflib.report.render import execute, html
@@ -111,11 +108,11 @@ def history(
     if metric is not None and metric not in METRICS:
         raise click.UsageError(f"there is no metric {metric!r}; known: {', '.join(METRICS)}")
     if notebook and not out:
-        raise click.UsageError("--notebook goes with --out")
+        raise click.UsageError("--notebook needs --out")
     source = chosen_notebook("history", notebook, notebooks) if out else None
     record_all(data)
-    for said in left_out(data):
-        click.echo(said, err=True)
+    for message in left_out(data):
+        click.echo(message, err=True)
     rows = []
     for series in all_series(metric, data):
         last = series.changes[-1] if series.changes else None
@@ -134,15 +131,15 @@ def history(
     print_table(rows, as_json)
     if out and source:
         Path(out).mkdir(parents=True, exist_ok=True)
-        made = execute(source, asked_for(metric=metric, data=data), Path(out) / "history.ipynb")
-        write_atomically(Path(out) / "history.html", html(made, "History"))
+        executed = execute(source, asked_for(metric=metric, data=data), Path(out) / "history.ipynb")
+        write_atomically(Path(out) / "history.html", html(executed, "History"))
         click.echo(str(Path(out) / "history.html"), err=as_json)
     return EXIT_PASS
 
 
 @cli.group()
 def baseline() -> None:
-    """Runs kept under a name, to compare others with."""
+    """Named copies of runs, to compare other runs with."""
 
 
 @baseline.command("set")
@@ -150,12 +147,12 @@ def baseline() -> None:
 @click.argument("run", default="latest")
 @DATA
 def baseline_set(name: str, run: str, data: str | None) -> int:
-    """Keep RUN under NAME, in place of the one that had it. It stays when the run itself is removed."""
+    """Copy RUN to the baseline NAME and replace an earlier one. The copy stays when the run is deleted."""
     from perflib.store.baselines import set_baseline
     from perflib.verdicts.run import open_run
 
     click.echo(f"{name}: {set_baseline(name, open_run(run, data), data).id}")
-    click.echo(f"how long must the runs be that are compared with it? perflib plan {name}", err=True)
+    click.echo(f"perflib plan {name} computes how long the runs that you compare with it must be", err=True)
     return EXIT_PASS
 
 
@@ -163,12 +160,13 @@ def baseline_set(name: str, run: str, data: str | None) -> int:
 @DATA
 @JSON
 def baseline_list(data: str | None, as_json: bool) -> int:
-    """The baselines there are."""
+    """List the baselines."""
     from perflib.store.baselines import baselines
 
-    found = baselines(data).items()
+    named_runs = baselines(data).items()
     print_table(
-        [{"baseline": name, "run": run.id, "started": run.manifest.started_at[:19]} for name, run in found], as_json
+        [{"baseline": name, "run": run.id, "started": run.manifest.started_at[:19]} for name, run in named_runs],
+        as_json,
     )
     return EXIT_PASS
 
@@ -177,7 +175,7 @@ def baseline_list(data: str | None, as_json: bool) -> int:
 @click.argument("name")
 @DATA
 def baseline_rm(name: str, data: str | None) -> int:
-    """Forget the baseline NAME."""
+    """Delete the baseline NAME."""
     from perflib.store.baselines import remove_baseline
 
     remove_baseline(name, data)
@@ -186,5 +184,5 @@ def baseline_rm(name: str, data: str | None) -> int:
 
 
 def _worst(*codes: int) -> int:
-    """Of several exit codes the one that says the worst."""
+    """The most serious of several exit codes."""
     return max(codes, key=(EXIT_PASS, EXIT_INCONCLUSIVE, EXIT_FAIL, EXIT_INVALID, EXIT_INTERRUPTED).index)

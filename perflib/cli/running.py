@@ -1,4 +1,4 @@
-"""Runs and their reports: run, report, runs, show, rm."""
+"""Commands for runs and their reports: run, report, runs, show, rm, compact."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from perflib.errors import (
 @cli.command()
 @click.argument("suite", default="acceptance")
 @click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be repeated.")
-@click.option("--quick", is_flag=True, help="Shorten the long loads, as the suite says.")
+@click.option("--quick", is_flag=True, help="Shorten the loads to the suite's `quick` values.")
 @DATA
-@click.option("--seed", type=int, help="Seed of everything random; default: the suite's.")
+@click.option("--seed", type=int, help="Seed of all random choices; default: the suite's.")
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Set a key of the suite, as scenarios.browse.load.rate_per_s=800.",
+    help="Set a key of the suite, for example scenarios.browse.load.rate_per_s=800.",
 )
 @click.option(
     "--dask",
     metavar="ADDRESS",
-    help="The load is made by the workers of the Dask cluster at this address, as tcp://scheduler:8786.",
+    help="Generate the load on the workers of the Dask cluster at this address, for example tcp://scheduler:8786.",
 )
 @click.option(
     "--on-lost",
     type=click.Choice(["stop", "continue"]),
     help=(
-        "A worker dies, stalls or loses the network: the others stop, or go on without it; default: the suite's "
+        "If a worker dies, stalls or loses the network, the others stop or go on without it; default: the suite's "
         "`on_lost`."
     ),
 )
@@ -62,30 +62,30 @@ def run(
     dask: str | None,
     on_lost: str | None,
 ) -> int:
-    """Run SUITE (a built-in name, or the path of a TOML file) and print the run's id last."""
+    """Run SUITE, and print the run's id last. SUITE is a built-in name, or the path of a TOML file."""
     from perflib.experiments.run import run as run_suite
     from perflib.store.runs import data_folder, run_ids
     from perflib.verdicts.run import open_run
 
-    here = data_folder(data)  # a store has runs of other machines too
+    here = data_folder(data)  # an object store also has runs of other machines
     before = set(run_ids(here))
     overrides = (*overrides, f"on_lost={on_lost}") if on_lost else overrides
     try:
         with _cluster(dask) as client:
-            made = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)
+            result = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)
     except KeyboardInterrupt:
         for name in sorted(set(run_ids(here)) - before):
-            click.echo(f"interrupted; the rows so far are kept: {open_run(name, here).path}", err=True)
+            click.echo(f"interrupted; the rows written so far are kept: {open_run(name, here).path}", err=True)
             click.echo(name)
         return EXIT_INTERRUPTED
-    code = print_verdicts(made)
-    click.echo(made.id)
+    code = print_verdicts(result)
+    click.echo(result.id)
     return code
 
 
 @contextlib.contextmanager
 def _cluster(address: str | None) -> Iterator[Any]:
-    """A client of the Dask cluster, None without an address."""
+    """A client of the Dask cluster, or None without an address."""
     if address is None:
         yield None
         return
@@ -103,15 +103,17 @@ def _cluster(address: str | None) -> Iterator[Any]:
 @click.option(
     "--notebook",
     metavar="NAME|FILE",
-    help="Another notebook than the report, as capacity, overhead or explore; or the file of a report of your own.",
+    help="Another notebook: capacity, overhead or explore; or the file of a report of your own.",
 )
 @NOTEBOOKS
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter of that notebook, as scenario=browse."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a parameter of the notebook, for example scenario=browse.",
 )
-@click.option(
-    "--pdf", "as_pdf", is_flag=True, help="The page as a PDF as well, printed by the Chromium that is installed."
-)
+@click.option("--pdf", "as_pdf", is_flag=True, help="Also print the page to a PDF, with an installed Chromium.")
 @DATA
 def report(
     run: str,
@@ -124,11 +126,12 @@ def report(
     as_pdf: bool,
     data: str | None,
 ) -> int:
-    """Render report.html, report.md, summary.json and junit.xml of RUN (an id, a path, or `latest`).
+    """Render the report of RUN. RUN is an id, a path, or `latest`.
 
-    With --notebook NAME another notebook on the same run instead, as one HTML file: capacity, overhead, explore. With
-    --notebook FILE the same files as ever from a notebook of your own; perflib notebooks copy gives you one to start
-    from.
+    The files are report.html, report.md, summary.json and junit.xml.
+
+    --notebook NAME renders another notebook on the same run as one HTML file: capacity, overhead, explore. --notebook
+    FILE renders the report from a notebook of your own; perflib notebooks copy gives you one to start from.
     """
     from perflib.report.notebooks import is_file_name
     from perflib.report.render import page
@@ -137,19 +140,21 @@ def report(
     from perflib.verdicts.run import open_run, open_side
 
     if settings and not (notebook or notebooks):
-        raise click.UsageError("--set goes with --notebook")
+        raise click.UsageError("--set needs --notebook")
     other = notebook not in (None, "report") and not is_file_name(str(notebook))
     if other and (title or baseline):
-        raise click.UsageError(f"--title and --baseline are the report's; the notebook {notebook} takes --set")
+        raise click.UsageError(
+            f"--title and --baseline are for the report only; use --set with the notebook {notebook}"
+        )
     source = chosen_notebook("report", notebook, notebooks, takes=["run"])
     parameters = dict(setting(text) for text in settings)
-    found, folder = open_run(run, data), Path(out) if out else None
+    opened, folder = open_run(run, data), Path(out) if out else None
     if other:
-        written = page(source, found, parameters=parameters, out=folder)
+        written = page(source, opened, parameters=parameters, out=folder)
     else:
         beside = open_side(baseline, data) if baseline else None
         written = (
-            render(found, baseline=beside, out=folder, title=title, notebook=source, parameters=parameters)
+            render(opened, baseline=beside, out=folder, title=title, notebook=source, parameters=parameters)
             / "report.html"
         )
     click.echo(str(written))
@@ -164,10 +169,10 @@ def report(
 @DATA
 @JSON
 def runs(data: str | None, as_json: bool) -> int:
-    """List the runs there are, the latest first."""
+    """List the runs, the latest first."""
     from perflib.verdicts.run import open_runs
 
-    found, errors = open_runs(data, rows=False)
+    opened, errors = open_runs(data, rows=False)
     for error in errors:
         click.echo(f"left out: {error}", err=True)
     table = [
@@ -178,7 +183,7 @@ def runs(data: str | None, as_json: bool) -> int:
             "quick": r.manifest.quick,
             "started": r.manifest.started_at[:19],
         }
-        for r in reversed(found)
+        for r in reversed(opened)
     ]
     print_table(table, as_json)
     return EXIT_PASS
@@ -189,29 +194,29 @@ def runs(data: str | None, as_json: bool) -> int:
 @DATA
 @JSON
 def show(run: str, data: str | None, as_json: bool) -> int:
-    """What is known of RUN: its scenarios with their figures."""
+    """Print the scenarios of RUN with their figures."""
+    from perflib.metrics.scenario import shown_time
     from perflib.text import number
     from perflib.verdicts.run import open_run
 
-    found = open_run(run, data)
-    figures = found.summary()
+    opened = open_run(run, data)
+    figures = opened.summary()
     if as_json:
         click.echo(json.dumps(figures, indent=1))
         return EXIT_PASS
-    click.echo(f"{found.id}: {found.status}, {found.manifest.command}")
-    for reason in found.manifest.reasons:
+    click.echo(f"{opened.id}: {opened.status}, {opened.manifest.command}")
+    for reason in opened.manifest.reasons:
         click.echo(f"  {reason}")
-    times = [(s, s["response_ms"]) for s in figures["scenarios"]]
     print_table(
         [
             {
                 "scenario": s["name"],
                 "requests": f"{s['requests']:,}",
-                "errors": s["errors"],
-                "/s": f"{s['throughput_per_s']:,.1f}",
-                **{f"{key} ms": number(ms[key]) for key in ("p50", "p95", "p99", "max")},
+                "errors": f"{s['errors']:,}",
+                "/s": number(s["throughput_per_s"]),
+                **{f"{key} ms": shown_time(s, key) for key in ("p50", "p95", "p99", "max")},
             }
-            for s, ms in times
+            for s in figures["scenarios"]
         ],
         False,
     )
@@ -233,19 +238,19 @@ def rm(run: str, data: str | None) -> int:
 @click.argument("run", default="latest")
 @DATA
 def compact(run: str, data: str | None) -> int:
-    """Rewrite the many small files of RUN as few sorted ones, which are read faster.
+    """Rewrite the part files of RUN as a few sorted ones. They are read faster.
 
-    Nothing is lost, whenever it is cut short.
+    No row is lost, even if the command is interrupted.
     """
     from perflib.store.compaction import compact as rewrite
     from perflib.store.remote import folder_only
     from perflib.verdicts.run import open_run
 
     folder_only(data, "compact")
-    found = open_run(run, data)
-    done = rewrite(found)
+    opened = open_run(run, data)
+    done = rewrite(opened)
     click.echo(
-        f"{found.id}: {done.rows:,} rows, {done.files_before:,} files of {done.bytes_before / 1e6:,.1f} MB "
+        f"{opened.id}: {done.rows:,} rows, {done.files_before:,} files of {done.bytes_before / 1e6:,.1f} MB "
         f"are now {done.files_after:,} of {done.bytes_after / 1e6:,.1f} MB"
     )
     return EXIT_PASS

@@ -1,4 +1,4 @@
-"""Beside the runs: serve, mcp inspect, doctor, notebooks, lab, dashboard."""
+"""Other commands: serve, mcp inspect, doctor, notebooks, lab, dashboard."""
 
 from __future__ import annotations
 
@@ -32,70 +32,93 @@ from perflib.errors import (
     "--http",
     "port",
     type=click.IntRange(0, 65535),
-    help="REST and MCP at this port; 0: a free one, printed. Default: 8000.",
+    help="Serve REST and MCP on this port; 0: a free port, which is printed. Default: 8000.",
 )
-@click.option("--stdio", is_flag=True, help="MCP over stdin and stdout.")
+@click.option("--stdio", is_flag=True, help="Serve MCP over stdin and stdout.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--database", type=click.Path(dir_okay=False), help="SQLite file; default: a temporary one.")
 @click.option(
-    "--cache", default=0, show_default=True, type=click.IntRange(0), help="Results kept for repeated content."
-)
-@click.option("--pool", default=8, show_default=True, type=click.IntRange(0), help="Database connections kept open.")
-@click.option(
-    "--parallel", default=0, show_default=True, type=click.IntRange(0), help="Rules checked at the same time."
-)
-@click.option(
-    "--threads", default=16, show_default=True, type=click.IntRange(1), help="Requests worked on at the same time."
+    "--cache",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Number of results to cache for repeated content.",
 )
 @click.option(
-    "--leak-bytes-per-request", default=0, type=click.IntRange(0), help="Fault: memory each request leaves behind."
+    "--pool", default=8, show_default=True, type=click.IntRange(0), help="Number of database connections to keep open."
 )
 @click.option(
-    "--stall-after-s", default=0.0, type=click.FloatRange(0), help="Fault: freeze this long after the start …"
+    "--parallel",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Number of rules to check at the same time.",
 )
-@click.option("--stall-s", default=0.0, type=click.FloatRange(0), help="… for so long.")
+@click.option(
+    "--threads",
+    default=16,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of requests to handle at the same time.",
+)
+@click.option(
+    "--leak-bytes-per-request", default=0, type=click.IntRange(0), help="Fault: memory that each request leaks."
+)
+@click.option(
+    "--stall-after-s",
+    default=0.0,
+    type=click.FloatRange(0),
+    help="Fault: time after the start when the service freezes.",
+)
+@click.option("--stall-s", default=0.0, type=click.FloatRange(0), help="Fault: how long the service freezes.")
 @click.option("--error-rate", default=0.0, type=click.FloatRange(0, 1), help="Fault: share of requests that fail.")
-@click.option("--latency-s", default=0.0, type=click.FloatRange(0), help="Fault: extra time of every request.")
+@click.option("--latency-s", default=0.0, type=click.FloatRange(0), help="Fault: extra time for every request.")
 @click.option("--seed", default=0, type=int, help="Seed of the injected errors.")
 def serve(port: int | None, stdio: bool, host: str, **options: Any) -> int:
-    """Start the reference service: REST and MCP over HTTP, or MCP over stdio."""
+    """Start the reference service. It serves REST and MCP over HTTP, or MCP over stdio."""
     from perflib.service.options import Options
     from perflib.service.server import serve as serve_forever
 
     if stdio and port is not None:
-        raise click.UsageError("--stdio and --http exclude each other")
+        raise click.UsageError("--stdio and --http cannot be used together")
     try:
         serve_forever(Options(**options), http_port=None if stdio else 8000 if port is None else port, host=host)
     except KeyboardInterrupt:
-        pass  # asked to stop, and stopped
+        pass  # the usual way to stop the service
     return EXIT_PASS
 
 
 @cli.group()
 def mcp() -> None:
-    """MCP servers: see what one offers, and get a suite to load it with."""
+    """Inspect MCP servers, and write suites that test them."""
 
 
 @mcp.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("server", nargs=-1, required=True, type=click.UNPROCESSED, metavar="URL|COMMAND...")
-@click.option("--json", "as_json", is_flag=True, help="Print the lists as the server gave them.")
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="The suite; default: <server-name>.toml.")
+@click.option("--json", "as_json", is_flag=True, help="Print the server's lists as JSON.")
 @click.option(
-    "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="With each request; ${VAR} is filled."
+    "--out", metavar="FILE", type=click.Path(path_type=Path), help="File of the suite; default: <server-name>.toml."
+)
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="A header of each request; ${VAR} is read from the environment.",
 )
 @click.option(
     "--timeout", "timeout_s", default=60.0, show_default=True, metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True), help="For starting and answering, in all.",
+    type=click.FloatRange(0, min_open=True), help="Total time for the start and all answers.",
 )  # fmt: skip
 def inspect(
     server: tuple[str, ...], as_json: bool, out: Path | None, headers: tuple[str, ...], timeout_s: float
 ) -> int:
-    """Print what an MCP server offers, and write a suite of its tools that `perflib run` takes as it is.
+    """Print what an MCP server offers, and write a suite for it. `perflib run` runs that suite.
 
     \b
     perflib mcp inspect http://127.0.0.1:8000/mcp --header 'Authorization: Bearer ${API_TOKEN}'
     perflib mcp inspect npx -y @modelcontextprotocol/server-everything
-    perflib mcp inspect --timeout 10 -- my-server --json      # after -- every option is the command's own
+    perflib mcp inspect --timeout 10 -- my-server --json      # options after -- are passed to the command
 
     \b
     Exit codes: 0 written, 2 bad input or the file exists already, 4 no MCP server answered.
@@ -107,19 +130,19 @@ def inspect(
     target = mcp_listing.target_of(server, mcp_listing.headers_of(headers))
     if out is not None:
         mcp_listing.must_be_new(out)
-    found = asyncio.run(mcp_listing.read_listing(target, timeout_s))
-    lists = {"about": found.about, "tools": found.tools, "resources": found.resources, "prompts": found.prompts}
-    click.echo(json.dumps(lists, indent=1) if as_json else mcp_listing.describe(found, target))
-    path = out or Path(mcp_suite.file_name(found.about))
-    mcp_listing.save(mcp_listing.suite_of(found, target, path), path)
-    click.echo(f"\nwrote {path}; read it, edit its arguments, then: perflib run {shlex.quote(str(path))}", err=as_json)
+    listing = asyncio.run(mcp_listing.read_listing(target, timeout_s))
+    lists = {"about": listing.about, "tools": listing.tools, "resources": listing.resources, "prompts": listing.prompts}
+    click.echo(json.dumps(lists, indent=1) if as_json else mcp_listing.describe(listing, target))
+    path = out or Path(mcp_suite.file_name(listing.about))
+    mcp_listing.save(mcp_listing.suite_of(listing, target, path), path)
+    click.echo(f"\nwrote {path}; check its arguments, then run: perflib run {shlex.quote(str(path))}", err=as_json)
     return EXIT_PASS
 
 
 @cli.command()
 @JSON
 def doctor(as_json: bool) -> int:
-    """Print whether this machine is fit to measure: each finding, what it means, and how to mend it."""
+    """Print whether this machine is fit to measure. Each finding says what it means, and how to fix it."""
     from perflib.load.machine import examine
 
     findings = examine()
@@ -135,13 +158,13 @@ def doctor(as_json: bool) -> int:
 
 @cli.group("notebooks")
 def notebooks_group() -> None:
-    """The notebooks that come with perflib: see which there are, and get copies to change."""
+    """List or copy the notebooks that come with perflib."""
 
 
 @notebooks_group.command("list")
 @JSON
 def notebooks_list(as_json: bool) -> int:
-    """Print the notebooks there are, each with its title."""
+    """List the notebooks with their titles."""
     from perflib.report import notebooks
 
     files = [notebooks.find(name) for name in notebooks.names()]
@@ -153,26 +176,26 @@ def notebooks_list(as_json: bool) -> int:
 @click.argument("folder", default="notebooks", metavar="[DIR]", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 def notebooks_copy(folder: Path, force: bool) -> int:
-    """Copy the notebooks into DIR, by default ./notebooks, to be opened and changed there.
+    """Copy the notebooks to DIR, by default ./notebooks. You can open and change them there.
 
     \b
     perflib lab                                           opens ./notebooks
     perflib report --notebook notebooks/report.ipynb      renders your own report
-    perflib compare A B --notebooks notebooks             takes what it executes from your folder
+    perflib compare A B --notebooks notebooks             executes the notebook of your folder
     """
     from perflib.report import notebooks
 
     copies = notebooks.copy(folder, force=force)
-    click.echo(f"{len(copies)} notebooks are in {folder}: perflib lab opens them, --notebook FILE renders one")
+    click.echo(f"copied {len(copies)} notebooks to {folder}: perflib lab opens them, --notebook FILE renders one")
     return EXIT_PASS
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def lab(arguments: tuple[str, ...]) -> int:
-    """Open JupyterLab on ./notebooks, where copies of perflib's are put if there is no such folder.
+    """Open JupyterLab on ./notebooks. If there is no such folder, copies of perflib's notebooks are put there.
 
-    ARGUMENTS go to JupyterLab.
+    ARGUMENTS are passed to JupyterLab.
     """
     import importlib.util
 
@@ -198,7 +221,7 @@ def lab(arguments: tuple[str, ...]) -> int:
 @click.option("--port", default=8866, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def dashboard(notebooks: Path | None, data: str | None, port: int, no_browser: bool) -> int:
-    """Serve a page of the runs on this machine only: their verdicts and trends, and the one that runs now, live."""
+    """Serve a web page of the runs. It is for this machine only, and shows the run in progress, verdicts and trends."""
     import importlib.util
 
     if importlib.util.find_spec("voila") is None:
@@ -217,7 +240,7 @@ def dashboard(notebooks: Path | None, data: str | None, port: int, no_browser: b
 
 
 def _become(command: list[str], environment: dict[str, str]) -> int:
-    """Let this process become another, so that what ends it ends that; Windows has a child instead."""
+    """Replace this process by another, so that signals reach that one. Windows starts a child process instead."""
     if os.name == "posix":
         sys.stdout.flush()
         os.execve(command[0], command, environment)
@@ -225,7 +248,7 @@ def _become(command: list[str], environment: dict[str, str]) -> int:
 
 
 def _jupyter_environment() -> dict[str, str]:
-    """Settings and templates of ours come first; the kernel is that of this environment, whatever else is installed."""
+    """Put perflib's settings and templates first, and use the kernel of this environment, not an installed one."""
     ours = Path(__file__).parents[1] / "report" / "templates"
     environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
     for variable, folder in (("JUPYTER_CONFIG_PATH", ours / "lab"), ("JUPYTER_PATH", ours / "jupyter")):

@@ -1,1 +1,1 @@
-"""What a user starts: a run, an A/B, the search for a limit, and the pytest fixture."""
+"""The experiments that a user starts: a run, an A/B test, the search for a limit, and the pytest fixture."""

@@ -1,9 +1,9 @@
-"""An A/B: two variants of a suite in one run, block by block in balanced random order, until every figure is decided or
-the time is up.
+"""A/B tests: two variants of a suite in one run, in alternating blocks in balanced random order, until every figure is
+decided or the budget is used up.
 
 compared = ab("shop.toml", b=["targets.api.start=['python', 'server.py', '--cache']"], budget_s=120)
 compared.verdict; print(compared.sentence)
-compare("latest@a", "latest@b")         # the same from the run; open_run("latest@b") is one side as a run of its own
+compare("latest@a", "latest@b")         # the same from the run; open_run("latest@b") is one side alone
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from perflib.verdicts.comparison import Comparison, compare
 from perflib.verdicts.paired import Look
 from perflib.verdicts.run import Run
 
-FEWEST_PAIRS: Final = 3  # from look to look
+FEWEST_PAIRS: Final = 3  # between two looks
 LOOKS: Final = 10
-MARGINS: Final[dict[str, float | None]] = {"memory": None}  # of two processes that were started once: shown, not judged
+MARGINS: Final[dict[str, float | None]] = {"memory": None}  # a single pair of processes is shown, not judged
 
 
 def ab(
@@ -52,16 +52,15 @@ def ab(
     looks: int = LOOKS,
     progress: bool = True,
 ) -> Comparison:
-    """Run both sides in turns, and compare them: is b no worse than a?
+    """Run both sides in turns and compare them: is b worse than a?
 
     a, b      overrides of the suite ("targets.api.url=…"), or a Suite of its own for each side, with the same scenarios
-    block_s   how long a side's turn is, s; its answers are waited for
-    budget_s  loaded time of each scenario, both sides together, s; the warm-up is not counted
-    looks     how often, at most, it is looked at whether all is decided; 1: use the budget up
+    block_s   length of a turn, s; a turn ends when all its answers are there
+    budget_s  time under load of each scenario, both sides together, s; the warm-up is not counted
+    looks     how often, at most, to check whether all figures are decided; 1: use the whole budget
 
-    The run has the scenarios and targets of both sides, as "browse@a". Every look costs some width of the intervals
-    (`stats.spending_confidence`). Raises SuiteError before anything is started, for sides that cannot run beside each
-    other.
+    The run has the scenarios and targets of both sides, with names like "browse@a". More looks make the intervals wider
+    (`stats.spending_confidence`). Raises SuiteError, before anything is started, if the sides cannot run together.
     """
     sides = [_side(suite, which, only, quick, overrides) for which in (a, b)]
     if seed is not None:
@@ -91,13 +90,13 @@ def ab(
 
 
 class _Enough:
-    """Whether an A/B of a scenario may end: at a look, when every figure is decided, or the last pair was made."""
+    """Decides when the A/B test of a scenario ends: when every figure is decided, or after the last pair."""
 
     def __init__(self, pairs_per_look: int) -> None:
         self._step = pairs_per_look
 
     def __call__(self, ledger: Ledger, scenario: str, pairs: int) -> str:
-        """Why it ends after so many pairs; "" where it goes on. What is known of it is in run.json."""
+        """Why the test ends after this number of pairs, or "". run.json records the looks."""
         if pairs == 0 or pairs % self._step:
             return ""
         known = ledger.manifest.ab.scenarios if ledger.manifest.ab else {}
@@ -127,34 +126,34 @@ def _side(
     if isinstance(suite, Suite):
         if which or overrides:
             raise SuiteError(
-                "overrides are for a suite's file", where="ab", mend="give a Suite for each side: a=…, b=…"
+                "overrides are for a suite's file", where="ab", mend="give one Suite for each side: a=…, b=…"
             )
         return select(suite, only=only, quick=quick)
     return load_suite(suite, overrides=[*overrides, *which], only=only, quick=quick)
 
 
 def _steps(block_s: float, budget_s: float, looks: int) -> tuple[int, int]:
-    """Pairs of blocks from look to look, and how many looks the budget has room for.
+    """The number of pairs between two looks, and the number of looks within the budget.
 
-    Raises SuiteError where that is none.
+    Raises SuiteError if the budget is too small for one look.
     """
     pairs = int(budget_s / (2 * block_s) + 1e-9)
     if pairs < FEWEST_PAIRS:
-        mend = f"give a budget of {2 * FEWEST_PAIRS * block_s:g} s or more, or shorter blocks"
+        mend = f"use a budget of at least {2 * FEWEST_PAIRS * block_s:g} s, or shorter blocks"
         raise SuiteError(
-            f"{budget_s:g} s are {pairs} pairs of blocks of {block_s:g} s, too few to tell", where="ab", mend=mend
+            f"{budget_s:g} s are {pairs} pairs of blocks of {block_s:g} s, which is not enough", where="ab", mend=mend
         )
     step = max(FEWEST_PAIRS, math.ceil(pairs / looks))
     return step, pairs // step
 
 
 def _orders(seed: int) -> Iterator[tuple[int, int]]:
-    """Which side of a pair comes first, as often the one as the other."""
+    """Random orders of the two sides in a pair; each side comes first equally often."""
     first = plan.rounds(2, random.Random(f"{seed}/ab"))
     return ((which, 1 - which) for which in first)
 
 
 def _options(texts: Mapping[str, Sequence[str]], asked: Mapping[str, float]) -> list[str]:
-    """What the command line has besides the options of a run."""
+    """The options of `perflib ab` that `perflib run` does not have."""
     sides = [word for side in SIDES for text in texts[side] for word in (f"--{side}", text)]
     return sides + [word for name, value in asked.items() for word in (f"--{name.removesuffix('_s')}", f"{value:g}")]

@@ -1,8 +1,7 @@
-"""Looks out for the limit of a steps load while it runs: reads the rows as their part files come, and says when a limit
-broke.
+"""Finds the limit of a steps load while it runs: reads new part files, and ends the load when a limit is broken.
 
-Each part file is read once. A step is judged when its answers have had time to be written, and again with every later
-one, as more of its answers come; nobody waits, so the load is in the next step by then.
+Each part file is read once. A step is judged when its answers have had time to be written, and again after every later
+step, because late answers may still come. The load does not wait for this, so it is in the next step by then.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from perflib.suite.model import Scenario
 from perflib.suite.objectives import Objective
 from perflib.text import number
 
-WAIT_NS: Final = int((SECONDS_PER_PART + 1.0) * 1e9)  # until what was answered by then is on disk
-HEARD_NS: Final = 500_000_000  # workers tell four times a second how many rows there are
+WAIT_NS: Final = int((SECONDS_PER_PART + 1.0) * 1e9)  # until all answers so far are on disk
+HEARD_NS: Final = 500_000_000  # workers report their number of rows four times a second
 _COLUMNS: Final = ("scheduled_ns", "start_ns", "end_ns", "ok", "error", "operation", "phase")
 
 
 class LimitSearch:
-    """LimitSearch(scenario, run_folder): a stop rule that ends a load of `steps` when a limit is surely broken."""
+    """LimitSearch(scenario, run_folder): a stop rule that ends a load of `steps` when a limit is certainly broken."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self._scenario, self._folder = scenario, folder / "rows"
@@ -39,7 +38,7 @@ class LimitSearch:
         self._last_ns: dict[int, int] = {}
 
     def look(self, state: LoadState) -> Stop | None:
-        """Why the search ends, or None; there is something to do once a step."""
+        """The reason to end the load, or None. Steps are judged once per step."""
         load = self._scenario.load
         if not isinstance(load, StepsLoad):
             return None
@@ -106,7 +105,7 @@ _ROW: Final = np.dtype(
 
 
 def _part(path: Path, names: list[str]) -> NDArray[Any]:
-    """The rows of one part file; an operation is its place among the names."""
+    """The rows of one part file; operations are indexes into the list of their names."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

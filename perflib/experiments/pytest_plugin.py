@@ -1,11 +1,11 @@
-"""The plugin for pytest: a test of yours runs a scenario and asserts its verdict; the run and its report stay on disk.
+"""The pytest plugin: a test runs a scenario and asserts its verdict. The run and its report stay on disk.
 
     @pytest.mark.performance
     def test_checkout(perflib):
         perflib.check("checkout.toml", only=["browse"])
 
-Pass: the test passes. Fail: it fails, with the objectives that were missed. Inconclusive: it is skipped with the
-reason, since a gate that could not tell is neither green nor red. An invalid run fails: it measured nothing.
+Pass: the test passes. Fail: it fails, and names the missed objectives. Inconclusive: it is skipped with the reason,
+because it is neither a success nor a failure. An invalid run fails, because it measured nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from perflib.suite.model import Suite
     from perflib.verdicts.run import Run
 
-_SUMMARY = pytest.StashKey[list[str]]()  # a line for each run that was checked, printed at the end
+_SUMMARY = pytest.StashKey[list[str]]()  # one line for each checked run, printed at the end
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,25 +27,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--perflib-data", metavar="DIR", help="folder of the runs; default: data/")
     group.addoption(
         "--perflib-report", choices=("always", "failed", "never"), default="always",
-        help="render a report of each run, of those that did not pass, or of none; default: always",
+        help="render a report of each run, only of those that did not pass, or of none; default: always",
     )  # fmt: skip
-    group.addoption("--perflib-quick", action="store_true", help="shorten the scenarios that have a `quick`")
+    group.addoption("--perflib-quick", action="store_true", help="shorten the loads to the suite's `quick` values")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "performance: puts load on something, and judges how it fares")
+    config.addinivalue_line("markers", "performance: a load test with judged results")
     config.stash[_SUMMARY] = []
 
 
 class Bench:
-    """What the fixture `perflib` gives. `runs` are those that the test has started."""
+    """The value of the fixture `perflib`. `runs` are the runs that the test has started."""
 
     def __init__(self, config: pytest.Config, test: str) -> None:
         self._config, self._test = config, test
         self.runs: list[Run] = []
 
     def run(self, suite: Suite | str | Path = "acceptance", **options: Any) -> Run:
-        """perflib.run with the same options; where its data goes and whether it is quick is as pytest was told."""
+        """Run a suite, with the options of perflib.run. pytest's options set the data folder and `quick`."""
         from perflib.errors import PerflibError
         from perflib.experiments.run import run as perflib_run
 
@@ -60,7 +60,7 @@ class Bench:
         return run
 
     def check(self, suite: Suite | str | Path = "acceptance", **options: Any) -> Run:
-        """Run, and assert that every objective passed."""
+        """Run a suite, and assert that every objective passed."""
         run = self.run(suite, **options)
         verdict, reasons = _judge(run)
         report = self._report(run, verdict)
@@ -82,12 +82,12 @@ class Bench:
 
 
 def _judge(run: Run) -> tuple[str, str]:
-    """The verdict of the whole run, and why: a line for each objective that did not pass."""
+    """The verdict of the whole run, and one line for each objective that did not pass."""
     verdicts = [verdict for verdict in run.verdicts() if verdict.judged]
     if run.status != "complete":
         return "invalid", "; ".join(run.manifest.reasons) or run.status
     if not verdicts:
-        return "invalid", "no objective was judged; give the scenario `objectives`"
+        return "invalid", "no objective was judged; add `objectives` to the scenario"
     return run.verdict, "\n".join(str(verdict) for verdict in verdicts if verdict.verdict != "pass")
 
 

@@ -1,4 +1,4 @@
-"""`perflib.run`: check a suite, put its load on its targets, and give the Run."""
+"""`perflib.run`: checks a suite, runs it, and returns the Run."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def run(
     command: str | None = None,
     client: Any = None,
 ) -> Run:
-    """Run a suite and return its Run; what happened to it is in `status`, what it showed in `verdicts()`.
+    """Run a suite and return its Run. `status` says whether it is complete, `verdicts()` judges it.
 
     run("acceptance", only=["error_rate"], quick=True)
     run(Suite(...))
     run("checkout.toml", overrides=["workers=1"])
 
-    client: of a Dask cluster (`distributed.Client`, direct_to_workers=True), whose workers then make the load.
-    data: the folder of the runs, or the URL of a store, as "s3://bucket/prefix".
+    client: of a Dask cluster (`distributed.Client`, direct_to_workers=True), whose workers generate the load.
+    data: the folder of the runs, or the URL of an object store, like "s3://bucket/prefix".
 
-    Raises SuiteError for a wrong suite, RunError for a store that cannot be used, before anything is started. An
+    Raises SuiteError for an invalid suite and RunError for a store that cannot be used, before anything is started. An
     interrupt ends the load, keeps the rows, and is raised again (KeyboardInterrupt) when the run directory is complete.
-    The live panel's Stop button ends it the same way, and the Run is returned, its status "interrupted".
+    The Stop button of the live panel ends the load in the same way, and the Run is returned with status "interrupted".
     """
     chosen = (
         select(suite, only=only, quick=quick)
@@ -79,7 +79,7 @@ def make(
     finally:
         session.end()
     made = Run(session.dir.path)
-    parts.keep(made)
+    parts.measure_in_advance(made)
     return made
 
 

@@ -1,1 +1,1 @@
-"""Puts the load on: a run while it is made, its workers, and how honest the load generator is about itself."""
+"""Generates the load: one run from start to end, its worker processes, and checks of the load generator."""

@@ -1,9 +1,10 @@
 """Workers on other machines: the shares of a scenario in processes beside the workers of a Dask cluster.
 
 A `Host` is a Dask actor, one for each Dask worker. It starts the same processes that a run on one machine starts,
-passes on their messages when it is asked, and stops them when nobody has asked for a while. Rows go from those
+returns their messages when the coordinator asks, and stops them if it has not asked for some time. Rows go from those
 processes straight to the run's folder, which all machines must see, or from each machine into a store; only commands
-and counts pass through Dask. The clock of each host is compared with ours, so that all rows are on one time line.
+and counts pass through Dask. The clock of each host is compared with the coordinator's, so that all
+rows are on one time line.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ EXCHANGES: Final = 40
 
 @dataclass(frozen=True)
 class Clock:
-    """A host's monotonic clock against ours: theirs = ours + offset, within ± uncertainty."""
+    """A host's monotonic clock compared with the coordinator's: host = coordinator + offset, within ± uncertainty."""
 
     offset_ns: int
     uncertainty_ns: int
@@ -77,7 +78,7 @@ class Host:
         self._asked_at, self._lease_s = time.monotonic(), START_S
 
     def about(self) -> dict[str, Any]:
-        """What must be the same on all machines, and why this one cannot take part, if so."""
+        """The version of perflib, and the reason why this machine cannot take part, or ""."""
         return {"perflib": perflib_version(), "problem": self._problem()}
 
     def clock_ns(self) -> int:
@@ -117,8 +118,8 @@ class Host:
             self._process.stop(reason)
 
     def close(self) -> str:
-        """End the processes, whose rows are then on disk or in the store. A sentence about those that are not."""
-        with self._closing:  # the coordinator waits where the lease has begun to close
+        """End the processes, and return a sentence if rows are neither on disk nor in the store, else ""."""
+        with self._closing:  # the coordinator waits if the lease has already begun to close
             process, self._process = self._process, None
             if process is not None:
                 process.close()
@@ -132,7 +133,7 @@ class Host:
             return self._unsaved
 
     def _problem(self) -> str:
-        """Why rows from here would not reach the run; "" where they would."""
+        """Why rows from this machine cannot reach the run, or ""."""
         if self._url is None:
             if (self._run_dir / "run.json").is_file():
                 return ""
@@ -151,7 +152,7 @@ class Host:
                 self._unread.append(message)
 
     def _lease(self) -> None:
-        """End the load when the coordinator has not asked for a while, since it is gone then."""
+        """End the load when the coordinator has not asked for some time, because it is lost."""
         while self._process is not None:
             if time.monotonic() - self._asked_at > self._lease_s:
                 self.close()
@@ -169,7 +170,7 @@ class Cluster(WorkerTotals):
         super().__init__(len(jobs))
         addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])
         if not addresses:
-            raise TargetError("the Dask cluster has no workers", where="--dask", mend="start some: dask worker ADDRESS")
+            raise TargetError("the Dask cluster has no workers", where="--dask", mend="start one: dask worker ADDRESS")
         shares = {address: jobs[i :: len(addresses)] for i, address in enumerate(addresses)}
         self._shares = {address: share for address, share in shares.items() if share}
         self._clocks: dict[str, Clock] = {}
@@ -190,7 +191,7 @@ class Cluster(WorkerTotals):
 
     @property
     def clocks(self) -> list[dict[str, Any]]:
-        """For run.json: each host's clock against ours, and how far it drifted while the load ran."""
+        """For run.json: each host's clock compared with the coordinator's, and its drift during the load."""
         return [
             {"host": address, "workers": [job.worker for job in self._shares[address]], "offset_ns": clock.offset_ns,
              "uncertainty_ns": clock.uncertainty_ns, "drift_ns": self._drift_ns.get(address)}
@@ -242,9 +243,9 @@ class Cluster(WorkerTotals):
         about = self._ask(address, "about", wait_s=STORE_S if self._url else PATIENCE_S)
         if about["perflib"] != perflib_version():
             raise TargetError(
-                f"{address} has perflib {about['perflib']}, here is {perflib_version()}",
+                f"{address} has perflib {about['perflib']}, this machine has {perflib_version()}",
                 where="--dask",
-                mend="install the same on all machines",
+                mend="install the same version on all machines",
             )
         if about["problem"]:
             raise TargetError(f"{address} {about['problem']}", where="--dask")
@@ -271,7 +272,7 @@ class Cluster(WorkerTotals):
     def _new_messages(self, address: str) -> Iterator[Message]:
         """The messages of a host's processes, their times on our clock.
 
-        The host is asked without waiting, so that one that does not answer holds nobody up.
+        The request does not wait, so that a host that does not answer does not delay the others.
         """
         try:
             if address not in self._requests:

@@ -1,4 +1,4 @@
-"""Gauges: numbers that a target reports of itself while it is loaded, as open sessions, once a second."""
+"""Gauges: numbers that a target reports about itself, like open sessions, read once a second during the load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_GAUGES: Final = 64  # of one target
 
 
 class Gauges:
-    """Reads gauges in a thread of its own until `close`. What cannot be read is left out."""
+    """Reads gauges in a thread of its own until `close`. A gauge that cannot be read is left out."""
 
     def __init__(self, run_dir: Path, t0_ns: int) -> None:
         self._run_dir, self._t0_ns = run_dir, t0_ns
@@ -28,7 +28,7 @@ class Gauges:
         self.failure: OSError | None = None
 
     def watch(self, name: str, url: str, path: str) -> None:
-        """Ask the target at `path` of its host, which answers with a JSON object of numbers."""
+        """Read gauges of this target from `path` of its host, which returns a JSON object of numbers."""
         parts = urlsplit(url)
         self._urls[name] = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
         if self._thread is None:
@@ -60,7 +60,7 @@ class Gauges:
 
 
 def read(url: str) -> dict[str, float]:
-    """The numbers at a URL, by name; none where it does not answer with a JSON object."""
+    """The numbers at a URL, by name; empty if it does not return a JSON object."""
     try:
         with open_directly(url, timeout_s=PERIOD_S) as answer:
             values = json.loads(answer.read(65_536))

@@ -14,7 +14,7 @@ import psutil
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     found: str
@@ -23,7 +23,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """All checks; takes about two seconds."""
+    """Run all checks, which takes about two seconds."""
     return [_cores(), _load(), _descriptors(), _timer(), _loopback(), _clock(), _governor()]
 
 
@@ -47,7 +47,7 @@ def _load() -> Finding:
         "other load",
         f"{busy:.0f} % busy, {stolen:.2f} s stolen in 1 s",
         fit,
-        "" if fit else "stop what else runs here, or expect wide intervals",
+        "" if fit else "stop other programs, or expect wide intervals",
     )
 
 
@@ -61,7 +61,7 @@ def _descriptors() -> Finding:
         "descriptors",
         f"{limit:,}",
         limit >= 4096,
-        "" if limit >= 4096 else "ulimit -n 65536, for more than a thousand connections",
+        "" if limit >= 4096 else "for more than a thousand connections: ulimit -n 65536",
     )
 
 
@@ -77,12 +77,12 @@ def _timer() -> Finding:
         "timer",
         f"late by {p50:.0f} µs (p50), {p99:.0f} µs (p99)",
         p99 < 2000,
-        "" if p99 < 2000 else "sends will be late: the machine is busy or throttled",
+        "" if p99 < 2000 else "requests will be sent late, because the machine is busy or throttled",
     )
 
 
 def _loopback() -> Finding:
-    """Round trips of a byte on one loopback connection, as many as a third of a second holds."""
+    """Round trips of one byte on a loopback connection, for a third of a second."""
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as near:
         far, _ = server.accept()
         with far:
@@ -99,9 +99,9 @@ def _loopback() -> Finding:
     fit = rate > 10_000
     return Finding(
         "loopback",
-        f"{rate:,.0f} round trips a second",
+        f"{rate:,.0f} round trips per second",
         fit,
-        "" if fit else "the network stack is slow here: high rates will measure it",
+        "" if fit else "the network stack of this machine is slow and limits high rates",
     )
 
 
@@ -112,6 +112,6 @@ def _clock() -> Finding:
 
 def _governor() -> Finding:
     path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    governor = path.read_text().strip() if path.exists() and os.access(path, os.R_OK) else "not to be seen"
+    governor = path.read_text().strip() if path.exists() and os.access(path, os.R_OK) else "unknown"
     fit = governor not in ("powersave", "ondemand", "conservative")
     return Finding("frequency scaling", governor, fit, "" if fit else "cpupower frequency-set -g performance")

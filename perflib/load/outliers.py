@@ -1,8 +1,9 @@
-"""Finds a load generator that differs from its peers, by a rule that a single outlier cannot bend.
+"""Finds a worker that differs from the others, by a rule that a single outlier cannot distort.
 
-A figure of a worker is an outlier where it is further than 3.5 robust standard deviations (1.4826 × the median absolute
-deviation) from the median of all (Iglewicz and Hoaglin 1993), and by more than a least difference as well, since among
-peers that are alike the deviation is nearly 0. Two workers cannot tell which of them is the outlier: it takes three.
+A figure of a worker is an outlier if it is further than 3.5 robust standard deviations (1.4826 × the median absolute
+deviation) from the median of all workers (Iglewicz and Hoaglin 1993). It must also differ by a least difference,
+because the deviation of nearly equal workers is nearly 0. Three workers are needed: of two, either could be the
+outlier.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from perflib.suite.model import Load
 
 FEWEST: Final = 3
 FAR: Final = 3.5  # robust standard deviations
-PARTS: Final = 4  # the last part files of a worker, from which its median is taken
+PARTS: Final = 4  # number of the last part files of a worker that its median is computed from
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _is_divisible(load: Load, workers: int) -> bool:
 
 
 def medians_ms(folder: Path, workers: Sequence[int]) -> dict[int, float]:
-    """The median service time of the last answers of each worker, ms. Empty where they are too few to compare."""
+    """The median service time of the last answers of each worker, ms. Empty if there are too few workers to compare."""
     if len(workers) < FEWEST:
         return {}
     times_ms = {

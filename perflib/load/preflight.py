@@ -1,4 +1,4 @@
-"""What is known to be wrong with a suite before anything is started: targets' kinds, operations, data, variables."""
+"""Checks of a suite before anything is started: target kinds, operations, data files, placeholders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perflib.targets.template import check_path, variables_in
 
 
 def check(suite: Suite) -> None:
-    """Raise SuiteError, naming the place and the mend, for the first thing that cannot work."""
+    """Raise SuiteError for the first thing that cannot work, with its place and how to fix it."""
     for name, spec in suite.targets.items():
         kind = load_kind(spec.kind, f"targets.{name}.kind")
         used = [op for s in suite.scenarios for op in (*s.operations, *s.prepare) if (op.target or s.target) == name]
@@ -39,9 +39,9 @@ def _check_scenario(suite: Suite, scenario: Scenario) -> None:
         by_count = not scenario.load.is_open and all(part.total_requests for part in scenario.load.parts())
         if not by_count or scenario.warmup:
             raise SuiteError(
-                "how much data to prepare is not known",
+                "the number of operations to prepare is not known",
                 where=f"{where}.prepare",
-                mend="give one of its operations a `count`",
+                mend="set `count` in one of them",
             )
     kept: set[str] = set()
     for operation in scenario.prepare:
@@ -59,11 +59,11 @@ def _check_scenario(suite: Suite, scenario: Scenario) -> None:
 
 
 def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
-    """A schedule may not ask for more than the suite allows; the users of a closed load are paced instead."""
-    asked = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
-    if asked > limit_per_s:
+    """Refuse a schedule whose rate is higher than the suite allows. Users of a closed load are slowed down instead."""
+    requested_per_s = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
+    if requested_per_s > limit_per_s:
         raise SuiteError(
-            f"the load asks for {asked:g} /s, max_rate_per_s is {limit_per_s:g}",
+            f"the load requests {requested_per_s:g} /s, but max_rate_per_s is {limit_per_s:g}",
             where=f"scenario {scenario.name!r}, load",
             mend="lower the rate, or raise max_rate_per_s",
         )
@@ -76,9 +76,9 @@ def _check_variables(suite: Suite, operation: Operation, known: set[str], where:
     if unknown:
         there = ", ".join(sorted(known | columns)) or "none"
         raise SuiteError(
-            f"nothing fills {{{unknown[0]}}}",
+            f"{{{unknown[0]}}} has no value",
             where=at,
-            mend=f"known here: {there}; keep it in an earlier operation, or write {{{{{unknown[0]}}}}}",
+            mend=f"known here: {there}; use `keep` earlier, or write {{{{{unknown[0]}}}}} for literal text",
         )
     for path in operation.keep.values():
         check_path(path, at)

@@ -1,7 +1,7 @@
-"""How far a run is: what a scenario's progress is, and the views of it that need no browser, a bar and lines for a log.
+"""The progress of a run: how far a scenario is, and displays that need no browser (a bar, and lines for a log).
 
-A view looks at the run's own part files (tail.py), about once a second, in the coordinator: the load does nothing for
-it.
+A display reads the run's part files (store/live.py) about once a second, in the coordinator, so that it does
+not slow the workers down.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, Protocol, TextIO
 
 from perflib.store.live import Now, Tail
 from perflib.suite.model import Scenario
-from perflib.text import ms
+from perflib.text import number
 
 LINE_EVERY_S = 30.0
 
 
 class View(Protocol):
-    """Something that shows progress. `stopped`: by it the user has interrupted the run; not after `freeze`, when it is
-    ending."""
+    """A display of progress. `stopped`: whether the user has interrupted the run with it, which is not possible after
+    `freeze`, when the run is ending."""
 
     stopped: bool
 
@@ -32,10 +32,10 @@ class View(Protocol):
 
 
 class Progress:
-    """How far one scenario is: in seconds where time ends the load, in requests where their number does."""
+    """How far one scenario is: in seconds if time ends the load, in requests if their number does."""
 
     def __init__(self, scenario: Scenario, view: View, seconds: float | None = None) -> None:
-        """`seconds`: how long it is loaded at most, where its load does not say (the sides of an A/B)."""
+        """`seconds`: the longest time under load, if the load does not have one (the sides of an A/B test)."""
         self._view, self.name, self.model = view, scenario.name, scenario.load.model
         self.requests = scenario.load.total_requests or None
         seconds = seconds or scenario.load.seconds()
@@ -50,7 +50,7 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """How much of it is done, 0…1; None where nothing says when it ends."""
+        """The share that is done, 0…1; None if the end is not known."""
         total = self.seconds or self.requests
         return min((self.elapsed_s if self.seconds else self.rows) / total, 1.0) if total else None
 
@@ -60,12 +60,12 @@ class Progress:
         return f"{self.rows:,} requests, {self.errors:,} errors, {self.elapsed_s:.1f} s"
 
     def begin(self) -> None:
-        """The load starts now."""
+        """Called when the load starts."""
         self.began = time.monotonic()
         self._view.begin(self)
 
     def show(self, rows: int, errors: int) -> None:
-        """Workers tell four times a second what they have done so far."""
+        """Called with the counts of the workers, about four times a second."""
         self.rows, self.errors = rows, errors
         self._view.show(self)
 
@@ -126,7 +126,7 @@ class Bar(Quiet):
     def begin(self, progress: Progress) -> None:
         from tqdm import tqdm
 
-        if self._bar is not None:  # the sides of an A/B have one
+        if self._bar is not None:  # the two sides of an A/B test share one bar
             return
         total = progress.seconds or progress.requests
         layout = "{desc} {percentage:3.0f}%|{bar}| {remaining} left" if total else "{desc}"
@@ -156,7 +156,7 @@ class Bar(Quiet):
 
 
 class Glance:
-    """A tail that is looked at no more than once a second, however often it is asked."""
+    """A Tail that reads new files at most once a second, however often it is called."""
 
     def __init__(self, run: Path) -> None:
         self._tail, self._at, self.now = Tail(run), 0.0, Now()
@@ -176,11 +176,11 @@ def figures(now: Now) -> str:
     """The figures of the last seconds on one line."""
     if not now.requests:
         return "nothing yet"
-    p95 = f"p95 {ms(now.p95_ms)} ms" if now.p95_ms is not None else "p95 –"
+    p95 = f"p95 {number(now.p95_ms)} ms" if now.p95_ms is not None else "p95 –"
     memory = f"  {now.memory_mb:,.0f} MB" if now.memory_mb is not None else ""
     return f"{now.rate_per_s:,.0f}/s  {p95}  {now.requests:,} requests  {now.errors:,} errors{memory}"
 
 
 def terminal(run: Path) -> View:
-    """A bar where standard error is a terminal, else lines for a log."""
+    """A bar if standard error is a terminal, else lines for a log."""
     return Bar(run, sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)

@@ -1,4 +1,4 @@
-"""Memory, CPU, threads and descriptors of the processes of target and generator, on the clock of the rows.
+"""Memory, CPU, threads and file descriptors of the target's and the generator's processes, on the clock of the rows.
 
 RSS is sampled every 100 ms; USS, which costs the sampled process more, every 2 s. Process trees are read every second.
 """
@@ -40,7 +40,7 @@ class Sampler:
     """Samples in a thread of its own until `close`.
 
     sampler.watch("target", "api", [pid])     # the process and all its descendants
-    Sampler(run_dir, t0_ns, "host1-")         # beside those of other machines
+    Sampler(run_dir, t0_ns, "host1-")         # with a label, if other machines write samples too
     """
 
     def __init__(self, run_dir: Path, t0_ns: int, label: str = "") -> None:
@@ -67,7 +67,7 @@ class Sampler:
             self._update_tree()
 
     def cpu_s(self) -> float:
-        """CPU that all processes watched so far have used, s."""
+        """CPU time of all processes that were ever watched, s."""
         with self._lock:
             return sum(self._cpu_ns.values()) / 1e9
 
@@ -141,12 +141,12 @@ class Sampler:
 
 
 def _is_young(process: psutil.Process) -> bool:
-    """Whether it may still be about to become another program: between its fork and its exec."""
+    """Whether the process may still become another program: it may be between fork and exec."""
     return time.time() - process.create_time() < YOUNG_S
 
 
 def _allowed(read: Callable[[], _Read]) -> _Read | None:
-    """What it gives, or None where that may not be read: a row without it says so."""
+    """The value, or None if reading it is not permitted; the row then has a null."""
     try:
         return read()
     except psutil.AccessDenied:
@@ -154,7 +154,7 @@ def _allowed(read: Callable[[], _Read]) -> _Read | None:
 
 
 def described(process: psutil.Process) -> str:
-    """A process in words: its name, and an interpreter's script or module; no other argument, for it may be a secret.
+    """A description of a process: its name, and the script or module of an interpreter. Other arguments may be secrets.
 
     described(psutil.Process()) == "python3.12 -m perflib.service"
     """
@@ -166,7 +166,7 @@ def described(process: psutil.Process) -> str:
 
 
 def _program(words: Sequence[str]) -> str:
-    """What an interpreter was told to run, as far as that is surely a script or module and no value of an option."""
+    """The script or module that an interpreter runs; "" if it might be the value of an option."""
     for before, word in pairwise(words):
         if word in ("-c", "-e", "-p", "--eval"):
             break

@@ -1,4 +1,4 @@
-"""One scenario while it is loaded: its workers, what they say, what goes wrong that a worker cannot see, its entry in
+"""The load of one scenario: its workers and their messages, failures that a worker cannot detect, and its entry in
 run.json."""
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from perflib.targets.process import StartedTarget
 
 @dataclass(frozen=True)
 class Ledger:
-    """What all that takes part in making a run writes to: its directory and its samples, on its clock.
+    """The parts of a run that several classes write to: its directory and its sampler, with its clock.
 
-    url     of the store where machines put their rows, None where they share the directory
+    url     of the object store to which machines upload their rows; None if they share the directory
     """
 
     dir: RunDirectory
@@ -54,7 +54,7 @@ class Ledger:
         return time.monotonic_ns() - self.t0_ns
 
     def invalid(self, reason: str) -> None:
-        """The run can show nothing, and says why."""
+        """Mark the run as invalid, with a reason."""
         self.manifest.status = "invalid"
         if reason not in self.manifest.reasons:
             self.manifest.reasons.append(reason)
@@ -63,10 +63,9 @@ class Ledger:
 
 
 class Loading:
-    """Loading(ledger, scenario, targets, started, jobs, bar).listen(): from the start of its workers until they are
-    done.
+    """Starts the workers of a scenario; `listen` handles their messages until they are done.
 
-    Where its jobs take turns (an A/B) the load begins at `turn`, one stretch at a time, until `finish`.
+    If its jobs take turns (an A/B test), the load begins with `turn`, one turn at a time, until `finish`.
     """
 
     def __init__(
@@ -104,11 +103,11 @@ class Loading:
         return Process(self._jobs, self._ledger.dir.path / "logs")
 
     def listen(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Pass messages on until every worker is done, or until it is enough; then judge the load generator itself."""
+        """Handle messages until `until` is true, or until every worker is done; then check the load generator."""
         for message in self._workers.messages():
             waiting = self.record.start_ns is None
             self._heard(message)
-            if waiting:  # what came before the load, imports and preparation, is not looked at
+            if waiting:  # imports and preparation, before the load, do not count
                 self._machine, self._ours_s = Machine(), self._ledger.sampler.cpu_s()
             else:
                 self._ask_stop_rules()
@@ -135,7 +134,7 @@ class Loading:
 
     @property
     def running(self) -> bool:
-        """Neither over nor given up."""
+        """Whether the scenario has neither ended nor failed."""
         return bool(self.record.status == "running")
 
     @property
@@ -145,11 +144,11 @@ class Loading:
         return [worker for worker in self._workers.pids if worker not in missing]
 
     def ready(self) -> None:
-        """Listen until all workers could begin."""
+        """Listen until all workers are ready."""
         self.listen(lambda: self._workers.all_ready or not self.running)
 
     def turn(self) -> None:
-        """One stretch of load by workers that take turns, and all its answers."""
+        """One turn of load by workers that take turns, until all its answers are there."""
         if self.record.start_ns is None:
             self._begin()
         before = self._workers.turns
@@ -158,12 +157,12 @@ class Loading:
         self._ledger.dir.save()
 
     def finish(self, why: str) -> None:
-        """End the load before its time, as something good."""
+        """End the load early, without a failure."""
         self.record.ended = why
         self._workers.stop(why)
 
     def interrupt(self) -> None:
-        """End the load because the user says so; a second interrupt does not wait for the rest."""
+        """End the load because the user interrupted it; a second interrupt does not wait for the last messages."""
         self._workers.stop("interrupted")
         with contextlib.suppress(KeyboardInterrupt):
             for message in self._workers.messages(timeout_s=15):
@@ -185,7 +184,7 @@ class Loading:
         self._ledger.dir.save()
 
     def _watch_workers(self, in_process: bool) -> None:
-        """A callable runs inside the worker: there, the worker is the target."""
+        """Sample the workers. A worker that runs a callable is the target."""
         only_callables = all(target.kind == "callable" for target in self._targets.values())
         for number, pid in self._workers.pids.items():
             if only_callables and not in_process:
@@ -200,10 +199,10 @@ class Loading:
         return start_ns
 
     def _doubt(self) -> None:
-        """Judge the load generator itself."""
+        """Check whether the load generator was the bottleneck."""
         workers, missing = self.record.workers, self.record.missing
         medians = medians_ms(self._ledger.dir.path, [about.worker for about in workers])
-        found = doubts(
+        all_doubts = doubts(
             self.scenario,
             list(self._targets.values()),
             [worker.model_dump() for worker in workers],
@@ -211,8 +210,8 @@ class Loading:
             [worker.model_dump() for worker in missing],
             medians,
         )
-        self.record.doubts = [str(doubt) for doubt in found if not doubt.fatal]
-        for doubt in found:
+        self.record.doubts = [str(doubt) for doubt in all_doubts if not doubt.fatal]
+        for doubt in all_doubts:
             if doubt.fatal:
                 self.record.status = "partial" if missing else "overloaded"
                 self._ledger.invalid(f"scenario {self.scenario.name!r}: {doubt}")
@@ -235,8 +234,8 @@ class Loading:
                 self.bar.show(self._workers.rows, self._workers.errors)
             case "segment":
                 t0_ns = self._ledger.t0_ns
-                found = {"start_ns": content["start_ns"] - t0_ns, "stop_ns": content["stop_ns"] - t0_ns}
-                _merge_segment(self.record.segments, Segment(**{**content, **found}))
+                times = {"start_ns": content["start_ns"] - t0_ns, "stop_ns": content["stop_ns"] - t0_ns}
+                _merge_segment(self.record.segments, Segment(**{**content, **times}))
             case "done":
                 self._done(message.worker, content)
             case "failed":
@@ -251,9 +250,9 @@ class Loading:
         self._workers.stop("another worker failed")
 
     def _lost(self, worker: int, content: dict[str, Any]) -> None:
-        """A worker is gone: the others stop, or go on without its share (`on_lost`).
+        """A worker is lost: the others stop, or go on without its share (`on_lost`).
 
-        Before the load, and in turns, nobody goes on.
+        Before the load, and if the workers take turns, all others stop.
         """
         began_ns, now = self.record.start_ns, self._ledger.now()
         self.record.missing.append(
@@ -297,9 +296,11 @@ class Loading:
         stopped = content["stopped"]
         if stopped == ORPHANED and self.running:
             host = next((clock["host"] for clock in self._workers.clocks if worker in clock["workers"]), "")
-            what = f"worker {worker}{' on ' if host else ''}{host} heard nothing from here for too long and stopped"
+            on = f" on {host}" if host else ""
+            what = f"worker {worker}{on} stopped, because the coordinator sent no message for too long"
             self._lost(
-                worker, {"what": what, "where": "--dask", "mend": "look at the network between them", "host": host}
+                worker,
+                {"what": what, "where": "--dask", "mend": "check the network between the two machines", "host": host},
             )
         elif stopped and self.running and stopped not in ("interrupted", self.record.ended):
             self.record.status = "aborted"
@@ -308,7 +309,7 @@ class Loading:
 
 @contextlib.contextmanager
 def _environment(added: Mapping[str, str]) -> Iterator[None]:
-    """For a callable in this very process."""
+    """Environment variables for a callable in this process, removed at the end."""
     before = {key: os.environ.get(key) for key in added}
     os.environ.update(added)
     try:
@@ -322,7 +323,7 @@ def _environment(added: Mapping[str, str]) -> Iterator[None]:
 
 
 def _merge_segment(segments: list[Segment], new: Segment) -> None:
-    """The same stretch seen by several workers is one: first start, last stop, requests added up."""
+    """Merge the same segment of several workers: first start, last stop, sum of requests."""
     for known in segments:
         if (known.phase, known.stage, known.operation, known.turn) == (new.phase, new.stage, new.operation, new.turn):
             known.start_ns = min(known.start_ns, new.start_ns)

@@ -1,7 +1,7 @@
-"""Runs a suite: starts targets, lets worker processes drive each scenario's load, samples, keeps the manifest, and
-stops it all.
+"""Runs a suite: starts the targets, has worker processes generate each scenario's load, samples resources, writes the
+manifest, and stops everything at the end.
 
-The coordinator only waits and listens: it works from a script, from pytest and inside a running Jupyter kernel alike.
+The coordinator itself only waits for messages, so it works in a script, in pytest and in a running Jupyter kernel.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ RATE_PER_WORKER = 20_000
 
 @dataclass(frozen=True)
 class Turns:
-    """How the two sides of an A/B take turns; their scenarios are pairs in the suite, a's and then b's.
+    """How the two sides of an A/B test take turns. The suite has their scenarios in pairs, first a's and then b's.
 
-    about     what run.json says of it, as "ab"
-    orders    for each pair of turns which side comes first
-    enough    asked after each pair, with how many there were after the warm-up: why it ends, or ""
-    seconds   how long a scenario is loaded at most
+    about     the entry "ab" of run.json
+    orders    for each pair of turns, which side comes first
+    enough    called after each pair with the number of pairs since the warm-up; returns why the load ends, or ""
+    seconds   the longest time under load of a scenario
     """
 
     about: AbRecord
@@ -55,10 +55,10 @@ class Turns:
 
 
 class Session:
-    """One run while it is made.
+    """One run from start to end.
 
-    view        what shows its progress, made for the run's folder
-    stop_rules  further reasons to end a scenario's load, made for the scenario and the run's folder
+    view        creates the display of its progress, given the run's folder
+    stop_rules  creates further rules that end a scenario's load, given the scenario and the run's folder
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Session:
         self.workers_so_far = 0
 
     def go(self) -> None:
-        """All scenarios in turn. A target that is gone makes the run invalid and ends it."""
+        """Run all scenarios in order. A target that has died makes the run invalid and ends it."""
         try:
             for scenario in self.suite.scenarios:
                 self._start_targets(scenario)
@@ -124,7 +124,7 @@ class Session:
             self.ledger.invalid(f"{error.strerror}: {error.filename or ''}")
 
     def end(self) -> None:
-        """Stop what was started; the manifest gets its last word."""
+        """Stop everything that was started, and write the final manifest."""
         self.view.freeze()
         for name, target in self.started.items():
             code = target.stop()
@@ -137,8 +137,8 @@ class Session:
         if self.manifest.status == "running":
             self.manifest.status = "complete"
         self.dir.save()
-        if self.upload is not None and (kept := self.upload.close()):
-            self.ledger.invalid(kept)
+        if self.upload is not None and (unsaved := self.upload.close()):
+            self.ledger.invalid(unsaved)
         self.view.end(self.manifest.status)
 
     def _start_targets(self, scenario: Scenario) -> None:
@@ -146,7 +146,7 @@ class Session:
             self._start_target(name)
 
     def _start_target(self, name: str) -> None:
-        """Start a target, or see that it is there; before it, the one whose URL it uses as {name.url}."""
+        """Start a target, or check that it answers. Targets whose URL it uses as {name.url} are started first."""
         if name in self.manifest.targets:
             return
         via = [
@@ -173,7 +173,7 @@ class Session:
             raise TargetError(
                 f"nothing answers at {redact_text(spec.url)}",
                 where=f"targets.{name}",
-                mend="start it, or give `start`",
+                mend="start it, or set `start` to its command",
             )
         about.url = redact_text(spec.url) if spec.url else None
         self.manifest.targets[name] = about
@@ -183,7 +183,7 @@ class Session:
         self.dir.save()
 
     def _share_urls(self, name: str, spec: Target) -> None:
-        """{name.url} in another target's url or environment is the url of this one, its port known by now."""
+        """Fill in {name.url} in the URLs and environments of other targets, now that the port is known."""
         for other, target in self.targets.items():
             if other != name:
                 fill = {f"{{{name}.url}}": spec.url or ""}
@@ -198,7 +198,7 @@ class Session:
             loading.listen()
 
     def _take_turns(self, a: Scenario, b: Scenario, turns: Turns) -> None:
-        """Both sides of an A/B, one block after the other, until it is enough. The first turn of each warms it up."""
+        """Load both sides of an A/B test in turns, until `enough` ends it. The first turn of a side is its warm-up."""
         with self._loading(a, turns=True) as one, self._loading(b, turns=True) as other:
             sides, plain_name, why = (one, other), a.name.removesuffix(sided("", SIDES[0])), ""
             for side in sides:
@@ -215,7 +215,7 @@ class Session:
 
     @contextlib.contextmanager
     def _loading(self, scenario: Scenario, *, turns: bool = False) -> Iterator[Loading]:
-        """Its workers are there; an interrupt stops them and hears them out. In the end its entry has its last word."""
+        """Start the workers of a scenario. An interrupt stops them and reads their last messages."""
         jobs = self._jobs(scenario, turns)
         targets = {name: self.targets[name] for name in scenario.reached}
         progress = Progress(scenario, self.view, self.turns.seconds if self.turns else None)
@@ -265,12 +265,12 @@ class Session:
 
 
 def worker_count(scenario: Scenario, suite: Suite, targets: dict[str, Target], least: int = 1) -> int:
-    """As many as the load needs, at most the cores, and `least` of them; one where the order of requests matters."""
-    asked = scenario.workers or suite.workers
+    """As many as the load needs, between `least` and the number of cores; one if the order of requests matters."""
+    set_by_user = scenario.workers or suite.workers
     if any(targets[name].in_process for name in scenario.reached) or scenario.order in ("interleaved", "blocks"):
         return 1
-    if asked:
-        return asked
+    if set_by_user:
+        return set_by_user
     needed = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts()) / RATE_PER_WORKER
     return max(least, min(os.cpu_count() or 1, int(needed) + (needed > int(needed))))
 

@@ -1,7 +1,6 @@
-"""What ends a scenario's load before its time: a dead target, no answers, a burst of errors (`abort_on`), a broken
-limit.
+"""Rules that end a scenario's load early: a dead target, no answers, a burst of errors (`abort_on`), a broken limit.
 
-A `StopRule` is asked after every message of a worker; rules that need a run's figures (the limit search) stand in
+A `StopRule` is called after every message of a worker. Rules that need a run's figures (the limit search) are in
 `experiments`.
 """
 
@@ -21,7 +20,7 @@ from perflib.targets.process import StartedTarget
 
 @dataclass(frozen=True)
 class LoadState:
-    """Where a scenario's load is: times are ns on the run's clock, `workers_left` the numbers of those not lost."""
+    """The state of a scenario's load. Times are ns on the run's clock; `workers_left` are those not lost."""
 
     workers: Workers
     workers_left: Sequence[int]
@@ -31,17 +30,17 @@ class LoadState:
 
 @dataclass(frozen=True)
 class Stop:
-    """Why the load ends. `is_failure`: the run is invalid; otherwise the load has done its work."""
+    """Why the load ends. `is_failure`: the run is invalid; otherwise the load has reached its purpose."""
 
     reason: str
     is_failure: bool = True
 
 
 class StopRule(Protocol):
-    """One reason to end a load before its time."""
+    """One rule that ends a load early."""
 
     def look(self, state: LoadState) -> Stop | None:
-        """Why the load must end now, or None."""
+        """The reason to end the load now, or None."""
         ...
 
 
@@ -86,7 +85,7 @@ class NoAnswers:
 
 
 class TooManyErrors:
-    """More than a share of the last seconds' requests failed: `abort_on`."""
+    """Too large a share of the requests of the last seconds failed: `abort_on`."""
 
     def __init__(self, burst: ErrorBurst) -> None:
         self._burst = burst
@@ -107,7 +106,7 @@ class TooManyErrors:
 def standard_rules(
     scenario: Scenario, targets: Mapping[str, Target], started: Mapping[str, StartedTarget]
 ) -> list[StopRule]:
-    """The rules that hold for every load."""
+    """The rules for every load."""
     burst = [TooManyErrors(scenario.abort_on)] if scenario.abort_on is not None else []
     longest_s = max(
         operation.timeout_s or targets[operation.target or scenario.target or ""].timeout_s

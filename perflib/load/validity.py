@@ -1,7 +1,7 @@
-"""Do the figures describe the target, or the load generator? Limits for the generator, and advice beyond them.
+"""Checks whether the figures describe the target or the load generator: limits for the generator, and advice.
 
-A fatal doubt makes a run invalid, since its response times would be the generator's own. Others stand beside the
-verdict.
+A fatal doubt makes a run invalid, because its response times would be those of the generator. Other doubts are shown
+beside the verdict.
 """
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ from typing import Any, Final
 from perflib.load.outliers import describe_outliers
 from perflib.suite.model import Scenario, Target
 
-LATE_MS: Final = 20.0  # the 99th percentile of how late requests are assigned, open models
-PAUSE_MS: Final = 50.0  # the 99th percentile of the event loop's pauses
-BUSY_SHARE: Final = 0.95  # of a core, by the thread that sends
+LATE_MS: Final = 20.0  # 99th percentile of the lateness of requests, open models
+PAUSE_MS: Final = 50.0  # 99th percentile of the pauses of the event loop
+BUSY_SHARE: Final = 0.95  # of a core, used by the sending thread
 GC_SHARE: Final = 0.05
-OTHER_SHARE: Final = 0.25  # of the machine, used by processes that have no part in the run
+OTHER_SHARE: Final = 0.25  # of the machine, used by processes outside the run
 UNANSWERED_SHARE: Final = 0.05  # of the users' time, or of the users at the end
 RESENT_SHARE: Final = 0.01
 STEAL_SHARE: Final = 0.05
 CLOCK_NS: Final = 1_000
 FEW_S: Final = 2.0
-PEER_ADVICE: Final = "look at its rows apart (the worker column), and at that machine; nothing of it is left out"
+PEER_ADVICE: Final = (
+    "look at its rows separately (column `worker`), and at that machine; its rows are part of all figures"
+)
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """A reason to doubt the figures of a scenario, and advice how to remove it."""
+    """A reason to doubt the figures of a scenario, and advice on how to remove it."""
 
     text: str
     advice: str
@@ -46,12 +48,12 @@ def doubts(
 ) -> list[Doubt]:  # fmt: skip
     """All doubts about one scenario.
 
-    workers, missing   the health of those that came to the end, and those that were lost, as in run.json
-    machine            shares while it ran
-    medians_ms         the median service time that each worker saw
+    workers, missing   health of the workers that finished, and the lost workers, as in run.json
+    machine            shares of the machine's CPU time during the load
+    medians_ms         median service time of each worker
     """
     all_doubts = [*_of_missing(missing), *_of_unanswered(workers)]
-    # A callable or the SDK's client that runs in the worker is what is measured, and may block the event loop.
+    # A callable, or the SDK's client, is itself measured: it runs in the worker and may block the event loop.
     calls_inside = any(target.runs_in_worker for target in targets)
     for worker in workers:
         all_doubts += _of_worker(worker, is_open=scenario.load.is_open, calls_inside=calls_inside)
@@ -69,9 +71,9 @@ def _of_missing(missing: Sequence[dict[str, Any]]) -> Iterator[Doubt]:
         on = f" on {about['host']}" if about["host"] else ""
         text = (
             f"worker {about['worker']}{on} was lost {when}, "
-            f"and {about['share']:.0%} of the load is missing from there on ({about['what']})"
+            f"and {about['share']:.0%} of the load is missing from then on ({about['what']})"
         )
-        yield Doubt(text, "its rows so far are kept; run it again without that machine, or mend it", fatal=True)
+        yield Doubt(text, "the rows that it wrote are kept; repair that machine or run again without it", fatal=True)
 
 
 def _of_unanswered(workers: Sequence[dict[str, Any]]) -> Iterator[Doubt]:
@@ -106,10 +108,10 @@ def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> 
         yield Doubt(text, "use more workers, a lower rate, or another machine", fatal=True)
     if not calls_inside and worker["loop_pause_ms"]["p99"] > PAUSE_MS:
         pause_ms = worker["loop_pause_ms"]["p99"]
-        text = f"the load generator stood still: pauses of {name} reach {pause_ms:.0f} ms at the 99th percentile"
-        yield Doubt(text, "stop what else runs here, or use another machine", fatal=True)
+        text = f"the load generator was paused: pauses of {name} reach {pause_ms:.0f} ms at the 99th percentile"
+        yield Doubt(text, "stop other programs on this machine, or use another machine", fatal=True)
     if not calls_inside and wall_s > 1 and busy > BUSY_SHARE:
-        text = f"{name} used {busy:.0%} of a core: throughput and response times are bounded by the load generator"
+        text = f"{name} used {busy:.0%} of a core: the load generator limits throughput and response times"
         yield Doubt(text, "use more workers or fewer connections", fatal=is_open)
     if worker["waited"] > 0.01 * max(worker["rows"], 1):
         text = f"{worker['waited']:,} requests of {name} waited for a free connection"
@@ -120,7 +122,7 @@ def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> 
     if worker["gc_ms"] / 1e3 / wall_s > GC_SHARE:
         yield Doubt(
             f"{name} spent {worker['gc_ms'] / 1e3 / wall_s:.0%} of its time collecting garbage",
-            "keep less in checked or kept answers",
+            "use smaller answers, or fewer `keep` and `expect` keys",
         )
 
 
@@ -129,26 +131,26 @@ def _of_machine(machine: dict[str, float]) -> Iterator[Doubt]:
         return  # the kernel counts in hundredths of a second
     if machine["other_share"] > OTHER_SHARE:
         yield Doubt(
-            f"other processes used {machine['other_share']:.0%} of this machine meanwhile",
+            f"other processes used {machine['other_share']:.0%} of this machine during the load",
             "stop them, or expect wide intervals",
         )
     if machine["steal_share"] > STEAL_SHARE:
         yield Doubt(
-            f"the host took {machine['steal_share']:.0%} of this virtual machine's time", "use a machine of its own"
+            f"the host took {machine['steal_share']:.0%} of this virtual machine's time", "use a dedicated machine"
         )
     if machine["clock_ns"] > CLOCK_NS:
-        yield Doubt(f"the clock ticks every {machine['clock_ns']:,.0f} ns", "do not judge times near that")
+        yield Doubt(f"the clock ticks every {machine['clock_ns']:,.0f} ns", "do not judge times of that size")
 
 
 class Machine:
-    """Shares of the machine's CPU time between its start and `stop`."""
+    """Shares of the machine's CPU time, from the creation of the object until `stop`."""
 
     def __init__(self) -> None:
         self._clock_ns = time.get_clock_info("monotonic").resolution * 1e9
         self._began, self._before = time.monotonic(), self._now()
 
     def stop(self, ours_s: float) -> dict[str, float]:
-        """The shares so far. `ours_s`: the CPU seconds of the run's own processes meanwhile."""
+        """The shares until now. `ours_s`: CPU time of the run's own processes in that time, in s."""
         total, busy, steal = (after - before for after, before in zip(self._now(), self._before, strict=True))
         total = max(total, 1e-9)
         return {

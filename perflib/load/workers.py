@@ -1,4 +1,4 @@
-"""The workers of a scenario as their coordinator sees them: processes, or this process for a callable of a kernel."""
+"""The workers of a scenario, seen from the coordinator: processes, or this process for a callable of a notebook."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STALL_S: Final = 30.0  # without a message from a worker under load, which sends
 
 
 def callables_env(targets: Mapping[str, Target]) -> dict[str, str]:
-    """The environment variables of callable targets, which are those of their worker."""
+    """The environment variables of callable targets, which are set in their workers."""
     return {k: v for target in targets.values() if target.kind == "callable" for k, v in target.env.items()}
 
 
@@ -239,7 +239,7 @@ class Process(WorkerTotals):
         log = self._logs / f"worker-{worker}.log"
         lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
         code = self._processes[worker].returncode
-        ended = f"stood still for {STALL_S:g} s and was ended" if worker in self._stalled else f"ended with code {code}"
+        ended = f"hung for {STALL_S:g} s and was killed" if worker in self._stalled else f"ended with code {code}"
         return {
             "what": f"worker {worker} {ended}" + (f": {lines[-1][:300]}" if lines else ""),
             "where": "",

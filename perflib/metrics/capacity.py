@@ -43,7 +43,7 @@ from perflib.suite.objectives import Objective
 
 @dataclass(frozen=True)
 class StepFigures:
-    """One step: what was offered, what came of it, what it says of each limit.
+    """One step: the load that was offered, its figures, and which limits held.
 
     p50, p95, p99: response times, ms; error_rate: %. inflight: requests in the target on average, by Little's law
     (throughput × mean service time). keeps_up: whether the throughput is at least 95 % of what is offered.

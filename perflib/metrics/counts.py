@@ -3,9 +3,9 @@ computed from.
 
 A run of at most `recording.IN_MEMORY_ROWS` is computed row by row. Of more, one pass counts how many requests took how
 long, in steps of 0.1 %: a percentile is then within 0.1 % of the exact one, and its bounds are the far ends of their
-steps; counts, means and maxima stay exact. Another pass counts requests by moment, which tells what they are worth
-(stats.histogram). The counts are kept beside the rows, in counts/, for whoever asks next; that folder may be deleted at
-any time.
+steps; counts, means and maxima stay exact. Another pass counts requests by moment, which gives their effective sample
+size (stats.histogram). The counts are kept beside the rows, in counts/, for the next process; that folder may be
+deleted at any time.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib.metrics.selection import Selection
-from perflib.stats.histogram import LogHistogram, binned_mean, binned_quantiles, binned_sample_size
-from perflib.stats.intervals import Interval, mean_interval, unknown
+from perflib.stats.histogram import LogBuckets, LogHistogram, binned_mean, binned_quantiles, binned_sample_size
+from perflib.stats.intervals import Interval
 from perflib.store.cache import once, stamp
 from perflib.store.database import DUE, TIMED, quoted
 from perflib.store.recording import FINAL, Recording, ScenarioRun
+from perflib.store.windows import measured_windows
 
-STEP: Final = 0.001  # of the logarithm: 0.1 %
+STEPS: Final = LogBuckets(0.001)  # of times: 0.1 %
 BINS: Final = 1024
-LEVELS_PER_E: Final = 7  # levels by moment: 15 % wide
+LEVELS: Final = LogBuckets(1 / 7)  # of times by moment: 15 %
 _TIMES: Final = {"response": "response_ns", "service": "service_ns", "late": "start_ns - scheduled_ns"}
+ANSWERS: Final = "answers"
 Floats = NDArray[np.float64]
 
 
@@ -40,7 +42,6 @@ class Moments:
 
     start_ns: int
     bin_ns: int
-    last_good_ns: int
     timed: Floats
     total_ns: Floats
     good: Floats
@@ -52,21 +53,21 @@ class Moments:
 
 
 def count(run: Recording) -> None:
-    """Count a run of many rows at its end, so that nobody who asks later has to wait for it."""
+    """Count a run of many rows at its end, so that its first report does not have to wait for it."""
     import duckdb
 
     if run.many and run.scenarios:
-        with suppress(duckdb.Error):  # a damaged file: who asks is told
-            for time in _TIMES:
+        with suppress(duckdb.Error):  # a damaged file: whoever opens the run is told of it
+            for time in (*_TIMES, ANSWERS):
                 steps(run, time, Selection(run.scenarios[0].name))
 
 
 @once
-def steps(run: Recording, time: str, which: Selection) -> LogHistogram:
+def steps(run: Recording, time: str, which: Selection, *, answered: bool = False) -> LogHistogram:
     """How many requests took how long: `time` is response or service, of the timed ones, or late, of all that were
-    scheduled."""
+    scheduled. answered: leave out those that were given up."""
     where, values = which.sql
-    timed = "true" if time == "late" else TIMED
+    timed = "true" if time == "late" else "ok" if answered else TIMED
     found = _asked(
         run,
         time,
@@ -98,14 +99,14 @@ def moments(run: Recording, which: Selection) -> Moments:
         run,
         "response",
         f"select bin, coalesce(level, 0) as level, coalesce({TIMED}, false) as timed, ok, any_value(start) as start, "
-        "any_value(width) as width, max(last) as last, "
+        "any_value(width) as width, "
         f"sum(n)::double as n, sum(total)::double as total from counted_response where {where} and by_moment group by "
         "1, 2, 3, 4",
         values,
     )
     if not len(cells["bin"]):
         nothing = np.zeros((1, 1))
-        return Moments(0, 1, 0, nothing, nothing, nothing[0], nothing[0])
+        return Moments(0, 1, nothing, nothing, nothing[0], nothing[0])
     timed, ok, n = (np.asarray(cells[key]) for key in ("timed", "ok", "n"))
     at, level = (np.asarray(cells[key]).astype(int) for key in ("bin", "level"))
     level = level - level.min()
@@ -113,15 +114,16 @@ def moments(run: Recording, which: Selection) -> Moments:
     for layer, weights in enumerate((n, np.asarray(cells["total"]))):
         np.add.at(grid[layer], (at[timed], level[timed]), weights[timed])
     return Moments(
-        int(cells["start"][0]), int(cells["width"][0]), int(np.max(cells["last"][ok], initial=0)), grid[0], grid[1],
+        int(cells["start"][0]), int(cells["width"][0]), grid[0], grid[1],
         np.bincount(at[ok], n[ok], at.max() + 1).astype(float), np.bincount(at, n).astype(float),
     )  # fmt: skip
 
 
 def quantiles(run: Recording, time: str, which: Selection, qs: Sequence[float]) -> tuple[Interval, ...]:
-    """Percentiles in ns with their intervals. What service times are worth is taken from response times."""
-    found = steps(run, time, which)
-    return binned_quantiles(found, qs, _worths(moments(run, which), found, qs))
+    """Percentiles in ns with their intervals. The effective sample sizes of service times are those of response
+    times."""
+    every, answered = steps(run, time, which), steps(run, time, which, answered=True)
+    return binned_quantiles(every, qs, effective_sizes(moments(run, which), every, qs), answered=answered)
 
 
 def mean(run: Recording, time: str, which: Selection) -> Interval:
@@ -131,28 +133,21 @@ def mean(run: Recording, time: str, which: Selection) -> Interval:
     return binned_mean(found, binned_sample_size(by.total_ns.sum(axis=1), by.timed.sum(axis=1), whole))
 
 
-def good_worth(by: Moments) -> float:
-    """What the good and failed answers are worth as trials."""
+def effective_trials(by: Moments) -> float:
+    """The effective sample size of good and failed requests as trials."""
     share = float(by.good.sum() / max(by.ended.sum(), 1))
     return binned_sample_size(by.good, by.ended, share * (1 - share))
 
 
-def throughput(by: Moments, windows: Sequence[tuple[int, int]], seconds: float) -> Interval:
-    """Good answers per second; its interval is that of the counts of bins that lie in a window as a whole."""
-    count, edges = int(by.good.sum()), by.edges_ns
-    estimate = count / seconds if seconds else float("nan")
-    inside = np.zeros(len(by.good), bool)
-    for start, stop in windows:
-        inside |= (edges[:-1] >= start) & (edges[1:] <= stop)
-    if inside.sum() < 4:
-        return unknown(estimate, count, 0.95)
-    spread = mean_interval(by.good[inside] / (by.bin_ns / 1e9))
-    half = spread.high - spread.estimate
-    return Interval(estimate, max(0.0, estimate - half), estimate + half, count, spread.n_effective)
+def good_answers(scenario: ScenarioRun) -> dict[str, Any]:
+    """Good answers that came within a measured window, of requests due in the warm-up as well: how many (`n`) of which
+    `operation`, in which window (`measured_window`, from 0) and `bin` of time."""
+    query = "select operation, measured_window, bin, n from counted_answers where scenario = ?"
+    return _asked(scenario.run, ANSWERS, query, [scenario.name])
 
 
-def _worths(by: Moments, found: LogHistogram, qs: Sequence[float]) -> list[float]:
-    """What the times are worth at each quantile: as 0 or 1 below the edges of the levels, and read off in between."""
+def effective_sizes(by: Moments, found: LogHistogram, qs: Sequence[float]) -> list[float]:
+    """The effective sample size at each quantile: of the indicator of each level's edge, interpolated in between."""
     of = by.timed.sum(axis=1)
     below = by.timed.cumsum(axis=1)
     shares = below.sum(axis=0) / max(of.sum(), 1)
@@ -164,7 +159,7 @@ def _worths(by: Moments, found: LogHistogram, qs: Sequence[float]) -> list[float
 
 
 def _asked(run: Recording, time: str, query: str, values: Sequence[Any]) -> dict[str, Any]:
-    """Ask the counts of a time, which are read or made first where they are not there yet."""
+    """Query the counts of a time, which are read from disk or computed first."""
     _counted(run, time)
     return dict(run.query(query, values).fetchnumpy())
 
@@ -174,7 +169,8 @@ def _counted(run: Recording, time: str) -> None:
     """Make the table of the counts of a time."""
     name, file = f"counted_{time}", run.path / "counts" / f"{time}-{_fingerprint(run)}.parquet"
     if not _read(run, name, file):
-        counted = " union all ".join(f"({_count(scenario, time)})" for scenario in run.scenarios)
+        query = _count_answers if time == ANSWERS else _count
+        counted = " union all ".join(f"({query(scenario, time)})" for scenario in run.scenarios)
         run.query(f"create table {name} as {counted}")
         _keep(run, name, file)
 
@@ -184,24 +180,38 @@ def _count(scenario: ScenarioRun, time: str) -> str:
 
     Response times also by moment.
     """
-    start, width = _bins(scenario)
+    start, width = bins(scenario)
     by, took = "operation, stage, ok, error", _TIMES[time]
     sets, moments = f"({by}, step)", "false as by_moment"
     if time == "response":
         sets, moments = f"{sets}, ({by}, bin, level)", "bin, level, grouping(step) = 1 as by_moment"
     return (
         f"select {quoted(scenario.name)} as scenario, {by}, step, {moments}, {start} as start, {width} as width, "
-        "count(*) as n, min(took)::double as least, max(took)::double as most, sum(took)::double as total, max(end_ns) "
-        "as last "
-        f"from (select operation, {_stage(scenario)} as stage, ok, error, end_ns, {took} as took, (ln(greatest({took}, "
-        f"1)) / {STEP})::int as step, "
-        f"((end_ns - {start}) // {width})::int as bin, (ln(greatest({took}, 1)) * {LEVELS_PER_E})::int as level from "
-        f"measured where scenario = {quoted(scenario.name)}) "
+        "count(*) as n, min(took)::double as least, max(took)::double as most, sum(took)::double as total "
+        f"from (select operation, {_stage(scenario)} as stage, ok, error, end_ns, {took} as took, {STEPS.sql(took)} as "
+        f"step, ((end_ns - {start}) // {width})::int as bin, {LEVELS.sql(took)} as level "
+        f"from measured where scenario = {quoted(scenario.name)}) "
         f"where took is not null group by grouping sets ({sets})"
     )
 
 
-def _bins(scenario: ScenarioRun) -> tuple[int, int]:
+def _count_answers(scenario: ScenarioRun, _: str) -> str:
+    """The query that counts one scenario's good answers by when they came."""
+    start, width = bins(scenario)
+    windows = measured_windows(scenario)
+    within = " ".join(
+        f"when end_ns > {first} and end_ns <= {last} then {number}" for number, (first, last) in enumerate(windows)
+    )
+    window = f"case {within} end" if windows else "null"
+    return (
+        f"select {quoted(scenario.name)} as scenario, operation, ({window})::int as measured_window, "
+        f"((end_ns - {start}) // {width})::int as bin, count(*) as n from rows where scenario = "
+        f"{quoted(scenario.name)} and ok and measured_window is not null group by all"
+    )
+
+
+@once
+def bins(scenario: ScenarioRun) -> tuple[int, int]:
     """Where the bins of time begin and how wide they are, ns; what ended after the load lies in further ones."""
     record = scenario.record
     start, stop = max(record.start_ns or 0, scenario.warmup_end_ns), record.stop_ns
@@ -251,7 +261,7 @@ def _keep(run: Recording, name: str, file: Path) -> None:
 
 
 def _fingerprint(run: Recording) -> str:
-    """Of what is counted: the part files as they are, which run or side of one, where the measured part begins, the
-    stages."""
+    """A fingerprint of everything that the counts depend on: the part files, the run or the side of an A/B, where the
+    measured part begins, and the stages."""
     stages = [_stage(entry) for entry in run.scenarios]
     return stamp((), run.fingerprint, run.id, run.cuts, stages)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perflib import stats
-from perflib.metrics import counts
 from perflib.metrics.capacity import capacity
 from perflib.metrics.processes import growth
 from perflib.metrics.selection import Selection
+from perflib.metrics.source import Source, Time, condition, source
 from perflib.stats import Interval
 from perflib.stats.intervals import scaled
 from perflib.store.database import DUE, TIMED
-from perflib.store.recording import Recording, ScenarioRun
+from perflib.store.recording import ScenarioRun
 from perflib.store.windows import measured_windows
 from perflib.suite.objectives import Objective
 
@@ -32,17 +32,19 @@ def measure(scenario: ScenarioRun, objective: Objective) -> Interval:
     return _MEASURES[objective.metric](scenario, objective)
 
 
+def _requests(scenario: ScenarioRun, objective: Objective) -> Source:
+    return source(scenario, stage=objective.stage, operation=objective.operation)
+
+
 def _times(scenario: ScenarioRun, objective: Objective) -> Interval:
-    if scenario.run.many:
-        return _counted_times(scenario.run, objective.metric, _which(scenario.name, objective), objective)
-    values = _column(scenario, objective, f"{objective.metric}_ns", TIMED) / 1e6
-    if not len(values):
+    requests, time = _requests(scenario, objective), cast(Time, objective.metric)
+    if not requests.timed(time):
         return _NOTHING
     if objective.q is not None:
-        return stats.quantile_interval(values, objective.q)
+        return scaled(requests.quantiles([objective.q], time)[0], 1e-6)
     if objective.statistic == "mean":
-        return stats.mean_interval(values)
-    return _seen(float(values.max()), len(values))
+        return scaled(requests.mean(time), 1e-6)
+    return scaled(requests.maximum(time), 1e-6)
 
 
 def _seen(highest: float, n: int) -> Interval:
@@ -50,58 +52,26 @@ def _seen(highest: float, n: int) -> Interval:
     return Interval(highest, highest, highest, n, float(n), 0.95)
 
 
-def _counted_times(run: Recording, time: str, which: Selection, objective: Objective) -> Interval:
-    """The same of many rows."""
-    found = counts.steps(run, time, which)
-    if not found.n:
-        return _NOTHING
-    if objective.q is not None:
-        return scaled(counts.quantiles(run, time, which, [objective.q])[0], 1e-6)
-    if objective.statistic == "mean":
-        return scaled(counts.mean(run, time, which), 1e-6)
-    return _seen(float(found.most.max()) / 1e6, found.n)
+def _error_rate(scenario: ScenarioRun, objective: Objective) -> Interval:
+    return _requests(scenario, objective).error_rate()
 
 
-def _which(scenario: str, objective: Objective) -> Selection:
-    return Selection(scenario, objective.stage, objective.operation)
-
-
-def _proportion(scenario: ScenarioRun, objective: Objective) -> Interval:
-    if scenario.run.many:
-        by = counts.moments(scenario.run, _which(scenario.name, objective))
-        count, n = int((by.good if objective.metric == "success" else by.ended - by.good).sum()), int(by.ended.sum())
-        return scaled(
-            stats.proportion_interval(count, n, n_effective=counts.good_worth(by) if 0 < count < n else None), 100.0
-        )
-    wanted = "ok" if objective.metric == "success" else "not ok"
-    hits = _column(scenario, objective, f"({wanted})::tinyint", "true")
-    count, n = int(hits.sum()), len(hits)
-    # Errors come in bursts: a burst of a hundred is not a hundred independent observations.
-    effective = min(stats.effective_sample_size(hits), n) if 0 < count < n else None
-    return scaled(stats.proportion_interval(count, n, n_effective=effective), 100.0)
+def _success(scenario: ScenarioRun, objective: Objective) -> Interval:
+    return _requests(scenario, objective).success_rate()
 
 
 def _throughput(scenario: ScenarioRun, objective: Objective) -> Interval:
-    windows = measured_windows(scenario, objective.stage)
-    if not windows:
-        return _NOTHING
-    if scenario.run.many:
-        by = counts.moments(scenario.run, _which(scenario.name, objective))
-        return counts.throughput(by, windows, (max(by.last_good_ns, windows[-1][1]) - windows[0][0]) / 1e9)
-    completed = np.sort(_column(scenario, objective, "end_ns", "ok")).astype(np.int64)
-    return stats.throughput_interval(
-        completed, windows[0][0], max(int(completed[-1]) if len(completed) else 0, windows[-1][1])
-    )
+    requests = _requests(scenario, objective)
+    return requests.throughput() if requests.windows else _NOTHING
 
 
 def _followed(scenario: ScenarioRun, objective: Objective) -> Interval:
     """Good answers per request that was due, %."""
     (offered,) = _asked(scenario, objective, "count(scheduled_ns)", "true").fetchone() or (0,)
-    windows = measured_windows(scenario, objective.stage)
-    if not offered or not windows:
+    requests = _requests(scenario, objective)
+    if not offered or not requests.windows:
         return _NOTHING
-    seconds = sum(stop - start for start, stop in windows) / 1e9
-    return scaled(_throughput(scenario, objective), 100 * seconds / offered)
+    return scaled(requests.throughput(), 100 * requests.seconds / offered)
 
 
 def _capacity(scenario: ScenarioRun, objective: Objective) -> Interval:
@@ -178,20 +148,14 @@ def _column(scenario: ScenarioRun, objective: Objective, column: str, condition:
     return np.asarray(found, float)
 
 
-def _asked(scenario: ScenarioRun, objective: Objective, columns: str, condition: str, order: str = "") -> Any:
+def _asked(scenario: ScenarioRun, objective: Objective, columns: str, rows: str, order: str = "") -> Any:
     """A query of the rows that an objective speaks of."""
-    where, values = f"scenario = ? and {condition}", [scenario.name]  # type: tuple[str, list[Any]]
-    if objective.operation is not None:
-        where, values = f"{where} and operation = ?", [*values, objective.operation]
-    if objective.stage is not None:
-        windows = measured_windows(scenario, objective.stage)
-        start, stop = windows[0] if windows else (0, -1)
-        where, values = f"{where} and {DUE} between ? and ?", [*values, start, stop]
-    return scenario.run.query(f"select {columns} from measured where {where} {order}", values)
+    where, values = condition(scenario, Selection(scenario.name, objective.stage, objective.operation))
+    return scenario.run.query(f"select {columns} from measured where {where} and {rows} {order}", values)
 
 
 _MEASURES: Final[dict[str, Callable[[ScenarioRun, Objective], Interval]]] = {
-    "response": _times, "service": _times, "error rate": _proportion, "success": _proportion, "throughput": _throughput,
+    "response": _times, "service": _times, "error rate": _error_rate, "success": _success, "throughput": _throughput,
     "throughput / offered": _followed, "capacity": _capacity,
     "inflight": _inflight, "memory growth": _memory, "memory growth per hour": _memory,
     "memory growth per 1000 requests": _memory, "memory slope": _memory, "response drift": _drift,

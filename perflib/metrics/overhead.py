@@ -1,7 +1,7 @@
-"""The overhead ladder: the same operation by every way to it, each compared with the one that it adds something to.
+"""The overhead ladder: the same operation called in several ways, each compared with the one that it extends.
 
-Rounds are paired: every operation once a round, in random order, so that a slow moment of the machine meets all of
-them.
+A round calls every operation once, in random order, and differences are taken within rounds, so that a slow moment of
+the machine affects all operations alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from perflib import stats
 from perflib.stats import Interval
 from perflib.store.recording import ScenarioRun
-from perflib.text import ms
+from perflib.text import number
 
 Values = NDArray[np.float64]
 BELOW: Final = {
@@ -117,9 +117,9 @@ def sentence(scenario: ScenarioRun) -> str:
     client = stats.paired_difference(times["HTTP"], times["HTTP, SDK"])
     session = stats.paired_difference(times["HTTP"], times["session per call"])
     return (
-        f"A call over MCP (streamable HTTP) takes {told(over)} ms more than the direct call and {told(rest)} ms more "
-        "than the same over REST; "
-        f"the SDK's client adds {told(client)} ms to that, and a new session for every call {told(session)} ms. "
+        f"A call over MCP (streamable HTTP) takes {with_bounds(over)} ms more than the direct call and "
+        f"{with_bounds(rest)} ms more than the same over REST; the SDK's client adds {with_bounds(client)} ms to that, "
+        f"and a new session for every call {with_bounds(session)} ms. "
         f"Of a call by the SDK's client {_shares(parts(scenario))}."
     )
 
@@ -131,6 +131,6 @@ def _shares(found: list[Part]) -> str:
     return f"{', '.join(each[:-1])} and {each[-1]}"
 
 
-def told(interval: Interval) -> str:
+def with_bounds(interval: Interval) -> str:
     """1.23 [1.2, 1.26]"""
-    return f"{ms(interval.estimate)} [{ms(interval.low)}, {ms(interval.high)}]"
+    return f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"

@@ -1,15 +1,13 @@
 """One run's figures with their intervals, for each scenario, stage and operation: what a comparison sets side by side.
 
-A scenario's rows are fetched once, as five narrow columns, or counted where they are many (counts.py); every row
-counts, none is sampled.
+They are those of source.py, with the memory and the CPU of the target's processes.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -20,14 +18,12 @@ from perflib.errors import RunError
 from perflib.metrics import counts
 from perflib.metrics.processes import cpu_time, memory, sampled_names
 from perflib.metrics.selection import Selection
+from perflib.metrics.source import Source, source
 from perflib.stats import Interval
-from perflib.stats.intervals import BEYOND, scaled, unknown
+from perflib.stats.intervals import scaled
 from perflib.store.cache import code, once
-from perflib.store.database import TIMED
 from perflib.store.recording import Recording, ScenarioRun
-from perflib.store.windows import measured_windows, span
-
-Columns = dict[str, NDArray[Any]]
+from perflib.store.windows import span
 
 
 @dataclass(frozen=True)
@@ -74,9 +70,6 @@ GRID: Final = (
     0.999,
     0.9999,
 )
-_ANCHORS: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-BINS_PER_DECADE: Final = 30
-_DECADES: Final = 14  # 1 ns … 28 hours
 CPU_STEP_S: Final = 0.5
 
 
@@ -98,13 +91,13 @@ class Measured:
     histogram: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def keep(run: Recording) -> None:
-    """Count and measure a run of many rows at its end, so that nobody who asks later has to wait for it."""
+def measure_in_advance(run: Recording) -> None:
+    """Count and measure a run of many rows at its end, so that its first report does not have to wait for it."""
     import duckdb
 
     counts.count(run)
     if run.is_cached and run.manifest.ab is None:
-        with suppress(duckdb.Error):  # a damaged file: who asks is told
+        with suppress(duckdb.Error):  # a damaged file: whoever opens the run is told of it
             _ = run.damage
             for entry in run.scenarios:
                 measure(entry)
@@ -142,10 +135,7 @@ def _of_json(each: list[dict[str, Any]]) -> tuple[Selection, Measured]:
 
 
 def _measure(scenario: ScenarioRun) -> dict[Selection, Measured]:
-    if scenario.run.many:
-        return {part: _measured(scenario.run, part, _Counts(scenario.run, part)) for part in parts(scenario)}
-    rows = measured_rows(scenario)
-    return {part: _measured(scenario.run, part, Rows(chosen(scenario.run, part, rows))) for part in parts(scenario)}
+    return {part: _measured(scenario, part) for part in parts(scenario)}
 
 
 def parts(scenario: ScenarioRun) -> list[Selection]:
@@ -163,173 +153,40 @@ def _stages(scenario: ScenarioRun) -> list[int]:
     return sorted(found) if len(found) > 1 else []
 
 
-def measured_rows(scenario: ScenarioRun) -> Columns:
-    """The measured rows of a scenario in the order in which they ended: end, response (ns), ok, timed, operation (from
-    1)."""
-    names = scenario.operations
-    which, values = ("list_position(?, operation)", [names]) if len(names) > 1 else ("1", [])  # type: tuple[str, list[Any]]
-    narrow = "usmallint" if len(names) > 1 else "utinyint"
-    found = scenario.run.query(
-        f"select end_ns, response_ns, "
-        f"(4 * coalesce({which}, 0) + 2 * coalesce({TIMED}, false)::int + ok::int)::{narrow} as flags "
-        "from measured where scenario = ?",
-        [*values, scenario.name],
-    ).fetchnumpy()
-    end, response, flags = (np.asarray(column) for column in found.values())
-    if len(response) and response.max() < 2**31:
-        response = response.astype(np.int32)  # half the memory to move
-    if np.any(end[1:] < end[:-1]):
-        order = np.argsort(end, kind="stable")  # of several workers: each in order, so that it is a merge
-        end, response, flags = end[order], response[order], flags[order]
-    ok, timed = ((flags & bit).astype(bool) for bit in (1, 2))
-    return {"end": end, "response": response, "ok": ok, "timed": timed, "operation": flags >> 2}
-
-
-def chosen(run: Recording, part: Selection, rows: Columns) -> Columns:
-    """The rows of a part."""
-    keep = np.ones(len(rows["end"]), bool)
-    if part.operation is not None:
-        keep &= rows["operation"] == run.scenario(part.scenario).operations.index(part.operation) + 1
-    if part.stage is not None:
-        due = rows["end"] - rows["response"]
-        windows = measured_windows(run.scenario(part.scenario), part.stage)
-        keep &= (due >= windows[0][0]) & (due <= windows[0][1]) if windows else False
-    return rows if keep.all() else {name: column[keep] for name, column in rows.items()}
-
-
-class Rows:
-    """What is asked of the rows of a part: computed row by row. `ends` are in order."""
-
-    def __init__(self, rows: Columns) -> None:
-        self.ends, self.ok = rows["end"], rows["ok"]
-        self.times = rows["response"] if rows["timed"].all() else rows["response"][rows["timed"]]
-        self.count, self.errors, self.timed = len(self.ok), int(len(self.ok) - self.ok.sum()), len(self.times)
-
-    def quantiles(self, qs: Sequence[float]) -> tuple[Interval, ...]:
-        return quantiles(self.times, qs)
-
-    def mean(self) -> Interval:
-        return stats.mean_interval(self.times)
-
-    def error_worth(self) -> float:
-        return stats.effective_sample_size(~self.ok)
-
-    def throughput(self, windows: list[tuple[int, int]], seconds: float) -> Interval:
-        return _throughput(self.ends[self.ok], windows, seconds)
-
-    def ended(self, at_ns: NDArray[Any]) -> NDArray[Any]:
-        """How many ended before each of these times."""
-        return np.searchsorted(self.ends, at_ns)
-
-    def histogram(self) -> NDArray[Any]:
-        return _histogram(self.times)
-
-
-class _Counts:
-    """The same, of many rows, from their counts."""
-
-    def __init__(self, run: Recording, part: Selection) -> None:
-        self._run, self._which = run, part
-        self._steps, self._by = counts.steps(run, "response", self._which), counts.moments(run, self._which)
-        self.count, self.timed = int(self._by.ended.sum()), self._steps.n
-        self.errors = self.count - int(self._by.good.sum())
-
-    def quantiles(self, qs: Sequence[float]) -> tuple[Interval, ...]:
-        return counts.quantiles(self._run, "response", self._which, qs)
-
-    def mean(self) -> Interval:
-        return counts.mean(self._run, "response", self._which)
-
-    def error_worth(self) -> float:
-        return counts.good_worth(self._by)
-
-    def throughput(self, windows: list[tuple[int, int]], seconds: float) -> Interval:
-        return counts.throughput(self._by, windows, seconds)
-
-    def ended(self, at_ns: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(np.interp(at_ns, self._by.edges_ns, np.concatenate(([0.0], self._by.ended.cumsum()))))
-
-    def histogram(self) -> NDArray[Any]:
-        return _histogram(self._steps.sums / self._steps.counts, self._steps.counts)
-
-
-def _measured(run: Recording, part: Selection, found: Rows | _Counts) -> Measured:
+def _measured(scenario: ScenarioRun, part: Selection) -> Measured:
     """Mixtures of stages have no rate of their own, and mixtures of operations no response time."""
-    windows = measured_windows(run.scenario(part.scenario), part.stage, part.operation)
-    seconds = sum(stop - start for start, stop in windows) / 1e9
-    count, errors = found.count, found.errors
-    figures = _resources(run.scenario(part.scenario), found.ended) if part == Selection(part.scenario) else {}
-    asked: tuple[str, ...] = ()
-    level = part.stage is not None or not _stages(run.scenario(part.scenario))
-    if level:
-        asked = ("throughput", "errors")
-    given = (
-        ("throughput",) if run.scenario(part.scenario).spec.load.is_open else ()
-    )  # but for the error rate, which is judged
-    if count and level:
-        figures |= {"errors": error_rate(found), "throughput": found.throughput(windows, seconds)}
-    alone = level and (part.operation is not None or len(run.scenario(part.scenario).operations) == 1)
-    if alone:
+    requests = source(scenario, stage=part.stage, operation=part.operation)
+    figures = _resources(scenario, requests) if part == Selection(part.scenario) else {}
+    one_level = part.stage is not None or not _stages(scenario)
+    asked: tuple[str, ...] = ("throughput", "errors") if one_level else ()
+    given = ("throughput",) if scenario.spec.load.is_open else ()  # but for the error rate, which is judged
+    if requests.requests and one_level:
+        figures |= {"errors": requests.error_rate(), "throughput": requests.throughput()}
+    one_operation = one_level and (part.operation is not None or len(scenario.operations) == 1)
+    if one_operation:
         asked = (*QUANTILES, "mean", *asked)
-    if not alone or not found.timed:
-        return Measured(count, errors, seconds, asked, given, figures)
-    each = [scaled(i, 1e-6) for i in found.quantiles((*QUANTILES.values(), *GRID))]
-    figures |= {**dict(zip(QUANTILES, each, strict=False)), "mean": scaled(found.mean(), 1e-6)}
-    return Measured(count, errors, seconds, asked, given, figures, tuple(each[len(QUANTILES) :]), found.histogram())
+    plain = Measured(requests.requests, requests.errors, requests.seconds, asked, given, figures)
+    if not one_operation or not requests.timed():
+        return plain
+    intervals = [scaled(i, 1e-6) for i in requests.quantiles((*QUANTILES.values(), *GRID))]
+    times = {**dict(zip(QUANTILES, intervals, strict=False)), "mean": scaled(requests.mean(), 1e-6)}
+    grid = tuple(intervals[len(QUANTILES) :])
+    return replace(plain, figures={**figures, **times}, grid=grid, histogram=requests.histogram())
 
 
-def error_rate(found: Rows | _Counts) -> Interval:
-    """Failures, % of all that ended; a burst of a hundred is not worth a hundred."""
-    worth = found.error_worth() if 0 < found.errors < found.count else None
-    return scaled(stats.proportion_interval(found.errors, found.count, n_effective=worth), 100.0)
-
-
-def quantiles(times: NDArray[Any], qs: Sequence[float]) -> tuple[Interval, ...]:
-    """Intervals at many quantiles; what the times are worth is computed at a few, these among them, and read off in
-    between."""
-    at = np.quantile(times[:: max(1, len(times) // 2**17)], _ANCHORS)
-    worth = [stats.effective_sample_size(times <= value) for value in at]
-    return stats.quantile_intervals(times, qs, n_effective=np.interp(qs, _ANCHORS, worth).tolist())
-
-
-def _throughput(ends: NDArray[Any], windows: list[tuple[int, int]], seconds: float) -> Interval:
-    """Good answers per second; its interval is that of the counts of equal stretches of time."""
-    count = len(ends)
-    estimate = count / seconds if seconds else math.nan
-    if count <= BEYOND or not seconds:
-        return unknown(estimate, count, 0.95)
-    bins = min(200, count // BEYOND)
-    pieces = [
-        _counts(ends, start, stop, max(1, round(bins * (stop - start) / 1e9 / seconds))) for start, stop in windows
-    ]
-    spread = stats.mean_interval(np.concatenate(pieces))
-    half = spread.high - spread.estimate
-    return Interval(estimate, max(0.0, estimate - half), estimate + half, count, spread.n_effective)
-
-
-def _counts(ends: NDArray[Any], start: int, stop: int, bins: int) -> NDArray[np.float64]:
-    edges = np.linspace(start, stop, bins + 1)
-    return np.diff(np.searchsorted(ends, edges)) / ((stop - start) / bins / 1e9)
-
-
-def _histogram(times: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[Any]:
-    codes = (np.log10(np.maximum(times, 1).astype(np.float32)) * BINS_PER_DECADE).astype(np.int16)
-    return np.bincount(codes, weights, minlength=_DECADES * BINS_PER_DECADE)
-
-
-def _resources(scenario: ScenarioRun, ended: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Interval]:
+def _resources(scenario: ScenarioRun, requests: Source) -> dict[str, Interval]:
     """Memory and CPU of the target's processes, where they were sampled."""
     found = {}
     seen = memory(scenario)
     if seen.each:
         found["memory"] = scaled(_level(seen.t_s, seen.rss_bytes), 1e-6)
     edges_s, used_s = _cpu_steps(scenario)
-    requests = np.diff(ended(edges_s * 1e9))
-    if len(used_s) and requests.sum():
-        each = float(used_s.sum() / requests.sum())
-        spread = stats.mean_interval(used_s - each * requests)  # a ratio's deviation (Cochran 1977, ch. 6)
-        half = (spread.high - spread.estimate) / float(requests.mean())
-        found["cpu"] = scaled(Interval(each, each - half, each + half, int(requests.sum()), spread.n_effective), 1e3)
+    answered = np.diff(requests.answered(edges_s * 1e9))
+    if len(used_s) and answered.sum():
+        each = float(used_s.sum() / answered.sum())
+        spread = stats.mean_interval(used_s - each * answered)  # a ratio's deviation (Cochran 1977, ch. 6)
+        half = (spread.high - spread.estimate) / float(answered.mean())
+        found["cpu"] = scaled(Interval(each, each - half, each + half, int(answered.sum()), spread.n_effective), 1e3)
     return found
 
 

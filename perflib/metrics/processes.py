@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib import stats
-from perflib.metrics import counts
-from perflib.metrics.selection import Selection
+from perflib.metrics.source import source
 from perflib.stats import MemoryGrowth
 from perflib.store.cache import once
 from perflib.store.recording import Recording, ScenarioRun
@@ -172,13 +171,7 @@ def _filled(series: Floats) -> Floats:
 
 def _answered(scenario: ScenarioRun, at_ns: Floats) -> Floats:
     """How many of the measured requests had ended by each moment."""
-    if scenario.run.many:
-        by = counts.moments(scenario.run, Selection(scenario.name))
-        return np.interp(at_ns, by.edges_ns, np.concatenate(([0.0], np.cumsum(by.ended))))
-    ends = scenario.run.query(
-        "select end_ns from measured where scenario = ? order by end_ns", [scenario.name]
-    ).fetchnumpy()["end_ns"]
-    return np.searchsorted(ends, at_ns, "right").astype(float)
+    return source(scenario).answered(at_ns).astype(float)
 
 
 @once
@@ -230,7 +223,7 @@ def unread(scenario: ScenarioRun) -> str:
 
 @dataclass(frozen=True)
 class CpuTime:
-    """CPU time of some processes: of each, moments, ns, and what it had used by then, s."""
+    """CPU time of some processes. each: for every process the moments, ns, and the CPU time used by then, s."""
 
     each: tuple[tuple[Floats, Floats], ...]
 

@@ -1,26 +1,21 @@
-"""Figures of a run, computed in DuckDB from its rows: percentiles, counts, rates, memory and CPU of its processes.
-
-Response and service times are those of good answers, and of requests that were given up (`timeout`, `unsent`,
-`aborted`: they took at least that long). A quick refusal would make a target look faster, so other failures count only
-as errors. Percentiles interpolate between order statistics (Hyndman & Fan type 7), exactly, and within 0.1 % of a run
-of many rows (counts.py). Throughput counts good answers only.
-"""
+"""Figures of a scenario as plain data: its requests' (source.py), its load's, and those of the processes that took
+part."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any, Final
 
 from perflib.metrics import counts
 from perflib.metrics.processes import Grown, cpu_cores, growth, memory
 from perflib.metrics.selection import Selection
+from perflib.metrics.source import Source, Time, known, outcomes, source
 from perflib.metrics.totals import Totals, totals
 from perflib.stats import MemoryGrowth
-from perflib.stats.intervals import fewest_values
 from perflib.store.cache import code, once
-from perflib.store.database import TIMED
-from perflib.store.recording import Recording, ScenarioRun
+from perflib.store.recording import ScenarioRun
 from perflib.store.windows import measured_seconds
+from perflib.text import number
 
 PROCESSES: Final = 50  # listed of each scenario, those that gained most first
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
@@ -37,12 +32,12 @@ def scenario_figures(scenario: ScenarioRun) -> dict[str, Any]:
 def _scenario_figures(scenario: ScenarioRun) -> dict[str, Any]:
     seconds = measured_seconds(scenario)
     operations = list(scenario.operations)
-    found = {name: _request_figures(scenario, name, seconds) for name in operations}
+    found = {name: _request_figures(scenario, name) for name in operations}
     return {
         "name": scenario.name,
         "description": scenario.spec.description,
         "status": scenario.record.status,
-        **_request_figures(scenario, None, seconds),
+        **_request_figures(scenario, None),
         "seconds": seconds,
         "operations": [{"name": name, **figures} for name, figures in found.items()],
         "load": load_figures(scenario, seconds),
@@ -54,76 +49,40 @@ def _scenario_figures(scenario: ScenarioRun) -> dict[str, Any]:
     }
 
 
-def _request_figures(scenario: ScenarioRun, operation: str | None, seconds: float) -> dict[str, Any]:
-    by_class = _outcomes(scenario, operation)
-    total, good = sum(by_class.values()), by_class.pop(None, 0)
+def _request_figures(scenario: ScenarioRun, operation: str | None) -> dict[str, Any]:
+    requests = source(scenario, operation=operation)
+    by_class = {error: count for error, count in outcomes(scenario, operation=operation).items() if error is not None}
+    throughput = requests.throughput().estimate
     return {
-        "requests": total,
-        "errors": total - good,
+        "requests": requests.requests,
+        "errors": requests.errors,
         "errors_by_class": by_class,
-        "throughput_per_s": good / seconds if seconds else 0.0,
-        "response_ms": time_figures(scenario.run, "response", scenario.name, operation),
-        "service_ms": time_figures(scenario.run, "service", scenario.name, operation),
+        "throughput_per_s": throughput if math.isfinite(throughput) else 0.0,
+        **_times(requests, "response"),
+        **_times(requests, "service"),
     }
 
 
-def _outcomes(scenario: ScenarioRun, operation: str | None) -> dict[str | None, int]:
-    if scenario.run.many:
-        return counts.outcomes(scenario.run, Selection(scenario.name, operation=operation))
-    where, values = Selection(scenario.name, operation=operation).sql
-    return dict(
-        scenario.run.query(
-            f"select case when not ok then error end as class, count(*) from measured where {where} group by class "
-            "order by 2 desc, 1",
-            values,
-        ).fetchall()
-    )
+def _times(requests: Source, time: Time) -> dict[str, Any]:
+    """Percentiles, maximum and mean of a time, ms, and the names of those that are lower bounds.
 
-
-def percentiles(
-    run: Recording, time: str, scenario: str, operation: str | None, qs: Sequence[float]
-) -> list[float] | None:
-    """Percentiles of a time (`response`, `service`), ns; None where there is no row."""
-    if run.many:
-        found = counts.steps(run, time, Selection(scenario, operation=operation))
-        return [found.quantile(q) for q in qs] if found.n else None
-    where, values = Selection(scenario, operation=operation).sql
-    row = run.query(
-        f"select quantile_cont({time}_ns, [{', '.join(f'{q:.9f}' for q in qs)}]) from measured where {TIMED} and "
-        f"{where}",
-        values,
-    ).fetchone()
-    return row[0] if row else None
-
-
-def timed_requests(scenario: ScenarioRun, operation: str | None = None) -> int:
-    """How many requests percentiles speak of."""
-    where, values = Selection(scenario.name, operation=operation).sql
-    if scenario.run.many:
-        return counts.steps(scenario.run, "response", Selection(scenario.name, operation=operation)).n
-    (count,) = scenario.run.query(f"select count(*) from measured where {TIMED} and {where}", values).fetchone() or (0,)
-    return int(count)
-
-
-def time_figures(run: Recording, time: str, scenario: str, operation: str | None = None) -> dict[str, float | None]:
-    """Percentiles, mean and maximum of a time, ms; None where there is no row, or fewer than ten lie beyond a
-    percentile."""
-    at = percentiles(run, time, scenario, operation, list(QUANTILES.values()))
-    if at is None:
-        return dict.fromkeys((*QUANTILES, "max", "mean"))
-    if run.many:
-        found = counts.steps(run, time, Selection(scenario, operation=operation))
-        highest, mean, n = float(found.most.max()), found.mean, found.n
-    else:
-        where, values = Selection(scenario, operation=operation).sql
-        highest, mean, n = run.query(
-            f"select max({time}_ns), avg({time}_ns), count(*) from measured where {TIMED} and {where}", values
-        ).fetchone() or (0, 0, 0)
-    seen = [v if n >= fewest_values(q) else None for q, v in zip(QUANTILES.values(), at, strict=True)]
+    None where there is no time, or fewer than ten requests lie beyond a percentile.
+    """
+    names = (*QUANTILES, "max", "mean")
+    if not requests.timed(time):
+        return {f"{time}_ms": dict.fromkeys(names), f"{time}_at_least": []}
+    quantiles = requests.quantiles(list(QUANTILES.values()), time)
+    intervals = dict(zip(names, (*quantiles, requests.maximum(time), requests.mean(time)), strict=True))
+    estimates = {name: known(i, QUANTILES[name]) if name in QUANTILES else i.estimate for name, i in intervals.items()}
     return {
-        name: None if v is None else v / 1e6
-        for name, v in zip((*QUANTILES, "max", "mean"), (*seen, highest, mean), strict=True)
+        f"{time}_ms": {name: ns / 1e6 if math.isfinite(ns) else None for name, ns in estimates.items()},
+        f"{time}_at_least": [name for name, i in intervals.items() if i.at_least and math.isfinite(estimates[name])],
     }
+
+
+def shown_time(figures: dict[str, Any], name: str, time: Time = "response") -> str:
+    """A percentile, the maximum or the mean as it is written, ms: "12.3", "≥ 1,000" for a lower bound, "–"."""
+    return f"{'≥ ' if name in figures[f'{time}_at_least'] else ''}{number(figures[f'{time}_ms'][name])}"
 
 
 def load_figures(scenario: ScenarioRun, seconds: float) -> dict[str, Any]:
@@ -167,8 +126,8 @@ def breakdown(scenario: ScenarioRun) -> dict[str, list[float]]:
     the answer
     began, the server's work and the network · body: until it was complete. Only requests that were answered.
     """
-    edges = percentiles(scenario.run, "response", scenario.name, None, [high for _, high in BANDS[:-1]])
-    if edges is None:
+    edges = source(scenario).percentiles([high for _, high in BANDS[:-1]])
+    if not edges:
         return {part: [0.0] * len(BANDS) for part in PARTS}
     band = " ".join(f"when response_ns <= {edge!r} then {number}" for number, edge in enumerate(edges))
     rows = scenario.run.query(

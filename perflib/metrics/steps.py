@@ -1,4 +1,4 @@
-"""One step of a rising load: which of its limits hold, which are broken, which it cannot tell. Pure, on arrays of rows.
+"""One step of a rising load: which limits hold, which are broken, and which remain undecided. Pure functions of arrays.
 
 A limit on a quantile is judged as what it is, a limit on a share: "p95 < 50 ms" says that at most 5 % take 50 ms or
 more. The share has an exact interval (Clopper & Pearson 1934, with the effective number of requests where they depend
@@ -189,35 +189,24 @@ def _unanswered_ms(step: Step, due: Flags, answers: Answers) -> NDArray[np.float
 
 def _by_share(limit: Objective, values: NDArray[np.float64]) -> Finding:
     """A limit on a quantile: the share of values beyond it."""
-    q, at = limit.q or 0.5, limit.limit or 0.0
+    q = limit.q or 0.5
     observed = stats.quantile_interval(values, q)
-    beyond = ~_meets(limit, values, at)
-    count, n = int(beyond.sum()), len(beyond)
-    if not n:
+    beyond = ~limit.is_met(values)
+    if not len(beyond):
         return Finding(limit, "unclear", False, observed)
-    # Where none is beyond, that they depend on each other shows in the times themselves: a queue that grows is worth
-    # few.
-    worth = stats.effective_sample_size(beyond if count else values.round(3)) if count < n else float(n)
-    share = stats.proportion_interval(count, n, n_effective=worth)
+    share = stats.share_interval(beyond, values.round(3))
     tolerated = 1 - q if limit.wants_less else q
     word: Word = "holds" if share.high <= tolerated else "breaks" if share.low > tolerated else "unclear"
     return Finding(limit, word, share.estimate <= tolerated, observed)
 
 
 def _by_interval(limit: Objective, interval: Interval) -> Finding:
-    at = limit.limit or 0.0
     good, bad = (interval.high, interval.low) if limit.wants_less else (interval.low, interval.high)
     if interval.n == 0 or math.isnan(interval.estimate):
         return Finding(limit, "unclear", False, interval)
-    holds, breaks = bool(_meets(limit, good, at)), not _meets(limit, bad, at)
+    holds, breaks = bool(limit.is_met(good)), not limit.is_met(bad)
     word: Word = "holds" if holds else "breaks" if breaks else "unclear"
-    return Finding(limit, word, bool(_meets(limit, interval.estimate, at)), interval)
-
-
-def _meets(limit: Objective, value: Any, at: float) -> Any:
-    if limit.comparator in ("<", ">"):
-        return value < at if limit.wants_less else value > at
-    return value <= at if limit.wants_less else value >= at
+    return Finding(limit, word, bool(limit.is_met(interval.estimate)), interval)
 
 
 def _scaled(interval: Interval, factor: float) -> Interval:

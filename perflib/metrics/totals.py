@@ -1,4 +1,4 @@
-"""What is asked of all rows of a scenario again and again, by figures and by every chart: found in one look at them."""
+"""Counts, times and extremes of all rows of a scenario, which figures and every chart need: one query for all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perflib.store.recording import ScenarioRun
 
 @dataclass(frozen=True)
 class Totals:
-    """Of all rows of a scenario: how many, when, how slow; and of those that are measured.
+    """How many rows a scenario has, from when to when, and how slow they are; and the same of the measured ones.
 
     Times in ns, None where no row has one.
     """

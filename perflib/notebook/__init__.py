@@ -1,1 +1,1 @@
-"""What lives in a Jupyter kernel: the live panel, the explorer, the dashboard, the table of runs."""
+"""Interactive parts for Jupyter: the live panel, the explorer, the dashboard, the table of runs."""

@@ -1,7 +1,7 @@
 """The controls of an explorer, as widgets: run, scenario, operation, time window, band of percentiles.
 
-Where ipympl is installed the charts can be brushed: dragging over time sets the window, dragging or clicking on the
-percentile curve sets the band, and the tool bar zooms. Without it they are a picture, and the sliders do the same.
+With ipympl installed, the charts can be brushed: dragging over time sets the window, dragging or clicking on the
+percentile curve sets the band, and the tool bar zooms. Without it the charts are pictures, and sliders set both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SIZE: Final = (11.0, 6.0)  # inches
 _DPI: Final = 76  # so that the charts fit beside JupyterLab's side bar
-_CLICK: Final = 4  # pixels: what moves less is no drag
+_CLICK: Final = 4  # pixels; a shorter move is a click
 SHARES: Final = (0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0)
 _TABLE: Final = (
     "<style>.perflib-slow{font:12px system-ui,sans-serif;color:var(--jp-ui-font-color1,inherit);overflow-x:auto}"
@@ -27,7 +27,7 @@ _TABLE: Final = (
 
 
 class Explored(Protocol):
-    """What the controls set and show: an `Explorer`."""
+    """The interface of an `Explorer`, as the controls use it."""
 
     run: Run
     scenario: str
@@ -80,7 +80,7 @@ class _Picture:
 
 
 class _Brushed:
-    """The charts as a canvas; what is brushed on them is told: a window in seconds, a band in shares of SHARES."""
+    """The charts as a canvas. Callbacks receive the brushed window in seconds, or the band in values of SHARES."""
 
     def __init__(
         self, explored: Explored, window: Callable[[float, float], None], band: Callable[[float, float], None]
@@ -106,29 +106,29 @@ class _Brushed:
         self._brushes.append(self._brush(curve, lambda low, high: self._band(_share(low), _share(high))))
         self.widget.draw_idle()
 
-    def _brush(self, axes: Axes, told: Callable[[float, float], None]) -> Any:
+    def _brush(self, axes: Axes, callback: Callable[[float, float], None]) -> Any:
         from matplotlib.widgets import SpanSelector
 
         return SpanSelector(
-            axes, told, "horizontal", useblit=True, minspan=1e-9, props={"alpha": 0.25, "facecolor": "#777777"}
+            axes, callback, "horizontal", useblit=True, minspan=1e-9, props={"alpha": 0.25, "facecolor": "#777777"}
         )
 
     def _press(self, event: Any) -> None:
         self._pressed_at = event.x
 
     def _release(self, event: Any) -> None:
-        """A click on the curve chooses the band in which it lies."""
+        """A click on the curve selects the band that contains it."""
         if event.inaxes is self._curve and abs(event.x - self._pressed_at) < _CLICK:
             self._band(_share(event.xdata), _share(event.xdata))
 
 
 def _share(nines: float) -> float:
-    """Percent of the requests, of a place on the percentile curve's axis."""
+    """The percentage of requests at a position on the axis of the percentile curve."""
     return 100 * (1 - 10 ** -max(nines, 0.0))
 
 
 def _band(low: float, high: float) -> tuple[float, float]:
-    """The least stretch of SHARES that holds both."""
+    """The smallest range of SHARES that contains both."""
     below = max(share for share in SHARES[:-1] if share <= low)
     above = min(share for share in SHARES if share >= high and share > below)
     return below, above
@@ -191,7 +191,7 @@ class _Controls:
         self.band.value = _band(low, high)
 
     def _offer(self) -> None:
-        """Offer what the run has, with what is chosen."""
+        """Show the options that the run has, and the present selection."""
         explored = self._explored
         self._quiet = True
         low, high = explored.window_s

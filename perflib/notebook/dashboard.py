@@ -1,7 +1,7 @@
-"""The dashboard: the run that is being made, live; the newest runs with their verdicts; one of them in detail; trends.
+"""The dashboard: the run in progress, the newest runs with their verdicts, one of them in detail, and trends.
 
-It looks at the data folder once a second, in a thread of its own kernel: a run that is made elsewhere is followed by
-its part files. Where nobody can click (papermill) it is a page of what there is.
+A thread reads the data folder once a second, so that runs of other processes are followed by their part files. Under
+papermill, where nobody can click, the dashboard is a static page.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ import os
 import threading
 import time
 import traceback
-from html import escape
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+from markupsafe import Markup
 
 from perflib import charts
 from perflib.load.progress import Glance
 from perflib.notebook import runs_table
 from perflib.notebook.panel import html as panel_html
 from perflib.notebook.panel import somebody_looks
-from perflib.report.html import Html, picture
-from perflib.report.pages.run import objectives, sentence
+from perflib.report.pictures import picture
 from perflib.store.remote import is_url
 from perflib.store.runs import data_folder, run_ids
+from perflib.text.html import View
 from perflib.verdicts.history import history, record_all
 from perflib.verdicts.run import Run, open_run
 
@@ -32,42 +34,40 @@ TREND_CHARTS: Final = 6
 
 
 def folder(data: str | Path | None = None) -> str | Path:
-    """Of the runs, or a store's URL: as given, else as `perflib dashboard --data` said, else the usual one."""
+    """The folder of the runs or the URL of a store: as given, or from `perflib dashboard --data`, or the default."""
     chosen = data or os.environ.get("PERFLIB_DATA")
     return chosen if chosen is not None and is_url(chosen) else data_folder(chosen)
 
 
 class Live:
-    """The panel of the run that is being made, whoever makes it."""
+    """The live panel of the run in progress, which may belong to another process."""
 
     def __init__(self, data: str | Path) -> None:
         self._data = data
         self._run, self._glance = "", Glance(data_folder(data))
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         run = runs_table.running(self._data)
         if run is None:
-            return "<p style='opacity:.72'>Nothing runs now.</p>"
+            return Markup("<p style='opacity:.72'>No run is in progress.</p>")
         if run.id != self._run:
             self._run, self._glance = run.id, Glance(run.path)
         now = self._glance.look()
         begun = time.time() - run.path.stat().st_ctime
         done = sum(entry.record.stop_ns is not None for entry in run.scenarios)
         of = len(run.suite.scenarios)
-        return (
-            panel_html(now, f"{run.id}: scenario {min(done + 1, of)} of {of}", done / max(of, 1)) if begun >= 0 else ""
-        )
+        if begun < 0:
+            return Markup()
+        return panel_html(now, f"{run.id}: scenario {min(done + 1, of)} of {of}", done / max(of, 1))
 
 
-def detail(run: Run) -> Html:
-    """One run: its sentence, objectives, and the percentile curve of each scenario that has an objective or stands
-    alone."""
-    names = [entry.name for entry in run.scenarios][:4]
-    drawn = "".join(picture(lambda name=name: charts.latency_percentiles(run.scenario(name))) for name in names)  # type: ignore[misc]
-    return Html(f"<p><strong>{sentence(run)}</strong></p>{objectives(run)}{drawn}")
+def detail(run: Run) -> View:
+    """One run: its sentence, objectives, and the percentile curves of its first scenarios."""
+    drawn = [picture(partial(charts.latency_percentiles, scenario)) for scenario in run.scenarios[:4]]
+    return View("dashboard/detail", run=run, pictures=drawn)
 
 
-def trends(data: str | Path) -> Html:
+def trends(data: str | Path) -> View:
     """Response time, throughput and errors from run to run: the series with the most runs, those that changed first."""
     record_all(data)
     found = [
@@ -77,13 +77,11 @@ def trends(data: str | Path) -> Html:
         if len(series.points) > 1 and not series.part.operation
     ]
     chosen = sorted(found, key=lambda series: (not series.changes, -len(series.points)))[:TREND_CHARTS]
-    if not chosen:
-        return Html("<p style='opacity:.72'>Trends begin with the second run of a suite.</p>")
-    return Html("".join(picture(lambda each=each: charts.history(each)) for each in chosen))  # type: ignore[misc]
+    return View("dashboard/trends", pictures=[picture(partial(charts.history, each)) for each in chosen])
 
 
 class Dashboard:
-    """Dashboard(data): shown by being the last value of a cell."""
+    """Dashboard(data): put it last in a cell to show it."""
 
     def __init__(self, data: str | Path | None = None) -> None:
         self.data = folder(data)
@@ -94,7 +92,14 @@ class Dashboard:
         from IPython.display import display
 
         if not (somebody_looks() or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")):
-            display(Html("".join((self._live.html(), runs_table.runs(self.data), trends(self.data)))))  # type: ignore[no-untyped-call]
+            display(
+                View(
+                    "dashboard/whole",
+                    live=self._live.html(),
+                    runs=runs_table.runs(self.data),
+                    trends=trends(self.data),
+                )
+            )  # type: ignore[no-untyped-call]
             return
         display(self._widgets())  # type: ignore[no-untyped-call]
         threading.Thread(target=self._follow, name="dashboard", daemon=True).start()
@@ -115,24 +120,24 @@ class Dashboard:
             try:
                 self._now.value = self._live.html()
                 self._look()
-            except Exception:  # a run that was removed meanwhile, say: the next look is a second away
-                self._now.value = f"<pre>{escape(traceback.format_exc(limit=-2))}</pre>"
+            except Exception:  # for example, a run was deleted; the next update is a second away
+                self._now.value = Markup("<pre>{}</pre>").format(traceback.format_exc(limit=-2))
             time.sleep(EVERY_S)
 
     def _look(self) -> None:
-        """The tables and trends follow when a run was added, removed, or came to its end."""
+        """Update tables and trends when a run was added, deleted, or has ended."""
         ids = run_ids(self.data)
         seen = [(run.id, run.status) for run in runs_table.newest(self.data)]
         if seen == self._seen and self._runs.value != "…":
             return
         self._seen = seen
-        self._runs.value = runs_table.runs(self.data, judge=False)
-        self._runs.value = runs_table.runs(self.data)
+        self._runs.value = runs_table.runs(self.data, judge=False)._repr_html_()
+        self._runs.value = runs_table.runs(self.data)._repr_html_()
         chosen = self._choice.value
         self._choice.options = list(reversed(ids))
         if chosen in ids:
             self._choice.value = chosen
-        self._trends.value = trends(self.data)
+        self._trends.value = trends(self.data)._repr_html_()
 
     def _show_detail(self) -> None:
         name = self._choice.value

@@ -1,11 +1,11 @@
-"""Explore a run: its charts and slowest requests for a chosen scenario, operation, time window and percentile band.
+"""Explore a run: its charts and slowest requests for a selected scenario, operation, time window and percentile band.
 
 explored = explore(run)                                          # a notebook shows it with its controls
 explored.choose(scenario="browse", window_s=(10, 20), band=(99, 100))
 explored.figure(); explored.slowest(20)                          # the same without a browser
 
-All rows are counted once, into cells of time × response time (a thousand by 2 %), so that a change costs the same
-however many requests there are. Percentiles of the cells are right to 1 %. Only the slowest requests are read as rows.
+All rows are counted once into cells of time × response time (a thousand by 2 %), so that a new selection takes equally
+long for any number of requests. Percentiles of cells are accurate to 1 %. Only the slowest requests are read as rows.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, Chart, log_scale, name, plain, plainly_styled
-from perflib.charts.timelines import named, together, told
+from perflib.charts.timelines import bins_per_point, highest_percentile, percentile_name
 from perflib.errors import RunError
 from perflib.metrics.processes import memory
+from perflib.metrics.source import source
 from perflib.notebook.controls import SIZE, controls
 from perflib.notebook.panel import somebody_looks
+from perflib.stats.histogram import LogBuckets
 from perflib.store.database import DUE, TIMED
 from perflib.store.runs import run_ids
 from perflib.store.windows import span
-from perflib.text import ms
+from perflib.text import number
 from perflib.verdicts.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 _BINS: Final = 1000
 _IN_MEMORY: Final = 25_000_000  # rows; about 50 bytes each
-_WIDTH: Final = math.log(1.02)
+_BUCKETS: Final = LogBuckets(math.log(1.02))  # of response times
 _COLUMNS: Final = 120  # of a drawn chart
 
 
@@ -52,7 +54,7 @@ def explore(
     band: tuple[float, float] = (99.0, 100.0),
     data: str | None = None,
 ) -> Explorer:
-    """A run to look around in. Times are seconds since the scenario's start, the band is in percent of the requests."""
+    """A run to explore. Times are seconds since the start of the scenario; the band is in percent of the requests."""
     explored = Explorer(run if isinstance(run, Run) else open_run(run, data), data)
     return explored.choose(
         scenario=scenario, operation=operation, window_s=(from_s or 0.0, math.inf if to_s is None else to_s), band=band
@@ -60,14 +62,14 @@ def explore(
 
 
 class Explorer:
-    """What is chosen of one run, and what it shows."""
+    """A selection from one run, and the views of it."""
 
     def __init__(self, run: Run, data: str | None = None) -> None:
         self.data, self.scenario = data, ""
         self.open(run)
 
     def open(self, run: Run) -> None:
-        """Look at another run: count its rows into cells."""
+        """Switch to another run, and count its rows into cells."""
         if not run.scenarios:
             raise RunError("no scenario was started in this run", where=run.id, mend="choose another: perflib runs")
         self.run = run
@@ -79,9 +81,9 @@ class Explorer:
         self, *, scenario: str | None = None, operation: str | None = None, window_s: tuple[float, float] | None = None,
         band: tuple[float, float] = (99.0, 100.0),
     ) -> Explorer:  # fmt: skip
-        """Choose what to look at. None: the scenario as before, all operations, all of its time.
+        """Change the selection. None: the present scenario, all operations, the whole time.
 
-        Raises RunError for what the run does not have.
+        Raises RunError for a scenario or operation that the run does not have.
         """
         self.scenario = str(self.run.scenario(scenario or self.scenario).name)
         if operation is not None and operation not in self.operations:
@@ -104,15 +106,19 @@ class Explorer:
 
     @property
     def seconds(self) -> float:
-        """How long the scenario's requests were due."""
+        """The length of the scenario's schedule, in s."""
         return float(self._spans[self.scenario][1])
 
     @property
     def limits_ms(self) -> tuple[float, float]:
-        """The band as response times of the chosen requests, ms."""
-        counts = self._times()
-        edges = zip(self.band, (-0.5, 0.5), strict=True)  # of the cells that hold them
-        low, high = (math.exp((_quantile(counts, share / 100) + half) * _WIDTH) / 1e6 for share, half in edges)
+        """The band as response times of the selected requests, in ms: exact for the whole time, else to 2 %."""
+        requests = source(self.run.scenario(self.scenario), operation=self.operation)
+        if self.window_s == (0.0, self.seconds) and requests.timed():
+            low, high = (ns / 1e6 for ns in requests.percentiles([share / 100 for share in self.band]))
+        else:
+            counts = self._times()
+            first, last = (_quantile(counts, share / 100) for share in self.band)
+            low, high = (_BUCKETS.lower([first, last + 1]) / 1e6).tolist()
         return (0.0 if self.band[0] == 0 else low), (math.inf if self.band[1] == 100 else high)
 
     def slowest(self, most: int = 20) -> pd.DataFrame:
@@ -120,7 +126,7 @@ class Explorer:
         low_ms, high_ms = self.limits_ms
         start_ns = self._spans[self.scenario][0]
         chosen, values = self._chosen()
-        found = self.run.query(
+        requests = self.run.query(
             f"select worker, seq, operation, (due_ns - {start_ns}) / 1e9 as due_s, response_ns / 1e6 as response_ms, "
             "service_ns / 1e6 as service_ms, first_ns / 1e6 as first_byte_ms, server_ns / 1e6 as server_ms, "
             f"status, error, inflight from {self._table} where timed and {chosen} "
@@ -133,12 +139,12 @@ class Explorer:
                 most,
             ],
         ).df()
-        for kind, worker, seq, took in self._spans_of(found):
+        for kind, worker, seq, took in self._spans_of(requests):
             column = f"{kind}_ms"
-            if column not in found:
-                found[column] = math.nan
-            found.loc[(found["worker"] == worker) & (found["seq"] == seq), column] = took
-        return found.dropna(axis=1, how="all")
+            if column not in requests:
+                requests[column] = math.nan
+            requests.loc[(requests["worker"] == worker) & (requests["seq"] == seq), column] = took
+        return requests.dropna(axis=1, how="all")
 
     def figure(self) -> Figure:
         """Response time, throughput and errors, percentile curve and the target's memory in the chosen window."""
@@ -162,14 +168,14 @@ class Explorer:
         return figure
 
     def widget(self) -> Any:
-        """The controls and what they show (ipywidgets)."""
+        """The controls with the charts and the table (ipywidgets)."""
         return controls(self)
 
     def open_other(self, run_id: str) -> None:
         self.open(open_run(run_id, self.data))
 
     def others(self) -> list[str]:
-        """Runs that could be opened instead, newest first."""
+        """The runs that can be opened, newest first."""
         known = run_ids(self.data)
         return list(dict.fromkeys([self.run.id, *reversed(known)])) if self.run.id in known else [self.run.id]
 
@@ -179,16 +185,17 @@ class Explorer:
         return picture.getvalue()
 
     def table(self, most: int = 20) -> str:
-        """The slowest requests as HTML; all text escaped."""
+        """The slowest requests as HTML, with all text escaped."""
         low, high = self.limits_ms
         share = f"{self.band[0]:g} to {self.band[1]:g} %"
-        upto = "the slowest" if math.isinf(high) else f"{ms(high)} ms"
+        upto = "the slowest" if math.isinf(high) else f"{number(high)} ms"
         slow = self.slowest(most)
         body = slow.to_html(index=False, escape=True, border=0, float_format=lambda v: f"{v:.3g}", na_rep="–")
-        return f"<p>Requests from {share} of response time ({ms(low)} ms to {upto}), the slowest {len(slow)}:</p>{body}"
+        said = f"Requests from {share} of response time ({number(low)} ms to {upto}), the slowest {len(slow)}:"
+        return f"<p>{said}</p>{body}"
 
     def _ipython_display_(self) -> None:
-        """With controls where somebody looks; else the charts and the table, which a page can keep."""
+        """The controls in an interactive notebook; otherwise the charts and the table, which a static page can show."""
         from IPython.display import HTML, Image, display
 
         shown = [self.widget()] if somebody_looks() else [Image(self.png(), alt=str(self)), HTML(self.table())]  # type: ignore[no-untyped-call]
@@ -202,7 +209,7 @@ class Explorer:
 
     @cached_property
     def _table(self) -> str:
-        """The measured rows with what is asked of them, in memory where they fit: a change then reads no file."""
+        """The measured rows with the needed columns, in memory if they fit, so that a new selection reads no file."""
         wanted = (
             f"select scenario, operation, {DUE} as due_ns, response_ns, service_ns, {TIMED} as timed, ok, "
             "first_byte_ns - start_ns as first_ns, server_ns, status, error, inflight, worker, seq from measured"
@@ -214,7 +221,7 @@ class Explorer:
 
     @cached_property
     def _spans(self) -> dict[str, tuple[int, float]]:
-        """Start, ns, and length, s, of each scenario."""
+        """Start (ns) and length (s) of each scenario."""
         rows = self.run.query(f"select scenario, min(due_ns), max(due_ns) from {self._table} group by all").fetchall()
         found = {entry.name: (0, 1.0) for entry in self.run.scenarios}
         return found | {str(row[0]): (int(row[1]), max((row[2] - row[1]) / 1e9, 0.001)) for row in rows}
@@ -230,9 +237,9 @@ class Explorer:
             bin_ns = max(int(seconds * 1e9 / _BINS), 1)
             columns = self.run.query(
                 "select operation, (due_ns - ?) // ? as bin, "
-                "case when timed then (ln(greatest(response_ns, 1)) / ?)::int else -1 end as bucket, "
+                f"case when timed then {_BUCKETS.sql('response_ns')} else -1 end as bucket, "
                 f"count(*) as n, count(*) filter (not ok) as failed from {self._table} where scenario = ? group by all",
-                [start_ns, bin_ns, _WIDTH, scenario],
+                [start_ns, bin_ns, scenario],
             ).fetchnumpy()
             found[scenario] = {key: np.asarray(column) for key, column in columns.items()} | {
                 "bin_ns": np.asarray(bin_ns)
@@ -247,7 +254,7 @@ class Explorer:
         ]
 
     def _window(self) -> dict[str, NDArray[Any]]:
-        """The cells of what is chosen, with the second in which each begins."""
+        """The selected cells, with the second in which each begins."""
         cells = self._cells[self.scenario]
         at_s = cells["bin"] * float(cells["bin_ns"]) / 1e9
         low, high = self.window_s
@@ -272,8 +279,8 @@ class Explorer:
         edges = np.append(np.arange(first, max(last, first + 1), width), max(last, first + 1)) * bin_s
         return np.clip(np.floor((cells["at_s"] / bin_s - first + 1e-6) / width).astype(int), 0, len(edges) - 2), edges
 
-    def _spans_of(self, found: pd.DataFrame) -> list[tuple[str, int, int, float]]:
-        pairs = [f"({int(w)}, {int(s)})" for w, s in zip(found["worker"], found["seq"], strict=True)]
+    def _spans_of(self, requests: pd.DataFrame) -> list[tuple[str, int, int, float]]:
+        pairs = [f"({int(w)}, {int(s)})" for w, s in zip(requests["worker"], requests["seq"], strict=True)]
         if not pairs:
             return []
         return self.run.query(
@@ -291,20 +298,20 @@ class Explorer:
         low = int(cells["bucket"][timed].min())
         grid = np.zeros((int(cells["bucket"][timed].max()) - low + 1, len(edges) - 1))
         np.add.at(grid, (cells["bucket"][timed].astype(int) - low, column[timed]), cells["n"][timed])
-        levels = np.exp((np.arange(len(grid) + 1) + low - 0.5) * _WIDTH) / 1e6
+        levels = _BUCKETS.lower(np.arange(len(grid) + 1) + low) / 1e6
         axes.pcolormesh(edges, levels, np.ma.masked_equal(np.log1p(grid), 0), cmap="Blues", rasterized=True)
-        q = told(int(grid.sum()))
+        q = highest_percentile(int(grid.sum()))
         columns = len(edges) - 1
-        width = together(columns, int(grid.sum()), q)
-        first = np.arange(0, columns - width + 1, width)  # the last point takes what is left over
+        width = bins_per_point(columns, int(grid.sum()), q)
+        first = np.arange(0, columns - width + 1, width)  # the last point takes the remainder
         middle = (edges[first] + edges[np.append(first[1:], columns)]) / 2
         for share, colour in {0.5: COLOURS[6], q: COLOURS[1] if q > 0.5 else COLOURS[6]}.items():
             line = [
-                math.exp(low * _WIDTH + _quantile(each, share) * _WIDTH) / 1e6 if each.any() else math.nan
+                float(_BUCKETS.middle(low + _quantile(each, share))) / 1e6 if each.any() else math.nan
                 for each in np.add.reduceat(grid, first, axis=1).T
             ]
-            axes.plot(middle, line, color=colour, lw=1.2, label=named(share))
-        lines = ", ".join(dict.fromkeys(("median", named(q))))
+            axes.plot(middle, line, color=colour, lw=1.2, label=percentile_name(share))
+        lines = ", ".join(dict.fromkeys(("median", percentile_name(q))))
         name(axes.figure, axes, f"Response time, ms: {lines}, and the densest times")  # type: ignore[arg-type]
         log_scale(axes)
         axes.legend(loc="upper right")
@@ -316,7 +323,7 @@ class Explorer:
             return
         most = min(6.0, math.log10(counts.sum()))
         nines = np.linspace(0, most, 160)
-        axes.plot(nines, [math.exp(_quantile(counts, 1 - 10**-x) * _WIDTH) / 1e6 for x in nines], color=COLOURS[0])
+        axes.plot(nines, [float(_BUCKETS.middle(_quantile(counts, 1 - 10**-x))) / 1e6 for x in nines], color=COLOURS[0])
         low, high = (most if share >= 100 else min(-math.log10(1 - share / 100), most) for share in self.band)
         axes.axvspan(low, high, color=MUTED, alpha=0.18, lw=0)
         ticks = [x for x in (-math.log10(0.5), 1, 2, 3, 4, 5, 6) if x <= most]
@@ -346,6 +353,6 @@ class Explorer:
 
 
 def _quantile(counts: NDArray[Any], share: float) -> int:
-    """The bucket in which that share of counted values lies."""
+    """The bucket that contains this quantile of the counted values."""
     rank = max(share * counts.sum(), 1)
     return int(np.searchsorted(np.cumsum(counts), rank).clip(0, len(counts) - 1)) if len(counts) else 0

@@ -1,8 +1,8 @@
 """The live panel of a run in a notebook: figures, the last two minutes as small charts, and a button that stops it.
 
-It is drawn by the coordinator between two messages of its workers. A click on Stop is heard while the cell is busy,
-because JupyterLab sends it through a subshell of the kernel (ipykernel 7), which is a thread of its own; there it
-interrupts the main thread, and the run ends by the same path as after a Ctrl-C.
+The coordinator draws it between messages of its workers. A click on Stop works while the cell is busy, because
+JupyterLab sends it through a subshell of the kernel (ipykernel 7), which is a separate thread. There it interrupts the
+main thread, and the run ends as after a Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,33 +10,22 @@ from __future__ import annotations
 import _thread
 import sys
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
+
+from markupsafe import Markup
 
 from perflib.load.progress import Bar, Glance, Lines, Progress, Quiet, View, terminal
 from perflib.store.live import Now
-from perflib.text import ms, number
+from perflib.text import number
+from perflib.text.html import render
 
 _WIDTH, _HEIGHT = 232, 56
-RATE, TIME, MEMORY, WRONG = "#2b7bba", "#c2571a", "#2f8f6b", "#d1343f"  # seen on white and on black
-STYLE: Final = (
-    "<style>.perflib-live{font:13px/1.4 system-ui,sans-serif;color:var(--jp-ui-font-color1,inherit);max-width:880px}"
-    ".perflib-live .head{display:flex;justify-content:space-between;gap:16px;margin:2px 0 4px}"
-    ".perflib-live .bar{height:3px;border-radius:2px;background:rgba(128,128,128,.25);margin-bottom:8px;"
-    "overflow:hidden}"
-    f".perflib-live .bar i{{display:block;height:3px;background:{RATE}}}"
-    ".perflib-live .tiles{display:flex;flex-wrap:wrap;gap:4px 28px;margin-bottom:8px}"
-    ".perflib-live .tiles b{display:block;font-size:19px;font-weight:600;font-variant-numeric:tabular-nums;"
-    "line-height:1.25}"
-    ".perflib-live .tiles span,.perflib-live figcaption{font-size:11px;opacity:.72}"
-    ".perflib-live .charts{display:flex;flex-wrap:wrap;gap:8px 24px}.perflib-live figure{margin:0}"
-    f".perflib-live .wrong{{color:{WRONG}}}</style>"
-)
+RATE, TIME, MEMORY, WRONG = "#2b7bba", "#c2571a", "#2f8f6b", "#d1343f"  # legible on white and on black
 
 
 class Panel(Quiet):
-    """One panel for a whole run; it follows from scenario to scenario, and stays as a picture when the run is over."""
+    """The panel of a whole run, through all scenarios; it stays as static HTML when the run is over."""
 
     def __init__(self, run: Path) -> None:
         import ipywidgets as widgets
@@ -45,18 +34,18 @@ class Panel(Quiet):
         self._glance, self._run = Glance(run), run.name
         self._html = widgets.HTML(html(Now(), "starting", 0.0))
         self._button = widgets.Button(
-            description="Stop", icon="stop", tooltip="End the run here; its rows are kept", button_style="warning"
+            description="Stop", icon="stop", tooltip="End the run now; its rows are kept", button_style="warning"
         )
         self._button.on_click(lambda _: self.stop())
-        # From 7.4 on, ipykernel sends a click to the loop that made the button, which is the busy one; without this
-        # note of it, the click goes where JupyterLab sends it: to a subshell.
+        # Since 7.4, ipykernel sends a click to the loop that created the button, which is busy. Without this
+        # entry, the click goes where JupyterLab sends it: to a subshell.
         vars(self._button.comm).pop("_reply_subshell_id", None)
         self._handle = DisplayHandle()  # type: ignore[no-untyped-call]
         self._handle.display(widgets.VBox([self._html, self._button]))  # type: ignore[no-untyped-call]
         self._said = "starting"
 
     def stop(self) -> None:
-        """What the button does: interrupts the cell, once."""
+        """The action of the button: interrupt the cell, once."""
         if not self._button.disabled:
             self.stopped = True
             self._button.description, self._button.disabled = "Stopping …", True
@@ -76,7 +65,7 @@ class Panel(Quiet):
         self._draw(progress, self._glance.look(over=True))
 
     def end(self, status: str) -> None:
-        """The widgets go, for a saved notebook cannot show them; what they showed last stays as plain HTML."""
+        """Replace the widgets, which a saved notebook cannot show, by their last content as plain HTML."""
         last = {
             "text/html": html(self._glance.now, f"{status}; {self._said}", 1.0),
             "text/plain": f"{self._run}: {status}",
@@ -92,51 +81,35 @@ class Panel(Quiet):
         self._html.value = html(shown, self._said, progress.share or 0.0, progress.name)
 
 
-def html(now: Now, said: str, share: float, scenario: str | None = None) -> str:
-    """The panel's content. All text from a suite or a target is escaped."""
-    wrong = ", ".join(f"{count:,} {name}" for name, count in now.errors_by_class)
-    named = f": {escape(wrong)}" if wrong else ""
-    errors = f'<b class="{"wrong" if now.errors else ""}">{now.errors:,}</b><span>errors{named}</span>'
-    tiles = [
-        _tile(number(round(now.rate_per_s, 1)) if now.seconds else "–", "requests/s"),
-        *(
-            _tile("–" if value is None else ms(value), f"{name} ms")
-            for name, value in (("p50", now.p50_ms), ("p95", now.p95_ms), ("p99", now.p99_ms))
-        ),
-        _tile(f"{now.requests:,}", "requests"),
-        f"<div>{errors}</div>",
-        *([_tile(f"{now.memory_mb:,.0f}", "MB, target")] if now.memory_mb is not None else []),
-    ]
+def html(now: Now, said: str, share: float, scenario: str | None = None) -> Markup:
+    """The panel's content."""
     charts = [
         _chart("requests/s", now.rates, RATE, now.failures),
         _chart("p95 response, ms", now.p95s_ms, TIME),
         *([_chart("memory of the target, MB", now.memories_mb, MEMORY)] if now.memory_mb is not None else []),
     ]
-    return (
-        f'{STYLE}<div class="perflib-live"><div class="head">'
-        f"<strong>{escape(scenario or now.scenario or 'perflib')}</strong>"
-        f'<span>{escape(said)}</span></div><div class="bar"><i style="width:{share:.0%}"></i></div>'
-        f'<div class="tiles">{"".join(tiles)}</div><div class="charts">{"".join(charts)}</div></div>'
+    return render(
+        "live",
+        now=now,
+        said=said,
+        share=share,
+        scenario=scenario or now.scenario or "perflib",
+        rate=number(round(now.rate_per_s, 1)) if now.seconds else "–",
+        times=[("p50", now.p50_ms), ("p95", now.p95_ms), ("p99", now.p99_ms)],
+        wrong=", ".join(f"{count:,} {name}" for name, count in now.errors_by_class),
+        charts=charts,
+        width=_WIDTH,
+        height=_HEIGHT,
     )
 
 
-def _tile(figure: str, what: str) -> str:
-    return f"<div><b>{escape(figure)}</b><span>{escape(what)}</span></div>"
-
-
-def _chart(what: str, values: Sequence[float | None], colour: str, wrong: Sequence[float | None] = ()) -> str:
+def _chart(
+    what: str, values: Sequence[float | None], colour: str, wrong: Sequence[float | None] = ()
+) -> dict[str, Any]:
     """A line over the last two minutes from zero to its highest value, which its caption names."""
     highest = max((value for value in values if value is not None), default=0.0)
-    lines = f'<polyline points="{_points(values, highest)}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-    if any(wrong):
-        lines += f'<polyline points="{_points(wrong, highest)}" fill="none" stroke="{WRONG}" stroke-width="1.5"/>'
-    caption = f"{what}, at most {ms(highest)}" if highest else what
-    return (
-        f'<figure><svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{escape(caption)}">'
-        f'<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT - 1}" y2="{_HEIGHT - 1}" '
-        f'stroke="currentColor" stroke-opacity=".25"/>{lines}</svg>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    lines = [(_points(values, highest), colour), *([(_points(wrong, highest), WRONG)] if any(wrong) else [])]
+    return {"caption": f"{what}, at most {number(highest)}" if highest else what, "lines": lines}
 
 
 def _points(values: Sequence[float | None], highest: float) -> str:
@@ -149,7 +122,7 @@ def _points(values: Sequence[float | None], highest: float) -> str:
 
 
 def view(run: Path, *, show: bool) -> View:
-    """Where a run's progress goes: a panel in a notebook, lines where papermill runs one, else the terminal."""
+    """The display of a run's progress: a panel in a notebook, lines under papermill, otherwise the terminal."""
     if not show:
         return Quiet()
     if not in_kernel():
@@ -168,7 +141,7 @@ def in_kernel() -> bool:
 
 
 def somebody_looks() -> bool:
-    """Whether the cell was run where a person can answer: papermill, nbconvert and Voilà say nobody can."""
+    """Whether a person can use the notebook: not under papermill, nbconvert and Voilà."""
     kernel = _kernel()
     return bool(kernel and kernel.get_parent().get("content", {}).get("allow_stdin"))
 

@@ -1,35 +1,33 @@
-"""The runs there are, at a glance: the table of the start page and of the dashboard."""
+"""The table of runs on the start page and the dashboard."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
 
-from perflib.report.html import Html
 from perflib.store.runs import run_ids
-from perflib.text import html_table
+from perflib.text.html import View
 from perflib.verdicts.run import Run, open_run
 
 NEWEST = 12
+COLUMNS = ("run", "started", "status", "scenarios", "requests", "verdict")
 
 
 def newest(data: str | Path | None = None, most: int = NEWEST) -> list[Run]:
-    """The newest runs first; one that cannot be opened is left out."""
+    """The newest runs, newest first, without those that cannot be opened."""
     found = (_opened(name, data) for name in reversed(run_ids(data)))
     return [run for run, _ in zip(filter(None, found), range(most), strict=False)]
 
 
 def running(data: str | Path | None = None) -> Run | None:
-    """The newest run that is being made."""
+    """The newest run in progress."""
     return next((run for run in newest(data) if run.status == "running"), None)
 
 
-def runs(data: str | Path | None = None, most: int = NEWEST, *, judge: bool = True) -> Html:
+def runs(data: str | Path | None = None, most: int = NEWEST, *, judge: bool = True) -> View:
     """The newest runs with what they came to. Verdicts of many rows take a moment: `judge=False` leaves them out."""
     rows = [_row(run, judge) for run in newest(data, most)]
-    if not rows:
-        return Html("<p>There are no runs yet: <code>perflib run</code> makes one, and so does quickstart.ipynb.</p>")
-    return Html(html_table([("run", "started", "status", "scenarios", "requests", "verdict"), *rows]))
+    return View("runs", [dict(zip(COLUMNS, row, strict=True)) for row in rows], columns=COLUMNS, rows=rows)
 
 
 def _row(run: Run, judge: bool) -> tuple[str, ...]:
@@ -40,7 +38,7 @@ def _row(run: Run, judge: bool) -> tuple[str, ...]:
 
 
 def verdict_of(run: Run) -> str:
-    """The run in one word, "–" where nothing was to be judged; kept, for a finished run does not change."""
+    """The verdict of a run, "–" if it has no objectives. It is cached, because a finished run does not change."""
     return _verdict(run.path.resolve(), run.status)
 
 
@@ -56,5 +54,5 @@ def _opened(name: str, data: str | Path | None) -> Run | None:
 
     try:
         return open_run(name, data)
-    except RunError:  # removed, or being made, just now
+    except RunError:  # deleted, or just being created
         return None

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from perflib.report import markdown
 from perflib.report.parameters import asked_for
-from perflib.report.render import REPORTS, cell, execute, html, list_in, shortened, xml_text
+from perflib.report.render import REPORTS, execute, html, list_in, xml_text
 from perflib.store.files import write_atomically
-from perflib.text import SIGNS
 from perflib.verdicts.change import Change
 from perflib.verdicts.comparison import Comparison
 
 if TYPE_CHECKING:
     from perflib.report.kernel import Kernel
-
-ROWS_SHOWN: Final = 40
 
 
 def report(
@@ -49,7 +47,7 @@ def report(
         notebook, parameters, folder / "compare.ipynb", of=[*compared.base, *compared.candidate], kernel=kernel
     )
     write_atomically(folder / "compare.html", html(executed, title or compared.title))
-    write_atomically(folder / "compare.md", markdown(compared, title))
+    write_atomically(folder / "compare.md", markdown.of_comparison(compared, title))
     write_atomically(folder / "junit.xml", junit(compared))
     write_atomically(folder / "summary.json", json.dumps(compared.as_dict(), indent=1, allow_nan=False))
     list_in(folder)
@@ -62,35 +60,6 @@ def folder_name(compared: Comparison) -> str:
         runs[0].id + (f"+{len(runs) - 1}" if len(runs) > 1 else "") for runs in (compared.candidate, compared.base)
     ]
     return re.sub(r"[^\w.+-]+", "-", "-vs-".join(sides))
-
-
-def markdown(compared: Comparison, title: str | None = None) -> str:
-    """A pull-request comment: the verdict first, what is not within its margin, the rest folded."""
-    word = compared.verdict
-    lines = [f"## {SIGNS[word]} {cell(title or compared.title)}: {word}", "", cell(compared.sentence), ""]
-    lines += [f"- {cell(text)}" for text in (*compared.invalid, *compared.doubts)]
-    urgent = [c for c in compared.judged if c.verdict != "pass"]
-    if urgent:
-        lines += ["", *_table(sorted(urgent, key=lambda c: c.verdict != "fail")[:ROWS_SHOWN])]
-    if len(urgent) > ROWS_SHOWN:
-        lines += ["", f"… and {len(urgent) - ROWS_SHOWN} more below"]
-    lines += [
-        "",
-        f"<details><summary>All {len(compared.changes)} figures</summary>",
-        "",
-        *_table(compared.changes),
-        "",
-        "</details>",
-        "",
-    ]
-    lines += [f"- {cell(text)}" for text in compared.notes]
-    names = [", ".join(f"`{run.id}`" for run in runs) for runs in (compared.base, compared.candidate)]
-    lines += [
-        "",
-        f"Base {names[0]}, candidate {names[1]}, on {cell(compared.candidate[0].manifest.host.cpu)}.",
-        "",
-    ]
-    return shortened("\n".join(lines), "compare.html")
 
 
 def junit(compared: Comparison) -> str:
@@ -126,14 +95,3 @@ def _said(compared: Comparison, change: Change) -> str:
     base, candidate, percent, bounds = change.cells
     why = compared.invalid[0] if compared.invalid else change.reason
     return f"base {base}, candidate {candidate}: {percent} [{bounds}]. {why}".strip()
-
-
-def _table(changes: Sequence[Change]) -> list[str]:
-    lines = ["| | Figure | Base | Candidate | Change [95 %] |", "|---|---|---|---|---|"]
-    for c in changes:
-        base, candidate, percent, bounds = c.cells
-        lines.append(
-            f"| {SIGNS[c.verdict]} {c.verdict} | {cell(f'{c.part}: {c.question}')} | {cell(base)} | {cell(candidate)} "
-            f"| {cell(f'{percent} [{bounds}]')} |"
-        )
-    return lines

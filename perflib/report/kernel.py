@@ -10,7 +10,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 # What notebooks import: while it is imported, the command that started the kernel computes.
-IMPORTED: Final = ("duckdb", "scipy.special", "perflib.report.pages.run", "perflib.report.pages.comparison")
+IMPORTED: Final = ("duckdb", "scipy.special", "jinja2", "perflib.report.sections")
 ARGUMENTS: Final = (
     "--IPKernelApp.log_level=40",
     "--HistoryManager.hist_file=:memory:",  # as nbclient would have it

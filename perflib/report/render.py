@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 from perflib.errors import ReportError, SuiteError
-from perflib.report import notebooks
+from perflib.report import markdown, notebooks
 from perflib.report import parameters as notebook_parameters
-from perflib.report.html import NOTEBOOK_STYLE
-from perflib.report.pages import index as index_page
+from perflib.report.index import rebuild
+from perflib.report.markdown import CONTROL
 from perflib.store.files import write_atomically
 from perflib.store.recording import Recording
-from perflib.text import SIGNS, number
+from perflib.text.html import NOTEBOOK_STYLE
 from perflib.verdicts.run import Run
 from perflib.verdicts.verdict import Verdict
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from perflib.report.kernel import Kernel
 
 REPORTS: Final = Path("reports")
-MARKDOWN_LIMIT: Final = 60_000
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def report(
@@ -55,7 +52,7 @@ def report(
     executed = execute(notebook, given, folder / "report.ipynb", of=[run])
     figures = run.summary()
     write_atomically(folder / "report.html", html(executed, title or f"Performance of {run.suite.name}"))
-    write_atomically(folder / "report.md", markdown(run, figures, title))
+    write_atomically(folder / "report.md", markdown.of_run(run, title))
     write_atomically(folder / "junit.xml", junit(run))
     write_atomically(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
     if out is None:
@@ -67,7 +64,7 @@ def report(
 def list_in(folder: Path) -> None:
     """Rebuild reports/index.html, where that is where this folder is."""
     if folder.resolve().parent == REPORTS.resolve():
-        index_page.rebuild(REPORTS)
+        rebuild(REPORTS)
 
 
 def page(
@@ -157,65 +154,6 @@ def html(notebook: Any, title: str) -> str:
     return str(text).replace(NOTEBOOK_STYLE, "")
 
 
-def markdown(run: Run, figures: dict[str, Any], title: str | None = None) -> str:
-    """A pull-request comment: the verdict first, short tables, the rest folded."""
-    from html import unescape
-
-    from perflib.report.pages.run import sentence
-
-    word = run.verdict
-    lines = [
-        f"## {SIGNS[word]} {cell(title or run.suite.name)}: {word}",
-        "",
-        cell(unescape(sentence(run))),
-        "",
-    ]
-    judged = [v for v in run.verdicts() if v.judged]
-    for reason in run.manifest.reasons:
-        lines += [f"- {cell(reason)}"]
-    urgent = [v for v in judged if v.verdict != "pass"]
-    if urgent:
-        lines += ["", *_objectives_table(urgent)]
-    lines += [
-        "",
-        f"<details><summary>All {len(judged)} objectives</summary>",
-        "",
-        *_objectives_table(judged),
-        "",
-        "</details>",
-    ]
-    lines += [
-        "",
-        "<details><summary>Figures by scenario</summary>",
-        "",
-        "| Scenario | Requests | Errors | /s | p50 ms | p95 ms | p99 ms |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for s in figures["scenarios"]:
-        t = s["response_ms"]
-        numbers = (
-            f"{s['requests']:,}",
-            f"{s['errors']:,}",
-            *map(number, (s["throughput_per_s"], t["p50"], t["p95"], t["p99"])),
-        )
-        lines.append(f"| {cell(s['name'])} | {' | '.join(numbers)} |")
-    lines += [
-        "",
-        "</details>",
-        "",
-        f"Run `{run.id}` on {cell(run.manifest.host.cpu)}. Repeat: `{cell(run.manifest.command)}`",
-        "",
-    ]
-    return shortened("\n".join(lines), "report.html")
-
-
-def shortened(text: str, whole: str) -> str:
-    """Markdown that a comment can hold; the rest is in another file."""
-    if len(text) <= MARKDOWN_LIMIT:
-        return text
-    return text[: MARKDOWN_LIMIT - 60].rpartition("\n")[0] + f"\n\n… cut; see {whole}\n"
-
-
 def junit(run: Run) -> str:
     """One case per objective: fail is a failure, inconclusive is skipped (neither green nor red), an invalid run an
     error."""
@@ -250,39 +188,9 @@ def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
     ]
 
 
-def _objectives_table(verdicts: list[Verdict]) -> list[str]:
-    """With the reasons, where there are any."""
-    why = any(v.reason for v in verdicts)
-    lines = ["| | Objective | Observed [95 %] |", "|---|---|---|"]
-    lines = [line + end for line, end in zip(lines, (" Why |", "---|"), strict=True)] if why else lines
-    for v in verdicts:
-        figure, bounds = v.observed
-        lines.append(
-            f"| {SIGNS[v.verdict]} {v.verdict} | {cell(v.scenario)}: {cell(v.objective.text)} | {cell(figure)} "
-            f"[{cell(bounds)}] |" + (f" {cell(v.reason)} |" if why else "")
-        )
-    return lines
-
-
-def cell(text: str) -> str:
-    """Text that stays text in a Markdown table: no HTML, no pipes, no code, no line breaks."""
-    flat = " ".join(_CONTROL.sub(" ", str(text)).split())
-    for sign, instead in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        (">", "&gt;"),
-        ("|", "\\|"),
-        ("`", "'"),
-        ("[", "\\["),
-        ("@", "@\u200b"),
-    ):
-        flat = flat.replace(sign, instead)
-    return flat
-
-
 def xml_text(text: str) -> str:
     """Text without the characters that XML cannot hold."""
-    return _CONTROL.sub("\ufffd", text)
+    return CONTROL.sub("\ufffd", text)
 
 
 def _point_latest_to(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Small clients of the reference service, for callable targets.
 
-They are: the same request sync and async, a workflow over MCP, and the service's MCP server in this very process. The
-base URL comes from the environment variable PERFLIB_REFERENCE_URL.
+They make the same request sync and async, do a workflow over MCP, and call the service's MCP server in this process.
+The base URL comes from the environment variable PERFLIB_REFERENCE_URL.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _idle_connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
 
 def validate_sync(path: str) -> dict[str, Any]:
-    """Validate a document by POST /validate over this thread's own connection; its findings.
+    """Validate a document by POST /validate over this thread's own connection, and return its findings.
 
-    Raises ConnectionError for an answer whose status is not 200.
+    Raises ConnectionError if the status is not 200.
     """
     connection = getattr(_thread, "connection", None)
     if connection is None:
@@ -39,7 +39,7 @@ def validate_sync(path: str) -> dict[str, Any]:
 
 
 async def validate_async(path: str) -> dict[str, Any]:
-    """The same as `validate_sync`, over a connection that no other task uses meanwhile."""
+    """The same as `validate_sync`, over a connection that no other task uses at that time."""
     host, port = _address()
     reader, writer = _idle_connections.pop() if _idle_connections else await asyncio.open_connection(host, port)
     body = json.dumps({"path": path}).encode()
@@ -56,7 +56,7 @@ async def validate_async(path: str) -> dict[str, Any]:
 
 
 def mcp_workflow(path: str) -> dict[str, Any]:
-    """Validate, approve and enhance a document by three MCP calls. Raises ConnectionError where one is refused."""
+    """Validate, approve and enhance a document by three MCP calls. Raises ConnectionError if one is refused."""
     number = _mcp_call("validate_file", {"path": path})["id"]
     _mcp_call("approve", {"validation_id": number})
     return _mcp_call("enhance", {"validation_ids": [number]})
@@ -90,13 +90,13 @@ def _mcp_post(message: dict[str, Any]) -> dict[str, Any]:
 
 
 async def tool_layer(operation: str, **arguments: Any) -> dict[str, Any]:
-    """An operation by the MCP server's own tool layer, in this process, with its validation of the arguments."""
+    """Call an operation through the MCP server's tool layer in this process, which validates the arguments."""
     result: Any = await _server().call_tool(operation, arguments)
     return _structured(result)
 
 
 async def in_memory(operation: str, **arguments: Any) -> dict[str, Any]:
-    """An operation by the SDK's client, connected to the server in memory: no JSON, no transport."""
+    """Call an operation through the SDK's client, connected to the server in memory, without JSON and transport."""
     global _connected
     if _connected is None:
         _connected = asyncio.get_running_loop().create_future()
@@ -110,7 +110,7 @@ _client_tasks: set[asyncio.Task[None]] = set()  # referenced here, so that the t
 
 
 async def _run_client(connected: asyncio.Future[Any]) -> None:
-    """Hold the client open in a task of its own, since its cancel scopes must be left by the task that entered them."""
+    """Keep the client open in a task of its own, because the task that enters its cancel scopes must leave them."""
     from mcp import Client
 
     try:

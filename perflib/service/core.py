@@ -1,4 +1,4 @@
-"""What the service does: its operations, as methods that take and return plain data. REST and MCP add no logic."""
+"""The operations of the service, as methods that take and return plain data. REST and MCP add no logic."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Service:
         self.counts: Counter[str] = Counter()
 
     def close(self) -> None:
-        """Release everything; a temporary database is removed."""
+        """Close the database; a temporary one is deleted."""
         if self._rules:
             self._rules.shutdown()
         self._database.close()
@@ -56,7 +56,7 @@ class Service:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def call(self, interface: str, operation: str, arguments: dict[str, Any]) -> Any:
-        """One request by an interface ("direct", "rest" or "mcp"): counted, and with the faults of the options.
+        """Handle one request of an interface ("direct", "rest" or "mcp"): count it, and apply the injected faults.
 
         Raises ServiceError.
         """
@@ -79,7 +79,7 @@ class Service:
             raise ServiceError("bad_request", f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
     def _delay(self) -> None:
-        """Wait for the extra time of every request, and for the end of the stall where one is going on."""
+        """Wait for the extra time of every request, and for the end of a stall in progress."""
         options, age_s = self.options, time.monotonic() - self._started
         delay_s = options.latency_s
         if options.stall_s and age_s >= options.stall_after_s:
@@ -88,7 +88,7 @@ class Service:
             time.sleep(delay_s)
 
     def ping(self) -> dict[str, Any]:
-        """Answers, and does nothing else."""
+        """Answer, and do nothing else."""
         return {"ok": True}
 
     def validate_file(self, path: str) -> dict[str, Any]:
@@ -105,17 +105,17 @@ class Service:
         return self._validate("content", text)
 
     def approve(self, validation_id: int) -> dict[str, Any]:
-        """Approve a validation. Refused unless it was only validated so far."""
+        """Approve a validation. Refused unless its status is `validated`."""
         self._move([validation_id], "validated", "approved", "approve")
         return {"id": validation_id, "status": "approved"}
 
     def reject(self, validation_id: int, reason: str) -> dict[str, Any]:
-        """Reject a validation, with a reason. Refused unless it was only validated so far."""
+        """Reject a validation, with a reason. Refused unless its status is `validated`."""
         self._move([validation_id], "validated", "rejected", "reject", reason=reason)
         return {"id": validation_id, "status": "rejected", "reason": reason}
 
     def enhance(self, validation_ids: list[int]) -> dict[str, Any]:
-        """Apply the recommendations of approved validations: all of them, or none where one is not approved."""
+        """Apply the recommendations of approved validations; of none if one is not approved."""
         if not validation_ids:
             raise ServiceError("bad_request", "no validation named")
         texts, applied = {}, 0
@@ -142,12 +142,12 @@ class Service:
         return {"validations": self._database.latest(limit, status)}
 
     def get_recommendations(self, validation_id: int) -> dict[str, Any]:
-        """What one validation recommends."""
+        """The recommendations of one validation."""
         self.get_validation(validation_id)
         return {"id": validation_id, "recommendations": self._database.recommendations(validation_id)}
 
     def get_stats(self) -> dict[str, Any]:
-        """How many validations there are, by status."""
+        """The number of validations by status."""
         by_status = self._database.counters()
         return {"total": sum(by_status.values()), "by_status": by_status}
 
@@ -167,7 +167,7 @@ class Service:
         }
 
     def _checked(self, text: str) -> Findings:
-        """The findings, from the cache where the same text was checked before."""
+        """The findings, from the cache if the same text was checked before."""
         if not self.options.cache:
             return check(text, self._rules)
         key = hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,6 @@
 """Validations and their recommendations in SQLite, with a write-ahead log.
 
-Counters make statistics cost the same at any size.
+Counters make statistics equally fast at any size.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Database:
             self._idle.get().close()
 
     def add(self, source: str, content: str, score: int, recommendations: list[dict[str, Any]]) -> int:
-        """A new validation with its recommendations; its id."""
+        """Store a new validation with its recommendations, and return its id."""
         with self._writing() as connection:
             row = connection.execute(
                 "insert into validations (source, content, score, status) values (?, ?, ?, 'validated')",
@@ -80,7 +80,7 @@ class Database:
         )
 
     def counters(self) -> dict[str, int]:
-        """How many validations there are of each status."""
+        """The number of validations of each status."""
         return {row["status"]: row["n"] for row in self._read("select status, n from counters")}
 
     def move(
@@ -88,7 +88,7 @@ class Database:
     ) -> list[dict[str, Any]]:
         """Move all of these validations from one status to the next, or none.
 
-        Returns those that are not in the status `before`, or do not exist (status None): empty where all were moved.
+        Returns those that do not have the status `before`, or do not exist (status None); empty if all were moved.
         """
         with self._writing() as connection:
             marks = ",".join("?" * len(numbers))
@@ -126,7 +126,7 @@ class Database:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection from the pool, or a new one; put back into the pool while there is room."""
+        """A connection from the pool, or a new one, which is put back if the pool has room."""
         try:
             connection = self._idle.get_nowait() if self._idle.maxsize else self._connect()
         except queue.Empty:
@@ -146,5 +146,5 @@ class Database:
         connection.row_factory = sqlite3.Row
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = normal")
-        connection.execute("pragma cache_size = -256")  # kB: full soon, so that memory is steady under load
+        connection.execute("pragma cache_size = -256")  # kB; it fills quickly, so that memory is steady under load
         return connection

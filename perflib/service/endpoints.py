@@ -1,4 +1,4 @@
-"""REST and MCP for other processes, generated from the table of operations, without logic of their own."""
+"""The REST and MCP interfaces, generated from the table of operations, without logic of their own."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ Caller = Callable[[str, str, dict[str, Any]], Awaitable[Any]]
 
 
 def caller(service: Service) -> Caller:
-    """service.call as an async function: in threads, a limited number at a time.
+    """service.call as an async function, in a limited number of threads.
 
-    A ping that has nothing to wait for runs on the event loop itself.
+    A ping that does not have to wait runs on the event loop itself.
     """
     pool = ThreadPoolExecutor(service.options.threads, thread_name_prefix="service")
     all_started = threading.Barrier(service.options.threads)
@@ -81,7 +81,7 @@ def http_app(service: Service) -> Starlette:
 
 
 def _joined(first: Any, second: Any) -> Any:
-    """One lifespan that enters and leaves two."""
+    """A lifespan that combines two."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -92,7 +92,7 @@ def _joined(first: Any, second: Any) -> Any:
 
 
 def mcp_server(call: Caller) -> MCPServer:
-    """The operations as MCP tools; with a resource and a prompt, so that there is one of each."""
+    """The operations as MCP tools, with one resource and one prompt."""
     server = MCPServer("perflib-reference", version="1", log_level="ERROR")
     for name, operation in OPERATIONS.items():
         server.add_tool(_tool(call, name, operation), name=name)
@@ -112,7 +112,7 @@ def mcp_server(call: Caller) -> MCPServer:
 
 
 async def _timed(ctx: Any, call_next: Any) -> Any:
-    """Tell a client that sends a trace context how long the server worked on the message, in the answer's `_meta`."""
+    """Return the server's time for a message in the answer's `_meta`, if the client sends a trace context."""
     began = time.perf_counter()
     result = await call_next(ctx)
     if not (ctx.meta or {}).get("traceparent"):
@@ -168,7 +168,7 @@ async def _arguments(request: Request) -> dict[str, Any]:
     except ValueError:
         given = None
     if not isinstance(given, dict):
-        given = {"body": "not a JSON object"}  # which the operation refuses, like any argument that it does not know
+        given = {"body": "not a JSON object"}  # the operation refuses it, like any unknown argument
     return {**request.query_params, **given, **request.path_params}
 
 
@@ -177,7 +177,7 @@ async def _health(request: Request) -> Response:
 
 
 async def _gauges(servers: Sequence[MCPServer], request: Request) -> Response:
-    """Open sessions and tasks: where a leak of sessions would show, besides memory."""
+    """Open sessions and tasks, which show a leak of sessions, besides memory."""
     managers = [server.session_manager for server in servers]
     sessions = sum(len(manager._server_instances) for manager in managers)
     return JSONResponse({"sessions": sessions, "tasks": len(asyncio.all_tasks())})

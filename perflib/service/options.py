@@ -1,4 +1,4 @@
-"""Options of the reference service: how it works inside, and faults to inject."""
+"""Options of the reference service: its internals, and faults to inject."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Options:
     """Options(cache=256, pool=8, parallel=4, error_rate=0.01)
 
     database                path of the SQLite file; None: a temporary one, removed at the end
-    cache                   results kept for repeated content; 0: none
-    pool                    connections kept open; 0: one is opened for every operation
-    parallel                rules that are checked at the same time; 0: one after the other
-    threads                 requests that are worked on at the same time; the others wait
-    leak_bytes_per_request  memory that every request leaves behind
-    stall_after_s, stall_s  all answers freeze once, this long after the start, for so long
+    cache                   number of results cached for repeated content; 0: no cache
+    pool                    number of open connections; 0: a new one for every operation
+    parallel                number of rules checked at the same time; 0: one after the other
+    threads                 number of requests handled at the same time; others wait
+    leak_bytes_per_request  memory that every request leaks
+    stall_after_s, stall_s  the service freezes once: when, after the start, and for how long
     error_rate              share of requests that fail, 0…1, drawn with `seed`
-    latency_s               extra time of every request
+    latency_s               extra time for every request
     """
 
     database: str | None = None
@@ -38,7 +38,7 @@ class Options:
 
     @classmethod
     def from_environment(cls) -> Options:
-        """The options in PERFLIB_SERVICE_OPTIONS, as JSON; defaults where there are none."""
+        """The options in PERFLIB_SERVICE_OPTIONS, as JSON, or the defaults."""
         return cls(**json.loads(os.environ.get(VARIABLE) or "{}"))
 
     def as_json(self) -> str:

@@ -1,4 +1,4 @@
-"""The rules that a document is checked by: front matter, headings, links, code fences and terms."""
+"""The rules for documents: front matter, headings, links, code fences and terms."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FRONT: Final = re.compile(r"\A---\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTA
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to change. `find` and `replace` say how, where it can be done mechanically."""
+    """A recommended change. `find` and `replace` are set if it can be applied automatically."""
 
     rule: str
     severity: str
@@ -63,14 +63,14 @@ class Document:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the rules say about a document; score 100 is flawless."""
+    """The findings of all rules for a document; a score of 100 means no findings."""
 
     score: int
     recommendations: list[dict[str, Any]]
 
 
 def check(text: str, pool: Executor | None = None) -> Findings:
-    """Check a document by all rules, one after the other, or at the same time in a pool."""
+    """Check a document with all rules, one after the other or in parallel in a pool."""
     document = parse(text)
     results = pool.map(lambda rule: list(rule(document)), RULES) if pool else (rule(document) for rule in RULES)
     recommendations = sorted(itertools.chain(*results), key=lambda r: (r.line, r.rule, r.message))
@@ -79,7 +79,7 @@ def check(text: str, pool: Executor | None = None) -> Findings:
 
 
 def parse(text: str) -> Document:
-    """Front matter by YAML, the rest by markdown-it."""
+    """Parse the front matter with YAML, the rest with markdown-it."""
     match = _FRONT.match(text)
     front: Any = None
     if match:
@@ -93,7 +93,7 @@ def parse(text: str) -> Document:
 
 
 def apply(text: str, recommendations: list[dict[str, Any]]) -> tuple[str, int]:
-    """The text with all recommendations applied that say what to replace, and how many those are."""
+    """The text with all automatic recommendations applied, and their number."""
     lines, applied = text.split("\n"), 0
     for r in recommendations:
         at = r["line"] - 1
@@ -104,7 +104,7 @@ def apply(text: str, recommendations: list[dict[str, Any]]) -> tuple[str, int]:
 
 
 def front_matter(document: Document) -> Iterator[Recommendation]:
-    """Present, readable, with the required keys of the right type."""
+    """The front matter must exist, be readable, and have the required keys of the right type."""
     front = document.front
     if front is None:
         yield Recommendation("front-matter", "error", 1, "the document has no front matter")
@@ -119,7 +119,7 @@ def front_matter(document: Document) -> Iterator[Recommendation]:
 
 
 def headings(document: Document) -> Iterator[Recommendation]:
-    """One first-level heading, no level skipped, no text twice."""
+    """There must be one first-level heading, no skipped level, and no repeated text."""
     level, seen, tops = 0, set[str](), 0
     for token, inline in zip(document.tokens, document.tokens[1:], strict=False):
         if token.type != "heading_open":
@@ -137,7 +137,7 @@ def headings(document: Document) -> Iterator[Recommendation]:
 
 
 def links(document: Document) -> Iterator[Recommendation]:
-    """Each link has a well-formed target and a text, and an anchor in the document exists."""
+    """Each link must have a well-formed target and a text, and its anchor must exist in the document."""
     anchors = {
         _slug(b.content) for a, b in zip(document.tokens, document.tokens[1:], strict=False) if a.type == "heading_open"
     }
@@ -155,7 +155,7 @@ def links(document: Document) -> Iterator[Recommendation]:
 
 
 def code_fences(document: Document) -> Iterator[Recommendation]:
-    """Each fence names its language, and what is marked as Python or JSON can be parsed."""
+    """Each fence must name its language; Python and JSON must be valid."""
     for token in document.tokens:
         if token.type != "fence":
             continue
@@ -169,7 +169,7 @@ def code_fences(document: Document) -> Iterator[Recommendation]:
 
 
 def terms(document: Document) -> Iterator[Recommendation]:
-    """No word from the list of those to avoid."""
+    """Words from the list of terms to avoid must not occur."""
     for block in document.tokens:
         if block.type != "inline":
             continue

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.0.1") -> None:
-    """Serve REST and MCP over HTTP at a port (0: a free one, printed), or MCP over stdio, until a signal ends it."""
+    """Serve REST and MCP over HTTP on a port (0: a free one, which is printed), or MCP over stdio, until a signal."""
     try:
         from perflib.service import endpoints
         from perflib.service.core import Service
@@ -47,7 +47,7 @@ def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.
 
 
 def _end(service: Service) -> None:
-    """End at once: an orderly end would wait for the thread that waits for stdin."""
+    """Exit at once: an orderly shutdown would wait for the thread that reads stdin."""
     service.close()
     os._exit(0)
 
@@ -69,7 +69,7 @@ def _serve_http(app: Starlette, listening: socket.socket, host: str) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
-        """A server that ends in an orderly way on a signal, with exit code 0."""
+        """A server that shuts down on a signal, with exit code 0."""
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:

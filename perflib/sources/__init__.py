@@ -1,1 +1,1 @@
-"""Suites from what exists: the tools of an MCP server."""
+"""Suites from existing descriptions: the tools of an MCP server."""

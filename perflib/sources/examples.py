@@ -1,9 +1,9 @@
-"""Example values for JSON Schemas: what a tool might be called with.
+"""Example values for JSON Schemas, as arguments for tools.
 
 example({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 5}}}) == {"n": 5}
 
-Candidates are proposed from the likeliest on, and the first that the schema allows is taken. However absurd a schema
-is, time and memory are bounded.
+Candidates are tried in order of likelihood, and the first that the schema allows is used. Time and memory are bounded
+for every schema.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_VALUES: Final = 3_000
 _MOST_ITEMS: Final = 100
 _MOST_CANDIDATES: Final = 40
 _LONGEST_TEXT: Final = 10_000
-_SHORTEN_FROM_DEPTH: Final = 4  # from here on the shortest value is taken, so that what refers to itself ends
+_SHORTEN_FROM_DEPTH: Final = 4  # from this depth on, the shortest value is used, so that recursive schemas end
 _DEEPEST: Final = 24
 
 FORMATS: Final = {
@@ -46,9 +46,9 @@ FORMATS: Final = {
 
 
 def example(schema: Any) -> Any:
-    """A value that the JSON Schema allows, as far as that can be decided; the schema's own examples and defaults first.
+    """A value that the JSON Schema allows, as far as that can be decided; its own examples and defaults come first.
 
-    Of an object it has the required properties, and those with an example or a default.
+    An object gets its required properties, and those with an example or a default.
     """
     document = SchemaDocument(schema)
     return _ExampleMaker(document).make(document.root, 0)
@@ -59,7 +59,7 @@ class _ExampleMaker:
         self.document, self.values_left = document, _MOST_VALUES
 
     def make(self, schema: Any, depth: int, number: int = 0) -> Any:
-        """The first candidate that is allowed, else the first of all. `number`: how many like it come before."""
+        """The first allowed candidate, or else the first one. `number`: how many similar values come before it."""
         self.values_left -= 1
         if self.values_left < 0 or depth > _DEEPEST or self.document.out_of_time():
             return None
@@ -69,7 +69,7 @@ class _ExampleMaker:
         return next((value for value in every if self.document.allows(schema, value)), first)
 
     def candidates(self, schema: dict[str, Any], depth: int, number: int) -> Iterator[Any]:
-        """Values for a merged schema: those it names itself, then one for each branch and type. At least one."""
+        """Candidates for a merged schema: its own values, then one for each branch and type. At least one."""
         yield from named_values(schema)
         if schema.get("const", ...) is None or None in schema.get("enum", ()):
             yield None
@@ -82,7 +82,7 @@ class _ExampleMaker:
                     yield from self.of_type(name, schema, depth, number)
 
     def branches(self, schema: dict[str, Any], depth: int) -> Iterator[tuple[Any, ...]]:
-        """Each of `anyOf` with each of `oneOf`."""
+        """All combinations of a branch of `anyOf` with one of `oneOf`."""
 
         def order(branch: Any) -> bool:
             return comes_late(types(self.document.merged(branch)) == ["null"], depth)
@@ -144,23 +144,23 @@ class _ExampleMaker:
 
 
 def comes_late(is_null: bool, depth: int) -> bool:
-    """Whether a choice is tried after the others: null is, and where it is deep all that is not null."""
+    """Whether a choice is tried last: null, or, deep inside a schema, everything except null."""
     return is_null != (depth > _SHORTEN_FROM_DEPTH)
 
 
 def named_values(schema: Mapping[str, Any]) -> Iterator[Any]:
-    """The values that a schema itself names, the likeliest first; without null and what is huge."""
+    """The values in the schema itself, the likeliest first, without null and very large ones."""
     single = (schema[key] for key in ("example", "default", "const") if key in schema)
     for value in itertools.chain(schema.get("examples", ()), single, schema.get("enum", ())):
         try:
             if value is not None and len(json.dumps(value)) <= _LONGEST_TEXT:
                 yield value
-        except RecursionError:  # nested hundreds deep
+        except RecursionError:  # hundreds of nested levels
             pass
 
 
 def numbers(schema: Mapping[str, Any], number: int, *, integer: bool) -> Iterator[float | int]:
-    """1, and what is close to the limits or between them, on the grid of `multipleOf`; moved on by `number` steps."""
+    """1, and values close to the limits or between them, as multiples of `multipleOf`, shifted by `number` steps."""
     lows = [schema[key] for key in ("minimum", "exclusiveMinimum") if key in schema]
     highs = [schema[key] for key in ("maximum", "exclusiveMaximum") if key in schema]
     starts = [Fraction(1), *(Fraction(max(lows)) for _ in lows[:1]), *(Fraction(min(highs)) for _ in highs[:1])]
@@ -175,7 +175,7 @@ def numbers(schema: Mapping[str, Any], number: int, *, integer: bool) -> Iterato
 
 
 def texts(schema: Mapping[str, Any], number: int) -> Iterator[str]:
-    """By format or "example", within the lengths, or by the pattern; with `number` at the end where that is not 0."""
+    """A text by format, pattern or "example", within the lengths, with `number` at the end if it is not 0."""
     least = min(schema.get("minLength", 0), _LONGEST_TEXT)
     most = max(least, schema.get("maxLength", _LONGEST_TEXT))
     plain = FORMATS.get(schema.get("format", ""), "example")

@@ -1,8 +1,8 @@
-"""`perflib mcp inspect`: ask an MCP server what it offers, describe it, write a suite to start from.
+"""`perflib mcp inspect`: read what an MCP server offers, print it, and write a first suite for it.
 
 target_of(["npx", "-y", "some-server"]) · await read_listing(target, 60) · describe(listing, target) · save(text, path)
 
-Exit codes: 2 where what was typed is wrong (no URL, no such command, a file that exists), 4 where no server answers.
+Exit codes: 2 for wrong input (no URL, no such command, a file that exists), 4 if no MCP server answers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from perflib.targets.mcp import McpTarget
 
 _METHOD_NOT_FOUND = -32601
-_WRONG_SHAPE = (AttributeError, KeyError, TypeError, ValueError, RecursionError)  # what reading such an answer raises
+_WRONG_SHAPE = (
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RecursionError,
+)  # what parsing a malformed answer raises
 _VARIABLE = re.compile(r"([A-Za-z]+ )?\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _SECRET = re.compile(r"key|token|secret|passw|auth|sig", re.IGNORECASE)
 _IS_IT_A_SERVER = "is this URL or command an MCP server?"
@@ -35,9 +41,9 @@ _IS_IT_A_SERVER = "is this URL or command an MCP server?"
 
 @dataclass(frozen=True)
 class Listing:
-    """What a server says of itself.
+    """What a server reports about itself.
 
-    `about` has server, protocol_version, transport, era and capabilities; `refused` the lists that it refused, and why.
+    `about` has server, protocol_version, transport, era and capabilities; `refused` has the refused lists with reasons.
     """
 
     about: dict[str, Any]
@@ -56,9 +62,9 @@ class Refused(TargetError):
 
 
 async def read_listing(target: McpTargetSpec, timeout_s: float) -> Listing:
-    """Connect, ask for every list and disconnect, so that no process is left.
+    """Connect, request every list and disconnect, so that no process is left.
 
-    Raises TargetError where no MCP server answers within the timeout, SuiteError where the target is wrong.
+    Raises TargetError if no MCP server answers within the timeout, SuiteError if the target is wrong.
     """
     from perflib.targets.mcp import McpTarget
 
@@ -69,25 +75,27 @@ async def read_listing(target: McpTargetSpec, timeout_s: float) -> Listing:
             await server.open()
             return await _all_lists(server)
     except TimeoutError:
-        mend = "is it an MCP server? if it is only slow to start, raise --timeout"
+        mend = "check that it is an MCP server; if it starts slowly, raise --timeout"
         raise TargetError(f"no answer within {timeout_s:g} s", where=where, mend=mend) from None
     except SuiteError as error:
         raise SuiteError(error.what, where=where, mend=error.mend) from None
     except PerflibError as error:
         what, mend = one_line(error.what, 300), error.mend or _IS_IT_A_SERVER
         if re.search(r"HTTP status 40[13]", what):
-            mend = "give it a token: --header 'Authorization: Bearer ${API_TOKEN}'"
+            mend = "send a token: --header 'Authorization: Bearer ${API_TOKEN}'"
         raise TargetError(what, where=where, mend=mend) from None
     except OSError as error:
-        raise TargetError(f"the connection broke: {error}", where=where, mend="is it still running?") from None
+        raise TargetError(
+            f"the connection broke: {error}", where=where, mend="check that it is still running"
+        ) from None
     except _WRONG_SHAPE:
-        raise TargetError("what it answers is not MCP", where=where, mend=_IS_IT_A_SERVER) from None
+        raise TargetError("its answer is not MCP", where=where, mend=_IS_IT_A_SERVER) from None
     finally:
         await server.close()
 
 
 async def _all_lists(server: McpTarget) -> Listing:
-    """All lists that the server promises. Tools must be given; where another list is refused, that is noted."""
+    """All lists that the server announces. Tools are required; if it refuses another list, the reason is recorded."""
     about = dict(server.info())
     lists: dict[str, list[dict[str, Any]]] = {"tools": [], "resources": [], "prompts": []}
     refused: dict[str, str] = {}
@@ -106,7 +114,7 @@ async def _all_lists(server: McpTarget) -> Listing:
 
 
 async def _all_pages(server: McpTarget, name: str) -> list[dict[str, Any]]:
-    """Every page of one list; a cursor that comes again ends it."""
+    """All pages of one list; a repeated cursor ends it."""
     entries: list[dict[str, Any]] = []
     cursor: str | None = None
     seen: set[str | None] = set()
@@ -123,14 +131,14 @@ async def _all_pages(server: McpTarget, name: str) -> list[dict[str, Any]]:
 
 
 def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) -> McpTargetSpec:
-    """The target that a URL, or a command with its arguments, stands for. Raises SuiteError."""
+    """The target for a URL, or for a command with its arguments. Raises SuiteError."""
     from perflib.targets.mcp import McpTarget
 
     first = words[0]
     if "://" in first:
         if len(words) > 1:
             mend = "give a URL, or a command with its arguments"
-            raise SuiteError(f"nothing can follow a URL: {words[1]!r}", where=one_line(first, 100), mend=mend)
+            raise SuiteError(f"a URL takes no further arguments: {words[1]!r}", where=one_line(first, 100), mend=mend)
         if urlsplit(first).username is not None:
             mend = "--header 'Authorization: Bearer ${API_TOKEN}'"
             raise SuiteError("a URL with a user or password", where="URL", mend=f"give it as {mend}")
@@ -138,9 +146,11 @@ def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) ->
         McpTarget.check("server", target, [])
         return target
     if headers:
-        raise SuiteError("a command takes no headers", where="--header", mend="set variables in its environment")
+        raise SuiteError(
+            "a command takes no headers", where="--header", mend="set variables in the environment of perflib"
+        )
     if shutil.which(first) is None:
-        mend = "is it installed and on the PATH? write its arguments as words of their own; a URL begins with http://"
+        mend = "check that it is installed and on the PATH; write its arguments as separate words; a URL begins with http://"
         raise SuiteError("command not found", where=one_line(first, 100), mend=mend)
     return McpTargetSpec(command=tuple(words))
 
@@ -158,7 +168,7 @@ def headers_of(texts: Sequence[str]) -> dict[str, str]:
 
 
 def without_secrets(target: McpTargetSpec) -> McpTargetSpec:
-    """The target as a file may hold it: values from the environment stay, others become ${NAME_OF_THE_HEADER}."""
+    """The target without secrets: references to variables stay, other values become ${NAME_OF_THE_HEADER}."""
 
     def hidden(match: re.Match[str]) -> str:
         secret = _SECRET.search(match[2]) and not _VARIABLE.fullmatch(match[3])
@@ -176,7 +186,7 @@ def variable(name: str) -> str:
 
 
 def suite_of(listing: Listing, target: McpTargetSpec, path: Path) -> str:
-    """The starter suite for the file at `path`. A command runs in the suite's folder, so another one is named."""
+    """The suite, for a file at `path`. A command runs in the suite's folder, so any other folder is written down."""
     written = without_secrets(target)
     if target.command and path.resolve().parent != Path.cwd().resolve():
         written = replace(written, cwd=str(Path.cwd()))
@@ -184,13 +194,15 @@ def suite_of(listing: Listing, target: McpTargetSpec, path: Path) -> str:
 
 
 def must_be_new(path: Path) -> None:
-    """Raise SuiteError where there is such a file."""
+    """Raise SuiteError if the file exists."""
     if path.exists():
-        raise SuiteError("there is such a file already", where=str(path), mend="name another with --out, or remove it")
+        raise SuiteError(
+            "there is such a file already", where=str(path), mend="choose another file with --out, or delete it"
+        )
 
 
 def save(text: str, path: Path) -> None:
-    """Write a new file. Raises SuiteError where it cannot, or where there is one."""
+    """Write a new file. Raises SuiteError if it exists or cannot be written."""
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -198,7 +210,7 @@ def save(text: str, path: Path) -> None:
         must_be_new(path)
         raise
     except OSError as error:
-        mend = "name another file with --out"
+        mend = "choose another file with --out"
         raise SuiteError(f"cannot write it: {error.strerror}", where=str(path), mend=mend) from None
 
 
@@ -206,7 +218,7 @@ def describe(listing: Listing, target: McpTargetSpec) -> str:
     """The server, its tools, resources and prompts, as text for a terminal."""
     about = listing.about
     server = about.get("server") if isinstance(about.get("server"), dict) else None
-    name, version = (server or {}).get("name") or "a server without a name", (server or {}).get("version")
+    name, version = (server or {}).get("name") or "unnamed server", (server or {}).get("version")
     parts = [
         f"{one_line(name, 60)} {one_line(version, 30)}".rstrip(),
         f"protocol      {one_line(about.get('protocol_version'), 30)} ({one_line(about.get('era'), 40)})",

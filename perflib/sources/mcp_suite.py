@@ -1,7 +1,7 @@
-"""A suite to start from, written for an MCP server's tools: what the server lists goes in, TOML comes out.
+"""Writes a first suite, as TOML, for the tools that an MCP server lists.
 
-Names, descriptions and examples are the server's and may be hostile: in comments they are one printable line, in
-strings they are escaped, and braces that perflib would fill are doubled.
+Names, descriptions and examples come from the server and may be hostile. In comments they become one printable line, in
+strings they are escaped, and braces of placeholders are doubled.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _DANGEROUS_BEGINNINGS: Final = ("delete", "remove", "destroy", "erase", "purge",
 _DEEPEST: Final = 40
 
 _HEAD: Final = """\
-# Written by `perflib mcp inspect`. Try it, then read the report:
+# Written by `perflib mcp inspect`. Run it, then read the report:
 #     perflib run {file}
 #     perflib report
-# Every operation is one tool, with arguments made up from its schema: edit them before you trust a figure.
-#   arguments    what real users send; what a tool refuses is an error in the report
-#   weight       `weight = 3` is called three times as often as one without
-#   load         more users, longer, or a rate: {{ model = "constant", rate_per_s = 50, duration_s = 30 }}
-#   objectives   what you promise, as "echo: p99 response < 50 ms"
-# Each call is made for real, thousands of times: leave out the tools where that does harm.
+# Every operation calls one tool, with example arguments from its schema: edit them before you trust a figure.
+#   arguments    write what real users send; arguments that a tool refuses are errors in the report
+#   weight       a tool with `weight = 3` is called three times as often as one without
+#   load         use more users, a longer time, or a rate: {{ model = "constant", rate_per_s = 50, duration_s = 30 }}
+#   objectives   write your own, for example "echo: p99 response < 50 ms"
+# Every call really takes place, thousands of times: remove the tools with which that does harm.
 name = {name}
 {allow_hosts}
 [targets.server]
@@ -47,7 +47,7 @@ kind = "mcp"
 [[scenarios]]
 name = "calls"
 target = "server"
-load = {{ model = "closed", concurrency = 4, duration_s = 10 }}  # four users, each waits for its answer
+load = {{ model = "closed", concurrency = 4, duration_s = 10 }}  # four users, each of whom waits for an answer
 objectives = ["error rate < 1 %", "p95 response < 500 ms"]
 {operations}
 """
@@ -58,10 +58,10 @@ def starter_suite(
 ) -> str:
     """The TOML of a suite with one operation for each tool.
 
-    `about` and `tools` are a server's own words. `target` is written as it is, so it must hold no secrets. `file` is
-    where the suite will be, as its first lines say how to run it.
+    `about` and `tools` come from the server. `target` is written unchanged, so it must not contain secrets. `file` is
+    the path of the suite, which its first lines show.
     """
-    tools = [tool for tool in tools if tool["name"]]  # what has no name can't be called
+    tools = [tool for tool in tools if tool["name"]]  # a tool without a name cannot be called
     names = _unique_names([str(tool["name"]) for tool in tools])
     operations = [_operation(name, tool) for name, tool in zip(names, tools, strict=True)]
     if all(reason_left_out(tool) for tool in tools):
@@ -76,28 +76,28 @@ def starter_suite(
 
 
 def server_name(about: Mapping[str, Any]) -> str:
-    """What the server calls itself, in one line; "" where it does not say."""
+    """The name of the server, in one line; "" if it has none."""
     server = about.get("server")
     return one_line(server.get("name", ""), 60) if isinstance(server, dict) else ""
 
 
 def file_name(about: Mapping[str, Any]) -> str:
-    """The suite's default file, `<server-name>.toml`, of plain characters."""
+    """The default file of the suite, `<server-name>.toml`, in plain characters."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", server_name(about)).strip("-.")
     return f"{plain or 'mcp-server'}.toml"
 
 
 def reason_left_out(tool: Tool) -> str:
-    """Why a tool is not called by the suite, in a sentence; "" where it is called."""
+    """A sentence that says why the suite does not call a tool; "" if it does."""
     reason, execution = danger(tool), tool.get("execution")
     if reason:
-        return f"Left out: {one_line(reason, 80)}. Uncomment it where a thousand calls destroy nothing."
+        return f"Left out: {one_line(reason, 80)}. Uncomment it if a thousand calls do no harm."
     needs_task = isinstance(execution, dict) and execution.get("taskSupport") == "required"
-    return "Left out: the server runs it as a task only, and refuses a plain call." if needs_task else ""
+    return "Left out: the server runs it only as a task, and refuses a plain call." if needs_task else ""
 
 
 def danger(tool: Tool) -> str:
-    """What makes a tool look destructive; "" where nothing does."""
+    """The reason why a tool may be destructive, or ""."""
     annotations = tool.get("annotations")
     if isinstance(annotations, dict) and annotations.get("destructiveHint") is True:
         return "the server says that it is destructive"
@@ -124,7 +124,7 @@ def type_words(document: SchemaDocument, schema: Any, depth: int = 0) -> str:
 
 
 def operation_name(text: str) -> str:
-    """The text as a suite may name things: one line without colons, at most 76 characters."""
+    """The text as a valid name in a suite: one line without colons, at most 76 characters."""
     return one_line(text.replace(":", "."), 76) or "tool"
 
 
@@ -134,7 +134,7 @@ def first_line(text: Any) -> str:
 
 
 def _unique_names(texts: Sequence[str]) -> list[str]:
-    """A name for each operation, no two the same."""
+    """A unique name for each operation."""
     names: dict[str, None] = {}
     for name in map(operation_name, texts):
         unique, number = name, 1
@@ -146,10 +146,10 @@ def _unique_names(texts: Sequence[str]) -> list[str]:
 
 
 def _allow_hosts(target: McpTargetSpec) -> Iterator[str]:
-    """Nothing for this machine; the load on somebody else's must be allowed by hand."""
+    """Nothing for this machine; other hosts must be allowed by hand."""
     host = urlsplit(target.url).hostname if target.url else None
     if host and not is_loopback(host):
-        yield f"# {one_line(host, 200)} is not this machine. If you may put load on it, uncomment:"
+        yield f"# {one_line(host, 200)} is another machine. If you may test it, uncomment:"
         yield f"# allow_hosts = {toml([host])}"
 
 
@@ -163,12 +163,12 @@ def _target(target: McpTargetSpec) -> Iterator[str]:
         yield f"cwd = {toml(target.cwd)}"
     if target.headers:
         variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", " ".join(target.headers.values())))
-        yield f"# never written anywhere, but taken from the environment: {', '.join(variables)}"
+        yield f"# never stored, but read from the environment: {', '.join(variables)}"
         yield f"headers = {toml(dict(target.headers))}"
 
 
 def _operation(name: str, tool: Tool) -> str:
-    """The lines of one tool; comments where it is left out."""
+    """The lines of one tool, as comments if it is left out."""
     comments = [one_line(first_line(tool.get("description")), 110), reason_left_out(tool)]
     lines = ["[[scenarios.operations]]", f"name = {toml(name)}", f"tool = {toml(without_fields(str(tool['name'])))}"]
     lines += _arguments(tool.get("inputSchema"))
@@ -197,18 +197,18 @@ def _arguments(schema: Any) -> Iterator[str]:
     others = [name for name in properties if name not in values]
     if others:
         words = (f"{one_line(name, 40)} ({type_words(document, properties[name])})" for name in others)
-        yield f"# it also takes {one_line(', '.join(words), 400)}"
+        yield f"# further arguments: {one_line(', '.join(words), 400)}"
 
 
 def _operation_without_tool(about: Mapping[str, Any]) -> str:
-    """What is called where there is no tool to call: a scenario needs an operation."""
+    """The operation if no tool can be called, because a scenario needs one."""
     method = "tools/list" if "tools" in (about.get("capabilities") or ()) else "ping"
-    comment = "# No tool is called above, so that this is all there is to measure yet."
+    comment = "# No tool is called above, so this request is the only one to measure."
     return f"\n{comment}\n[[scenarios.operations]]\nname = {toml(operation_name(method))}\nmethod = {toml(method)}"
 
 
 def without_fields(value: Any) -> Any:
-    """The value with its braces doubled where perflib would fill in a data row's field: "{name}" becomes "{{name}}"."""
+    """The value with the braces of placeholders doubled: "{name}" becomes "{{name}}"."""
     if isinstance(value, str):
         return re.sub(r"\{([A-Za-z_]\w*)\}", r"{{\1}}", value)
     if isinstance(value, dict):
@@ -217,7 +217,7 @@ def without_fields(value: Any) -> Any:
 
 
 def toml(value: Any, depth: int = 0) -> str:
-    """The value in one line of TOML; "" for what TOML cannot say, as null. In lists and tables that is left out."""
+    """The value in one line of TOML; "" for values that TOML does not have, like null. Lists and tables omit them."""
     match value:
         case list() if depth <= _DEEPEST:
             return f"[{', '.join(filter(None, (toml(entry, depth + 1) for entry in value)))}]"
@@ -235,17 +235,17 @@ def toml(value: Any, depth: int = 0) -> str:
 
 
 def toml_key(key: str) -> str:
-    """The key as TOML writes it: bare where that is possible."""
+    """The key in TOML, without quotes if possible."""
     return _printable(tomlkit.key(key).as_string())
 
 
 def _printable(toml_text: str) -> str:
-    """The text of a TOML string, with escapes for all that an editor might not show."""
+    """The text as a TOML string, with escapes for characters that an editor may not show."""
 
     def escaped(match: re.Match[str]) -> str:
         character, code = match[0], ord(match[0])
         if 0xD800 <= code <= 0xDFFF:
-            return "\ufffd"  # half of a character, which no file can hold
+            return "\ufffd"  # half of a surrogate pair, which cannot be written to a file
         return character if character.isprintable() else f"\\U{code:08x}"
 
     return re.sub(r"[^ -~]", escaped, toml_text)

@@ -1,4 +1,4 @@
-"""Regular expressions that somebody else wrote: does a text match, and which text would? In bounded time."""
+"""Untrusted regular expressions: whether a text matches, and a text that matches, in bounded time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MOST_REPEATS: Final = 2_000
 
 
 def matches(pattern: str, text: str) -> bool | None:
-    """Whether the pattern is found in the text; None where the search could take long, or Python cannot read it."""
+    """Whether the pattern matches the text; None if the search could take long, or Python cannot parse the pattern."""
     if len(pattern) > _LONGEST_PATTERN or len(text) > _LONGEST_TEXT:
         return None
     try:
-        with warnings.catch_warnings(action="ignore"):  # of syntax that a later Python may read otherwise
+        with warnings.catch_warnings(action="ignore"):  # about syntax that a later Python may parse differently
             parser: Any = re._parser  # type: ignore[attr-defined,unused-ignore]
             tree = parser.parse(pattern)
             if _log_ways(tree, len(text)) + math.log(1 + len(text)) > _LOG_MOST_STEPS:
@@ -32,15 +32,15 @@ def matches(pattern: str, text: str) -> bool | None:
 
 
 def text_matching(pattern: str, repeats: int) -> str | None:
-    """A simple text that the pattern describes, or None. What may be repeated is repeated so often, within its limits.
+    """A simple text for the pattern, or None. Repeated parts are repeated `repeats` times, within their limits.
 
-    Assertions are not honoured, so that the caller must try the text.
+    Assertions are ignored, so the caller must check the text.
     """
     if len(pattern) > _LONGEST_PATTERN or len(re.findall(r"\\[1-9]|\(\?P=", pattern)) > 1:
-        return None  # references to groups multiply: each can be ten times as long as the one before
+        return None  # each reference to a group can make the text ten times longer
     generator: Any = rstr.Rstr(_SimpleChoices(repeats))
     ranges = {"range": lambda ends: [chr(code) for code in range(ends[0], min(ends[1], ends[0] + 30) + 1)]}
-    generator._cases = {**generator._cases, **ranges}  # not a list of all characters there are
+    generator._cases = {**generator._cases, **ranges}  # without a list of all characters
     try:
         with warnings.catch_warnings(action="ignore"):
             return str(generator.xeger(pattern))
@@ -49,7 +49,7 @@ def text_matching(pattern: str, repeats: int) -> str | None:
 
 
 class _SimpleChoices(random.Random):
-    """In place of chance: always the plainest character or the first branch, and the same number of repeats."""
+    """Replaces random choices: the plainest character, the first branch, and a fixed number of repeats."""
 
     def __init__(self, repeats: int) -> None:
         super().__init__(0)
@@ -69,9 +69,9 @@ class _SimpleChoices(random.Random):
 
 
 def _log_ways(tree: Any, length: int) -> float:
-    """The logarithm of an upper bound for the ways to split a text of that length among the pattern's parts.
+    """The logarithm of an upper bound for the number of ways to split a text of this length among the pattern's parts.
 
-    A search that backtracks may try them all. `tree` is what Python's own parser of patterns gives.
+    A search with backtracking may try all of them. `tree` is the result of Python's parser of patterns.
     """
     total = 0.0
     for operation, content in tree:

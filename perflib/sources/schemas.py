@@ -1,7 +1,7 @@
-"""JSON Schemas that somebody else wrote, in a form that is safe to read and to validate with.
+"""Untrusted JSON Schemas, converted to a form that is safe to read and to validate with.
 
-A server's schemas are untrusted: references may loop, keywords may have any type, patterns may take for ever. Nothing
-is fetched from the network, and what cannot be decided within the bounds counts as allowed.
+References in a server's schema may loop, keywords may have any type, and patterns may take forever. Nothing is fetched
+from the network, and a value that cannot be checked within the bounds counts as allowed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from referencing.jsonschema import DRAFT202012
 from perflib.sources.patterns import matches
 
 _DEEPEST: Final = 40
-_MOST_PARTS: Final = 64  # schemas that one is merged from: more is a loop
+_MOST_PARTS: Final = 64  # number of schemas merged into one; more is a loop
 _MOST_SECONDS: Final = 3.0
 TYPES: Final = ("null", "boolean", "integer", "number", "string", "array", "object")
 _LEFT_OUT: Final = (
@@ -35,11 +35,11 @@ _IMPLIED_TYPES: Final = {
 
 
 class Schema(dict[str, Any]):
-    """A schema of the 2020-12 dialect in which every keyword has the type that it should have."""
+    """A schema of the 2020-12 dialect in which every keyword has the right type."""
 
 
 class SchemaDocument:
-    """A schema with all that its references can point to. `root` is its safe form; all time it takes is limited."""
+    """A schema with the targets of its references. `root` is its safe form; the total time of all checks is limited."""
 
     def __init__(self, schema: Any) -> None:
         self.root = _safe(schema)
@@ -48,11 +48,11 @@ class SchemaDocument:
         self._resolver = Registry[Any]().with_resource("", resource).resolver()
 
     def out_of_time(self) -> bool:
-        """Whether the document has had the time that it may take."""
+        """Whether the time limit of the document is used up."""
         return time.monotonic() > self._deadline
 
     def resolved(self, reference: str) -> Any:
-        """The schema that "#/$defs/name" points to; True, which allows anything, where there is none."""
+        """The schema that "#/$defs/name" points to, or True, which allows everything, if there is none."""
         try:
             found = self._resolver.lookup(reference).contents
         except (Unresolvable, ValueError, TypeError, LookupError):
@@ -71,7 +71,7 @@ class SchemaDocument:
         return merged
 
     def allows(self, schema: Any, value: Any) -> bool:
-        """Whether the schema, which must be part of this document or made of its parts, allows the value."""
+        """Whether the schema, which must consist of parts of this document, allows the value."""
         try:
             validator = self._validator
             return self.out_of_time() or validator.evolve(schema=schema).is_valid(value)
@@ -80,8 +80,8 @@ class SchemaDocument:
 
     @functools.cached_property
     def _validator(self) -> Any:
-        """jsonschema's validator, whose checks that could take long are replaced."""
-        # Imported here, for that takes seconds where Jupyter is installed; they are not the document's.
+        """jsonschema's validator, without the checks that could take long."""
+        # Imported here, because with Jupyter the import takes seconds, which must not count for the document.
         from jsonschema import Draft202012Validator, ValidationError
         from jsonschema.validators import extend
 
@@ -92,11 +92,11 @@ class SchemaDocument:
 
         def check_pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
             if isinstance(value, str) and matches(pattern, value) is False:
-                yield ValidationError("the pattern is not found")
+                yield ValidationError("the pattern does not match")
 
         def check_unique(validator: Any, unique: bool, value: Any, schema: Any) -> Iterator[ValidationError]:
             if isinstance(value, list) and len({json.dumps(item, sort_keys=True) for item in value}) < len(value):
-                yield ValidationError("two items are the same")
+                yield ValidationError("two items are equal")
 
         self._deadline = time.monotonic() + _MOST_SECONDS
         checks = {"$ref": check_ref, "pattern": check_pattern, "uniqueItems": check_unique}
@@ -104,12 +104,12 @@ class SchemaDocument:
 
 
 def types(schema: Mapping[str, Any]) -> list[str]:
-    """The types that a merged schema allows: as it says, or as its other keywords imply; "any" where nothing does."""
+    """The types that a merged schema allows: its `type`, or the types that other keywords imply, or "any"."""
     implied = ([name] for name, keys in _IMPLIED_TYPES.items() if any(key in schema for key in keys))
     return schema.get("type") or next(implied, ["any"])
 
 
-# How two schemas that both hold become one: the narrower limit, all required names; of other keywords the first stays.
+# How to merge two schemas that both apply: the narrower limit, all required names; of other keywords, the first.
 
 
 def _combined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +140,7 @@ _COMBINE: Final[dict[str, Callable[[Any, Any], Any]]] = {
 }
 
 
-# The safe form. Each function takes what a keyword has and gives what it may have, or None to leave the keyword out.
+# The safe form. Each function converts the value of a keyword to a valid one, or to None, which drops the keyword.
 
 
 def _safe(schema: Any, depth: int = 0) -> Any:
@@ -148,7 +148,7 @@ def _safe(schema: Any, depth: int = 0) -> Any:
         return schema is not False
     safe = Schema()
     for key, value in _modern(schema).items():
-        if key in ("const", "default", "example"):  # of these, null is a value too
+        if key in ("const", "default", "example"):  # for these keywords, null is a value too
             safe[key] = value
         elif (checked := _READERS.get(key, _unknown)(value, depth + 1)) is not None:
             safe[key] = checked
@@ -156,13 +156,13 @@ def _safe(schema: Any, depth: int = 0) -> Any:
 
 
 def _modern(schema: dict[str, Any]) -> dict[str, Any]:
-    """What older drafts and OpenAPI wrote otherwise, as the 2020-12 dialect has it."""
+    """Converts keywords of older drafts and of OpenAPI to the 2020-12 dialect."""
     modern = dict(schema)
     for limit, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if modern.get(exclusive) is True:
             modern[exclusive] = modern.pop(limit, None)
     if "patternProperties" in modern:
-        modern["additionalProperties"] = True  # the names with a pattern are not judged
+        modern["additionalProperties"] = True  # names with a pattern are not checked
     if isinstance(modern.get("items"), list):
         modern |= {"prefixItems": modern["items"], "items": modern.get("additionalItems", True)}
     if modern.get("nullable") is True and isinstance(modern.get("type"), str):
@@ -179,14 +179,14 @@ def _schema_table(value: Any, depth: int) -> Any:
 
 
 def _unknown(value: Any, depth: int) -> Any:
-    """A description, say; or a table of schemas that references point into."""
+    """Keywords such as descriptions, and tables of schemas that references point to."""
     return _safe(value, depth) if isinstance(value, dict) else value
 
 
 def _number(value: Any, depth: int) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if abs(value) < 1e308 else None  # so that a double can hold it; not a number is not less either
+    return value if abs(value) < 1e308 else None  # so that it fits into a double; the comparison also excludes NaN
 
 
 def _count(value: Any, depth: int) -> Any:

@@ -15,7 +15,9 @@ from perflib.stats.intervals import (
     proportion_interval,
     quantile_interval,
     quantile_intervals,
+    rate_interval,
     ratio_interval,
+    share_interval,
     throughput_interval,
 )
 from perflib.stats.scalability import Usl, fit_usl
@@ -62,9 +64,11 @@ __all__ = [
     "quantile_intervals",
     "quantile_shift",
     "quantile_shifts",
+    "rate_interval",
     "rate_shift",
     "ratio_interval",
     "ratio_shift",
+    "share_interval",
     "spending_confidence",
     "throughput_interval",
     "trend",

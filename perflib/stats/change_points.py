@@ -1,4 +1,4 @@
-"""When did a figure's level change? Change points of a history of runs, robust against outliers and slow drifts."""
+"""Change points: when the level of a figure changed in a history of runs, robust against outliers and slow drifts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ChangePoint:
 def change_points(
     series: Values, *, max_p_value: float = 0.001, confirmed: int = CONFIRMED, confidence: float = 0.95
 ) -> list[ChangePoint]:
-    """The changes of level in a series of one value a run; an empty list where there is none.
+    """The changes of level in a series of one value per run; an empty list if there is none.
 
     series: in order of time, shape (runs,), with NaN for a run without the figure. NaN are left out; `index` counts
     them. max_p_value: the highest p-value of a change that is reported. confirmed: how many points each level must

@@ -18,7 +18,7 @@ _GRID: Final = 2001  # points of the numerical integration
 
 
 class Outcome(StrEnum):
-    """What a judgement came to. It is a string: `Outcome.PASS == "pass"`, also in f-strings and in JSON.
+    """The result of a judgement. It is a string: `Outcome.PASS == "pass"`, also in f-strings and in JSON.
 
     The members are in order of severity, the mildest first. `sorted` and `max` compare strings as any strings: use
     `worst`, or `key=lambda outcome: outcome.rank`.
@@ -29,7 +29,7 @@ class Outcome(StrEnum):
     PASS = "pass"
     """The whole interval is on the good side of the limit."""
     INCONCLUSIVE = "inconclusive"
-    """The interval holds the limit: the data do not decide."""
+    """The interval contains the limit: the data do not decide."""
     FAIL = "fail"
     """The whole interval is on the bad side of the limit."""
     INVALID = "invalid"
@@ -42,23 +42,27 @@ class Outcome(StrEnum):
 
     @property
     def sign(self) -> str:
-        """One character for it, next to which the word stands."""
+        """One character, which is shown beside the word."""
         return SIGNS[self]
 
     @property
     def exit_code(self) -> int:
-        """What the command line returns: see perflib/errors.py."""
+        """The exit code of the command line: see perflib/errors.py."""
         codes = {"inconclusive": EXIT_INCONCLUSIVE, "fail": EXIT_FAIL, "invalid": EXIT_INVALID}
         return codes.get(self, EXIT_PASS)
 
     @staticmethod
-    def worst(outcomes: Iterable[str]) -> Outcome:
-        """The most severe of several, each an `Outcome` or its word; SHOWN of none. ValueError for another word."""
-        return max((Outcome(outcome) for outcome in outcomes), key=lambda outcome: outcome.rank, default=Outcome.SHOWN)
+    def worst(outcomes: Iterable[str], of_none: Outcome | None = None) -> Outcome:
+        """The most severe of several outcomes or words; `of_none`, or SHOWN, if there are none.
+
+        Raises ValueError for another word.
+        """
+        known = (Outcome(outcome) for outcome in outcomes)
+        return max(known, key=lambda outcome: outcome.rank, default=of_none or Outcome.SHOWN)
 
 
 def equivalent(shift: Interval, margin: float, *, higher_is_worse: bool = True) -> Outcome:
-    """Is the candidate no worse than the base by more than `margin`?
+    """Judge whether the candidate is worse than the base by more than `margin`.
 
     shift: candidate − base. margin: in the shift's unit, at least 0. PASS where the whole interval is on the good
     side of the margin, FAIL where all of it is beyond, else INCONCLUSIVE, also for an interval with NaN. This is

@@ -1,8 +1,8 @@
-"""Log histograms: many values counted in buckets of equal relative width, and what can be said of them afterwards.
+"""Log histograms: counts of many values in buckets of equal relative width, and the statistics of such counts.
 
-    buckets = LogBuckets(width=0.01)          # each bucket's upper edge is 1.01 times its lower edge histogram =
-    buckets.count(response_ns)    # or counted by a database: f"select {buckets.sql('response_ns')} as bucket"
-    histogram.quantile(0.95)                  # within buckets.relative_error of the exact one
+    buckets = LogBuckets(width=0.01)            # each bucket's upper edge is 1.01 times its lower edge
+    histogram = buckets.count(response_ns)      # or in a database: f"select {buckets.sql('response_ns')} as bucket"
+    histogram.quantile(0.95)                    # within buckets.relative_error of the exact one
 
 This is the one definition of a log histogram in perflib. The memory that it takes depends on the range of the values
 and not on their number; the price is a known relative error of quantiles (as in HdrHistogram, and in DDSketch:
@@ -120,6 +120,12 @@ class LogHistogram:
         """A value that the order statistic of this rank (0 … n − 1) is at most: the largest of its bucket."""
         return float(self.most[self._bucket(rank)])
 
+    def below_value(self, value: float) -> float:
+        """How many values are less than this one, as if those of a bucket were evenly spread."""
+        whole, cut = self.most < value, (self.least < value) & (self.most >= value)
+        parts = (value - self.least[cut]) / np.maximum(self.most[cut] - self.least[cut], 1e-300)
+        return float(self.counts[whole].sum() + (self.counts[cut] * np.minimum(parts, 1.0)).sum())
+
     def share(self, value: float) -> float:
         """The share of the values that lie in buckets wholly at or below this value; NaN of no values."""
         return float(self.counts[self.most <= value].sum()) / self.n if self.n else math.nan
@@ -152,22 +158,30 @@ def binned_sample_size(sums: Floats, counts: Floats, variance: float) -> float:
 
 
 def binned_quantiles(
-    histogram: LogHistogram, qs: Sequence[float], n_effective: Sequence[float], confidence: float = 0.95
+    histogram: LogHistogram,
+    qs: Sequence[float],
+    n_effective: Sequence[float],
+    confidence: float = 0.95,
+    answered: LogHistogram | None = None,
 ) -> tuple[Interval, ...]:
     """`quantile_intervals` of counted values, given their effective sample size at each q.
 
-    Each bound is the far end of its bucket, so no interval is narrower than that of the values themselves. Raises
-    ValueError for sequences of different lengths.
+    Each bound is the far end of its bucket, so no interval is narrower than that of the values themselves. answered:
+    the values without those that are lower bounds of the true ones, which have no upper bound (see
+    `quantile_intervals`). Raises ValueError for sequences of different lengths.
     """
     n, intervals = histogram.n, []
+    known = histogram if answered is None else answered  # the largest that the true values can be: these, then inf
     for q, effective in zip(qs, n_effective, strict=True):
         if not n:
             intervals.append(unknown(math.nan, 0, confidence))
             continue
         estimate, (low, high) = histogram.quantile(q), bounding_ranks(n, effective, q, confidence)
         lower = -math.inf if low is None else min(histogram.below(low), estimate)
-        upper = math.inf if high is None else max(histogram.above(high), estimate)
-        intervals.append(Interval(estimate, lower, upper, n, effective, confidence))
+        upper = math.inf if high is None or high >= known.n else max(known.above(high), estimate)
+        rank = math.ceil((n - 1) * q - 1e-9)
+        at_least = known is not histogram and (rank >= known.n or known.below(rank) > histogram.above(rank))
+        intervals.append(Interval(estimate, lower, upper, n, effective, confidence, at_least))
     return tuple(intervals)
 
 

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perflib.text import html_interval
+from perflib.text.html import render
 
 Values = NDArray[Any]
 BEYOND: Final = 10  # effective values that must lie beyond a quantile before it has a bound on that side
+STRETCHES: Final = 200  # of equal length, whose counts give a throughput its interval
 LARGEST_LOG: Final = 700.0  # the exponential function of more than this overflows
 _ACF_POINTS: Final = 2**16  # longer series are averaged over batches before their autocovariances are computed
 _PIECE: Final = 2**16  # values that fit into the processor's cache
+_LAGS, _LJUNG_BOX = 5, 11.070  # of the test for dependence: the 95 % quantile of χ² with 5 degrees of freedom
 _CONSTANT: Final = 1e-12  # a relative spread below this is rounding
 
 
@@ -39,6 +41,8 @@ class Interval:
     n: int
     n_effective: float
     confidence: float = 0.95
+    at_least: bool = False
+    """Whether the estimate is a lower bound: it rests on values that were cut off, and `high` is inf."""
 
     @property
     def bounds(self) -> dict[str, float | None]:
@@ -46,7 +50,7 @@ class Interval:
         return {"estimate": finite(self.estimate), "low": finite(self.low), "high": finite(self.high)}
 
     def _repr_html_(self) -> str:
-        return html_interval(self.estimate, self.low, self.high, self.n, self.confidence)
+        return str(render("interval", interval=self))
 
 
 def finite(value: float) -> float | None:
@@ -61,14 +65,8 @@ def unknown(estimate: float, n: int, confidence: float) -> Interval:
 
 def scaled(interval: Interval, factor: float) -> Interval:
     """The same interval in another unit: estimate and bounds times `factor`, which must be positive."""
-    return Interval(
-        interval.estimate * factor,
-        interval.low * factor,
-        interval.high * factor,
-        interval.n,
-        interval.n_effective,
-        interval.confidence,
-    )
+    bounds = {name: getattr(interval, name) * factor for name in ("estimate", "low", "high")}
+    return replace(interval, **bounds)
 
 
 def effective_sample_size(values: Values) -> float:
@@ -138,11 +136,17 @@ def quantile_interval(values: Values, q: float, confidence: float = 0.95) -> Int
 
 
 def quantile_intervals(
-    values: Values, qs: Sequence[float], confidence: float = 0.95, n_effective: Sequence[float] | None = None
+    values: Values,
+    qs: Sequence[float],
+    confidence: float = 0.95,
+    n_effective: Sequence[float] | None = None,
+    cut_off: Values | None = None,
 ) -> tuple[Interval, ...]:
     """`quantile_interval` at each q, at the cost of two partitions of the values, however many q there are.
 
-    n_effective: the effective sample size at each q, where it is known already. Raises ValueError as
+    n_effective: the effective sample size at each q, where it is known already. cut_off: which values are lower bounds
+    of the true ones (right-censored), shape (n,), such as the time after which a request was given up: a bound that
+    could be any of them is inf, and an estimate that could is marked `at_least`. Raises ValueError as
     `quantile_interval` does, and for sequences of different lengths.
     """
     if not all(0 < q < 1 for q in qs):
@@ -156,18 +160,23 @@ def quantile_intervals(
     estimates = [float(e) for e in np.quantile(x, qs)]
     sizes = n_effective or [effective_sample_size(x <= estimate) for estimate in estimates]
     ranks = [bounding_ranks(n, size, q, confidence) for q, size in zip(qs, sizes, strict=True)]
-    chosen = sorted({rank for pair in ranks for rank in pair if rank is not None})
-    bounds = dict(zip(chosen, np.partition(x, chosen)[chosen].tolist() if chosen else (), strict=True))
+    rank_of_estimate = [math.ceil((n - 1) * q - 1e-9) for q in qs]
+    chosen = sorted({*rank_of_estimate, *(rank for pair in ranks for rank in pair if rank is not None)})
+    at_rank = dict(zip(chosen, np.partition(x, chosen)[chosen].tolist(), strict=True))
+    largest = dict(at_rank)  # with inf for the values that were cut off
+    if cut_off is not None and np.any(cut_off):
+        largest = dict(zip(chosen, np.partition(np.where(cut_off, math.inf, x), chosen)[chosen].tolist(), strict=True))
     return tuple(
         Interval(
             estimate,
-            -math.inf if low is None else min(bounds[low], estimate),
-            math.inf if high is None else max(bounds[high], estimate),
+            -math.inf if low is None else min(at_rank[low], estimate),
+            math.inf if high is None else max(largest[high], estimate),
             n,
             size,
             confidence,
+            at_least=largest[rank] != at_rank[rank],
         )
-        for estimate, size, (low, high) in zip(estimates, sizes, ranks, strict=True)
+        for estimate, size, (low, high), rank in zip(estimates, sizes, ranks, rank_of_estimate, strict=True)
     )
 
 
@@ -222,23 +231,91 @@ def proportion_interval(failures: int, n: int, confidence: float = 0.95, n_effec
     return Interval(failures / n, low, high, n, size, confidence)
 
 
-def throughput_interval(completed_ns: Values, start_ns: int, stop_ns: int, confidence: float = 0.95) -> Interval:
-    """Completions per second between two times, all times in nanoseconds.
+def share_interval(hits: Values, values: Values, confidence: float = 0.95) -> Interval:
+    """The share of hits among values that depend on each other, 0…1, as `proportion_interval`.
 
-    completed_ns: the times of the completions, ascending, shape (n,). The estimate is n / (stop − start). The
-    interval is that of the mean gap between completions (`mean_interval`), inverted. Fewer than 10 gaps, or no time
-    between start and stop: unknown. Assumes that the load is stationary in between.
+    hits: booleans in order of time, shape (n,), computed from the values. Where none or all of them are hits, their
+    dependence shows in the values alone: the effective sample size is then that of the values, or n where these show
+    no dependence.
+    """
+    count, n = int(np.count_nonzero(hits)), len(hits)
+    if 0 < count < n:
+        return proportion_interval(count, n, confidence, n_effective=effective_sample_size(hits))
+    size = n if _looks_independent(values) else effective_sample_size(values)
+    return proportion_interval(count, n, confidence, n_effective=size)
+
+
+def _looks_independent(values: Values) -> bool:
+    """Whether the autocorrelations of the ranks are as small as those of independent values (Ljung & Box 1978, 5 %)."""
+    n = len(values)
+    if n < 4 * _LAGS:
+        return False
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable") - (n - 1) / 2
+    squares = float(ranks @ ranks)
+    correlations = [float(ranks[:-lag] @ ranks[lag:]) / squares for lag in range(1, _LAGS + 1)]
+    statistic = n * (n + 2) * math.fsum(r * r / (n - lag) for lag, r in enumerate(correlations, 1))
+    return statistic < _LJUNG_BOX
+
+
+def throughput_interval(
+    completed_ns: Values,
+    start_ns: int | Values,
+    stop_ns: int | Values,
+    confidence: float = 0.95,
+    took_ns: Values | None = None,
+) -> Interval:
+    """Completions per second between two times, or within several windows of time, all times in nanoseconds.
+
+    completed_ns: the times of the completions, ascending, shape (n,); those outside the windows do not count.
+    start_ns, stop_ns: numbers, or shape (windows,), ascending; a completion belongs to the window that it is after
+    the start of, and not after the stop. took_ns: how long each took, shape (n,); one that was under way when a window
+    began or ended then counts by the share of its time inside, which makes the rate of a few users with slow requests
+    exact. The interval is that of `rate_interval`, over equal stretches of the windows.
     """
     completed = np.asarray(completed_ns, np.int64)
-    n, seconds = len(completed), (stop_ns - start_ns) / 1e9
+    starts, stops = np.atleast_1d(start_ns), np.atleast_1d(stop_ns)
+    seconds = float((stops - starts).sum()) / 1e9
+    inside = np.searchsorted(completed, stops, "right") - np.searchsorted(completed, starts, "right")
+    n, rates = int(inside.sum()), []
+    most = min(STRETCHES, n // BEYOND)
+    for start, stop in zip(starts, stops, strict=True) if n > BEYOND and seconds > 0 else ():
+        stretches = max(1, round(most * (stop - start) / 1e9 / seconds))
+        edges = np.linspace(start, stop, stretches + 1)
+        counts = np.diff(np.searchsorted(completed, edges, "right"))
+        rates.append(counts / ((stop - start) / stretches / 1e9))
+    interval = rate_interval(n, seconds, np.concatenate(rates or [np.zeros(0)]), confidence)
+    if took_ns is None or not len(completed) or not seconds > 0:
+        return interval
+    exact = sum(_shares_inside(completed, np.asarray(took_ns), *window) for window in zip(starts, stops, strict=True))
+    moved = exact / seconds - interval.estimate
+    return replace(
+        interval,
+        estimate=interval.estimate + moved,
+        low=max(0.0, interval.low + moved) if math.isfinite(interval.low) else interval.low,
+        high=interval.high + moved,
+    )
+
+
+def _shares_inside(completed: Values, took: Values, start: int, stop: int) -> float:
+    """The sum over all completions of the share of their time that lies between start and stop."""
+    chosen = slice(*np.searchsorted(completed, (start, stop + int(took.max())), "right"))
+    end, took = completed[chosen], np.maximum(took[chosen], 1)
+    inside = np.minimum(end, stop) - np.maximum(end - took, start)
+    return float((np.maximum(inside, 0) / took).sum())
+
+
+def rate_interval(n: int, seconds: float, rates: Values, confidence: float = 0.95) -> Interval:
+    """n events in so many seconds, per second, with the interval of the mean of `rates` (`mean_interval`).
+
+    rates: the same per second in equal stretches of the time, in order, shape (stretches,). At most 10 events, or
+    fewer than 4 stretches: unknown. Assumes that the load is stationary.
+    """
     estimate = n / seconds if seconds > 0 else math.nan
-    if n <= BEYOND or seconds <= 0:
+    if n <= BEYOND or len(rates) < 4:
         return unknown(estimate, n, confidence)
-    gap = mean_interval(np.diff(completed) / 1e9, confidence)
-    if gap.estimate <= 0 or not math.isfinite(gap.low):
-        return unknown(estimate, n, confidence)
-    spread = (gap.high - gap.estimate) / gap.estimate
-    return Interval(estimate, estimate / (1 + spread), estimate / max(1 - spread, 1e-9), n, gap.n_effective, confidence)
+    spread = mean_interval(rates, confidence)
+    half = spread.high - spread.estimate
+    return Interval(estimate, max(0.0, estimate - half), estimate + half, n, spread.n_effective, confidence)
 
 
 def paired_difference(base: Values, candidate: Values, confidence: float = 0.95) -> Interval:

@@ -1,4 +1,4 @@
-"""How far a candidate lies from its base: differences and relative changes of one run a side or several."""
+"""Differences and relative changes between a base and a candidate, with one or several runs per side."""
 
 from __future__ import annotations
 

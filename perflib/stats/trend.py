@@ -1,4 +1,4 @@
-"""Trends: does a response time drift, does memory grow? Robust lines with intervals that allow for autocorrelation."""
+"""Trends: drift of response times and growth of memory. Robust lines with intervals that allow for autocorrelation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FEWEST: Final = 12  # windows that an interval needs
 FEWEST_TROUGHS: Final = 6  # troughs that an interval needs
 FEWEST_SAMPLES: Final = 20  # memory samples that a verdict needs
 SWING: Final = 0.4  # of the memory's spread: a fall and a rise of so much make a trough
-TOLERANCE_BYTES: Final = 16e6  # less growth over the whole series is no leak
+TOLERANCE_BYTES: Final = 16e6  # a smaller growth over the whole series is no leak
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class MemoryGrowth:
-    """How much memory grew over the series, at which slope, and whether that is a leak.
+    """The growth of memory over the series, its slope, and whether it is a leak.
 
     slope_bytes_per_request: None where no requests were given.
     """

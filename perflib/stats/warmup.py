@@ -1,4 +1,4 @@
-"""Where does the warm-up end? The point from which a series stays at its steady level."""
+"""The end of the warm-up: the point from which a series stays at its steady level."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a run leaves on disk, and how it is read, compacted, cached, and kept under a name."""
+"""The files of a run: how they are written, read, compacted, cached, and copied to baselines and object stores."""

@@ -1,7 +1,7 @@
-"""Baselines: runs kept under a name to compare others with.
+"""Baselines: named copies of runs, to compare other runs with.
 
-A baseline is a copy of its run (manifest, rows, resources; hard links where the file system has them, so that it costs
-no space) in data/baselines/<name>/. It outlives `perflib rm` of the run, and a CI job need only keep that one folder.
+A baseline is a copy of a run (manifest, rows, resources, gauges) in data/baselines/<name>/. Hard links are used if
+possible, so that it takes no space. It stays after `perflib rm` of the run, and a CI job need only keep this folder.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ def folder(data: str | Path | None = None) -> Path:
 
 
 def set_baseline(name: str, run: Recording, data: str | Path | None = None) -> Recording:
-    """Keep a run under a name, in place of the one that had it.
+    """Copy a run to the baseline of this name, and replace an earlier one.
 
-    Raises RunError for a bad name or a run that has not ended well.
+    Raises RunError for an invalid name, or for a run that is not complete or is damaged.
     """
     folder_only(data, "baseline set")
     if not _NAME.fullmatch(name) or name == "latest":
-        raise RunError(f"{name!r} cannot name a baseline", mend="use letters, digits, dots, dashes and underscores")
+        raise RunError(
+            f"{name!r} is not a valid name of a baseline", mend="use letters, digits, dots, dashes and underscores"
+        )
     if run.status != "complete":
         raise RunError(
             f"{run.id} is {run.status}", where=f"baseline {name}", mend="choose a run that is complete: perflib runs"
@@ -46,36 +48,36 @@ def set_baseline(name: str, run: Recording, data: str | Path | None = None) -> R
     unfinished = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=parent))
     for path in (path for pattern in _KEPT for path in sorted(run.path.glob(pattern))):
         _keep(path, unfinished / path.relative_to(run.path))
-    made = parent / name
-    if made.exists():
+    target = parent / name
+    if target.exists():
         before = Path(tempfile.mkdtemp(prefix=".", suffix=".old", dir=parent))
-        made.replace(before / "was")
-        unfinished.replace(made)
+        target.replace(before / "was")
+        unfinished.replace(target)
         shutil.rmtree(before)
     else:
-        unfinished.replace(made)
-    made.chmod(0o755)
-    return Recording(made)
+        unfinished.replace(target)
+    target.chmod(0o755)
+    return Recording(target)
 
 
 def baselines(data: str | Path | None = None) -> dict[str, Recording]:
-    """The baselines there are, by name; those that cannot be read are left out."""
-    found = {}
+    """All baselines by name, except those that cannot be read."""
+    runs = {}
     for path in sorted(folder(data).glob("[!.]*/run.json")):
         with contextlib.suppress(RunError):
-            found[path.parent.name] = Recording(path.parent)
-    return found
+            runs[path.parent.name] = Recording(path.parent)
+    return runs
 
 
 def remove_baseline(name: str, data: str | Path | None = None) -> None:
-    """Raises RunError where there is none."""
+    """Delete a baseline. Raises RunError if there is none of this name."""
     if not _NAME.fullmatch(name) or not (folder(data) / name).is_dir():
         raise RunError(f"no baseline {name!r}", where=str(folder(data)), mend="list them: perflib baseline list")
     shutil.rmtree(folder(data) / name)
 
 
 def locate_side(which: str | Path, data: str | Path | None = None) -> tuple[Path, str | None]:
-    """As `recording.locate`, and by the name of a baseline as well. Raises RunError where there is none."""
+    """Like `runs.locate`, and also by the name of a baseline. Raises RunError if there is none."""
     if isinstance(which, str) and _NAME.fullmatch(which) and (folder(data) / which / "run.json").is_file():
         return folder(data) / which, None
     try:

@@ -1,12 +1,12 @@
-"""Rewrites a run's many small part files as few large ones, sorted by time; no row is lost, whenever it is cut short.
+"""Rewrites a run's many small part files as a few large ones, sorted by time. No row is lost if it is interrupted.
 
 done = compact(open_recording("latest"))
 done.files_before, done.files_after, done.bytes_after
 
-The new files are written under hidden names, which nobody reads, and compared with the old ones: as many rows, the same
-sum of the rows' hashes. Then run.json says, in one atomic step, which files take the place of which (`replacing`), and
-readers go by that. What is left to do, giving the new files their names and removing the old ones, may stop at any
-point: the run opens with each row once, and the next `compact` ends it.
+The new files are written under hidden names, which readers ignore, and compared with the old ones: number of rows, and
+sum of the rows' hashes. Then run.json says, in one atomic step, which files replace which (`replacing`), and readers
+follow it. The rest, renaming the new files and deleting the old ones, may stop at any point: the run still opens with
+each row once, and the next `compact` finishes it.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _ORDER: Final = {
     "resources": "t_ns, role, pid",
     "spans": "start_ns, worker, seq",
     "gauges": "t_ns, target, gauge",
-}  # by a time first: old files are cut into stretches of it
+}  # the first column is a time, which divides the old files into periods
 
 
 @dataclass(frozen=True)
 class Compacted:
-    """Part files and their bytes before and after; `rows` of all tables together."""
+    """Number and bytes of part files before and after; `rows` counts all tables together."""
 
     rows: int
     files_before: int
@@ -48,7 +48,7 @@ class Compacted:
 
 
 def compact(run: Recording) -> Compacted:
-    """Few files instead of many. Raises RunError for a run that goes on, and where a file cannot be read or written."""
+    """Compact a run. Raises RunError if the run is in progress, or if a file cannot be read or written."""
     import duckdb
 
     if run.status == "running":
@@ -65,7 +65,7 @@ def compact(run: Recording) -> Compacted:
             _finish(run.path)
     except (duckdb.Error, OSError) as error:
         raise RunError(
-            str(error).splitlines()[0], where=run.id, mend="every row is still there; mend it and compact again"
+            str(error).splitlines()[0], where=run.id, mend="no row was lost; solve the problem and compact again"
         ) from None
     done = Recording(run.path)
     after = [(path, rows) for path, rows in done.parts if rows is not None]
@@ -96,7 +96,7 @@ def _rewritten(run: Recording) -> tuple[list[Path], list[Path]]:
 
 
 def _write(database: duckdb.DuckDBPyConnection, kind: str, parts: Sequence[Path], made: list[Path]) -> list[Path]:
-    """The new files of one table, each a stretch of time; added to `made` as they are begun."""
+    """Write the new files of one table, one per period of time, and append their paths to `made` before writing."""
     by, folder = _ORDER[kind].partition(",")[0], parts[0].parent
     spans = database.execute(
         f"select filename, min({by}), max({by}), count(*) from read_parquet({listed(parts)}, filename = true) group by "
@@ -119,8 +119,7 @@ def _write(database: duckdb.DuckDBPyConnection, kind: str, parts: Sequence[Path]
 
 
 def _stretches(ends: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Stretches of time that hold about FILE_ROWS each, of files in order as (last, rows): [(first, the next one's
-    first)]."""
+    """Periods with about FILE_ROWS rows each, as (start, end), from files given in order as (last time, rows)."""
     cuts, rows = [-(2**62)], 0
     for last, count in ends:
         rows += count
@@ -131,7 +130,7 @@ def _stretches(ends: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _typed(table: pa.Table, kind: str) -> pa.Table:
-    """A table from DuckDB in the schema's types, each column with one dictionary."""
+    """A table from DuckDB, cast to the schema's types, with one dictionary per column."""
     import pyarrow as pa
 
     schema = TABLES[kind]
@@ -143,7 +142,7 @@ def _typed(table: pa.Table, kind: str) -> pa.Table:
 
 
 def _verify(database: duckdb.DuckDBPyConnection, kind: str, old: Sequence[Path], new: Sequence[Path]) -> None:
-    """Raises OSError where the new files do not hold what the old ones do: every row, every column."""
+    """Raise OSError if the new files do not have the same rows as the old ones, in every column."""
     columns = ", ".join(field.name for field in TABLES[kind])
     sums = [
         database.execute(
@@ -156,8 +155,7 @@ def _verify(database: duckdb.DuckDBPyConnection, kind: str, old: Sequence[Path],
 
 
 def _finish(path: Path) -> None:
-    """What a `compact` had left to do when it was cut short: before the switch nothing stays of it, after it the rest
-    is done."""
+    """Clean up after an interrupted `compact`: undo it before the switch of files, finish it after the switch."""
     manifest = read_manifest(path)
     replacing = manifest.replacing or Replacing()
     for name in replacing.new:
@@ -174,7 +172,7 @@ def _finish(path: Path) -> None:
 
 
 def hidden(path: Path) -> Path:
-    """The name of a new file until the switch."""
+    """The hidden name of a new file until the switch."""
     return path.with_name(f".{path.name}")
 
 

@@ -1,4 +1,4 @@
-"""DuckDB as a run's rows are read with it: one in memory, bounded, and what its SQL is written with."""
+"""The in-memory DuckDB with which a run's rows are read, with bounded memory, and helpers to write its SQL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-MEMORY: Final = "1GB"  # of one process; more than that is spilled to disk
+MEMORY: Final = "1GB"  # of one process; more is spilled to disk
 
 _SQL: Final = {"int16": "smallint", "int32": "integer", "int64": "bigint", "bool": "boolean", "double": "double"}
 
@@ -22,41 +22,40 @@ DUE: Final = "coalesce(scheduled_ns, start_ns)"
 
 
 def connected() -> duckdb.DuckDBPyConnection:
-    """A DuckDB in memory: a thread for each core, a bounded memory, and a folder of the system's for what does not fit
-    in it."""
+    """An in-memory DuckDB: a thread per core, bounded memory, and a temporary folder for what does not fit."""
     import duckdb
 
     database = duckdb.connect(config={
         "threads": os.cpu_count() or 1, "memory_limit": MEMORY,
         "temp_directory": str(Path(tempfile.gettempdir()) / f"perflib-{os.getpid()}"),
     })  # fmt: skip
-    database.execute("set parquet_metadata_cache = true")  # of thousands of files, asked again and again
+    database.execute("set parquet_metadata_cache = true")  # thousands of files are queried again and again
     return database
 
 
 def empty(columns: pa.Schema) -> str:
-    """A table of these columns and no rows, in SQL."""
+    """SQL for a table with these columns and no rows."""
     typed = (f"null::{_SQL.get(str(column.type), 'varchar')} as {column.name}" for column in columns)
     return f"(select {', '.join(typed)} where false)"
 
 
 def parts(files: Sequence[Path], columns: pa.Schema) -> str:
-    """Part files as a table of these columns, in SQL; a column that they had not when they were written is null."""
+    """SQL for part files as one table with these columns; columns that old files lack are null."""
     return f"(from {empty(columns)} union all by name from read_parquet({listed(files)}))" if files else empty(columns)
 
 
 def listed(files: Iterable[Path]) -> str:
-    """Files as a list in SQL."""
+    """SQL for a list of files."""
     return "[" + ", ".join(quoted(str(file)) for file in files) + "]"
 
 
 def quoted(text: str) -> str:
-    """A text as a literal in SQL."""
+    """SQL for a text literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def row_counts(paths: Iterable[Path]) -> list[int | None]:
-    """Rows of each part file, None for one that cannot be read."""
+    """The number of rows of each part file, or None if it cannot be read."""
     with ThreadPoolExecutor() as pool:  # thousands of footers
         return list(pool.map(_row_count, paths))
 

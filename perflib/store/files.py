@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file under another name beside it, then give it its own: no reader ever sees half of it. Raises OSError.
+    """Write a file under a temporary name and rename it, so that readers never see half of it. Raises OSError.
 
-    The other name holds the process's number, so that two processes that write the same file do not mix.
+    The temporary name contains the process id, so that two processes can write the same file.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -1,8 +1,8 @@
-"""Rows that stand in a DataFrame, as a run: what was sliced, joined or made elsewhere is drawn by the same charts.
+"""A DataFrame of rows as a run, so that the charts also draw selected, joined or imported rows.
 
 charts.throughput(run.rows("browse").query("worker == 0"))
 
-The rows show what they show. What only a run knows is not there: limits, warm-up, events, memory and CPU.
+Only the rows are known. Limits, warm-up, events, memory and CPU are missing, because only a run has them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ASSUMED: Final = {"scenario": "rows", "operation": "all", "phase": "measure"}
 
 
 class FrameRun(Recording):
-    """A run of the rows given; a column of the schema that they lack is null."""
+    """A run of the given rows; missing columns of the schema are null."""
 
     def __init__(self, rows: pd.DataFrame) -> None:
         missing = [column for column in NEEDED if column not in rows]
@@ -48,7 +48,7 @@ class FrameRun(Recording):
 
     @cached_property
     def suite(self) -> Suite:
-        """Scenarios of the names that the rows hold."""
+        """Scenarios with the names that occur in the rows."""
         return from_plain(self.manifest.suite, where="DataFrame")
 
     def _names(self, column: str, scenario: str | None = None) -> list[str]:

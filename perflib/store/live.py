@@ -1,12 +1,12 @@
-"""Follows a run while it is made: reads each new part file once, and keeps the last two minutes as counts per second.
+"""Follows a run in progress: reads each new part file once, and keeps counts per second of the last two minutes.
 
 tail = Tail(run_folder)
 now = tail.look()          # once a second, from the coordinator or any other process
 now.rate_per_s, now.p95_ms, now.errors, now.memory_mb; now.seconds, now.rates, now.p95s_ms
 
-Times are response times, those of requests that failed quickly left out. They are counted in a log histogram whose
-buckets are 1 % wide: percentiles are right to 1 %, and memory stays the same however many requests there are. The
-warm-up is included: it is what happens now.
+Times are response times, without requests that failed quickly. They are counted in a log histogram with buckets of
+1 %: percentiles are accurate to 1 %, and memory does not grow with the number of requests. The warm-up is included,
+because the display shows the present.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 WINDOW_S: Final = 120
 RECENT_S: Final = 10
 _BUCKETS: Final = LogBuckets(math.log(1.01))
-_LAST: Final = int(_BUCKETS.index(1200e9))  # longer times than twenty minutes are counted in the last bucket
+_LAST: Final = int(_BUCKETS.index(1200e9))  # times above twenty minutes are counted in the last bucket
 _COLUMNS: Final = ("scenario", "scheduled_ns", "start_ns", "end_ns", "ok", "error")
 _MOST_WORKERS: Final = 64
-_LATE_S: Final = 2.0  # what ended longer ago is on disk: workers write a part each second
-_GONE_NS: Final = 2_500_000_000  # a process without a sample for so long is no more
+_LATE_S: Final = 2.0  # requests that ended longer ago are on disk: workers write a part each second
+_GONE_NS: Final = 2_500_000_000  # a process without a sample for this long has ended
 
 
 @dataclass(frozen=True)
 class Now:
-    """A run as it is now: figures of the last RECENT_S seconds, and series of the last WINDOW_S, one value a second."""
+    """The present state of a run: figures of the last RECENT_S seconds, and series of the last WINDOW_S seconds."""
 
     scenario: str = ""
     requests: int = 0
@@ -65,7 +65,7 @@ class _Second:
 
 
 class Tail:
-    """Reads what is new in a run directory. Parts from before the window are not read at all."""
+    """Reads new part files of a run directory, except those from before the window."""
 
     def __init__(self, run: Path) -> None:
         self._rows, self._resources = _Parts(run / "rows"), _Parts(run / "resources")
@@ -76,7 +76,7 @@ class Tail:
         self._newest_ns = 0
 
     def look(self, *, over: bool = False) -> Now:
-        """Read what is new since the last call. Until a run is `over`, its last seconds are incomplete and left out."""
+        """Read new files. Until the run is `over`, its last seconds are incomplete and left out."""
         for path in self._resources.new():
             self._take_resources(_read(path, ("t_ns", "role", "pid", "rss_bytes")))
         for path in self._rows.new():
@@ -89,7 +89,7 @@ class Tail:
         if table is None or not len(table):
             return
         scenario = str(table["scenario"][0].as_py())
-        if scenario != self._scenario:  # another scenario: its figures start anew
+        if scenario != self._scenario:  # the next scenario: start from zero
             self._scenario, self._requests = scenario, 0
             self._errors.clear()
             self._each = {second: _Second(memory=of.memory) for second, of in self._each.items()}
@@ -109,7 +109,7 @@ class Tail:
         self._newest_ns = max(self._newest_ns, int(end.max()))
 
     def _count_errors(self, table: pa.Table) -> NDArray[np.bool_]:
-        """Which rows failed in a way that counts into the times: they took at least that long."""
+        """Which failed rows have a time that counts: those that were given up, which took at least that long."""
         given_up = np.zeros(len(table), bool)
         if table["error"].null_count < len(table):
             error = table["error"].cast("string").to_numpy(zero_copy_only=False)
@@ -134,7 +134,7 @@ class Tail:
         whole = int(self._newest_ns / 1e9 - (0 if over else _LATE_S))
         began = min((second for second, of in self._each.items() if of.done), default=whole + 1)
         seconds = range(began, whole + 1)[-WINDOW_S:]
-        each = [self._each.get(second, _Second()) for second in seconds]  # one in which nothing ended is a zero
+        each = [self._each.get(second, _Second()) for second in seconds]  # zero for a second in which no request ended
         recent = each[-RECENT_S:]
         times = sum((of.times for of in recent), np.zeros(_LAST + 1, np.int64))
         p50, p95, p99 = (_percentile(times, q) for q in (0.5, 0.95, 0.99))
@@ -148,9 +148,9 @@ class Tail:
 
 
 class _Parts:
-    """The part files of one folder, each once. After the first look only the names that could come next are tried.
+    """The part files of one folder, each returned once. After the first time, only possible next names are tried.
 
-    A folder of a long run holds a hundred thousand of them: too many to list every second.
+    The folder of a long run has a hundred thousand files, too many to list every second.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -170,13 +170,13 @@ class _Parts:
             while (path := self._folder / f"{writer}-{self._next.get(writer, 0):06d}.parquet").exists():
                 self._next[writer] = self._next.get(writer, 0) + 1
                 self._waiting.append(path)
-        found = list(self._waiting)
+        paths = list(self._waiting)
         self._waiting.clear()
-        return found
+        return paths
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> Any:
-    """A part file, in this thread alone: the cores are for the load. None for one that cannot be read."""
+    """Read a part file in this thread only, to leave the cores to the load. None if it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -187,5 +187,5 @@ def _read(path: Path, columns: tuple[str, ...]) -> Any:
 
 
 def _percentile(times: NDArray[np.int64], q: float) -> float | None:
-    """A percentile of counted times, ms; None of no times."""
+    """A percentile of counted times, in ms; None if there are none."""
     return _BUCKETS.histogram(times).quantile(q) / 1e6 if times.any() else None

@@ -1,11 +1,9 @@
-"""run.json: what a run was, is and had happen to it. Its shape stands here alone, and here alone it is read and
-written.
+"""run.json, the manifest of a run: what was run, its state, and what happened. It is read and written only here.
 
     manifest = read_manifest(Path("data/runs/20261130-101500-shop"))
     manifest.status, manifest.host.cpu, manifest.scenarios[0].workers[0].rows
 
-A run.json of an older schema is brought up to date as it is read (`_migrated`); one of a newer schema is refused in one
-line.
+A run.json of an older schema is converted when it is read (`_migrated`); one of a newer schema is refused.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ PartName = Annotated[str, Field(pattern=r"^(rows|resources|spans|gauges)/\.?part
 
 
 class _Record(BaseModel):
-    """What a newer version wrote besides is kept when run.json is written again."""
+    """The base class of all records. It keeps unknown keys, which a newer version may have written."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True)
 
@@ -45,7 +43,7 @@ class Segment(_Record):
     stage: int | None = None
     operation: str | None = None
     turn: int | None = None
-    offered: int = 0  # requests that the load asked for
+    offered: int = 0  # requests that were due
 
 
 class UnansweredRecord(_Record):
@@ -58,7 +56,7 @@ class UnansweredRecord(_Record):
 
 
 class WorkerRecord(_Record):
-    """How one worker fared: its requests, and the health of the load generator."""
+    """One worker: its number of requests, and the health of the load generator."""
 
     worker: int
     pid: int | None = None
@@ -87,7 +85,7 @@ class MissingWorker(_Record):
 
 
 class MachineShares(_Record):
-    """What the generator's machine did during the load, as shares of all its cores."""
+    """The use of the generator's machine during the load, as shares of all its cores."""
 
     seconds: float = 0.0
     busy_share: float = 0.0
@@ -97,7 +95,7 @@ class MachineShares(_Record):
 
 
 class ClockRecord(_Record):
-    """Another machine's clock, set against ours."""
+    """The clock of another machine, compared with the coordinator's."""
 
     host: str = ""
     workers: list[int] = Field(default_factory=list)
@@ -107,7 +105,7 @@ class ClockRecord(_Record):
 
 
 class PrepareRecord(_Record):
-    """What was done before the load."""
+    """The operations before the load."""
 
     requests: int = 0
     failed: int = 0  # of them; their rounds were made again
@@ -130,26 +128,26 @@ class ScenarioRecord(_Record):
     error_texts: dict[str, dict[str, int]] = Field(default_factory=dict)  # why requests failed, by class; how often
     machine: MachineShares | None = None
     clocks: list[ClockRecord] = Field(default_factory=list)
-    ended: str = ""  # why the load ended before its time, as something good
+    ended: str = ""  # why the load ended early, if that is no failure
 
     @property
     def requests(self) -> int:
-        """How many requests its workers made, the warm-up's among them."""
+        """The number of requests of its workers, including the warm-up."""
         return sum(worker.rows for worker in self.workers)
 
     @property
     def seconds(self) -> float | None:
-        """How long it took from the first request due to its end, s; None before either."""
+        """The time from its first request to its end, in s; None if it has not ended."""
         if self.start_ns is None or self.stop_ns is None:
             return None
         return (self.stop_ns - self.start_ns) / 1e9
 
 
 class TargetRecord(_Record):
-    """What was learnt of a target: where it is, what it says of itself (further keys are its kind's own)."""
+    """A target: its address, and what it reports about itself (further keys belong to its kind)."""
 
     kind: str = ""
-    via: list[str] = Field(default_factory=list)  # names under which its processes are sampled besides its own
+    via: list[str] = Field(default_factory=list)  # other targets whose processes are sampled for this one
     pids: list[int] = Field(default_factory=list)
     url: str | None = None
     host: str | None = None
@@ -166,7 +164,7 @@ class Event(_Record):
 
 
 class ProcessRecord(_Record):
-    """The process that makes the run."""
+    """The coordinator's process."""
 
     pid: int
     created: float
@@ -192,14 +190,14 @@ class GitRecord(_Record):
 
 
 class Replacing(_Record):
-    """Part files that a compaction replaces: valid from here on are the new ones."""
+    """Part files that a compaction replaces; only the new ones are valid."""
 
     old: list[PartName] = Field(default_factory=list)
     new: list[PartName] = Field(default_factory=list)
 
 
 class AbRecord(_Record):
-    """What an A/B varied (`a`, `b`: overrides of the suite), and how far it looked at each scenario."""
+    """The two sides of an A/B test (`a`, `b`: overrides of the suite), and the looks at each scenario."""
 
     a: list[str] = Field(default_factory=list)
     b: list[str] = Field(default_factory=list)
@@ -217,7 +215,7 @@ class Manifest(_Record):
     status: RunStatus = "running"
     reasons: list[str] = Field(default_factory=list)
     process: ProcessRecord | None = None
-    suite: dict[str, Any]  # plain data without secrets; `Recording.suite` is the Suite again
+    suite: dict[str, Any]  # plain data without secrets; `Recording.suite` is the Suite made from it
     command: str = ""
     seed: int = 0
     quick: bool = False
@@ -234,7 +232,7 @@ class Manifest(_Record):
 
     @property
     def started(self) -> str:
-        """When it was started, to the second, UTC."""
+        """When the run was started, to the second, in UTC."""
         return self.started_at[:19].replace("T", " ")
 
     @property
@@ -243,18 +241,18 @@ class Manifest(_Record):
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of the run in a folder. Raises RunError, in one line, for what is no run."""
+    """The manifest of the run in a folder. Raises RunError if the folder has no valid run.json."""
     try:
         content = json.loads((path / FILE).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise _no_run(path, str(error)) from None
     if not isinstance(content, dict):
-        raise _no_run(path, "it is no table")
+        raise _no_run(path, "it is no JSON object")
     schema = content.get("schema")
     if not isinstance(schema, int) or schema < 1:
-        raise _no_run(path, "it names no schema version")
+        raise _no_run(path, "it has no schema version")
     if schema > SCHEMA:
-        mend = "read it with that version"
+        mend = "use that version"
         raise RunError(f"{FILE} has schema {schema}, written by a newer perflib", where=str(path), mend=mend)
     try:
         return Manifest.model_validate(_migrated(content))
@@ -265,7 +263,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write the run.json of the run in a folder, whole or not at all. Raises OSError."""
+    """Write the run.json of a run atomically. Raises OSError."""
     content = manifest.model_dump(by_alias=True, mode="json")
     for key in ("ab", "replacing"):
         if content[key] is None:
@@ -274,9 +272,9 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 class RunDirectory:
-    """The writing side of a run: its directory, made here, and its manifest, kept current.
+    """The directory of a run in progress, which is created here, and its manifest.
 
-    RunDirectory(data, shared=True, suite=…, command=…): `shared` where other machines make runs in the same folder.
+    RunDirectory(data, shared=True, suite=…, command=…): `shared` if other machines create runs in the same folder.
     """
 
     def __init__(self, data: Path, *, shared: bool = False, **about: Any) -> None:
@@ -299,7 +297,7 @@ class RunDirectory:
         write_manifest(self.path, self.manifest)
 
     def event(self, t_ns: int, kind: str, text: str) -> None:
-        """Something that happened: shown in the report, drawn into its charts."""
+        """Record an event, which the report and its charts show."""
         self.manifest.events.append(Event(t_ns=t_ns, kind=kind, text=text))
         self.save()
 
@@ -309,9 +307,8 @@ def _no_run(path: Path, why: str) -> RunError:
 
 
 def _migrated(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of an older schema as one of today's.
+    """The content of an older schema, converted to the current one.
 
-    1 → 2: runs made before scenarios named what was missing, doubted and unsent lack these keys (their defaults stand
-    in).
+    1 → 2: scenarios of early runs have no keys `missing`, `doubts` and `unsent`, which get their defaults.
     """
     return {**content, "schema": SCHEMA}

@@ -1,4 +1,4 @@
-"""What could explain a difference between two runs: host, versions, commit; and what must not be written: secrets."""
+"""Metadata that may explain a difference between two runs: host, versions, commit, command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from perflib.suite.redaction import redact_text
 
-DISTRIBUTION: Final = "perflib-workbench"  # what is installed; its package and its command are called perflib
+DISTRIBUTION: Final = "perflib-workbench"  # the installed distribution; the package and the command are named perflib
 PACKAGES: Final = (
     "numpy",
     "pandas",
@@ -43,7 +43,7 @@ def host() -> dict[str, Any]:
 
 
 def perflib_version() -> str:
-    """The version of perflib, "unknown" where it is on the path without having been installed."""
+    """The version of perflib, or "unknown" if it is on the path without being installed."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:
@@ -51,17 +51,17 @@ def perflib_version() -> str:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "perflib": perflib_version()}
+    installed = {"python": platform.python_version(), "perflib": perflib_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def git() -> dict[str, Any] | None:
-    """The commit of the working directory, None where it is not in a repository."""
+    """The commit of the working directory, or None outside a repository."""
     try:
         commit = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5
@@ -91,7 +91,7 @@ def python_call(
     command: str = "run",
     more: Sequence[str] = (),
 ) -> str:
-    """The command line that does the same as this call of `perflib.run`, or of another command with `more` options."""
+    """The command line that is equal to this call of `perflib.run`, or of another command with `more` options."""
     import shlex
 
     words = ["perflib", command, source, *more]

@@ -1,12 +1,12 @@
-"""Recordings: what a run left on disk, opened for reading; its rows as pandas or through DuckDB.
+"""Recordings: the files of a run, opened for reading, with its rows as pandas DataFrames or through DuckDB.
 
 run = open_recording("latest")
 run.rows(scenario="browse")                    # DataFrame: the schema's columns + service_ns, response_ns
 run.sql("select operation, count(*) from measured group by 1")
 run.manifest.host.cpu; run.scenario("browse").record.segments; run.scenario("browse").spec.load
 
-Tables for `sql`: rows (every row), measured (phase "measure", the default warm-up cut away), resources, spans, gauges.
-`perflib.verdicts.run.Run` is a recording that is judged as well.
+Tables for `sql`: rows (every row), measured (phase "measure", without the default warm-up), resources, spans, gauges.
+`perflib.verdicts.run.Run` is a recording with verdicts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import RunError
-from perflib.store.cache import kept, stamp
+from perflib.store.cache import load_or_compute, stamp
 from perflib.store.database import DUE, connected, parts, quoted, row_counts
 from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest
 from perflib.suite.file import from_plain
@@ -38,14 +38,14 @@ SLACK_NS: Final = 1_000_000_000
 
 
 class ScenarioRun:
-    """One scenario of a run: what was asked (`spec`), what happened (`record`), and the run that holds its rows."""
+    """One scenario of a run: its definition (`spec`), what happened (`record`), and the run, which has its rows."""
 
     def __init__(self, run: Recording, record: ScenarioRecord) -> None:
         self.run, self.record, self.name = run, record, record.name
 
     @cached_property
     def spec(self) -> Scenario:
-        """The suite's scenario, as it was run."""
+        """The scenario of the suite, as it was run."""
         return next(scenario for scenario in self.run.suite.scenarios if scenario.name == self.name)
 
     @property
@@ -55,28 +55,30 @@ class ScenarioRun:
 
     @property
     def warmup_end_ns(self) -> int:
-        """Where its measured part begins when the suite names no warm-up; 0 where it does."""
+        """Where its measured part begins if the suite sets no warm-up, in ns on the run's clock; 0 if it sets one."""
         return dict(self.run.cuts).get(self.name, 0)
 
     def rows(self, columns: Sequence[str] | None = None, phase: str | None = "measure") -> pd.DataFrame:
-        """As `Recording.rows`, of this scenario."""
+        """The rows of this scenario: see `Recording.rows`."""
         return self.run.rows(self.name, columns, phase)
 
     def cached(self, name: str, find: Callable[[], Any], *about: object) -> Any:
-        """What `find` gives of this scenario (JSON); of many rows kept on disk until they, or what it is `about`,
-        change."""
+        """The result of `find` for this scenario (JSON). For runs with many rows it is cached on disk, until the rows
+        or the values in `about` change."""
         run = self.run
         depends_on = stamp((), run.fingerprint, run.cuts, self.record, self.spec, *about)
-        return kept(run.path, f"{name}-{run.cache_name(self.name)}", depends_on, find, lambda _: run.is_cached)
+        return load_or_compute(
+            run.path, f"{name}-{run.cache_name(self.name)}", depends_on, find, lambda _: run.is_cached
+        )
 
     def __repr__(self) -> str:
         return f"<ScenarioRun {self.name} of {self.run.id}: {self.record.status}>"
 
 
 class Recording:
-    """One finished, broken or still running run as it is on disk; with `side` one side of an A/B as a run of its own.
+    """A run on disk, finished, broken or in progress; with `side`, one side of an A/B test as a separate run.
 
-    Raises RunError where the folder holds no run, or no A/B where a side is asked for.
+    Raises RunError if the folder has no run, or if a side is requested and the run is no A/B test.
     """
 
     def __init__(self, path: Path, side: str | None = None) -> None:
@@ -86,9 +88,9 @@ class Recording:
             self._take_side(side)
 
     def _take_side(self, side: str) -> None:
-        """Leave only a side's scenarios, under their plain names."""
+        """Reduce the manifest to the scenarios of one side, under their plain names."""
         if self.manifest.ab is None:
-            raise RunError(f"{self.id} is no A/B and has no side {side!r}", mend="leave the @ and what follows out")
+            raise RunError(f"{self.id} is no A/B test and has no side {side!r}", mend="remove the @ and what follows")
         end, suite = sided("", side), self.manifest.suite
         specs = [
             {**spec, "name": spec["name"].removesuffix(end)}
@@ -110,28 +112,28 @@ class Recording:
 
     @property
     def reference(self) -> str:
-        """What `open_run` finds it by, from any folder."""
+        """The absolute path, with the side, that `open_run` accepts in any folder."""
         whole = str(self.path.resolve())
         return sided(whole, self.side) if self.side else whole
 
     @property
     def status(self) -> str:
-        """running | complete | interrupted | invalid, and "incomplete" for one whose process died while it ran."""
+        """running | complete | interrupted | invalid, or "incomplete" if its process died during the run."""
         status = self.manifest.status
         return "incomplete" if status == "running" and not self._alive() else status
 
     @cached_property
     def suite(self) -> Suite:
-        """The suite as it was run: secrets struck out, functions named."""
+        """The suite of the run, without secrets and with names of functions."""
         return from_plain(self.manifest.suite, where=str(self.path / FILE))
 
     @cached_property
-    def scenarios(self) -> list[ScenarioRun]:
-        """The scenarios that were started, in their order."""
+    def scenarios(self) -> Sequence[ScenarioRun]:
+        """The scenarios that were started, in order."""
         return [ScenarioRun(self, record) for record in self.manifest.scenarios]
 
     def scenario(self, name: str) -> ScenarioRun:
-        """One of them. Raises RunError where it did not run."""
+        """One scenario, by name. Raises RunError if it did not run."""
         for scenario in self.scenarios:
             if scenario.name == name:
                 return scenario
@@ -139,7 +141,7 @@ class Recording:
         raise RunError(f"no scenario {name!r} in this run", where=self.id, mend=f"there are {there}")
 
     def only_scenario(self) -> ScenarioRun:
-        """Its one scenario. Raises RunError where there are several, or none."""
+        """The only scenario. Raises RunError if there are several, or none."""
         if len(self.scenarios) != 1:
             there = ", ".join(scenario.name for scenario in self.scenarios)
             raise RunError(
@@ -150,8 +152,7 @@ class Recording:
     def rows(
         self, scenario: str | None = None, columns: Sequence[str] | None = None, phase: str | None = "measure"
     ) -> pd.DataFrame:
-        """Rows in order of their end. phase: "measure" (warm-up cut away), "warmup" (all that is not measured) or None
-        (all)."""
+        """Rows in order of their end. phase: "measure" (without warm-up), "warmup" (all other rows) or None (all)."""
         chosen = ", ".join(f'"{c}"' for c in columns) if columns else "*"
         table = {"measure": "measured", "warmup": "(select * from rows except select * from measured)", None: "rows"}[
             phase
@@ -170,7 +171,7 @@ class Recording:
             raise RunError(first, where="sql", mend="tables are rows, measured, resources, spans, gauges") from None
 
     def query(self, query: str, values: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
-        """The same as a DuckDB cursor: .df(), .fetchnumpy(), .fetchone()."""
+        """The result of a query as a DuckDB cursor: .df(), .fetchnumpy(), .fetchone()."""
         return self._database.cursor().execute(query, list(values))
 
     def resources(self) -> pd.DataFrame:
@@ -181,11 +182,11 @@ class Recording:
         return self.query("select * from spans order by worker, seq, start_ns").df()
 
     def gauges(self) -> pd.DataFrame:
-        """What targets said of themselves (`gauges`): t_ns, target, gauge, value."""
+        """Numbers that targets reported about themselves (`gauges`): t_ns, target, gauge, value."""
         return self.query("select * from gauges order by t_ns, target, gauge").df()
 
     def rows_sha256(self) -> str:
-        """What the rows are, in one word: the digest of their part files' names and bytes."""
+        """A digest of the names and sizes of the part files, which identifies the rows."""
         digest = hashlib.sha256()
         for path in sorted((self.path / "rows").glob("part-*.parquet")):
             digest.update(f"{path.name} {path.stat().st_size}\n".encode())
@@ -194,14 +195,14 @@ class Recording:
 
     @property
     def corrupt(self) -> list[str]:
-        """Part files that cannot be read; they are left out of every figure."""
+        """Part files that cannot be read; their rows are missing in every figure."""
         return [str(path.relative_to(self.path)) for path, rows in self.parts if rows is None]
 
     @cached_property
     def impossible(self) -> int:
-        """Rows whose times cannot be: they end before they begin, or lie outside the run.
+        """The number of rows with impossible times: they end before they begin, or lie outside the run.
 
-        A clock was set while they were made.
+        The cause is a clock that was set during the run.
         """
         stopped_ns = self.manifest.stopped_ns
         last_ns = stopped_ns + SLACK_NS if stopped_ns else 2**63 - 1
@@ -216,31 +217,33 @@ class Recording:
             return int((self.query(f"select count(*) from rows where {wrong}", [last_ns]).fetchone() or (0,))[0])
 
         of = stamp((), self.fingerprint, last_ns)
-        return int(kept(self.path, f"impossible-{self.cache_name()}", of, find, lambda _: self.is_cached))
+        return int(load_or_compute(self.path, f"impossible-{self.cache_name()}", of, find, lambda _: self.is_cached))
 
     @property
     def damage(self) -> list[str]:
-        """What is wrong with its rows, in words: nothing passes where something is."""
-        said = []
+        """Sentences about damaged rows. If there are any, no objective passes."""
+        sentences = []
         if self.corrupt:
             more = f" and {len(self.corrupt) - 3} more" if len(self.corrupt) > 3 else ""
-            said.append(f"what {', '.join(self.corrupt[:3])}{more} held is missing: it cannot be read")
+            sentences.append(f"the content of {', '.join(self.corrupt[:3])}{more} is missing: it cannot be read")
         if self.impossible:
-            said.append(f"{self.impossible:,} requests end before they begin, or lie outside the run: a clock was set")
-        return said
+            sentences.append(
+                f"{self.impossible:,} requests end before they begin, or lie outside the run, because a clock was set"
+            )
+        return sentences
 
     @cached_property
     def parts(self) -> list[tuple[Path, int | None]]:
-        """Every part file with how many rows it has, None for one that cannot be read."""
+        """Every part file with its number of rows, or None if it cannot be read."""
         kinds = ("rows", "resources", "spans", "gauges")
         found = {path for kind in kinds for path in (self.path / kind).glob("part-*.parquet")}
-        if replacing := self.manifest.replacing:  # a `compact` that was cut short after its switch
+        if replacing := self.manifest.replacing:  # a `compact` that was interrupted after its switch
             new = [self.path / name for name in replacing.new]
             found -= {self.path / name for name in replacing.old}
             found |= {path.with_name(f".{path.name}") for path in new if not path.exists()}
         ordered = sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
         of = stamp(ordered)
-        rows = kept(
+        rows = load_or_compute(
             self.path,
             "parts",
             of,
@@ -251,22 +254,21 @@ class Recording:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of its part files as they are."""
+        """A fingerprint of its part files."""
         return stamp(path for path, _ in self.parts)
 
     @cached_property
     def many(self) -> bool:
-        """More rows than are computed one by one: figures come from counts (counts.py)."""
+        """Whether figures are computed from a histogram instead of single rows, because there are many."""
         return self._count > IN_MEMORY_ROWS
 
     @property
     def is_cached(self) -> bool:
-        """Whether what is found in its rows is kept beside them: a look at them takes a while, and they will not
-        change."""
+        """Whether results computed from its rows are cached on disk: there are many rows, and they will not change."""
         return self._count > CACHED_ROWS and self.status in FINAL
 
     def cache_name(self, *what: str) -> str:
-        """For the name of a file: this run, or side of one, and a part of it."""
+        """Part of the name of a cache file: the run or its side, and a part of it."""
         return stamp((), self.id, *what)[:8]
 
     @cached_property
@@ -284,26 +286,26 @@ class Recording:
 
     @property
     def cuts(self) -> list[tuple[str, int]]:
-        """Where the measured part of each scenario begins whose suite gives no warm-up: (scenario, ns)."""
+        """Where the measured part begins, as (scenario, ns), for the scenarios without a warm-up in the suite."""
         return [(name, cut.at_ns) for name, cut in self.warmups.items()]
 
     @property
     def unsettled(self) -> list[str]:
-        """Scenarios whose response times never settled at a level."""
+        """Scenarios whose response times never reached a steady level."""
         return [name for name, cut in self.warmups.items() if not cut.settled]
 
     @cached_property
     def warmups(self) -> dict[str, Cut]:
-        """The warm-ups that were found, by scenario; none where the suite names them."""
+        """The estimated warm-ups by scenario, without those that the suite sets."""
         from perflib.store.warmup import Cut, cut
 
         def find() -> dict[str, Cut]:
             each = {scenario.name: cut(self._tables, scenario.record, scenario.spec) for scenario in self.scenarios}
-            return {name: found for name, found in each.items() if found is not None}
+            return {name: end for name, end in each.items() if end is not None}
 
         depends_on = stamp((), self.fingerprint, self.manifest.scenarios, self.manifest.suite["scenarios"])
-        found = kept(self.path, f"warmups-{self.cache_name()}", depends_on, find, lambda _: self.is_cached)
-        return {name: Cut(*each) for name, each in found.items()}
+        cuts = load_or_compute(self.path, f"warmups-{self.cache_name()}", depends_on, find, lambda _: self.is_cached)
+        return {name: Cut(*each) for name, each in cuts.items()}
 
     @cached_property
     def is_measured(self) -> str:
@@ -325,7 +327,7 @@ class Recording:
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
-        """The tables, and `measured`."""
+        """The database with all tables and the view `measured`."""
         database = self._tables
         database.execute(f"create view measured as select * from rows where {self.is_measured}")
         return database
@@ -336,21 +338,21 @@ class Recording:
 
         database = connected()
         for kind, columns in schema.TABLES.items():
-            found = [(path, rows) for path, rows in self.parts if path.parent.name == kind and rows is not None]
-            files = [path for path, _ in found]
-            # Few rows in many small parts are read once; many rows stay on disk.
-            made = "table" if sum(rows for _, rows in found) <= IN_MEMORY_ROWS else "view"
+            readable = [(path, rows) for path, rows in self.parts if path.parent.name == kind and rows is not None]
+            files = [path for path, _ in readable]
+            # Few rows are read into memory once; many rows stay on disk.
+            relation = "table" if sum(rows for _, rows in readable) <= IN_MEMORY_ROWS else "view"
             source = parts(files, columns)
             extra = (
                 ", end_ns - start_ns as service_ns, end_ns - coalesce(scheduled_ns, start_ns) as response_ns"
                 if kind == "rows"
                 else ""
             )
-            database.execute(f"create {made} {kind} as select *{extra} from {self._chosen(kind, source)}")
+            database.execute(f"create {relation} {kind} as select *{extra} from {self._chosen(kind, source)}")
         return database
 
     def _chosen(self, kind: str, source: str) -> str:
-        """What of a table's rows belongs to this run, or to its side."""
+        """The rows of a table that belong to this run, or to its side."""
         if kind != "rows" or self.side is None:
             return source
         end = sided("", self.side)

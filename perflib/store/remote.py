@@ -1,9 +1,8 @@
-"""Runs in shared object storage: `--data` as an fsspec URL, as s3://bucket/prefix.
+"""Runs in shared object storage: `--data` is an fsspec URL, for example s3://bucket/prefix.
 
-Each machine writes to a folder of its own, its spool, as to any folder. `Upload` puts every finished file from there
-into the store, straight from that machine; a part file has its final name only when it is complete. Who reads mirrors a
-run into a cache of this machine, and only what is new or changed: `Store.fetch`. The coordinator's spool is its place
-in that cache.
+Each machine writes to a local folder, its spool. `Upload` uploads every finished file from there directly to the store;
+a part file gets its final name only when it is complete. Readers mirror a run into a local cache and download only new
+or changed files (`Store.fetch`). The spool of the coordinator is inside its cache.
 
 <url>/runs/<id>/run.json, rows/, resources/…    as in a folder
 """
@@ -26,13 +25,13 @@ from typing import Any, Final, TypeGuard
 
 from perflib.errors import RunError
 
-PERIOD_S: Final = 1.0  # between two looks for what is finished
-WAITS_S: Final = (0.0, 1.0, 3.0)  # before each try to put what is left at the end
+PERIOD_S: Final = 1.0  # between two searches for finished files
+WAITS_S: Final = (0.0, 1.0, 3.0)  # before each attempt to upload the remaining files at the end
 CONNECT_S: Final = 5
 ANSWER_S: Final = 20
-AT_ONCE: Final = 8  # files that are on their way
+AT_ONCE: Final = 8  # concurrent transfers
 MANIFEST: Final = "run.json"
-MEND: Final = "is it there, and are its keys and endpoint in the environment?"
+MEND: Final = "check that it exists, and that its keys and endpoint are in the environment"
 INSTALL: Final = 'pip install "perflib-workbench[s3]"'
 
 _S3: Final = ("s3", "s3a")
@@ -44,16 +43,16 @@ _WHOLE: Final = (
     "abfs",
     "abfss",
     "memory",
-)  # an object is there whole or not at all, and needs no folder
+)  # these stores write objects atomically and need no folders
 _CREDENTIALS: Final = re.compile(r"://[^/]*@|\?")
 _SECRET: Final = re.compile(r"KEY|SECRET|TOKEN|PASSW|CREDENTIAL", re.IGNORECASE)
-_SPOOL: Final = ".spool"  # in a run's folder: files of it are not in the store yet, and those here are the newer ones
-_FETCHED: Final = ".fetched.json"  # which version of each file was fetched
-_OURS: Final = ("counts",)  # what this machine derived
+_SPOOL: Final = ".spool"  # marks a run with files that are not in the store yet: the local files are newer
+_FETCHED: Final = ".fetched.json"  # the version of each downloaded file
+_OURS: Final = ("counts",)  # derived files of this machine
 
 
 def is_url(data: str | Path | None) -> TypeGuard[str]:
-    """Whether runs are kept in a store, not in a folder."""
+    """Whether `data` is the URL of an object store."""
     return isinstance(data, str) and "://" in data
 
 
@@ -65,45 +64,44 @@ def cache(url: str) -> Path:
 
 
 def spool(url: str, run: str) -> Path:
-    """A new folder for what this machine writes of a run that another one coordinates."""
+    """A new folder for the files that this machine writes for a run of another coordinator."""
     parent = cache(url) / "spool"
     parent.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=f"{run}-", dir=parent))
 
 
 def folder_only(data: str | Path | None, what: str) -> None:
-    """Raises RunError for a URL: what changes runs works in a folder alone."""
+    """Raise RunError for a URL, in commands that change runs, which work in a folder only."""
     if is_url(data):
         raise RunError(
-            f"{what} works in a folder, not in a store",
+            f"{what} works in a folder only, not in an object store",
             where="--data",
-            mend="give a folder, or use the store's own tools",
+            mend="give a folder, or use the tools of the store",
         )
 
 
 class Store:
-    """The runs at a URL. Every method raises RunError where the store cannot be used; so does a URL with credentials in
-    it."""
+    """The runs at a URL. Every method raises RunError if the store cannot be used; so does a URL with credentials."""
 
     def __init__(self, url: str) -> None:
         if _CREDENTIALS.search(url):
             raise RunError(
-                "the URL holds a user, a password or options, and would be written down",
+                "the URL contains a user, a password or options, which would be stored with the run",
                 where="--data",
-                mend="give credentials in the environment",
+                mend="set credentials in the environment",
             )
         self.url, self._scheme = url.rstrip("/"), url.partition("://")[0]
         self._fs, self._root = self._opened()
 
     def ids(self) -> list[str]:
-        """Ids of the runs there are, oldest first."""
+        """The ids of all runs, oldest first."""
         with self._said():
             self._fs.invalidate_cache()
             try:
-                found = self._fs.ls(f"{self._root}/runs", detail=True)
+                entries = self._fs.ls(f"{self._root}/runs", detail=True)
             except FileNotFoundError:
                 return []
-        return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "directory")
+        return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory")
 
     def has(self, run: str) -> bool:
         """Whether there is a run of this id."""
@@ -112,7 +110,7 @@ class Store:
             return bool(self._fs.exists(f"{self._root}/runs/{run}/{MANIFEST}"))
 
     def put(self, run: str, folder: Path, name: str) -> None:
-        """Write one file of a run's folder, whole or not at all. Within `each`: it raises what the backend raises."""
+        """Upload one file of a run atomically. It raises the backend's own errors, which `each` converts."""
         whole, to = self._scheme in _WHOLE, f"{self._root}/runs/{run}/{name}"
         parent, _, last = to.rpartition("/")
         unfinished = to if whole else f"{parent}/.{last}.tmp"
@@ -124,7 +122,7 @@ class Store:
             self._fs.mv(unfinished, to)
 
     def each(self, do: Callable[[str], None], names: Iterable[str]) -> None:
-        """Several files at once; the first that fails ends it."""
+        """Transfer several files at once; the first error ends it."""
         with self._said():
             pool = ThreadPoolExecutor(AT_ONCE)
             try:
@@ -134,9 +132,9 @@ class Store:
                 pool.shutdown(cancel_futures=True)
 
     def fetch(self, run: str, folder: Path, *, rows: bool = True) -> list[str]:
-        """Bring a run's folder up to date; the names of the files that were new. rows=False: only its run.json.
+        """Download new and changed files of a run, and return their names. rows=False: only its run.json.
 
-        Nothing that this machine still has to put there is replaced. Raises RunError where there is no such run.
+        Files that this machine has not uploaded yet are not replaced. Raises RunError if there is no such run.
         """
         with self._said():
             there = self._listed(f"{self._root}/runs/{run}", rows)
@@ -152,12 +150,12 @@ class Store:
         self.each(lambda name: self._get(there[name]["name"], folder / name), wanted)
         if not ours:
             for name in set(_files(folder)) - set(there) if rows else ():
-                (folder / name).unlink()  # it was there, and is no more
+                (folder / name).unlink()  # it was deleted in the store
             (folder / _FETCHED).write_text(json.dumps({**({} if rows else known), **marks}), "utf-8")
         return wanted
 
     def _opened(self) -> tuple[Any, str]:
-        """The file system and the path of the URL in it."""
+        """The file system, and the path of the URL in it."""
         try:
             if self._scheme in _S3:
                 return _s3(), self.url.partition("://")[2]
@@ -172,7 +170,7 @@ class Store:
         return found, path.rstrip("/")
 
     def _listed(self, base: str, rows: bool) -> dict[str, dict[str, Any]]:
-        """Files of a run, by their names in its folder. Empty where it is not there."""
+        """The files of a run by their names in its folder; empty if there is no such run."""
         self._fs.invalidate_cache()
         try:
             if not rows:
@@ -193,7 +191,7 @@ class Store:
 
     @contextlib.contextmanager
     def _said(self) -> Iterator[None]:
-        """Every backend has errors of its own: any of them is one line."""
+        """Convert any error of the backend into a RunError of one line."""
         try:
             yield
         except Exception as error:
@@ -201,11 +199,10 @@ class Store:
 
 
 class Upload:
-    """Puts a run's finished files from this machine's folder into the store, about once a second, and what is left at
-    `close`.
+    """Uploads the finished files of a run from this machine's folder, about once a second, and the rest in `close`.
 
-    both: also fetches what other machines put there, for those who look at the run's folder while it is made.
-    Raises RunError, and leaves no folder, where the store cannot be written.
+    both: also downloads the files of other machines, so that the run can be followed in this folder.
+    Raises RunError, and leaves no folder, if the store cannot be written.
     """
 
     def __init__(self, url: str, run: str, folder: Path, *, both: bool = False) -> None:
@@ -224,7 +221,7 @@ class Upload:
         self._thread.start()
 
     def close(self) -> str:
-        """Put what is left. "" when all is there, else in one line how much is not, why, and where it is kept."""
+        """Upload the remaining files. Returns "", or a line about missing files, the reason, and their folder."""
         self._over.set()
         self._thread.join()
         for wait_s in WAITS_S:
@@ -243,7 +240,7 @@ class Upload:
 
     def _loop(self) -> None:
         while not self._over.wait(PERIOD_S):
-            with contextlib.suppress(RunError):  # the next pass tries again, and `close` says it
+            with contextlib.suppress(RunError):  # the next pass tries again, and `close` reports it
                 self._pass()
 
     def _left(self) -> dict[str, tuple[int, int]]:
@@ -251,9 +248,9 @@ class Upload:
         return {name: stamp for name, stamp in found.items() if self._sent.get(name) != stamp}
 
     def _pass(self, last: bool = False) -> None:
-        """All that is new or changed, run.json after the rows that it speaks of.
+        """Transfer new and changed files, with run.json after its rows.
 
-        Fetching takes a tenth of the time at most, and the `last` time.
+        Downloads take at most a tenth of the time; the `last` pass always downloads.
         """
         left = self._left()
 
@@ -271,7 +268,7 @@ class Upload:
 
 
 def _s3() -> Any:
-    """S3 by Arrow's own client: no package of Python's waits in between, and a small file is one request."""
+    """S3 through Arrow's client, which needs no further package and one request for a small file."""
     from fsspec.implementations.arrow import ArrowFSWrapper
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
@@ -289,10 +286,9 @@ def _endpoint() -> str:
 
 
 def _files(folder: Path, sent: Container[str] = ()) -> dict[str, tuple[int, int]]:
-    """Finished files of a run's folder with their stamps, without part files that were sent: there may be many, and
-    none changes.
+    """The finished files of a run with their stamps, without uploaded part files, which never change.
 
-    Hidden ones are not finished, or are ours.
+    Hidden files are unfinished, or belong to this module.
     """
     found, start = {}, len(str(folder)) + 1
     for base, folders, names in os.walk(folder):
@@ -306,7 +302,7 @@ def _files(folder: Path, sent: Container[str] = ()) -> dict[str, tuple[int, int]
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """A file's size and time (ns): another one is another version."""
+    """The size and modification time (ns) of a file, which identify its version."""
     about = path.stat()
     return about.st_size, about.st_mtime_ns
 
@@ -319,22 +315,22 @@ def _known(folder: Path) -> dict[str, str]:
 
 
 def _mark(info: dict[str, Any]) -> str:
-    """What a file's version in the store is, in one word: its size, time, ETag, as far as the store tells them."""
+    """The version of a file in the store as text: size, time and ETag, as far as the store has them."""
     return hashlib.sha256(repr(sorted(info.items())).encode()).hexdigest()[:16]
 
 
 def _current(path: Path, size: int, ours: bool, fetched: bool) -> bool:
-    """A part file never changes; of others we know which version was fetched."""
+    """Whether the local file is current. Part files never change; of other files the downloaded version is known."""
     if not path.is_file():
         return False
     return ours or fetched or (path.suffix == ".parquet" and path.stat().st_size == size)
 
 
 def _plain(error: Exception) -> str:
-    """The first line of what a store said, secrets of the environment struck out; of Arrow's only what happened."""
-    said = (str(error).splitlines() or [""])[0] or type(error).__name__
-    said = re.sub(r"^When .*?(?=AWS Error)|; Details: .*", "", said)[:300]
+    """The first line of the store's error message, without secrets of the environment and without Arrow's details."""
+    line = (str(error).splitlines() or [""])[0] or type(error).__name__
+    line = re.sub(r"^When .*?(?=AWS Error)|; Details: .*", "", line)[:300]
     for name, value in os.environ.items():
         if _SECRET.search(name) and len(value) >= 8:
-            said = said.replace(value, "•••")
-    return said
+            line = line.replace(value, "•••")
+    return line

@@ -1,4 +1,4 @@
-"""The runs there are: their folder, their ids, and how one of them is found, opened and removed."""
+"""All runs: their folder and ids, and how a run is located, opened and deleted."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from perflib.suite.variants import SIDES
 
 
 def data_folder(data: str | Path | None = None) -> Path:
-    """The folder of the runs: as given, else data/ in the working directory; a notebook's is the one beside notebooks/.
+    """The folder of the runs: as given, or data/ in the working directory, or data/ beside notebooks/ in a notebook.
 
-    For a URL the folder on this machine that mirrors it.
+    For a URL, the local folder that mirrors it.
     """
     if remote.is_url(data):
         return remote.cache(data)
@@ -29,11 +29,10 @@ def data_folder(data: str | Path | None = None) -> Path:
 def locate(
     which: str | Path = "latest", data: str | Path | None = None, *, rows: bool = True
 ) -> tuple[Path, str | None]:
-    """The folder of a run by id, by path, or the latest, and the side of an A/B where it is named with @a or @b.
+    """The folder of a run (by id, by path, or the latest), and the side of an A/B test if @a or @b follows.
 
-    data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only
-    its
-    run.json. Raises RunError where there is no such run.
+    data: a folder, or a URL; for a URL, missing files of the run are downloaded first, only run.json if `rows` is
+    False. Raises RunError if there is no such run.
     """
     whole, at, side = str(which).rpartition("@")
     if at and side in SIDES and not Path(which).is_dir():
@@ -45,7 +44,7 @@ def locate(
         known = run_ids(data)
         if not known:
             where = str(data if remote.is_url(data) else folder)
-            raise RunError("there are no runs", where=where, mend="make one: perflib run")
+            raise RunError("there are no runs", where=where, mend="create one: perflib run")
         which = known[-1]
     if remote.is_url(data):
         remote.Store(data).fetch(which, folder / which, rows=rows)
@@ -55,12 +54,12 @@ def locate(
 
 
 def open_recording(which: str | Path = "latest", data: str | Path | None = None, *, rows: bool = True) -> Recording:
-    """A run by id, by path, or the latest; with @a or @b one side of an A/B. As `locate`, and raises what it raises."""
+    """A run by id, by path, or the latest; with @a or @b one side of an A/B test. Arguments and errors: `locate`."""
     return Recording(*locate(which, data, rows=rows))
 
 
 def run_ids(data: str | Path | None = None) -> list[str]:
-    """Ids of the runs there are, oldest first."""
+    """The ids of all runs, oldest first."""
     if remote.is_url(data):
         return remote.Store(data).ids()
     return [
@@ -73,7 +72,7 @@ def run_ids(data: str | Path | None = None) -> list[str]:
 
 
 def remove_run(which: str, data: str | Path | None = None) -> Recording:
-    """Delete a run directory. Raises RunError for one that still runs."""
+    """Delete a run. Raises RunError if it is still in progress."""
     remote.folder_only(data, "rm")
     run = open_recording(which, data)
     if run.status == "running":

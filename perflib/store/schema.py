@@ -1,8 +1,7 @@
-"""The row schema, and the recorder: packed rows in memory, Parquet part files on disk, never more than two seconds
-behind.
+"""The row schema, and the recorder: packed rows in memory, Parquet part files on disk, at most two seconds behind.
 
-One request is one `pack_into` of a fixed record. A full buffer, or a second's worth, goes to a thread that turns it
-into columns and writes a part; a part has its final name only when it is complete.
+One request is one `pack_into` of a fixed record. When the buffer is full, or once a second, a thread converts it to
+columns and writes a part file, which gets its final name only when it is complete.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ UNANSWERED: Final = ("connect", "reset", "tls", "stale", "template", "timeout", 
 RECORD: Final = struct.Struct("<qqqqqqqiiHHB3x")
 _WORDS: Final = RECORD.size // 8
 _TIMES: Final = ("scheduled_ns", "start_ns", "first_byte_ns", "end_ns")
-_BLOCK: Final = 1024  # rows that are turned into columns at a time: few enough to stay in the processor's cache
+_BLOCK: Final = 1024  # rows that are converted at a time: few enough for the processor's cache
 ROWS_PER_PART: Final = 65_536
-_PIECE: Final = 8_192  # rows that are written at a time: a millisecond's work or two
-_GROUP: Final = 131_072  # rows of a group in a file that is read often: what one thread reads at a time
+_PIECE: Final = 8_192  # rows that are written at a time, which takes one or two milliseconds
+_GROUP: Final = 131_072  # rows per group in files that are read often; one thread reads one group at a time
 _BREATH_S: Final = 0.004  # between pieces: time for the event loop to serve all its connections
 SECONDS_PER_PART: Final = 1.0
 _SIZE: Final = RECORD.size
@@ -77,10 +76,10 @@ TABLES: Final = {"rows": ROWS, "resources": RESOURCES, "spans": SPANS, "gauges":
 
 
 def write_part(pieces: Iterable[pa.Table], schema: pa.Schema, folder: Path, name: str) -> None:
-    """Write one part file: zstd, delta-encoded integers, a row group for each piece, its final name last.
+    """Write one part file: zstd, delta-encoded integers, one row group per piece; it gets its final name last.
 
-    Between the pieces the thread sleeps for a moment. On a core that the load keeps busy a thread that does not sleep
-    keeps the core for a whole tick of the kernel (4 ms at 250 Hz), and the load waits.
+    The thread sleeps briefly between the pieces. On a busy core, a thread that does not sleep keeps the core for a
+    whole tick of the kernel (4 ms at 250 Hz), and the load has to wait.
     """
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f".{name}.tmp"
@@ -92,14 +91,14 @@ def write_part(pieces: Iterable[pa.Table], schema: pa.Schema, folder: Path, name
 
 
 def write_file(table: pa.Table, path: Path) -> None:
-    """Write a whole table as one file at once, in large row groups, and wait until the disk has it."""
+    """Write a table as one file with large row groups, and wait until it is on disk."""
     pq.write_table(table, path, row_group_size=_GROUP, **_options(table.schema))
     with path.open("rb+") as written:
         os.fsync(written.fileno())
 
 
 def table_of(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    """Few rows, as tuples in the schema's order, as a table. (A worker's requests never are tuples: see Recorder.)"""
+    """Few rows, as tuples in the schema's order, as a table. (Requests of workers are never tuples: see Recorder.)"""
     arrays = [
         pa.array(column).dictionary_encode() if pa.types.is_dictionary(field.type) else pa.array(column, field.type)
         for field, column in zip(schema, zip(*rows, strict=True), strict=True)
@@ -108,13 +107,12 @@ def table_of(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
 
 
 def warm_up(table: pa.Table) -> None:
-    """The first part is slow to write, with all that it imports: write one nowhere before the load begins."""
+    """Write a part to memory before the load begins, because the first write imports modules and is slow."""
     pq.write_table(table, pa.BufferOutputStream(), **_options(table.schema))
 
 
 def _options(schema: pa.Schema) -> dict[str, Any]:
-    """How a part is written. Only times and the scenario have statistics: who reads one of either skips the other
-    parts."""
+    """Options of the Parquet writer. Only times and the scenario have statistics, by which readers skip parts."""
     integers = [f.name for f in schema if pa.types.is_integer(f.type)]
     return {
         "compression": "zstd",
@@ -128,7 +126,7 @@ _Part = tuple[bytearray, int, int, list[tuple[int, str, int, int]]]  # records, 
 
 
 class Recorder:
-    """Takes the rows of one worker. `add` is the hot path; `tick` hands over a part; `close` writes the rest.
+    """Records the rows of one worker. `add` is the hot path; `tick` passes on a part; `close` writes the rest.
 
     recorder = Recorder(run_dir, worker=0, scenario="browse", operations=["list", "buy"], t0_ns=t0)
     recorder.add(scheduled, start, first_byte, end, sent, received, server, inflight, status, operation, error, phase)
@@ -155,7 +153,7 @@ class Recorder:
 
     @classmethod
     def discarding(cls, operations: list[str]) -> Recorder:
-        """One that counts rows and errors and writes nothing: for requests that are not measured."""
+        """A recorder that counts rows and errors and writes nothing, for requests that are not measured."""
         return _Counter(Path(), worker=0, scenario="", operations=operations, t0_ns=0)
 
     @property
@@ -165,11 +163,11 @@ class Recorder:
 
     @property
     def errors_by_class(self) -> dict[str, int]:
-        """How many requests failed, by the class of their error."""
+        """The number of failed requests by error class."""
         return {name: n for name, n in zip(self.errors, self.error_counts, strict=True) if name and n}
 
     def error_code(self, error: str) -> int:
-        """The small number that stands for an error class in a packed row; 0 is none."""
+        """The code of an error class in a packed row; 0 means no error."""
         code = self.errors.get(error)
         if code is None:
             code = self.errors[error] = len(self.errors)
@@ -186,7 +184,7 @@ class Recorder:
         self, scheduled_ns: int, start_ns: int, first_byte_ns: int, end_ns: int, bytes_sent: int, bytes_received: int,
         server_ns: int, inflight: int, status: int, operation: int, error: int, phase: int,
     ) -> None:  # fmt: skip
-        """One request, with clock readings of the monotonic clock (NONE_NS and NONE_STATUS stand for null)."""
+        """Record one request, with readings of the monotonic clock (NONE_NS and NONE_STATUS stand for null)."""
         used = self._used
         self._pack(
             self._buffer,
@@ -211,11 +209,11 @@ class Recorder:
             self.tick()
 
     def span(self, name: str, start_ns: int, duration_ns: int) -> None:
-        """A part of the request that is added next: `connect`, `tls`, `db`…"""
+        """Record a part (`connect`, `tls`, `db`…) of the request that is added next."""
         self._spans.append((self.count, name, start_ns, duration_ns))
 
     def tick(self) -> None:
-        """Hand what there is to the writer. Waits only when the disk is three parts behind."""
+        """Pass the rows so far to the writer. Waits only if the disk is three parts behind."""
         if self._used:
             spans, self._spans = self._spans, []
             self._full.put((self._buffer, self._used // _SIZE, self._first_seq, spans))
@@ -230,7 +228,7 @@ class Recorder:
         written.wait()
 
     def close(self) -> None:
-        """Write what is left. Raises what the writer met (a full disk, say)."""
+        """Write the remaining rows. Raises the error of the writer, for example a full disk."""
         self.tick()
         self._full.put(None)
         self._thread.join()
@@ -295,7 +293,7 @@ class Recorder:
 
 
 class _Counter(Recorder):
-    """Forgets every part instead of writing it."""
+    """Discards every part instead of writing it."""
 
     def tick(self) -> None:
         self._first_seq, self._used = self.count, 0
@@ -313,13 +311,17 @@ def _columns(buffer: bytearray | memoryview, rows: int) -> dict[str, np.ndarray[
         words[:, first : first + _BLOCK] = packed[first : first + _BLOCK].T
     halves, codes = words[7].view(np.int32).reshape(rows, 2), words[8].view(np.uint16).reshape(rows, 4)
     names = (*_TIMES, "bytes_sent", "bytes_received", "server_ns")
-    found = dict(zip(names, words, strict=False))
-    found |= {"inflight": halves[:, 0].copy(), "status": halves[:, 1].copy()}
-    return found | {"operation": codes[:, 0], "error": codes[:, 1], "phase": codes[:, 2]}  # the phase's high byte is 0
+    columns = dict(zip(names, words, strict=False))
+    columns |= {"inflight": halves[:, 0].copy(), "status": halves[:, 1].copy()}
+    return columns | {
+        "operation": codes[:, 0],
+        "error": codes[:, 1],
+        "phase": codes[:, 2],
+    }  # the phase's high byte is 0
 
 
 def _array(values: np.ndarray[Any, Any], null: np.ndarray[Any, Any] | None = None) -> pa.Array:
-    """A numpy array as Arrow, null where it says so. From its buffers: `pa.array` copies them, and loads pandas."""
+    """A numpy array as Arrow, null where `null` is true. It shares the buffer; `pa.array` copies and loads pandas."""
     valid = pa.py_buffer(np.packbits(~null, bitorder="little")) if null is not None and null.any() else None
     if values.dtype == bool:
         bits = np.packbits(values, bitorder="little")

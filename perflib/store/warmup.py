@@ -1,4 +1,4 @@
-"""Where the measured part of a scenario begins, when the suite names no `warmup`: found in its response times."""
+"""Where the measured part of a scenario begins if the suite sets no `warmup`: estimated from the response times."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import duckdb
 
 BINS: Final = 400
-FEWEST: Final = 100  # bins with requests: fewer show no course
+FEWEST: Final = 100  # bins with requests; fewer show no trend
 
 
 class Cut(NamedTuple):
-    """Where the measured part begins, on the run's clock, and by when the warm-up is over at the latest (95 %)."""
+    """Where the measured part begins, on the run's clock, and the latest end of the warm-up (95 % confidence)."""
 
     at_ns: int
     settled: bool
@@ -28,11 +28,11 @@ class Cut(NamedTuple):
 
 
 def cut(database: duckdb.DuckDBPyConnection, record: ScenarioRecord, spec: Scenario) -> Cut | None:
-    """Of a timed load whose suite names no warm-up, else None.
+    """The end of the warm-up for a load with a duration and no warm-up in the suite; otherwise None.
 
-    At least the opening (`opening_s`) is cut, in which connections are made; more where the response times, as
-    geometric means over 1/400 of the time each, are still on their way to their level (`stats.warmup_end`), at most the
-    half, where the load is meant to be steady.
+    At least the opening (`opening_s`), in which connections are made, is cut off. For steady loads, more is cut off, at
+    most one half, until the response times have reached their steady level (`stats.warmup_end`, on geometric means over
+    1/400 of the time each).
     """
     seconds = getattr(spec.load, "duration_s", None)
     if spec.warmup is not None or not seconds or record.start_ns is None:
@@ -50,8 +50,6 @@ def cut(database: duckdb.DuckDBPyConnection, record: ScenarioRecord, spec: Scena
     if len(rows) < FEWEST:
         return Cut(opening, True, opening)
     bins = [bin for bin, _ in rows]
-    found = stats.warmup_end(np.exp([level for _, level in rows]))
-    at, latest = (
-        max(opening, start + math.ceil(bins[min(i, len(bins) - 1)] * step)) for i in (found.index, found.high)
-    )
-    return Cut(at, found.settled, latest)
+    end = stats.warmup_end(np.exp([level for _, level in rows]))
+    at, latest = (max(opening, start + math.ceil(bins[min(i, len(bins) - 1)] * step)) for i in (end.index, end.high))
+    return Cut(at, end.settled, latest)

@@ -1,4 +1,4 @@
-"""When a scenario was measured: the stretches of its load, the warm-up cut away."""
+"""When a scenario was measured: the periods of its load, without the warm-up."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def measured_windows(
     scenario: ScenarioRun, stage: int | None = None, operation: str | None = None
 ) -> list[tuple[int, int]]:
-    """Stretches of measured load as (start_ns, stop_ns), the default warm-up cut away; of a killed run, what its rows
-    show."""
+    """Periods of measured load as (start_ns, stop_ns), without the default warm-up; for a killed run, the period of its
+    rows."""
     cut_ns = scenario.warmup_end_ns
     segments = [
         s
@@ -31,12 +31,12 @@ def measured_windows(
 
 
 def measured_seconds(scenario: ScenarioRun, stage: int | None = None) -> float:
-    """How long was measured, s."""
+    """The total measured time, in s."""
     return sum(stop - start for start, stop in measured_windows(scenario, stage)) / 1e9
 
 
 def span(scenario: ScenarioRun) -> tuple[int, int]:
-    """From the first measured moment to the last, ns."""
+    """Start and end of the measured time, in ns."""
     record = scenario.record
     windows = measured_windows(scenario)
     start = windows[0][0] if windows else record.start_ns or 0

@@ -1,1 +1,1 @@
-"""What to run: suites, scenarios, loads, operations, targets and objectives, read from TOML or made in Python."""
+"""What to run: suites, scenarios, loads, operations, targets and objectives, read from TOML or written in Python."""

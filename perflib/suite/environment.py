@@ -1,4 +1,4 @@
-"""${NAME} in a suite: values that come from the environment and are written nowhere."""
+"""${NAME} in a suite: values that are read from the environment and never stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def from_environment(text: str, where: str) -> str:
-    """Fill ${NAME} from the environment. Raises SuiteError where it is not set."""
+    """Fill in ${NAME} from the environment. Raises SuiteError if a variable is not set."""
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in os.environ:

@@ -1,4 +1,4 @@
-"""Families of classes told apart by one key: Load by `model`, Target and Operation by `kind`."""
+"""Families of classes that one key selects: Load by `model`, Target and Operation by `kind`."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pydantic_core import CoreSchema, core_schema
 
 from perflib.errors import SuiteError
 
-ALIASES = {"from_per_s": "from", "to_per_s": "to"}  # Python's names of keys whose TOML names are words of Python
+ALIASES = {"from_per_s": "from", "to_per_s": "to"}  # Python names of the keys whose TOML names are Python keywords
 
 OTHER = "other"  # the tag of a kind that does not come with perflib
 
 
 def keys_of(cls: type) -> list[str]:
-    """The keys of a class as a suite file has them: all its fields but those that a file does not set."""
+    """The keys of a class in a suite file: all its fields, except those that a file cannot set."""
     hidden = getattr(cls, "HIDDEN", ())
     fields: Mapping[str, Any] = cls.__dataclass_fields__  # type: ignore[attr-defined]
     return [ALIASES.get(name, name) for name in fields if name not in hidden]
 
 
 def fields_of(cls: type) -> set[str]:
-    """Every name that a key of the class may have, TOML's and Python's."""
+    """All names of the keys of the class, in TOML and in Python."""
     return {*keys_of(cls), *cls.__dataclass_fields__}  # type: ignore[attr-defined]
 
 
 class Family:
-    """The base of such classes. Load(model="closed", …) makes a ClosedLoad, and a field of type Load takes any load.
+    """The base class of a family. Load(model="closed", …) creates a ClosedLoad; a field of type Load accepts any load.
 
-    TAG      the key that tells the members apart
-    MEMBERS  class by tag, as `class ClosedLoad(Load, tag="closed")` enters itself
-    NOUN     what messages call a member, "{!r}" standing for its tag
-    PLAIN    the same, where the keys follow that it takes
+    TAG      the key that selects the member
+    MEMBERS  class by tag; `class ClosedLoad(Load, tag="closed")` adds itself
+    NOUN     name of a member in messages; "{!r}" stands for its tag
+    PLAIN    the same in messages that go on with the keys of the member
     HIDDEN   fields that are not keys of a suite file
     """
 
@@ -56,8 +56,8 @@ class Family:
         tag = cls.tag_of(keys)
         if tag not in cls.MEMBERS:
             raise cls.wrong_tag(tag, where=cls.__name__)
-        made: Self = object.__new__(cls.MEMBERS[tag])
-        return made
+        member: Self = object.__new__(cls.MEMBERS[tag])
+        return member
 
     @classmethod
     def is_base(cls) -> bool:
@@ -66,7 +66,7 @@ class Family:
 
     @classmethod
     def tag_of(cls, value: Any) -> str | None:
-        """The tag of a table or of a member; None where there is none."""
+        """The tag of a table or of a member; None if it has none."""
         if isinstance(value, Mapping):
             tag = value.get(cls.TAG)
             return None if tag is None else str(tag)
@@ -79,9 +79,9 @@ class Family:
 
     @classmethod
     def wrong_tag(cls, tag: str | None, *, where: str) -> SuiteError:
-        """What to say of a table whose tag is missing or unknown."""
+        """The error for a table whose tag is missing or unknown."""
         known = ", ".join(repr(tag) for tag in cls.MEMBERS if tag not in (OTHER, ""))
-        known += ", or a kind that is installed" if OTHER in cls.MEMBERS else ""
+        known += ", or an installed kind" if OTHER in cls.MEMBERS else ""
         if tag is None:
             return SuiteError(f"{cls.TAG!r} is missing", where=where, mend=f"add {cls.TAG} = …, one of {known}")
         return SuiteError(f"must be {known}", where=f"{where}.{cls.TAG}", mend=f"found {tag!r}")

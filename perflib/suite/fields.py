@@ -1,4 +1,4 @@
-"""The types of a suite's keys, and the settings that all of its classes share."""
+"""The types of a suite's keys, and the pydantic settings of all its classes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Suites from TOML files, by built-in name or path, with `--set` and `--quick`, and from what a run has stored.
+"""Suites from TOML files (by built-in name or path, with `--set` and `--quick`), and from the manifest of a run.
 
-Every error is one line with file, key and mend.
+Every error is one line with the file, the key, and how to fix it.
 
 load_suite("acceptance") · load_suite("checkout.toml", overrides=["scenarios.browse.load.rate_per_s=800"], quick=True)
 """
@@ -44,10 +44,10 @@ def load_suite(
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SuiteError(f"not valid TOML: {error}", where=path.name, mend="mend the syntax at that line") from None
+        raise SuiteError(f"not valid TOML: {error}", where=path.name, mend="correct the syntax in that line") from None
     except OSError as error:
         raise SuiteError(
-            f"cannot read it: {error.strerror}", where=str(path), mend="check the path and its permissions"
+            f"cannot be read: {error.strerror}", where=str(path), mend="check the path and its permissions"
         ) from None
     for text in overrides:
         _override(table, text)
@@ -55,7 +55,7 @@ def load_suite(
 
 
 def find(source: str | Path) -> Path:
-    """The file of a suite: a path as it stands, or a built-in name."""
+    """The file of a suite, by path or by built-in name."""
     name = str(source)
     if name in builtin():
         return Path(str(resources.files("perflib.suite.builtin") / f"{name}.toml"))
@@ -78,10 +78,10 @@ def from_table(table: dict[str, Any], *, where: str = "suite", folder: str = "")
 
 
 def from_plain(plain: Mapping[str, Any], *, where: str = "the run's suite") -> Suite:
-    """The Suite that `redaction.redacted` wrote as plain data into a run.
+    """The Suite that `redaction.redacted` stored as plain data in a run.
 
-    Earlier runs hold the keys of all kinds and models in each table; those of another kind, which were never used, are
-    left out. Target kinds need not be installed. Functions are names and secrets "•••", so the suite can be read, but
+    In runs of earlier versions each table has the keys of all kinds and models; the unused ones of other kinds are
+    ignored. Target kinds need not be installed. Functions are names and secrets are "•••", so the suite can be read but
     not run.
     """
     return _validated(_without_foreign(plain), where=where, folder="")
@@ -89,7 +89,7 @@ def from_plain(plain: Mapping[str, Any], *, where: str = "the run's suite") -> S
 
 def _validated(table: Mapping[str, Any], *, where: str, folder: str) -> Suite:
     try:
-        # JSON mode is the one that is strict about types and yet takes lists and tables for tuples and dataclasses.
+        # Only JSON mode is strict about types and still accepts lists and tables for tuples and dataclasses.
         text = json.dumps({**_with_tags(table, where), "folder": folder})
         return TypeAdapter(Suite).validate_json(text, strict=True)
     except ValidationError as error:
@@ -97,12 +97,12 @@ def _validated(table: Mapping[str, Any], *, where: str, folder: str) -> Suite:
 
 
 def select(suite: Suite, *, only: Sequence[str] = (), quick: bool = False) -> Suite:
-    """The suite with some of its scenarios, or with its long loads shortened."""
+    """The suite with some of its scenarios only, or with shortened loads."""
     names = [scenario.name for scenario in suite.scenarios]
     for name in only:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
-            mend = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
+            mend = f"did you mean {close[0]!r}?" if close else f"its scenarios are {', '.join(names)}"
             raise SuiteError(f"no scenario {name!r} in suite {suite.name!r}", where="--only", mend=mend)
     chosen = [scenario for scenario in suite.scenarios if not only or scenario.name in only]
     if quick:
@@ -111,10 +111,10 @@ def select(suite: Suite, *, only: Sequence[str] = (), quick: bool = False) -> Su
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """KEY=VALUE as the key and its value in TOML syntax; what is none is text."""
+    """KEY=VALUE as the key and the value. A value that is not valid TOML is text."""
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
-        raise SuiteError(f"cannot read {text!r}", where="--set", mend="write KEY=VALUE, as workers=1")
+        raise SuiteError(f"cannot read {text!r}", where="--set", mend="write KEY=VALUE, for example workers=1")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -122,7 +122,7 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def _override(table: dict[str, Any], text: str) -> None:
-    """`scenarios.browse.load.rate_per_s=800` sets that key; names stand for list entries."""
+    """Apply `scenarios.browse.load.rate_per_s=800` to the table. Entries of lists are selected by name."""
     dotted, value = setting(text)
     keys = dotted.split(".")
     node: Any = table
@@ -141,14 +141,14 @@ def _step(node: Any, key: str, dotted: str) -> Any:
             return node[names.index(key)]
         if key.isdigit() and int(key) < len(node):
             return node[int(key)]
-        raise SuiteError(f"there is no {dotted!r}", where="--set", mend=f"there are {', '.join(map(str, names))}")
+        raise SuiteError(f"there is no {dotted!r}", where="--set", mend=f"use one of {', '.join(map(str, names))}")
     if isinstance(node, dict):
         return node.setdefault(key, {})
     raise SuiteError(f"{dotted!r} is not a table", where="--set", mend="set the key itself")
 
 
 def _check_kinds(table: Mapping[str, Any], where: str) -> None:
-    """An unknown kind is said as such, before the keys that it would have."""
+    """Refuse an unknown kind, before its keys are refused."""
     for name, target in _tables(table.get("targets")):
         kind = target.get("kind")
         if isinstance(kind, str) and kind not in kinds():
@@ -157,7 +157,7 @@ def _check_kinds(table: Mapping[str, Any], where: str) -> None:
 
 
 def _with_tags(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A copy in which each operation names its kind, that of its target, and each stage its model."""
+    """A copy in which each operation has a `kind`, that of its target, and each stage a `model`."""
     copied: dict[str, Any] = _copy(table)
     targets = dict(_tables(copied.get("targets")))
     for index, scenario in _tables(copied.get("scenarios")):
@@ -165,7 +165,9 @@ def _with_tags(table: Mapping[str, Any], where: str) -> dict[str, Any]:
             for number, operation in _tables(scenario.get(key)):
                 if "kind" in operation:
                     at = f"{where}: scenarios[{index}].{key}[{number}].kind"
-                    raise SuiteError("unknown key 'kind'", where=at, mend="an operation is of the kind of its target")
+                    raise SuiteError(
+                        "unknown key 'kind'", where=at, mend="remove it: an operation has the kind of its target"
+                    )
                 name = operation.get("target", scenario.get("target"))
                 target = targets.get(name) if isinstance(name, str) else None
                 if target is not None and isinstance(target.get("kind"), str):
@@ -175,7 +177,7 @@ def _with_tags(table: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _tag_stages(scenario: Mapping[str, Any]) -> None:
-    """A stage need not name its model: concurrency makes it closed, from and to a ramp, a rate constant."""
+    """Set the model of stages that do not name it: closed with `concurrency`, a ramp with `to`, otherwise constant."""
     for load in (scenario.get("load"), scenario.get("quick")):
         for _, stage in _tables(load.get("stages") if isinstance(load, dict) else None):
             model = "closed" if "concurrency" in stage else "ramp" if "to" in stage else "constant"
@@ -183,7 +185,7 @@ def _tag_stages(scenario: Mapping[str, Any]) -> None:
 
 
 def _without_foreign(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored suite without keys that belong to another kind or model than the table they stand in."""
+    """A stored suite without the keys that belong to another kind or model than their table."""
     copied: dict[str, Any] = _copy(plain)
     targets = dict(_tables(copied.get("targets")))
     for target in targets.values():
@@ -212,12 +214,12 @@ def _drop_foreign(family: type[Family], table: dict[str, Any], tagged: Mapping[s
 
 
 def _copy(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The table as JSON has it: all of it copied, also a table that stands in it twice."""
+    """A deep copy by way of JSON, in which a table that occurs twice becomes two tables."""
     copied: dict[str, Any] = json.loads(json.dumps(dict(table), default=str))
     return copied
 
 
 def _tables(value: Any) -> list[tuple[Any, dict[str, Any]]]:
-    """The tables among the entries of a list, by number, or of a table, by name; none where it is neither."""
+    """The tables in a list, with their numbers, or in a table, with their names; empty if the value is neither."""
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [(key, entry) for key, entry in entries if isinstance(entry, dict)]

@@ -1,4 +1,4 @@
-"""When requests start: one class for each load model, made by Load(model=…).
+"""When requests start: one class for each load model, created by Load(model=…).
 
     Load(model="closed", concurrency=10, duration_s=20, think_time_s=0.5)    # or requests=1000
     Load(model="constant", rate_per_s=500, duration_s=20)                    # evenly spaced; "poisson": random
@@ -6,9 +6,9 @@
     Load(model="stages", stages=[Load(...), Load(...)])                      # one after the other
     Load(model="spike", rate_per_s=50, spike_rate_per_s=500, spike_at_s=10, spike_s=2, duration_s=30)
     Load(model="steps", from_per_s=100, to_per_s=1000, step_per_s=100, step_s=10)   # until an objective breaks
-    Load(model="replay", starts="starts.csv")                                # seconds since the start, one a line
+    Load(model="replay", starts="starts.csv")                                # seconds since the start, one per line
 
-What each field is for stands behind it in a comment: docs/suite.md is made of these (`python -m tools.reference`).
+The comment behind each field is its description in docs/suite.md (`python -m tools.reference` writes them there).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from perflib.suite.family import ALIASES, Family
 from perflib.suite.fields import CONFIG, Count, NotNegative, Positive, Seq
 from perflib.suite.messages import TABLES, in_one_line
 
-STEADY: Final = ("closed", "constant", "poisson")  # models of one level: of these, a longer load is more of the same
+STEADY: Final = ("closed", "constant", "poisson")  # models whose level does not change with time
 
 
 class Load(Family):
-    """When requests start. Closed: a fixed number of users; all others are open: a schedule that waits for nobody."""
+    """When requests start. Closed: a fixed number of users. All others are open: a schedule, which never waits."""
 
     TAG, NOUN, PLAIN = "model", "load model {!r}", "a {} load"
 
@@ -38,27 +38,27 @@ class Load(Family):
 
     @property
     def is_open(self) -> bool:
-        """Whether a schedule says when requests start, whatever the answers do."""
+        """Whether a schedule sets when requests start, without waiting for answers."""
         return True
 
     @property
     def is_steady(self) -> bool:
-        """Whether the load has one level, so that a longer one is more of the same."""
+        """Whether the level of the load stays the same, so that the load can be made longer."""
         return self.model in STEADY
 
     @property
     def highest_rate_per_s(self) -> float:
-        """The highest rate that it asks for; 0 where it names none."""
+        """The highest rate that the load requests; 0 if it has no rate."""
         return 0.0
 
     @property
     def users(self) -> int:
-        """How many users are busy at once, at most; 0 of an open load."""
+        """The largest number of users that are busy at once; 0 for an open load."""
         return 0
 
     @property
     def total_requests(self) -> int:
-        """The number of requests that ends the load; 0 where time or a schedule does."""
+        """The number of requests that ends the load; 0 if time or a schedule ends it."""
         return 0
 
     def parts(self) -> tuple[Load, ...]:
@@ -66,35 +66,35 @@ class Load(Family):
         return (self,)
 
     def seconds(self) -> float | None:
-        """How long requests are started, s; None where a number of requests ends the load, or a file does."""
+        """How long requests are started, in s; None if a number of requests or a file ends the load."""
         raise NotImplementedError
 
     def with_keys(self, keys: Mapping[str, Any]) -> Load:
         """The load with other values for some of its keys, named as in a suite file. Raises SuiteError."""
         names = {alias: name for name, alias in ALIASES.items()}
         changes = {names.get(key, key): value for key, value in keys.items()}
-        made: Load = replace(self, **changes)  # type: ignore[type-var]  # every member is a dataclass
-        return made
+        changed: Load = replace(self, **changes)  # type: ignore[type-var]  # every member is a dataclass
+        return changed
 
     def lasting(self, seconds: float) -> Load:
-        """The same load for so long. Raises SuiteError where that would be another load."""
-        raise SuiteError(f"load model {self.model!r} has no length of its own", mend=f"use {', '.join(STEADY)}")
+        """The same load with this duration. Raises SuiteError for a load whose level changes."""
+        raise SuiteError(f"load model {self.model!r} cannot be made longer or shorter", mend=f"use {', '.join(STEADY)}")
 
 
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class ClosedLoad(Load, tag="closed"):
-    """Users, each of whom waits for an answer before the next request."""
+    """A number of users, each of whom waits for an answer before the next request."""
 
     model: Literal["closed"] = "closed"
     concurrency: Count  # users that are busy at once
-    requests: Count | None = None  # ends the load after so many; this or `duration_s`
-    duration_s: Positive | None = None  # ends the load after so long
-    think_time_s: NotNegative = 0.0  # what a user waits between an answer and the next request
+    requests: Count | None = None  # number of requests; either this or `duration_s`
+    duration_s: Positive | None = None  # length of the load
+    think_time_s: NotNegative = 0.0  # time between an answer and the user's next request
 
     def __post_init__(self) -> None:
         if (self.requests is None) == (self.duration_s is None):
-            raise SuiteError("a closed load ends by `requests` or by `duration_s`", mend="give exactly one of them")
+            raise SuiteError("a closed load needs `requests` or `duration_s`", mend="give exactly one of them")
         if self.requests is not None and self.requests < self.concurrency:
             mend = f"give at least {self.concurrency} requests, or lower the concurrency"
             raise SuiteError(f"{self.requests} requests cannot keep {self.concurrency} in flight", mend=mend)
@@ -119,7 +119,7 @@ class ClosedLoad(Load, tag="closed"):
 
 
 class _OneRate:
-    """What loads of one rate share. The keys are fields of each, so that each says what they are for."""
+    """The common part of loads with one rate. Each subclass declares the fields, so that each can describe them."""
 
     rate_per_s: float
     duration_s: float
@@ -136,27 +136,27 @@ class _OneRate:
         return self.duration_s
 
     def lasting(self, seconds: float) -> Any:
-        return replace(self, duration_s=seconds)  # type: ignore[type-var]  # every user of it is a dataclass
+        return replace(self, duration_s=seconds)  # type: ignore[type-var]  # every subclass is a dataclass
 
 
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class ConstantLoad(_OneRate, Load, tag="constant"):
-    """Requests evenly spaced."""
+    """Requests at equal intervals."""
 
     model: Literal["constant"] = "constant"
-    rate_per_s: Positive  # requests a second
-    duration_s: Positive  # ends the load after so long
+    rate_per_s: Positive  # requests per second
+    duration_s: Positive  # length of the load
 
 
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class PoissonLoad(_OneRate, Load, tag="poisson"):
-    """Requests at random, as from many users that know nothing of each other."""
+    """Requests at random times, as from many independent users."""
 
     model: Literal["poisson"] = "poisson"
-    rate_per_s: Positive  # requests a second, on average
-    duration_s: Positive  # ends the load after so long
+    rate_per_s: Positive  # mean requests per second
+    duration_s: Positive  # length of the load
 
 
 @in_one_line()
@@ -167,7 +167,7 @@ class RampLoad(Load, tag="ramp"):
     model: Literal["ramp"] = "ramp"
     from_per_s: Annotated[float, Field(alias="from", ge=0)]  # the rate at the start
     to_per_s: Annotated[float, Field(alias="to", ge=0)]  # the rate at the end
-    duration_s: Positive  # ends the load after so long
+    duration_s: Positive  # length of the load
 
     def __post_init__(self) -> None:
         if not (self.from_per_s or self.to_per_s):
@@ -187,11 +187,11 @@ class SpikeLoad(Load, tag="spike"):
     """A constant rate with a short, higher one in between."""
 
     model: Literal["spike"] = "spike"
-    rate_per_s: Positive  # requests a second before and after the spike
-    spike_rate_per_s: Positive  # requests a second within the spike
+    rate_per_s: Positive  # requests per second before and after the spike
+    spike_rate_per_s: Positive  # requests per second during the spike
     spike_at_s: NotNegative  # when the spike begins
-    spike_s: Positive  # how long the spike lasts
-    duration_s: Positive  # ends the load after so long
+    spike_s: Positive  # length of the spike
+    duration_s: Positive  # length of the load
 
     def __post_init__(self) -> None:
         if self.spike_at_s + self.spike_s > self.duration_s:
@@ -208,13 +208,13 @@ class SpikeLoad(Load, tag="spike"):
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class StepsLoad(Load, tag="steps"):
-    """Constant rates, each higher than the one before: the search for a capacity."""
+    """Constant rates, each higher than the one before, to find the capacity."""
 
     model: Literal["steps"] = "steps"
     from_per_s: Annotated[float, Field(alias="from", ge=0)]  # the rate of the first step
-    to_per_s: Annotated[float, Field(alias="to", ge=0)]  # no step goes higher
+    to_per_s: Annotated[float, Field(alias="to", ge=0)]  # the highest rate of a step
     step_per_s: Positive  # how much each step adds to the rate
-    step_s: Positive  # how long a step lasts; its first fifth is left out
+    step_s: Positive  # length of a step; its first fifth is left out of the figures
 
     def __post_init__(self) -> None:
         if not any(rate * self.step_s >= 1 for rate in self.rates_per_s()):
@@ -225,7 +225,7 @@ class StepsLoad(Load, tag="steps"):
         return max(self.from_per_s, self.to_per_s)
 
     def rates_per_s(self) -> tuple[float, ...]:
-        """The rates in turn: from, from + step, … as far as `to`."""
+        """The rates in order: from, from + step, … up to `to`."""
         last = math.floor((self.to_per_s - self.from_per_s) / self.step_per_s + 1e-9)
         return tuple(self.from_per_s + self.step_per_s * number for number in range(1 + last))
 
@@ -236,14 +236,14 @@ class StepsLoad(Load, tag="steps"):
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class ReplayLoad(Load, tag="replay"):
-    """Recorded starts."""
+    """Recorded start times."""
 
     model: Literal["replay"] = "replay"
-    starts: str | Seq[float]  # a file of when requests are due: seconds, one a line; or the seconds themselves
+    starts: str | Seq[float]  # start times in seconds: a file with one per line, or a list
 
     def __post_init__(self) -> None:
         if not self.starts:
-            raise SuiteError("a replay of no starts makes no request", mend="name a file, or list the seconds")
+            raise SuiteError("a replay needs at least one start time", mend="name a file, or list the seconds")
 
     def seconds(self) -> None:
         return None
@@ -255,13 +255,13 @@ class StagesLoad(Load, tag="stages"):
     """Loads one after the other."""
 
     model: Literal["stages"] = "stages"
-    stages: Seq[Load]  # the loads; a stage need not name its model
+    stages: Seq[Load]  # the loads; their `model` may be left out
 
     def __post_init__(self) -> None:
         if not self.stages:
-            raise SuiteError("a load of stages without a stage", mend="list at least one under `stages`")
+            raise SuiteError("a load of stages needs at least one stage", mend="list at least one under `stages`")
         if any(isinstance(stage, StagesLoad) for stage in self.stages):
-            raise SuiteError("stages inside stages", mend="list them all on one level")
+            raise SuiteError("a stage cannot have stages", mend="list them all on one level")
 
     @property
     def is_open(self) -> bool:
@@ -288,7 +288,7 @@ class StagesLoad(Load, tag="stages"):
 
 
 def opening_s(measured_s: float) -> float:
-    """What figures leave out at the start where a suite names no warm-up: 5 % of the measured time, at most 2 s."""
+    """Time at the start that is not measured if the suite sets no warm-up: 5 % of the measured time, at most 2 s."""
     return min(2.0, 0.05 * measured_s)
 
 

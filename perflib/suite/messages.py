@@ -1,4 +1,4 @@
-"""Pydantic's first complaint as one line: file, key, what is wrong, how to mend it."""
+"""Pydantic's first error as one line: file, key, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ C = TypeVar("C", bound=type)
 TABLES: Final[dict[str, type]] = {}  # the class behind each key that holds a table; `in_one_line` adds to it
 _UNKNOWN: Final = ("unexpected_keyword_argument", "extra_forbidden")
 _MISSING: Final = ("missing", "missing_argument")
-_SCALARS: Final = ("str", "int", "float", "callable", "dict")  # what pydantic adds to the place of a value of `A | B`
+_SCALARS: Final = (
+    "str",
+    "int",
+    "float",
+    "callable",
+    "dict",
+)  # what pydantic adds to the place of an `A | B`
 
 
 @dataclass
 class _Place:
-    """Where something is wrong: the keys that lead there, and the class of the table that the last one is in."""
+    """The place of an error: the keys that lead to it, and the class of the table that contains the last key."""
 
     keys: list[str | int]
     table: type
-    family: type[Family] | None = None  # where it is the tag that is wrong
+    family: type[Family] | None = None  # set if the tag is wrong
     tag: str = ""
 
     def __str__(self) -> str:
@@ -34,7 +40,7 @@ class _Place:
 
 
 def in_one_line(*keys: str) -> Callable[[C], C]:
-    """Make the construction of a class raise SuiteError, as reading it from a file does. `keys`: those of its table."""
+    """Make the constructor of a class raise SuiteError, as reading a file does. `keys`: the keys of its table."""
 
     def decorated(cls: C) -> C:
         TABLES.update(dict.fromkeys(keys, cls))
@@ -55,7 +61,7 @@ def in_one_line(*keys: str) -> Callable[[C], C]:
 
 
 def one_line(error: ValidationError, where: str, outermost: type) -> SuiteError:
-    """The first error in our words. `outermost`: the class that was to be made."""
+    """The first error as a SuiteError. `outermost`: the class that was to be created."""
     first = _first(error)
     place = _place(first["loc"], outermost)
     at = f"{where}: {place}" if place.keys else where
@@ -78,7 +84,7 @@ def one_line(error: ValidationError, where: str, outermost: type) -> SuiteError:
 
 
 def _first(error: ValidationError) -> Any:
-    """The first error; where a key is missing, an unknown one beside it, which may be that key mistyped."""
+    """The first error. If a key is missing, an unknown key in the same table comes first: it may be mistyped."""
     errors = error.errors()
     if errors[0]["type"] in _MISSING:
         beside = [e for e in errors if e["type"] in _UNKNOWN and e["loc"][:-1] == errors[0]["loc"][:-1]]
@@ -87,31 +93,31 @@ def _first(error: ValidationError) -> Any:
 
 
 def _place(loc: Sequence[str | int], outermost: type) -> _Place:
-    """Pydantic's place without its own additions: tags of families, members of unions."""
+    """The place as pydantic gives it, without its additions: tags of families, members of unions."""
     rest = list(loc)
     if issubclass(outermost, Family) and outermost.is_base():
         if not rest:
             return _Place([], outermost, outermost)
         outermost = outermost.MEMBERS[str(rest.pop(0))]
-    found = _Place([], outermost, tag=_tag_of(outermost))
+    place = _Place([], outermost, tag=_tag_of(outermost))
     while rest:
         key = rest.pop(0)
-        found.keys.append(key)
-        inner = TABLES.get(str(key)) if key in keys_of(found.table) else None
+        place.keys.append(key)
+        inner = TABLES.get(str(key)) if key in keys_of(place.table) else None
         if inner is None:
-            found.keys += [key for key in rest if isinstance(key, int) or not _is_addition(key)]
-            return found
+            place.keys += [key for key in rest if isinstance(key, int) or not _is_addition(key)]
+            return place
         if rest and (isinstance(rest[0], int) or key == "targets"):
-            found.keys.append(rest.pop(0))
+            place.keys.append(rest.pop(0))
         if not issubclass(inner, Family):
             if rest:
-                found.table, found.tag = inner, ""
+                place.table, place.tag = inner, ""
         elif rest:
-            found.tag = str(rest.pop(0))
-            found.table = inner.MEMBERS[found.tag]
+            place.tag = str(rest.pop(0))
+            place.table = inner.MEMBERS[place.tag]
         else:
-            found.family = inner
-    return found
+            place.family = inner
+    return place
 
 
 def _is_addition(key: str) -> bool:
@@ -126,7 +132,7 @@ def _tag_of(cls: type) -> str:
 
 
 def _unknown(key: str, at: str, place: _Place) -> SuiteError:
-    """A key that the table does not take: one of another member of its family, or one that nothing takes."""
+    """The error for an unknown key, which may belong to another member of the same family."""
     known = _keys(place)
     if issubclass(place.table, Family):
         others = [tag for tag, member in place.table.MEMBERS.items() if tag and key in keys_of(member)]
@@ -152,7 +158,7 @@ def _called(place: _Place, noun: str) -> str:
 
 
 def _keys(place: _Place) -> list[str]:
-    """The keys that the table takes; of an operation whose kind is not known yet, those of every kind."""
+    """The keys of the table; for an operation whose kind is not known yet, the keys of every kind."""
     cls = place.table
     if issubclass(cls, Family) and not place.tag:
         return list(dict.fromkeys(key for member in cls.MEMBERS.values() for key in keys_of(member)))

@@ -7,8 +7,8 @@
                                       load=Load(model="constant", rate_per_s=500, duration_s=20),
                                       objectives=["p99 response < 250 ms"])])
 
-The same names are the keys of a suite's TOML file, which `perflib.suite.file` reads. What each field is for stands
-behind it in a comment: docs/suite.md is made of these (`python -m tools.reference`).
+A suite's TOML file, which `perflib.suite.file` reads, has keys of the same names. The comment behind each field is its
+description in docs/suite.md (`python -m tools.reference` writes them there).
 """
 
 from __future__ import annotations
@@ -34,43 +34,44 @@ __all__ = ["Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target"
 @in_one_line("warmup")
 @dataclass(frozen=True, config=CONFIG)
 class Warmup:
-    """Load before the measured one; its rows are kept with phase "warmup". duration_s = 0 turns it off."""
+    """Load before the measured part; its rows are stored with phase "warmup". duration_s = 0 turns it off."""
 
-    duration_s: NotNegative  # how long; 0: none
+    duration_s: NotNegative  # length of the warm-up; 0: no warm-up
 
 
 @in_one_line("scenarios")
 @dataclass(frozen=True, config=CONFIG)
 class Scenario:
-    """One load on one or more targets, and what is asked of it.
+    """One load on one or more targets, and the objectives that it must meet.
 
-    order     "weighted": operations at random by weight (default) · "sequence": each user does all of them in turn ·
-              "interleaved": every operation once a round, in random order, with the same data ·
+    order     "weighted": operations at random by weight (default) · "sequence": each user does all of them in order ·
+              "interleaved": every operation once per round, in random order, with the same data ·
               "blocks": one operation at a time for `block_s`, in balanced random order
-    prepare   each operation of it is done `count` times (default: once for every request); each measured request takes
-              what one round of them kept, once, or again and again with reuse_prepared
+    prepare   each of these operations is done `count` times (default: once for every request). Each measured request
+              uses the values of one round; with reuse_prepared, the values are used again and again
 
-    A steps load searches for the target's capacity: the objectives about times, errors or throughput / offered are then
-    limits, judged step by step, and the load ends at the first rate that surely breaks one. They neither pass nor fail,
-    but say up to which rate they hold; "capacity >= 400 /s" passes where all hold at 400 /s, or at a higher rate.
+    A steps load searches for the target's capacity. The objectives about times, errors or throughput / offered are then
+    limits, which are judged step by step, and the load ends at the first rate that certainly breaks one of them. They
+    neither pass nor fail, but say up to which rate they hold; "capacity >= 400 /s" passes if all hold at 400 /s or at a
+    higher rate.
     """
 
-    name: Name  # as it is named in the report
-    operations: Seq[Operation]  # what is requested
-    load: Load  # when
-    target: str | None = None  # which target; an operation may name another
-    description: str = ""  # for the report
-    order: Literal["weighted", "sequence", "interleaved", "blocks"] = "weighted"  # which operation is next
-    block_s: Positive = 1.0  # of order `blocks`: how long a block lasts
-    reuse_prepared: StrictBool = False  # prepared values are used again and again, instead of once each
-    warmup: Warmup | None = None  # load before the measured one; default: found in the response times
-    prepare: Seq[Operation] = ()  # unmeasured operations before the load, in turn
-    workers: Count | None = None  # processes that make the load; default: the suite's
-    objectives: Seq[Judged] = ()  # what must hold, one line of text each
-    figures: Seq[Figure] = ()  # the same without a limit: measured, shown, not judged
-    abort_on: Burst | None = None  # a burst of errors that ends the run: `error rate > 50 % for 5 s`
-    patience_s: Positive = 30.0  # nothing at all answered for so long ends the run as invalid
-    quick: Mapping[str, Any] = Field(default_factory=dict)  # keys of the load that `--quick` replaces
+    name: Name  # name in the report
+    operations: Seq[Operation]  # the requests to make
+    load: Load  # when requests start
+    target: str | None = None  # name of the target; an operation may name another one
+    description: str = ""  # shown in the report
+    order: Literal["weighted", "sequence", "interleaved", "blocks"] = "weighted"  # how the next operation is chosen
+    block_s: Positive = 1.0  # length of a block, with order `blocks`
+    reuse_prepared: StrictBool = False  # use prepared values again and again, instead of once each
+    warmup: Warmup | None = None  # load before the measured part; default: estimated from the response times
+    prepare: Seq[Operation] = ()  # operations before the load, in this order; they are not measured
+    workers: Count | None = None  # number of worker processes; default: the suite's
+    objectives: Seq[Judged] = ()  # what must hold, one text per objective
+    figures: Seq[Figure] = ()  # the same without a limit: measured and shown, but not judged
+    abort_on: Burst | None = None  # error rate that ends the run: `error rate > 50 % for 5 s`
+    patience_s: Positive = 30.0  # the run ends as invalid if nothing at all was answered for so long
+    quick: Mapping[str, Any] = Field(default_factory=dict)  # values that `--quick` gives to keys of the load
 
     def __post_init__(self) -> None:
         if not self.operations:
@@ -80,11 +81,12 @@ class Scenario:
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise SuiteError(
-                    f"scenario {self.name!r} names an operation twice: {min(twice)!r}", mend="give each its own name"
+                    f"scenario {self.name!r} names an operation twice: {min(twice)!r}",
+                    mend="give each operation its own name",
                 )
         if self.order in ("sequence", "blocks") and not isinstance(self.load, ClosedLoad):
             raise SuiteError(
-                f"order {self.order!r} with an open load", mend='use load model "closed", or order "weighted"'
+                f"order {self.order!r} needs a closed load", mend='use load model "closed", or order "weighted"'
             )
         if self.order == "blocks" and not self.load.seconds():
             raise SuiteError("order 'blocks' needs a duration", mend="give the load duration_s instead of requests")
@@ -131,16 +133,16 @@ class Scenario:
                 raise SuiteError(what, mend=f"the load has {stages} stages")
 
     def _check_rates(self, objective: Objective) -> None:
-        """What only one kind of load can be asked."""
+        """Refuse objectives that make sense only for another load model."""
         text, model = objective.text, self.load.model
         if objective.metric == "capacity" and model != "steps":
-            raise SuiteError(f"objective {text!r} with a load of one rate", mend='use load model "steps"')
+            raise SuiteError(f"objective {text!r} needs a load that rises", mend='use load model "steps"')
         if objective.metric == "throughput / offered" and not self.load.is_open:
-            mend = "use a load with a rate, or ask for the throughput itself"
-            raise SuiteError(f"objective {text!r} with a load that offers no rate", mend=mend)
+            mend = "use a load with a rate, or an objective on throughput"
+            raise SuiteError(f"objective {text!r} needs a load with a rate", mend=mend)
         if model == "steps" and objective.limit is not None and objective.metric in ("throughput", "response drift"):
-            mend = 'write "capacity >= 400 /s", and what must hold there as further objectives'
-            raise SuiteError(f"objective {text!r} with a load that rises", mend=mend)
+            mend = 'write "capacity >= 400 /s", and list what must hold at that rate as further objectives'
+            raise SuiteError(f"objective {text!r} is not possible with a load that rises", mend=mend)
 
 
 @in_one_line()
@@ -148,16 +150,16 @@ class Scenario:
 class Suite:
     """Scenarios, run one after the other, and the targets they load."""
 
-    name: Name  # names the runs
+    name: Name  # name of the suite; run ids contain it
     scenarios: Seq[Scenario]  # run one after the other
-    targets: Mapping[str, Target] = Field(default_factory=dict)  # by name
-    description: str = ""  # for the report
-    seed: int = 0  # of all that is random; `--seed` replaces it
-    workers: Count | None = None  # processes that make the load; default: as many as it needs, at most the cores
-    allow_hosts: Seq[str] = ()  # hosts besides this machine that may be loaded
-    max_rate_per_s: Positive | None = None  # no scenario may ask for more
-    max_requests: Count | None = None  # a scenario ends there
-    on_lost: Literal["stop", "continue"] = "stop"  # a worker is lost: the others stop, or go on without its share
+    targets: Mapping[str, Target] = Field(default_factory=dict)  # the systems under test, by name
+    description: str = ""  # shown in the report
+    seed: int = 0  # seed of all random choices; `--seed` replaces it
+    workers: Count | None = None  # number of worker processes; default: as many as the load needs, at most one per core
+    allow_hosts: Seq[str] = ()  # hosts that may be tested, besides this machine
+    max_rate_per_s: Positive | None = None  # the highest rate that a scenario may request
+    max_requests: Count | None = None  # a scenario ends after this number of requests
+    on_lost: Literal["stop", "continue"] = "stop"  # when a worker is lost, the others stop or go on without its share
     folder: str = ""  # (not a key: where the suite's file is)
 
     HIDDEN: ClassVar[tuple[str, ...]] = ("folder",)
@@ -169,7 +171,7 @@ class Suite:
         for index, scenario in enumerate(self.scenarios):
             if names.count(scenario.name) > 1:
                 where = f"scenarios[{index}] {scenario.name!r}"
-                raise SuiteError("two scenarios of the same name", where=where, mend="rename one of them")
+                raise SuiteError("two scenarios have the same name", where=where, mend="rename one of them")
         object.__setattr__(self, "scenarios", tuple(self._bound(*each) for each in enumerate(self.scenarios)))
 
     def _bound(self, index: int, scenario: Scenario) -> Scenario:

@@ -1,19 +1,19 @@
-"""Objectives: one line of text each, parsed into what is judged, over which rows, against which limit.
+"""Objectives: each is one line of text, parsed into a metric, the rows that it covers, and a limit.
 
     "p99 response < 250 ms"                    every operation of the scenario
     "buy: p95 response < 400 ms"               one operation
     "stage 2: throughput >= 10 /s"             one stage of a staged load
     "error rate < 1 %"    "success >= 99 %"    "inflight >= 100"
-    "throughput / offered >= 95 %"             good answers, of what an open load asked for
-    "capacity >= 400 /s"                       of a steps load: the highest rate at which its other objectives hold
-    "memory growth < 50 MB"                    of the target's process tree, over the scenario
+    "throughput / offered >= 95 %"             successful requests as a share of the offered ones, in an open load
+    "capacity >= 400 /s"                       in a steps load: the highest rate at which the other objectives hold
+    "memory growth < 50 MB"                    the target's process tree, over the whole scenario
     "memory growth per hour < 100 MB"          "memory growth per 1000 requests < 1 MB" the same as a rate
-    "memory slope not above 0 MB/min"          a trend: fails when its interval lies wholly above
-    "response drift not above 0 %"             change of the median from the scenario's start to its end
-    "mcp vs direct: median difference < 5 ms"  paired differences, interleaved operations
-    "async vs sync: throughput ratio >= 1"     blocks of one operation against blocks of the other
+    "memory slope not above 0 MB/min"          a trend: fails if its whole interval is above the limit
+    "response drift not above 0 %"             change of the median from the start of the scenario to its end
+    "mcp vs direct: median difference < 5 ms"  paired differences of interleaved operations
+    "async vs sync: throughput ratio >= 1"     blocks of one operation against blocks of another
 
-A figure is the same text without its limit: measured and shown with its interval, not judged.
+A figure is the same text without a limit: it is measured and shown with its interval, but not judged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import math
 import operator
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from perflib.errors import SuiteError
 
@@ -92,7 +92,7 @@ _EXAMPLE: Final = 'write it like "p99 response < 250 ms", "buy: error rate < 1 %
 
 @dataclass(frozen=True)
 class Objective:
-    """What is judged. `limit` and the figure it is compared with are in `unit`: ms, %, /s, MB, MB/min or none.
+    """A parsed objective. `limit` and the figure compared with it are in `unit`: ms, %, /s, MB, MB/min or none.
 
     metric      "response", "service", "error rate", "success", "throughput", "throughput / offered", "capacity",
                 "inflight", "memory growth", "memory growth per hour", "memory growth per 1000 requests",
@@ -120,7 +120,7 @@ class Objective:
 
     @property
     def name(self) -> str:
-        """The metric as people say it: "p99 response", "error rate"."""
+        """The usual name of the metric: "p99 response", "error rate"."""
         if self.metric not in ("response", "service"):
             return self.metric
         label = f"p{self.q * 100:g}" if self.q is not None else self.statistic
@@ -128,12 +128,16 @@ class Objective:
 
     @property
     def wants_less(self) -> bool:
-        """True where smaller is better, as the comparator says."""
+        """Whether smaller is better, according to the comparator."""
         return self.comparator in ("<", "<=", "not above", None)
+
+    def is_met(self, figure: Any) -> Any:
+        """Whether a figure in the objective's unit, or each one of an array, meets the limit."""
+        return _HOLDS[self.comparator or "<"](figure, self.limit or 0.0)
 
     @classmethod
     def parse(cls, text: str, *, judged: bool = True) -> Objective:
-        """Objective.parse("buy: p95 response < 400 ms"). Raises SuiteError with the mend."""
+        """Objective.parse("buy: p95 response < 400 ms"). Raises SuiteError, which says how to fix the text."""
         match = _LINE.match(" ".join(text.split()))
         if match is None:
             raise SuiteError(f"cannot read objective {text!r}", mend=_EXAMPLE)
@@ -144,14 +148,14 @@ class Objective:
                 f"objective {text!r} has no limit", mend=_EXAMPLE + "; figures without a limit go under `figures`"
             )
         if not judged and match["op"] is not None:
-            raise SuiteError(f"figure {text!r} has a limit", mend="move it to `objectives`, or drop the limit")
+            raise SuiteError(f"figure {text!r} has a limit", mend="move it to `objectives`, or remove the limit")
         limit = None
         if match["op"] is not None:
             limit = _limit(float(match["limit"]), match["unit"], dimension, text)
         q = 0.5 if groups.get("named") == "median" else float(groups["q"] or 0) / 100 if groups.get("q") else None
         if q == 0:
             raise SuiteError(
-                f"objective {text!r} asks for the 0th percentile", mend="name one above 0, as p50 or p99.9"
+                f"objective {text!r} asks for the 0th percentile", mend="use a percentile above 0, like p50 or p99.9"
             )
         statistic = "quantile" if q is not None else groups.get("named") or ""
         name = groups.get("time") or ("success" if metric.startswith("success") else metric)
@@ -171,7 +175,7 @@ class ErrorBurst:
 
     @classmethod
     def parse(cls, text: str) -> ErrorBurst:
-        """ErrorBurst.parse("error rate > 50 % for 5 s"). Raises SuiteError with the mend."""
+        """ErrorBurst.parse("error rate > 50 % for 5 s"). Raises SuiteError, which says how to fix the text."""
         match = re.fullmatch(r"error rate > (\d+(?:\.\d+)?) % for (\d+(?:\.\d+)?) s", " ".join(text.split()))
         if match is None or not float(match[2]) > 0 or float(match[1]) >= 100:
             raise SuiteError(f"cannot read abort_on {text!r}", mend='write it like "error rate > 50 % for 5 s"')
@@ -189,9 +193,11 @@ def _metric(words: str, text: str) -> tuple[str, str, dict[str, str | None]]:
 def _scope(scope: str | None, metric: str, text: str) -> tuple[str | None, int | None, tuple[str, str] | None]:
     compares = metric in ("median difference", "throughput ratio")
     if scope is not None and metric == "capacity":
-        raise SuiteError(f"objective {text!r}: a capacity is that of the whole load", mend='write "capacity >= 400 /s"')
+        raise SuiteError(
+            f"objective {text!r}: capacity is a figure of the whole load", mend='write "capacity >= 400 /s"'
+        )
     if scope is not None and metric.startswith("memory"):
-        raise SuiteError(f"objective {text!r}: memory is that of the whole scenario", mend=f'write "{metric} …"')
+        raise SuiteError(f"objective {text!r}: memory is measured over the whole scenario", mend=f'write "{metric} …"')
     if scope is None:
         if compares:
             raise SuiteError(f"objective {text!r} names no operations", mend=f'write "A vs B: {metric} …"')
@@ -199,7 +205,7 @@ def _scope(scope: str | None, metric: str, text: str) -> tuple[str | None, int |
     if compares:
         a, separator, b = scope.partition(" vs ")
         if not separator:
-            raise SuiteError(f"objective {text!r} names one operation", mend=f'write "A vs B: {metric} …"')
+            raise SuiteError(f"objective {text!r} names only one operation", mend=f'write "A vs B: {metric} …"')
         return None, None, (a.strip(), b.strip())
     stage = re.fullmatch(r"stage (\d+)", scope)
     return (None, int(stage[1]), None) if stage else (scope, None, None)
@@ -214,10 +220,10 @@ def _limit(value: float, unit: str, dimension: str, text: str) -> float:
 
 
 def _check_limit(metric: str, comparator: str, limit: float, text: str) -> None:
-    """Raise SuiteError for a limit that every figure meets or none does, and for "not above" with what is no trend."""
+    """Raise SuiteError for a limit that is always or never met, and for "not above" with a metric that is no trend."""
     if comparator == "not above" and metric not in TRENDS:
         raise SuiteError(
-            f"objective {text!r}: only a trend is not above something ({', '.join(TRENDS)})", mend="write < instead"
+            f'objective {text!r}: "not above" is only for trends ({", ".join(TRENDS)})', mend="write < instead"
         )
     holds, highest = _HOLDS.get(comparator), _HIGHEST.get(metric)
     if holds is None or highest is None or holds(0.0, limit) != holds(highest, limit):

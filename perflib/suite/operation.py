@@ -1,4 +1,4 @@
-"""What is requested: one class for each kind of target, since an operation is of the kind of the target it goes to.
+"""The requests of a suite: one class for each kind of target, because each kind has its own keys.
 
     Operation(name="buy", method="POST", path="/orders", json={"sku": "{sku}"}, data="skus.csv", weight=1)
     Operation(name="search", tool="search", arguments={"q": "perf"})        # MCP
@@ -6,9 +6,9 @@
     Operation(name="f", args=[1, 2], kwargs={"x": 3})                       # callable
     Operation(name="new", path="/new", keep={"order_id": "$.id"})           # {order_id} in later operations
 
-Operation(…) does not know its target yet: it makes an UnboundOperation, of which the suite makes an HttpOperation, or
-whichever its target asks for. What each field is for stands behind it in a comment: docs/suite.md is made of these
-(`python -m tools.reference`).
+Operation(…) does not know its target yet, so it creates an UnboundOperation. The suite replaces it by an HttpOperation,
+or by whichever class its target needs. The comment behind each field is its description in docs/suite.md
+(`python -m tools.reference` writes them there).
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from perflib.suite.messages import TABLES, in_one_line
 @in_one_line("expect")
 @dataclass(frozen=True, config=CONFIG)
 class Expect:
-    """What a good answer looks like; another one is a row with error "check".
+    """The expected answer; any other is a row with error "check".
 
     Expect(status=201)   Expect(contains="ok")   Expect(json={"$.state": "done"})
     """
 
-    status: int | Seq[int] | None = None  # the status, or a list of those that are good
-    contains: str | None = None  # text that the answer holds
-    json: Mapping[str, Any] | None = None  # fields of a JSON answer, as `{ "$.state" = "done" }`
+    status: int | Seq[int] | None = None  # the status, or a list of accepted ones
+    contains: str | None = None  # text that the answer must contain
+    json: Mapping[str, Any] | None = None  # fields of a JSON answer and their values: `{ "$.state" = "done" }`
 
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Operation(Family):
-    """One kind of request. Text in braces, as {sku}, is filled from `data`, from `prepare` and from kept fields."""
+    """One kind of request. Text in braces, like {sku}, is filled in from `data`, `prepare` and the fields in `keep`."""
 
     TAG, NOUN, PLAIN = "kind", "an operation of kind {!r}", "an operation of kind {!r}"
     HIDDEN = ("kind", "request")
 
-    kind: str = ""  # (not a key: that of the operation's target)
-    name: Name  # as it is named in the report and in objectives
-    target: str | None = None  # which target it goes to; default: the scenario's
-    weight: Positive = 1.0  # how often, against the other operations
-    data: str | None = None  # a file (.csv with a header, .jsonl), a row of it for each request, in turn
-    keep: Mapping[str, str] = field(default_factory=dict)  # fields of the answer: `{ id = "$.id" }` fills `{id}`
-    expect: Expect | None = None  # what a good answer looks like; another is an error of class `check`
-    timeout_s: Positive | None = None  # longer is an error of class `timeout`; default: the target's
-    count: Count | None = None  # in `prepare`: how many times; default: once for every request of the load
+    kind: str = ""  # (not a key of a suite file: the kind of the operation's target)
+    name: Name  # name in the report and in objectives
+    target: str | None = None  # name of the target; default: the scenario's
+    weight: Positive = 1.0  # frequency, relative to the other operations
+    data: str | None = None  # file (.csv with a header, or .jsonl); each request uses the next row
+    keep: Mapping[str, str] = field(default_factory=dict)  # fields to store: `{ id = "$.id" }` fills in `{id}` later
+    expect: Expect | None = None  # the expected answer; any other is an error of class `check`
+    timeout_s: Positive | None = None  # a longer request is an error of class `timeout`; default: the target's
+    count: Count | None = None  # in `prepare`: how many times; default: once per request of the load
 
     if TYPE_CHECKING:
 
@@ -64,14 +64,14 @@ class Operation(Family):
 
     @classmethod
     def tag_of(cls, value: Any) -> str | None:
-        """The kind, "other" for one that does not come with perflib, "" where it is not known yet."""
+        """The kind, "other" for one that does not come with perflib, "" if it is not known yet."""
         tag = super().tag_of(value)
         if tag is None:
             return "" if isinstance(value, Mapping) else None
         return tag if tag in cls.MEMBERS else OTHER
 
     def texts(self) -> list[Any]:
-        """All that may hold {names}."""
+        """The values that may contain {names}."""
         return []
 
 
@@ -81,9 +81,9 @@ class HttpOperation(Operation, tag="http"):
     """A request to an HTTP server."""
 
     kind: Literal["http"] = "http"
-    path: str  # what follows the target's URL, as `/items?limit=5`
-    method: str | None = None  # default: GET, or POST with a body
-    headers: Mapping[str, str] = Field(default_factory=dict)  # besides the target's
+    path: str  # appended to the target's URL: `/items?limit=5`
+    method: str | None = None  # HTTP method; default: GET, or POST if there is a body
+    headers: Mapping[str, str] = Field(default_factory=dict)  # headers besides the target's
     json: Any = None  # the body as JSON
     body: str | None = None  # the body as text
 
@@ -91,7 +91,7 @@ class HttpOperation(Operation, tag="http"):
         if not self.path.startswith("/"):
             raise SuiteError(f"not a path: {self.path!r}", mend='begin it with "/"')
         if self.json is not None and self.body is not None:
-            raise SuiteError("both json and body", mend="give one of them")
+            raise SuiteError("an operation has both json and body", mend="give one of them")
 
     def texts(self) -> list[Any]:
         return [self.path, self.json, self.body, dict(self.headers)]
@@ -103,10 +103,10 @@ class McpOperation(Operation, tag="mcp"):
     """A request to an MCP server: a call of a `tool`, or another `method`."""
 
     kind: Literal["mcp"] = "mcp"
-    tool: str | None = None  # the tool that is called; with method `session`: within it
+    tool: str | None = None  # the tool to call; with method `session`: within the session
     arguments: Mapping[str, Any] = Field(default_factory=dict)  # the arguments of the tool
     method: str | None = None  # `tools/list`, `ping`, `resources/read`, …, `session`; default: `tools/call`
-    uri: str | None = None  # what `resources/read` reads
+    uri: str | None = None  # the resource that `resources/read` reads
     params: Mapping[str, Any] = Field(default_factory=dict)  # parameters of any other method
 
     def texts(self) -> list[Any]:
@@ -121,7 +121,7 @@ class CallableOperation(Operation, tag="callable"):
     kind: Literal["callable"] = "callable"
     args: Seq[Any] = ()  # positional arguments
     kwargs: Mapping[str, Any] = Field(default_factory=dict)  # arguments by name
-    function: str | Callable[..., Any] | None = None  # instead of the target's
+    function: str | Callable[..., Any] | None = None  # function to call; default: the target's
 
     def texts(self) -> list[Any]:
         return [list(self.args), dict(self.kwargs)]
@@ -130,10 +130,10 @@ class CallableOperation(Operation, tag="callable"):
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class OtherOperation(Operation, tag=OTHER):
-    """A request to a target of a kind that is installed besides perflib's own."""
+    """A request to a target of a kind that another package has installed."""
 
     kind: Text
-    options: Mapping[str, Any] = Field(default_factory=dict)  # what the kind itself asks for
+    options: Mapping[str, Any] = Field(default_factory=dict)  # the keys of this kind
 
     def texts(self) -> list[Any]:
         return [dict(self.options)]
@@ -142,14 +142,14 @@ class OtherOperation(Operation, tag=OTHER):
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class UnboundOperation(Operation, tag=""):
-    """An operation of which the target is not known yet. `request`: its keys besides those of every kind."""
+    """An operation whose target is not known yet. `request`: the keys that only some kinds have."""
 
-    request: Mapping[str, Any] = Field(default_factory=dict)  # (not a key: those of the operation's kind)
+    request: Mapping[str, Any] = Field(default_factory=dict)  # (not a key of a suite file)
 
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, given: Any) -> Any:
-        """Put the keys that some kind takes into `request`; what no kind takes is left, to be refused."""
+        """Move the keys that some kind has to `request`. Keys of no kind are left where they are, and refused later."""
         keys = given.kwargs or {} if isinstance(given, ArgsKwargs) else given
         if not isinstance(keys, dict):
             return given
@@ -163,12 +163,12 @@ TABLES.update({"operations": Operation, "prepare": Operation})
 
 
 def bound(operation: Operation, kind: str, where: str) -> Operation:
-    """The operation as one of that kind. Raises SuiteError, with the place, for a key that the kind does not take."""
+    """The operation as one of that kind. Raises SuiteError, with the place, for a key that the kind does not have."""
     if operation.kind == kind:
         return operation
     if not isinstance(operation, UnboundOperation):
-        what = f"operation {operation.name!r} is of kind {operation.kind!r}, its target of kind {kind!r}"
-        raise SuiteError(what, where=where, mend=f"make it with Operation(name={operation.name!r}, …)")
+        what = f"operation {operation.name!r} is of kind {operation.kind!r}, but its target of kind {kind!r}"
+        raise SuiteError(what, where=where, mend=f"create it with Operation(name={operation.name!r}, …)")
     common = {name: getattr(operation, name) for name in keys_of(UnboundOperation)}
     try:
         return Operation(kind=kind, **common, **operation.request)

@@ -1,4 +1,4 @@
-"""A suite as plain data, fit to be stored with a run: secrets replaced, functions named, defaults left out."""
+"""A suite as plain data that can be stored with a run: without secrets and defaults, and with names of functions."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ def redacted(suite: Suite) -> dict[str, Any]:
 
 
 def redact_text(text: str) -> str:
-    """A `--set` option or a URL without what looks like a secret."""
+    """A `--set` option or a URL in which everything that looks like a secret is replaced."""
     key, separator, _ = text.partition("=")
     if separator and _SECRET.search(key):
         return f"{key}={REDACTED}"
     return _without_secrets(text)
 
 
-def _table(made: Any) -> dict[str, Any]:
-    """One of the suite's classes as a table: its tag, and all fields that are not at their default."""
-    hidden = getattr(made, "HIDDEN", ())
-    tag = type(made).TAG if isinstance(made, Family) else None
-    found = {}
-    for field in dataclasses.fields(made):
-        value = getattr(made, field.name)
+def _table(part: Any) -> dict[str, Any]:
+    """An instance of one of the suite's classes as a table: its tag, and all fields that differ from their default."""
+    hidden = getattr(part, "HIDDEN", ())
+    tag = type(part).TAG if isinstance(part, Family) else None
+    table = {}
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
         if field.name not in hidden and (field.name == tag or value != _default(field)):
             # The values of `keep` are paths in answers, whatever their names.
-            found[field.name] = dict(value) if field.name == "keep" else _plain(value)
-    return found
+            table[field.name] = dict(value) if field.name == "keep" else _plain(value)
+    return table
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    """A field's default; what no value equals where it has none."""
+    """A field's default, or an object that equals no value if it has none."""
     default = field.default
-    if isinstance(default, FieldInfo):  # pydantic keeps its own description in that place
+    if isinstance(default, FieldInfo):  # pydantic stores its own description of the field here
         return default.get_default(call_default_factory=True, validated_data={})
     if default is not dataclasses.MISSING:
         return default
@@ -76,7 +76,7 @@ def _without_secrets(text: str) -> str:
 
 
 def _follows_secret_flag(values: Any, at: int) -> bool:
-    """`--token`, then this."""
+    """Whether the value follows an option such as `--token`."""
     flag = values[at - 1] if at else ""
     return (
         isinstance(flag, str)
@@ -87,7 +87,7 @@ def _follows_secret_flag(values: Any, at: int) -> bool:
 
 
 def _hidden(key: Any, value: Any) -> Any:
-    """Replaced under a telling name, unless it is only a reference to the environment."""
+    """The value, replaced if the key looks like that of a secret and the value is not just ${NAME}."""
     if isinstance(value, str) and _SECRET.search(str(key)) and not _REFERENCE.fullmatch(value):
         return REDACTED
     return _plain(value)

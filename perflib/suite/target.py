@@ -1,4 +1,4 @@
-"""What is loaded: one class for each kind of target, made by Target(kind=…).
+"""The systems under test: one class for each kind of target, created by Target(kind=…).
 
     Target(kind="http", url="http://127.0.0.1:8080", headers={"Authorization": "Bearer ${API_TOKEN}"})
     Target(kind="http", url="http://127.0.0.1:{port}", start=["{python}", "server.py", "{port}"], ready={"http": "/up"})
@@ -6,8 +6,8 @@
     Target(kind="mcp", url="http://127.0.0.1:8080/mcp", client="sdk", protocol="2025-11-25", session="own", trace=True)
     Target(kind="callable", function="package.module:name")  Target(kind="callable", function=f)
 
-These classes say what a suite asks for; those of `perflib.targets` make the requests. What each field is for stands
-behind it in a comment: docs/suite.md is made of these (`python -m tools.reference`).
+These classes describe targets; those of `perflib.targets` make the requests. The comment behind each field is its
+description in docs/suite.md (`python -m tools.reference` writes them there).
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from perflib.suite.messages import TABLES, in_one_line
 @in_one_line("ready")
 @dataclass(frozen=True, config=CONFIG)
 class Ready:
-    """When a started target may be loaded: an HTTP path answers below 400, or its port accepts. Default: the port."""
+    """When a started target is ready: an HTTP path answers with a status below 400, or (default) its port accepts."""
 
-    http: str | None = None  # a path that answers below 400; default: the port accepts
-    timeout_s: Positive = 20.0  # longer is a failed start
+    http: str | None = None  # a path that answers with a status below 400; default: its port accepts connections
+    timeout_s: Positive = 20.0  # a longer start is a failure
 
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Target(Family):
-    """What is loaded, and the keys that every kind of target takes."""
+    """A system under test, with the keys that every kind of target has."""
 
     TAG, NOUN, PLAIN = "kind", "a target of kind {!r}", "a target of kind {!r}"
 
-    kind: str  # `http`, `mcp`, `callable`, or one that is installed
-    url: str | None = None  # where it is; `{port}` in it and in `start` is a free one
-    start: Seq[str] = ()  # a command: perflib starts it, samples its processes, stops it; `{python}`, `{port}`
-    ready: Ready = field(default_factory=Ready)  # when what was started may be loaded
-    cwd: str | None = None  # where it is started; default: the suite's folder
-    env: Mapping[str, str] = field(default_factory=dict)  # its environment, besides ours; `${NAME}` from ours
-    pids: Seq[int] = ()  # processes that already run, to be sampled
-    gauges: Annotated[str | None, Field(pattern=r"^/")] = None  # a path that answers numbers in JSON
-    timeout_s: Positive = 30.0  # longer than this is an error of class `timeout`
-    max_connections: Count = 1024  # at most, in each worker
+    kind: str  # `http`, `mcp`, `callable`, or an installed kind
+    url: str | None = None  # address; `{port}` here and in `start` stands for a free port
+    start: Seq[str] = ()  # command that perflib runs, samples and stops; `{python}` and `{port}` are filled in
+    ready: Ready = field(default_factory=Ready)  # when the started target is ready
+    cwd: str | None = None  # folder in which the command runs; default: the suite's
+    env: Mapping[str, str] = field(default_factory=dict)  # environment variables; `${NAME}` is read from perflib's
+    pids: Seq[int] = ()  # running processes to sample
+    gauges: Annotated[str | None, Field(pattern=r"^/")] = None  # path that returns numbers in a JSON object
+    timeout_s: Positive = 30.0  # a longer request is an error of class `timeout`
+    max_connections: Count = 1024  # maximum in each worker
 
     if TYPE_CHECKING:
 
@@ -64,7 +64,7 @@ class Target(Family):
 
     @property
     def in_process(self) -> bool:
-        """Whether it is called in perflib's own process; only a callable can be."""
+        """Whether the target runs in perflib's own process; only a callable can."""
         return False
 
     @property
@@ -79,9 +79,9 @@ class HttpTargetSpec(Target, tag="http"):
     """An HTTP server."""
 
     kind: Literal["http"] = "http"
-    headers: Mapping[str, str] = Field(default_factory=dict)  # with every request; `${NAME}` for secrets
-    keep_alive: StrictBool = True  # connections are used again
-    verify_tls: StrictBool = True  # certificates are checked
+    headers: Mapping[str, str] = Field(default_factory=dict)  # headers of every request; `${NAME}` for secrets
+    keep_alive: StrictBool = True  # use a connection for more than one request
+    verify_tls: StrictBool = True  # check certificates
 
 
 @in_one_line()
@@ -90,13 +90,13 @@ class McpTargetSpec(Target, tag="mcp"):
     """An MCP server: at a `url`, or a `command` that speaks MCP on its standard input and output."""
 
     kind: Literal["mcp"] = "mcp"
-    command: Seq[str] = ()  # instead of `url`: the command that serves on stdio
-    headers: Mapping[str, str] = Field(default_factory=dict)  # with every request; `${NAME}` for secrets
-    verify_tls: StrictBool = True  # certificates are checked
+    command: Seq[str] = ()  # command of a server on stdio, instead of `url`
+    headers: Mapping[str, str] = Field(default_factory=dict)  # headers of every request; `${NAME}` for secrets
+    verify_tls: StrictBool = True  # check certificates
     client: Literal["lean", "sdk"] = "lean"  # perflib's own client, or the official SDK's
-    protocol: str = "auto"  # a version of the protocol; `auto`: what both know
-    session: Literal["shared", "own"] = "shared"  # one for all, or one for each connection
-    trace: StrictBool = False  # requests carry a W3C trace context; servers may answer with their own time
+    protocol: str = "auto"  # protocol version; `auto`: negotiated with the server
+    session: Literal["shared", "own"] = "shared"  # one session for all requests, or one per connection
+    trace: StrictBool = False  # send a W3C trace context; the server may return its own time
 
     @property
     def runs_in_worker(self) -> bool:
@@ -109,8 +109,8 @@ class CallableTargetSpec(Target, tag="callable"):
     """A Python function, sync or async."""
 
     kind: Literal["callable"] = "callable"
-    function: str | Callable[..., Any] | None = None  # `package.module:name`; an operation may name its own
-    in_process: StrictBool = False  # called in our process, for what cannot leave it
+    function: str | Callable[..., Any] | None = None  # `package.module:name`; an operation may name another function
+    in_process: StrictBool = False  # call it in perflib's own process, if it cannot run elsewhere
 
     @property
     def runs_in_worker(self) -> bool:
@@ -120,10 +120,10 @@ class CallableTargetSpec(Target, tag="callable"):
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class OtherTargetSpec(Target, tag=OTHER):
-    """A target of a kind that is installed besides perflib's own."""
+    """A target of a kind that another package has installed."""
 
     kind: Text
-    options: Mapping[str, Any] = Field(default_factory=dict)  # what the kind itself asks for
+    options: Mapping[str, Any] = Field(default_factory=dict)  # the keys of this kind
 
 
 TABLES["targets"] = Target

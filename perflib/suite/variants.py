@@ -1,4 +1,4 @@
-"""Two variants of a suite in one: each target and scenario twice, as api@a and api@b, whose loads take turns."""
+"""Two variants of a suite as one suite: each target and scenario occurs twice, as api@a and api@b."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from perflib.errors import SuiteError
 from perflib.suite.load import STEADY
 from perflib.suite.model import Operation, Scenario, Suite, Target, Warmup
 
-SIDES: Final = ("a", "b")  # of an A/B
+SIDES: Final = ("a", "b")
 
 
 def sided(name: str, side: str) -> str:
-    """The name that a side's target or scenario has in the run: "browse@a"."""
+    """The name of a target or scenario of one side in the run: "browse@a"."""
     return f"{name}@{side}"
 
 
 def both(a: Suite, b: Suite, *, block_s: float) -> Suite:
-    """One suite with the scenarios of both, a pair after the other, their loads `block_s` long.
+    """One suite with the scenarios of both sides, pair by pair; each load lasts `block_s`, in seconds.
 
-    Raises SuiteError where they cannot run beside each other: a load that is not steady, a target inside this process,
-    one address for both.
+    Raises SuiteError if the sides cannot run at the same time: the load is not steady, a target runs inside this
+    process, or both have the same address.
     """
     names = [scenario.name for scenario in a.scenarios]
     if names != [scenario.name for scenario in b.scenarios]:
-        raise SuiteError("the two sides have different scenarios", where="ab", mend="let both have the same, by name")
+        raise SuiteError(
+            "the two sides have different scenarios", where="ab", mend="give both the same scenarios, by name"
+        )
     _check_addresses(a, b)
     for scenario in (*a.scenarios, *b.scenarios):
         _check(scenario, a if scenario in a.scenarios else b)
@@ -42,7 +44,7 @@ def both(a: Suite, b: Suite, *, block_s: float) -> Suite:
 
 
 def _scenario(scenario: Scenario, side: str, block_s: float) -> Scenario:
-    """Its load is one block; what warms it up is at least as long as one."""
+    """The scenario of one side. Its load is one block, and its warm-up is at least as long."""
     warm_s = max(block_s, scenario.warmup.duration_s if scenario.warmup else 0.0)
     return replace(
         scenario,
@@ -61,7 +63,7 @@ def _operations(operations: tuple[Operation, ...], side: str) -> tuple[Operation
 
 
 def _target(spec: Target, side: str, names: Mapping[str, Target]) -> Target:
-    """{other.url} means the other target of the same side."""
+    """The target of one side, in which {other.url} is replaced by that of the same side."""
 
     def filled(text: str) -> str:
         for name in names:
@@ -78,21 +80,21 @@ def _check(scenario: Scenario, suite: Suite) -> None:
     if not scenario.load.is_steady or scenario.order == "blocks":
         what = "order 'blocks'" if scenario.order == "blocks" else f"load model {scenario.load.model!r}"
         raise SuiteError(
-            f"an A/B needs a steady load, not {what}",
+            f"an A/B test needs a steady load, not {what}",
             where=where,
-            mend=f"use {', '.join(STEADY)}; or leave it out: --only",
+            mend=f"use {', '.join(STEADY)}, or leave the scenario out with --only",
         )
     inside = [name for name in scenario.reached if suite.targets[name].in_process]
     if inside:
         raise SuiteError(
-            f"target {inside[0]!r} is in this process, which cannot hold two sides",
+            f"target {inside[0]!r} runs inside this process, so the two sides cannot be separated",
             where=where,
-            mend="leave in_process out",
+            mend="remove in_process",
         )
 
 
 def _check_addresses(a: Suite, b: Suite) -> None:
-    """Two servers that perflib starts cannot listen at one port."""
+    """Refuse two servers that perflib would start at one address."""
     for name in a.targets.keys() & b.targets.keys():
         one, other = a.targets[name], b.targets[name]
         both_started = one.start and other.start and one.url and other.url
@@ -100,10 +102,10 @@ def _check_addresses(a: Suite, b: Suite) -> None:
             raise SuiteError(
                 f"both sides would start {name!r} at {one.url}",
                 where=f"targets.{name}",
-                mend="write {port} in its url and its start: a free one for each",
+                mend="write {port} in url and start, which becomes a free port for each side",
             )
 
 
 def _address(spec: Target) -> Any:
-    """Host and port, None where perflib chooses it."""
+    """Host and port, or None if perflib chooses the port."""
     return None if "{port}" in (spec.url or "") else urlsplit(spec.url or "").netloc

@@ -16,12 +16,11 @@ from perflib import stats
 from perflib.errors import SuiteError
 from perflib.metrics.parts import METRICS, QUANTILES, Measured, Metric
 from perflib.metrics.selection import Selection
-from perflib.stats import Interval
+from perflib.stats import Interval, Outcome
 from perflib.stats.intervals import fewest_values, finite, scaled
 from perflib.text import number, signed
-from perflib.verdicts.verdict import Word
 
-# To raise at most 1 % also where requests depend on each other so much that what they are worth is uncertain.
+# Below 1 %, so that at most 1 % are raised even where the effective sample size is uncertain.
 ALARM: Final = 0.008
 _NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0)
 
@@ -38,7 +37,7 @@ class Change:
     relative: Interval
     margin: float | None
     freedom: float = math.inf
-    verdict: Word = "shown"
+    verdict: Outcome = Outcome.SHOWN
     seen: Literal["worse", "better", ""] = ""
     reason: str = ""
 
@@ -52,9 +51,8 @@ class Change:
         return self.difference if self.metric.in_points else self.relative
 
     @property
-    def told(self) -> bool:
-        """Whether the change has a size: that of a percentile which too few requests decide on a side has only a bound,
-        or none."""
+    def has_size(self) -> bool:
+        """Whether the change has a size: a percentile's has a bound at most where one side has too few requests."""
         return math.isfinite(self.shown.estimate) and (is_closed(self.shown) or self.metric.key not in QUANTILES)
 
     @property
@@ -66,7 +64,7 @@ class Change:
     @property
     def percent(self) -> str:
         """The change as it is judged: "+4.2 %", "+0.30 points"; "" where it cannot be said."""
-        return f"{signed(self.shown.estimate)} {self.metric.margin_unit}" if self.told else ""
+        return f"{signed(self.shown.estimate)} {self.metric.margin_unit}" if self.has_size else ""
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
@@ -190,19 +188,19 @@ def _p_beyond(c: Change) -> float:
     return p / 2 if _worse(c).estimate > _limit(c) else 1.0
 
 
-def _word(c: Change, p_beyond: float, alarm: float, against: str, of: int) -> tuple[Word, str]:
+def _word(c: Change, p_beyond: float, alarm: float, against: str, of: int) -> tuple[Outcome, str]:
     worse, limit = _worse(c), _limit(c)
     if c.reason or against:
-        return "inconclusive", c.reason or f"not comparable: {against}"
+        return Outcome.INCONCLUSIVE, c.reason or f"not comparable: {against}"
     if p_beyond <= alarm:
-        return "fail", ""
-    if stats.equivalent(worse, limit) == "pass":
-        return "pass", ""
+        return Outcome.FAIL, ""
+    if stats.equivalent(worse, limit) == Outcome.PASS:
+        return Outcome.PASS, ""
     if math.isinf(worse.high) or math.isnan(worse.estimate):
-        return "inconclusive", "too few requests to tell" if worse.n else "nothing was measured"
+        return Outcome.INCONCLUSIVE, "too few requests to tell" if worse.n else "nothing was measured"
     if worse.low > limit:
-        return "inconclusive", f"beyond the margin, but not for certain among {of} figures"
-    return "inconclusive", f"the interval holds the margin{_needed(worse, limit)}"
+        return Outcome.INCONCLUSIVE, f"beyond the margin, but not for certain among {of} figures"
+    return Outcome.INCONCLUSIVE, f"the interval holds the margin{_needed(worse, limit)}"
 
 
 def _needed(worse: Interval, limit: float) -> str:

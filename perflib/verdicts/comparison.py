@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from perflib.errors import RunError
 from perflib.metrics.parts import Measured, measure_all
 from perflib.metrics.selection import Selection
-from perflib.stats import Interval
-from perflib.text import html_card
+from perflib.stats import Interval, Outcome
+from perflib.store.manifest import GitRecord
+from perflib.text.html import Heading, View, card
 from perflib.verdicts import paired
 from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together, shift
 from perflib.verdicts.comparability import damage, differences, load_differences
@@ -57,11 +58,10 @@ class Comparison:
         return [change for change in self.changes if change.judged]
 
     @property
-    def verdict(self) -> Literal["pass", "fail", "inconclusive", "invalid"]:
-        words = {change.verdict for change in self.judged}
+    def verdict(self) -> Outcome:
         if self.invalid:
-            return "invalid"
-        return "fail" if "fail" in words else "pass" if words == {"pass"} else "inconclusive"
+            return Outcome.INVALID
+        return Outcome.worst((change.verdict for change in self.judged), of_none=Outcome.INCONCLUSIVE)
 
     @property
     def title(self) -> str:
@@ -72,7 +72,10 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The verdict in words."""
-        failed, unclear = ([c for c in self.judged if c.verdict == word] for word in ("fail", "inconclusive"))
+        failed, unclear = (
+            [change for change in self.judged if change.verdict == outcome]
+            for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE)
+        )
         count = len(self.judged)
         if self.invalid:
             return f"These runs cannot be compared: {self.invalid[0]}."
@@ -89,10 +92,58 @@ class Comparison:
             else "No figure was judged."
         )
 
-    def _repr_html_(self) -> str:
-        first = sorted(self.judged, key=lambda change: ("fail", "inconclusive", "pass").index(change.verdict))[
-            :_ROWS_SHOWN
+    @property
+    def parts(self) -> list[Selection]:
+        """The scenarios, stages and operations that have a figure on both sides, in the suite's order."""
+        return [part for part in self.measured if any(change.part == part for change in self.changes)]
+
+    def heading(self, part: Selection) -> Heading:
+        """Of a part's section: its verdict, and the requests of both sides."""
+        outcome = Outcome.worst(change.verdict for change in self.changes if change.part == part)
+        base, candidate = (sum(measured.requests for measured in side) for side in self.measured[part])
+        return Heading(str(part), outcome, f"{base:,} and {candidate:,} requests")
+
+    def conclusion(self, title: str | None = None) -> View:
+        """The verdict in one sentence, and what stands against comparing these runs."""
+        return View("comparison/conclusion", compared=self, title=title or self.title)
+
+    def table(self) -> View:
+        """Every figure of both sides with its change, margin and verdict, what is worse first."""
+        return View("comparison/changes", map(Change.as_dict, self.changes), changes=self._worst_first)
+
+    def beside(self) -> View:
+        """The same for a run's own report: how it compares with its baseline."""
+        return View(
+            "comparison/beside",
+            map(Change.as_dict, self.changes),
+            compared=self,
+            base=named(self.base),
+            changes=self._worst_first,
+        )
+
+    def sides(self) -> View:
+        """Where and how each side was run, the command that repeats it, and how to read the comparison."""
+        rows = [
+            {
+                "side": side,
+                "run": run.id,
+                "cpu": run.manifest.host.cpu,
+                "python": run.manifest.versions.get("python", "?"),
+                "commit": _commit(run.manifest.git),
+                "started_at": run.manifest.started_at,
+                "command": run.manifest.command,
+            }
+            for side, runs in (("base", self.base), ("candidate", self.candidate))
+            for run in runs
         ]
+        return View("comparison/sides", rows, rows=rows, in_pairs=self.base[0].manifest.ab is not None)
+
+    @property
+    def _worst_first(self) -> list[Change]:
+        return sorted(self.changes, key=lambda change: -change.verdict.rank)
+
+    def _repr_html_(self) -> str:
+        first = sorted(self.judged, key=lambda change: -change.verdict.rank)[:_ROWS_SHOWN]
         rows = [
             (str(c.part), c.metric.name, f"{base} → {candidate}", f"{change} [{bounds}]", c.verdict)
             for c in first
@@ -101,7 +152,7 @@ class Comparison:
         more = len(self.judged) - len(first)
         lines = [self.sentence, *self.doubts, f"and {more} more figures" if more else ""]
         head = ("part", "figure", "base → candidate", "change [95 %]", "verdict")
-        return html_card(self.title, self.verdict, self.verdict, lines, [head, *rows] if rows else [])
+        return card(self.title, self.verdict, self.verdict, lines, [head, *rows] if rows else [])
 
     def as_dict(self) -> dict[str, Any]:
         """The content of summary.json; infinite bounds become null."""
@@ -309,6 +360,10 @@ def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
         "(start-up, "
         "memory layout, other load) they cannot know. Several runs a side would tell: perflib compare A1,A2,A3 B1,B2,B3"
     ]
+
+
+def _commit(git: GitRecord | None) -> str:
+    return f"{git.commit[:12]}{' + changes' if git.dirty else ''}" if git else "–"
 
 
 def _why(run: Run) -> str:

@@ -30,6 +30,7 @@ from perflib.store.database import row_counts
 from perflib.store.manifest import Manifest
 from perflib.store.recording import Recording
 from perflib.store.runs import data_folder
+from perflib.text.html import Heading, View
 from perflib.verdicts.comparability import load_shape
 from perflib.verdicts.run import open_runs
 
@@ -103,6 +104,51 @@ class Series:
         sizes = (change.shift, change.low, change.high)
         return tuple(100 * size / old if old else math.nan for size in sizes)  # type: ignore[return-value]
 
+    @property
+    def heading(self) -> Heading:
+        """Of its section, open where its level changed."""
+        note = f"{len(self.points)} runs on {self.machine}"
+        return Heading(str(self), note=note, key=f"{self}-{self.machine}", opened=bool(self.changes))
+
+
+class History(list[Series]):
+    """Series, the ones that changed last first."""
+
+    def conclusion(self, title: str | None = None) -> View:
+        """How many series there are and how many changed."""
+        return View(
+            "history/conclusion",
+            title=title or "History",
+            series=len(self),
+            changed=sum(bool(each.changes) for each in self),
+            runs=len({point.run for each in self for point in each.points}),
+        )
+
+    def changes(self) -> View:
+        """Every change of level: where, by how much, %, between which commits."""
+        rows = [_change(each, index) for each in self for index in range(len(each.changes))]
+        return View("history/changes", rows, rows=rows, series=len(self))
+
+
+def _change(each: Series, index: int) -> dict[str, Any]:
+    """A change of a series: % of the old level, the levels in the series' unit."""
+    change = each.changes[index]
+    size, low, high = each.percent(change)
+    (_, old), (_, new) = each.levels[index : index + 2]
+    return {
+        "series": str(each),
+        "key": each.heading.key,
+        "percent": size,
+        "low": low,
+        "high": high,
+        "seen": "worse" if (size > 0) == METRICS[each.metric].more_is_worse else "better",
+        "old": old,
+        "new": new,
+        "unit": each.unit,
+        "run": each.points[change.index].run,
+        "commits": each.commits(change),
+    }
+
 
 def folder(data: str | Path | None = None) -> Path:
     return data_folder(data) / "history"
@@ -152,7 +198,7 @@ def _file(run: Recording, data: str | Path | None) -> Path:
     return folder(data) / f"{run.id}.{once}.parquet"
 
 
-def history(metric: str | None = None, data: str | Path | None = None) -> list[Series]:
+def history(metric: str | None = None, data: str | Path | None = None) -> History:
     """Every series, the ones that changed last first. A file that cannot be read is left out."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in _read(sorted(folder(data).glob("*.parquet"))):
@@ -162,7 +208,7 @@ def history(metric: str | None = None, data: str | Path | None = None) -> list[S
             )
             groups.setdefault(key, []).append(row)
     found = [_series(key, rows) for key, rows in groups.items()]
-    return sorted(found, key=lambda s: (-max((c.index for c in s.changes), default=-1), str(s)))
+    return History(sorted(found, key=lambda s: (-max((c.index for c in s.changes), default=-1), str(s))))
 
 
 def machine(manifest: Manifest) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from perflib.metrics.processes import growth
 from perflib.metrics.scenario import scenario_figures
+from perflib.stats import Outcome
+from perflib.store.recording import Recording
 from perflib.text import a_while, number
-from perflib.verdicts.run import Run
 from perflib.verdicts.verdict import Verdict
 
 STATUS: Final = {
@@ -31,26 +33,26 @@ class Step:
     scenario: str | None = None
 
 
-def next_steps(run: Run) -> list[Step]:
-    """A few, the most urgent first."""
+def next_steps(run: Recording, verdicts: Sequence[Verdict]) -> list[Step]:
+    """A few for a run with these verdicts, the most urgent first."""
     if run.status != "complete":
         return [Step(STATUS[run.status])]
-    judged = [v for v in run.verdicts() if v.judged]
-    failed, unclear = ([v for v in judged if v.verdict == word] for word in ("fail", "inconclusive"))
+    judged = [v for v in verdicts if v.judged]
+    failed, unclear = ([v for v in judged if v.verdict == word] for word in (Outcome.FAIL, Outcome.INCONCLUSIVE))
     steps = [_look_into(run, failed)] if failed else []
     steps += [_decide(run, unclear)] if unclear else []
     steps += [_when_met(run, judged)] if not steps else []
-    return [*steps, *_leaks(run), *_mend_generator(run)]
+    return [*steps, *_leaks(run, verdicts), *_mend_generator(run)]
 
 
-def cautions(run: Run) -> list[tuple[str, str]]:
+def cautions(run: Recording) -> list[tuple[str, str]]:
     """What speaks against the figures without making the run invalid: (scenario, what)."""
     said = [(entry.name, str(text)) for entry in run.scenarios for text in entry.record.doubts]
     never = "response times never settled at a level: what is measured is still warming up, or drifts; run it longer"
     return said + [(name, never) for name in run.unsettled] + _vague_warmups(run)
 
 
-def _vague_warmups(run: Run) -> list[tuple[str, str]]:
+def _vague_warmups(run: Recording) -> list[tuple[str, str]]:
     """Where more than a tenth of what is measured may be warm-up still."""
     said = []
     for name, cut in run.warmups.items():
@@ -63,7 +65,7 @@ def _vague_warmups(run: Run) -> list[tuple[str, str]]:
     return said
 
 
-def _look_into(run: Run, failed: list[Verdict]) -> Step:
+def _look_into(run: Recording, failed: list[Verdict]) -> Step:
     """The objective that is missed by most, and what stands out in its scenario."""
     worst = min(failed, key=lambda v: -math.inf if v.margin is None else v.margin)
     figure, _ = worst.observed
@@ -77,7 +79,7 @@ def _look_into(run: Run, failed: list[Verdict]) -> Step:
     return Step(f"{said}.{also}", worst.scenario)
 
 
-def _decide(run: Run, unclear: list[Verdict]) -> Step:
+def _decide(run: Recording, unclear: list[Verdict]) -> Step:
     """How much longer a load would have to run for the interval to leave the limit, by what its rate was."""
     most = max(unclear, key=lambda v: v.needs_more or 0)
     where = f"{most.scenario}, {most.objective.text}"
@@ -98,7 +100,7 @@ def _decide(run: Run, unclear: list[Verdict]) -> Step:
     return Step(f"To decide {where}: about {most.needs_more:,} more requests{longer}.{rest}", most.scenario)
 
 
-def _when_met(run: Run, judged: list[Verdict]) -> Step:
+def _when_met(run: Recording, judged: list[Verdict]) -> Step:
     if not judged:
         return Step(
             'Write what you promise into the suite, as objectives = ["p95 response < 200 ms", "error rate < 1 %"], and '
@@ -127,9 +129,9 @@ def _bounded(v: Verdict) -> float:
     return room / whole if whole and math.isfinite(room) else math.inf
 
 
-def _leaks(run: Run) -> list[Step]:
+def _leaks(run: Recording, verdicts: Sequence[Verdict]) -> list[Step]:
     """The first scenario whose target leaks memory where no objective has said so."""
-    said = {v.scenario for v in run.verdicts() if v.verdict == "fail" and v.objective.metric.startswith("memory")}
+    said = {v.scenario for v in verdicts if v.verdict == Outcome.FAIL and v.objective.metric.startswith("memory")}
     found = {entry.name: growth(entry) for entry in run.scenarios if entry.name not in said}
     leaking = {name: each.describe() for name, each in found.items() if each.verdict == "leak"}
     return [
@@ -138,7 +140,7 @@ def _leaks(run: Run) -> list[Step]:
     ][:1]
 
 
-def _mend_generator(run: Run) -> list[Step]:
+def _mend_generator(run: Recording) -> list[Step]:
     said = cautions(run)
     if not said:
         return []

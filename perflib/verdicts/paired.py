@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from perflib import stats
 from perflib.errors import RunError
-from perflib.metrics.parts import QUANTILES, Columns, chosen, measured_rows, parts
+from perflib.metrics.parts import QUANTILES, parts
 from perflib.metrics.processes import cpu_time, sampled_names
 from perflib.metrics.selection import Selection
+from perflib.metrics.source import Columns, measured_rows, selected
 from perflib.stats import Interval
 from perflib.stats.intervals import BEYOND, fewest_values, scaled, unknown
 from perflib.store.manifest import AbRecord
@@ -57,7 +58,7 @@ class Shift:
     difference: Interval
     relative: Interval
     freedom: float
-    reason: str = ""  # why it cannot be told
+    reason: str = ""  # why it is unknown
 
 
 def ab_of(run: Recording) -> AbRecord:
@@ -80,7 +81,7 @@ def are_sides(base: tuple[Recording, ...], candidate: tuple[Recording, ...]) -> 
 
 
 def notes(run: Recording, scenarios: Sequence[str]) -> list[str]:
-    """What the sides are, how long each scenario took turns, and what cannot be taken from its figures."""
+    """What the sides are, and how long and in how many looks each scenario was measured."""
     about = ab_of(run)
     overrides = {"a": about.a, "b": about.b}
     found = [f"side {side}: {', '.join(overrides[side]) or 'as the suite says'}" for side in SIDES]
@@ -111,12 +112,19 @@ def shifts(base: Recording, candidate: Recording, scenario: str) -> dict[tuple[S
 
 @dataclass(frozen=True)
 class Blocks:
-    """The rows of a part, cut into the blocks of its side: response times (ms) that count, good and failed answers,
-    lengths, and the CPU of the target's processes, NaN where it was not sampled throughout or the part is not the
-    whole."""
+    """The rows of a part, cut into the blocks of its side, in which they were due.
+
+    times_ms    by block: the response times that percentiles are taken of
+    good        shape (blocks,): good answers
+    in_time     those of them that came before the block ended
+    failed      failed requests
+    seconds     the length of each block
+    cpu_s       CPU time of the target's processes; NaN where it was not sampled throughout, or for one operation
+    """
 
     times_ms: list[NDArray[Any]]
     good: NDArray[np.int64]
+    in_time: NDArray[np.int64]
     failed: NDArray[np.int64]
     seconds: NDArray[np.float64]
     cpu_s: NDArray[np.float64]
@@ -125,7 +133,7 @@ class Blocks:
         return len(self.seconds)
 
     def __getitem__(self, some: slice) -> Blocks:
-        return Blocks(self.times_ms[some], self.good[some], self.failed[some], self.seconds[some], self.cpu_s[some])
+        return Blocks(**{name: values[some] for name, values in vars(self).items()})
 
 
 class Side:
@@ -140,7 +148,7 @@ class Side:
         self._rows = rows if inside.all() else {name: column[inside] for name, column in rows.items()}
 
     def blocks(self, part: Selection) -> Blocks:
-        rows = chosen(self._run, part, self._rows)
+        rows = selected(self._run.scenario(part.scenario), part, self._rows)
         of, count = self._block(rows), len(self.windows)
         timed = rows["timed"]
         order = np.argsort(of[timed], kind="stable")
@@ -148,6 +156,7 @@ class Side:
         return Blocks(
             np.split(rows["response"][timed][order] / 1e6, cuts),
             np.bincount(of[rows["ok"]], minlength=count),
+            np.bincount(of[rows["ok"] & (rows["end"] <= self.windows[of, 1])], minlength=count),
             np.bincount(of[~rows["ok"]], minlength=count),
             (self.windows[:, 1] - self.windows[:, 0]) / 1e9,
             self._cpu_s() if part.operation is None else np.full(count, math.nan),
@@ -170,10 +179,12 @@ def block_shifts(sides: Sequence[Blocks], confidence: float) -> dict[str, Shift]
     """The change of every figure, from the blocks of base and candidate, pair by pair."""
     pairs = min(len(side) for side in sides)
     blocks = [side[:pairs] for side in sides]
-    good, failed = (np.array([getattr(side, name) for side in blocks]) for name in ("good", "failed"))
+    good, in_time, failed = (
+        np.array([getattr(side, name) for side in blocks]) for name in ("good", "in_time", "failed")
+    )
     seconds, cpu_ms = np.array([side.seconds for side in blocks]), np.array([1e3 * side.cpu_s for side in blocks])
     found = time_shifts([side.times_ms for side in blocks], confidence)
-    found["throughput"] = _rates(good, seconds, _groups(good, BEYOND), confidence)
+    found["throughput"] = _rates(in_time, seconds, _groups(in_time, BEYOND), confidence)
     found["errors"] = _errors(failed, good + failed, confidence)
     known = np.isfinite(cpu_ms).all(axis=0)
     if known.any():
@@ -213,7 +224,7 @@ def _groups(counts: NDArray[Any], needed: int) -> list[slice]:
 
 
 def _rates(amount: NDArray[Any], per: NDArray[Any], groups: list[slice], confidence: float) -> Shift:
-    """So much of the one for each of the other, over each group."""
+    """The change of the ratio amount / per, of the sums over each group."""
     a, b = (
         [float(up[group].sum() / down[group].sum()) for group in groups] for up, down in zip(amount, per, strict=True)
     )
@@ -221,7 +232,7 @@ def _rates(amount: NDArray[Any], per: NDArray[Any], groups: list[slice], confide
 
 
 def _ratios(base: list[float], candidate: list[float], confidence: float, few: str = "") -> Shift:
-    """Paired changes of a positive figure; fewer than three pairs tell nothing."""
+    """Paired changes of a positive figure; unknown for fewer than three pairs."""
     a, b = np.array(base), np.array(candidate)
     if len(a) < FEWEST or min(a.min(), b.min()) <= 0:
         nothing = unknown(math.nan, len(a), confidence)

@@ -82,7 +82,8 @@ def lengths(pilot: Recording, margin_percent: Mapping[str, float | None] | None 
 
 
 def needed(pilot: Interval, metric: Metric, margin: float, comparisons: int) -> int | None:
-    """Values a side that find a change as large as the margin among so many figures; None where it cannot be said."""
+    """How many values of each side it takes to find a change as large as the margin among so many figures; None where
+    that is unknown."""
     change = margin if metric.in_points else pilot.estimate * margin / 100
     if not math.isfinite(change):
         return None

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from perflib.errors import RunError
+from perflib.metrics.capacity import searched
+from perflib.metrics.scenario import scenario_figures
+from perflib.stats import Outcome
 from perflib.store.baselines import locate_side
+from perflib.store.manifest import Manifest
 from perflib.store.recording import Recording
 from perflib.store.runs import locate, run_ids
-from perflib.text import html_card
+from perflib.text.html import View, card
+from perflib.verdicts.capacity import CapacityTables
+from perflib.verdicts.next_steps import STATUS, Step, cautions, next_steps
+from perflib.verdicts.overhead import OverheadTables
+from perflib.verdicts.scenario import JudgedScenario
 from perflib.verdicts.summary import summary
 from perflib.verdicts.verdict import Verdict, overall, verdicts
 
-_STATUS_OUTCOME: Final = {"complete": "pass", "running": "inconclusive"}  # any other status is one that is not well
+SECTIONS: Final = 60  # scenarios with a section of their own on a page
+_STATUS_OUTCOME: Final = {"complete": Outcome.PASS, "running": Outcome.INCONCLUSIVE}  # any other: INVALID
 
 
 class Run(Recording):
@@ -22,7 +32,19 @@ class Run(Recording):
 
     run = perflib.open_run("latest")
     run.verdicts(); run.summary(); run.rows("browse"); run.sql("select …"); run.manifest.host
+    run.objectives(); run.scenario("browse").percentiles()     # show themselves in a notebook; .frame is a DataFrame
     """
+
+    @cached_property
+    def scenarios(self) -> Sequence[JudgedScenario]:
+        """The scenarios that were started, in their order."""
+        return [JudgedScenario(self, record, self.verdicts) for record in self.manifest.scenarios]
+
+    def scenario(self, name: str) -> JudgedScenario:
+        """One of them. Raises RunError where it did not run."""
+        found = super().scenario(name)
+        assert isinstance(found, JudgedScenario)
+        return found
 
     def verdicts(self) -> list[Verdict]:
         """One per objective, in the suite's order."""
@@ -33,13 +55,126 @@ class Run(Recording):
         return verdicts(self)
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Outcome:
         """The run in one word: invalid before fail before inconclusive before pass."""
         return overall(self, self._verdicts)
 
     def summary(self) -> dict[str, Any]:
         """The content of summary.json."""
         return summary(self, self._verdicts)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words: "All 14 objectives are met."."""
+        if self.status != "complete":
+            reason = self.manifest.reasons[0] if self.manifest.reasons else STATUS[self.status]
+            return f"This run is {self.status}: {reason}"
+        judged = [v for v in self._verdicts if v.judged]
+        if not judged:
+            return "No objective was set: there is nothing to judge, only to see."
+        failed, unclear = ([v for v in judged if v.verdict == word] for word in (Outcome.FAIL, Outcome.INCONCLUSIVE))
+        count, are = len(judged), "is" if len(failed) == 1 else "are"
+        if failed:
+            return f"{len(failed)} of {count} objectives {are} missed: {_listed(failed)}."
+        if unclear:
+            undecided = f"{len(unclear)} could not be decided: {_listed(unclear)}"
+            return f"None of {count} objectives is missed, but {undecided}."
+        return f"All {count} objectives are met." if count > 1 else "The objective is met."
+
+    def next_steps(self) -> list[Step]:
+        """What to do next, in words; a few, the most urgent first."""
+        return next_steps(self, self._verdicts)
+
+    def most_urgent(self, most: int = SECTIONS) -> list[JudgedScenario]:
+        """As many scenarios as a page has room for, in the suite's order: what was not met goes before what was."""
+        chosen = sorted(self.scenarios, key=lambda scenario: -scenario.verdict.rank)[:most]
+        return [scenario for scenario in self.scenarios if scenario in chosen]
+
+    def conclusion(self, title: str | None = None) -> View:
+        """The verdict in one sentence, what to do next, and what makes the run doubtful, if anything."""
+        return View(
+            "run/conclusion",
+            [vars(step) for step in self.next_steps()],
+            run=self,
+            title=title or f"Performance of {self.suite.name}",
+            steps=self.next_steps(),
+            reasons=self.manifest.reasons if self.status in STATUS else [],
+            cautions=cautions(self),
+            linked=self._linked,
+        )
+
+    def objectives(self) -> View:
+        """Every objective with its limit, the observed figure, its interval and its verdict."""
+        found = self._verdicts
+        return View("run/objectives", [v.as_dict() for v in found], verdicts=found, linked=self._linked)
+
+    def contents(self) -> View:
+        """Links to the sections of a report."""
+        return View("run/contents", scenarios=self.most_urgent())
+
+    def percentiles(self) -> View:
+        """Requests, errors and times, ms, of every scenario and its operations, as `JudgedScenario.percentiles`."""
+        return self._of_each(JudgedScenario.percentiles)
+
+    def errors(self) -> View:
+        """How many requests of every scenario failed, by the class of the error, as `JudgedScenario.errors`."""
+        return self._of_each(JudgedScenario.errors)
+
+    def memory(self) -> View:
+        """Whether the target's memory grows in any scenario, and by how much, MB, as `JudgedScenario.memory`."""
+        return self._of_each(JudgedScenario.memory)
+
+    def load(self) -> View:
+        """What was offered and achieved, /s, how late requests were sent, ms, and what was cut away."""
+        rows = [{"scenario": each.name, **scenario_figures(each)["load"]} for each in self.scenarios]
+        return View("run/load", rows, rows=rows)
+
+    def load_generator(self) -> View:
+        """How the load generator itself fared: its CPU, pauses and lateness, and the machines it ran on."""
+        rows = [
+            {
+                "scenario": each.name,
+                **figures,
+                "machine": each.record.machine.model_dump() if each.record.machine else None,
+            }
+            for each in self.scenarios
+            if (figures := scenario_figures(each)["generator"])["workers"]
+        ]
+        return View(
+            "run/load_generator",
+            rows,
+            rows=rows,
+            cautions=cautions(self),
+            lost=[(each.name, worker) for each in self.scenarios for worker in each.record.missing],
+            clocks=[(each.name, clock) for each in self.scenarios for clock in each.record.clocks],
+        )
+
+    def machine(self) -> View:
+        """Host, versions, targets, and the command that repeats the run."""
+        facts = [{"fact": fact, "value": value} for fact, value in _facts(self.manifest)]
+        return View("run/machine", facts, run=self, facts=facts)
+
+    def capacity(self, scenario: str | None = None) -> CapacityTables:
+        """What the target can bear, by this scenario, or by the first whose load is `steps`.
+
+        Raises RunError where there is none.
+        """
+        return CapacityTables(self.scenario(scenario) if scenario else searched(self))
+
+    def overhead(self, scenario: str) -> OverheadTables:
+        """What each way to an MCP server's function adds. Raises RunError where the scenario did not run."""
+        return self.scenario(scenario).overhead()
+
+    def _of_each(self, show: Callable[[JudgedScenario], View]) -> View:
+        """What every scenario shows, one below the other; in the frame with the scenario's name."""
+        shown = [(scenario.name, show(scenario)) for scenario in self.scenarios]
+        records = [{"scenario": name, **record} for name, view in shown for record in view.records]
+        return View("run/of_each", records, shown=shown)
+
+    @property
+    def _linked(self) -> set[str]:
+        """The names that have a section to link to."""
+        return {scenario.name for scenario in self.most_urgent()}
 
     def _repr_html_(self) -> str:
         """What run.json says; verdicts take a look at all rows and are not computed for this."""
@@ -54,18 +189,41 @@ class Run(Recording):
         ]
         lines = [f"started {self.manifest.started} UTC; {self.manifest.command}", *self.manifest.reasons]
         head = ("scenario", "status", "requests", "seconds")
-        outcome = _STATUS_OUTCOME.get(self.status, "invalid")
-        return html_card(self.id, outcome, self.status, lines, [head, *rows] if rows else [])
+        outcome = _STATUS_OUTCOME.get(self.status, Outcome.INVALID)
+        return card(self.id, outcome, self.status, lines, [head, *rows] if rows else [])
 
 
-def open_run(which: str | Path = "latest", data: str | Path | None = None, *, rows: bool = True) -> Run:
-    """A run by id, by path, or the latest; with @a or @b one side of an A/B. Raises RunError where there is none.
+def _listed(verdicts: Sequence[Verdict]) -> str:
+    texts = [f"{v.scenario}, {v.objective.text}" for v in verdicts[:3]]
+    return "; ".join(texts) + (f"; and {len(verdicts) - 3} more" if len(verdicts) > 3 else "")
+
+
+def _facts(m: Manifest) -> Iterable[tuple[str, str]]:
+    """Where and how a run was made."""
+    host, changed = m.host, " with uncommitted changes" if m.git and m.git.dirty else ""
+    yield "Machine", f"{host.cpu}, {host.cores} cores, {host.memory_bytes / 1e9:.0f} GB, {host.os} {host.kernel}"
+    yield "Versions", ", ".join(f"{name} {version}" for name, version in m.versions.items())
+    yield "Commit", f"{m.git.commit[:12]}{changed}" if m.git else "not in a repository"
+    yield "Seed", str(m.seed)
+    for name, about in m.targets.items():
+        known = {key: value for key, value in about.model_dump().items() if value and key != "pids"}
+        yield f"Target {name}", ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in known.items())
+
+
+def _plain(value: Any) -> str:
+    """A value of run.json as words."""
+    if isinstance(value, dict):
+        return " ".join(str(v) for v in value.values() if isinstance(v, str | int | float))
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def open_run(which: str | Path | Run = "latest", data: str | Path | None = None, *, rows: bool = True) -> Run:
+    """A run by id, by path, or the latest; with @a or @b one side of an A/B; one that is open already as it is.
 
     data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only
-    its
-    run.json.
+    its run.json. Raises RunError where there is none.
     """
-    return Run(*locate(which, data, rows=rows))
+    return which if isinstance(which, Run) else Run(*locate(which, data, rows=rows))
 
 
 def open_runs(data: str | Path | None = None, *, rows: bool = True) -> tuple[list[Run], list[RunError]]:

@@ -1,9 +1,10 @@
 """Objectives → pass, fail or inconclusive, each from an interval.
 
 Pass: the whole 95 % interval is on the good side of the limit. Fail: wholly on the bad side. Else inconclusive, with
-how many more requests it would take. "not above" asks whether a trend is there: it fails when the interval lies wholly
-above the limit and the change is one that matters (MATERIAL), passes when no trend is seen and none that matters is
-still possible.
+how many more requests it would take. A percentile is judged by the share of the requests that miss its limit, with the
+interval of that share: p95 < 250 ms passes when at most 5 % take longer, whatever the percentile itself is. "not above"
+asks whether a trend is there: it fails when the interval lies wholly above the limit and the change is one that matters
+(MATERIAL), passes when no trend is seen and none that matters is still possible.
 
 The limits of a steps load are broken on purpose. They are not judged but shown, with the rate up to which they hold
 (/s); what is
@@ -15,20 +16,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from perflib import stats
 from perflib.metrics.capacity import capacity, is_limit
 from perflib.metrics.objective import measure
 from perflib.metrics.processes import growth, unread
-from perflib.stats import Interval
+from perflib.metrics.source import Source, known, source
+from perflib.stats import Interval, Outcome
 from perflib.stats.intervals import scaled
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import measured_seconds
 from perflib.suite.objectives import Objective
-from perflib.text import html_card, number
+from perflib.text import number
+from perflib.text.html import card
 
-Word = Literal["pass", "fail", "inconclusive", "shown"]
 MATERIAL: Final = {"memory slope": 16.0, "response drift": 20.0}  # MB, and % of the median, over the whole scenario
 
 
@@ -39,7 +41,7 @@ class Verdict:
     scenario: str
     objective: Objective
     interval: Interval
-    verdict: Word
+    verdict: Outcome
     needs_more: int | None = None
     reason: str = ""
 
@@ -72,9 +74,9 @@ class Verdict:
         if interval.n == 0:
             return "–", "–"
         seen = objective.metric == "inflight" or objective.statistic == "max"  # a maximum of what was seen
-        bounds = "exact" if seen else f"{number(interval.low)} … {number(interval.high)}"
+        bounds = "exact" if seen and not interval.at_least else f"{number(interval.low)} … {number(interval.high)}"
         if not math.isnan(interval.estimate):
-            figure = number(interval.estimate)
+            figure = f"{'≥ ' if interval.at_least else ''}{number(interval.estimate)}"
         elif math.isfinite(interval.low):
             figure = f"≥ {number(interval.low)}"
         elif math.isfinite(interval.high):
@@ -87,7 +89,7 @@ class Verdict:
         figure, bounds = self.observed
         title = f"{self.scenario}: {self.objective.text}"
         figures = f"{figure} [{bounds}], n = {self.interval.n:,}"
-        return html_card(title, self.verdict, self.verdict, [figures, self.reason])
+        return card(title, self.verdict, self.verdict, [figures, self.reason])
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of summary.json; infinite bounds become null."""
@@ -118,38 +120,37 @@ def verdicts(run: Recording) -> list[Verdict]:
 def _withdrawn(found: list[Verdict], run: Recording) -> list[Verdict]:
     """Nothing passes where rows are missing, for what broke the limit may have stood in them; nothing fails by times
     that cannot be."""
-    doubtful = ("pass", "fail") if run.impossible else ("pass",)
+    doubtful = (Outcome.PASS, Outcome.FAIL) if run.impossible else (Outcome.PASS,)
     reason = "; ".join(run.damage)
-    return [replace(v, verdict="inconclusive", reason=reason) if v.verdict in doubtful else v for v in found]
+    return [replace(v, verdict=Outcome.INCONCLUSIVE, reason=reason) if v.verdict in doubtful else v for v in found]
 
 
-def overall(run: Recording, verdicts: Iterable[Verdict]) -> Literal["pass", "fail", "inconclusive", "invalid"]:
+def overall(run: Recording, verdicts: Iterable[Verdict]) -> Outcome:
     """A run's verdicts in one word: invalid before fail before inconclusive before pass."""
-    words = {v.verdict for v in verdicts if v.judged}
     if run.status != "complete":
-        return "invalid"
-    return "fail" if "fail" in words else "pass" if words == {"pass"} else "inconclusive"
+        return Outcome.INVALID
+    return Outcome.worst((v.verdict for v in verdicts if v.judged), of_none=Outcome.INCONCLUSIVE)
 
 
 def judge(scenario: ScenarioRun, objective: Objective) -> Verdict:
     """Measure and judge one objective.
 
-    A percentile that too few requests decide keeps its bounds, and no estimate (NaN).
+    A percentile with fewer than ten requests beyond it keeps its bounds, and no estimate (NaN).
     """
-    found = _judged(scenario, objective)
+    judged = _judged(scenario, objective)
     if objective.metric.startswith("memory"):
-        return _of_memory(scenario.run, found)
-    if objective.q is None or math.isfinite(found.interval.low + found.interval.high):
-        return found
-    return replace(found, interval=replace(found.interval, estimate=math.nan))
+        return _of_memory(scenario.run, judged)
+    if objective.q is None:
+        return judged
+    return replace(judged, interval=replace(judged.interval, estimate=known(judged.interval, objective.q)))
 
 
 def _of_memory(run: Recording, found: Verdict) -> Verdict:
     """With the process that grew; nothing passes where some of the memory was not read."""
     missing = unread(run.scenario(found.scenario))
-    if missing and (found.verdict == "pass" or not found.interval.n):
-        found = replace(found, verdict="inconclusive" if found.judged else "shown", reason=missing)
-    if found.verdict == "pass":
+    if missing and (found.verdict == Outcome.PASS or not found.interval.n):
+        found = replace(found, verdict=Outcome.INCONCLUSIVE if found.judged else Outcome.SHOWN, reason=missing)
+    if found.verdict == Outcome.PASS:
         return found
     who = growth(run.scenario(found.scenario)).describe(rates=found.objective.metric == "memory growth")
     return replace(found, reason="; ".join(text for text in (found.reason, who) if text))
@@ -164,38 +165,79 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
             scenario.name,
             objective,
             interval,
-            "inconclusive" if objective.limit is not None else "shown",
+            Outcome.INCONCLUSIVE if objective.limit is not None else Outcome.SHOWN,
             None,
             "nothing was measured",
         )
     if objective.limit is None:
-        return Verdict(scenario.name, objective, interval, "shown")
+        return Verdict(scenario.name, objective, interval, Outcome.SHOWN)
     if objective.comparator == "not above":
         return _trend_verdict(scenario, objective, interval)
+    if objective.q is not None:
+        return _percentile_verdict(scenario, objective, interval)
     good, bad = _sides(objective, interval)
     if good or bad:
-        return Verdict(scenario.name, objective, interval, "pass" if good else "fail")
+        return Verdict(scenario.name, objective, interval, Outcome.PASS if good else Outcome.FAIL)
     if objective.metric == "capacity":
-        return Verdict(scenario.name, objective, interval, "inconclusive", None, _undecided(scenario, interval))
+        return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, None, _undecided(scenario, interval))
     if objective.metric.startswith("memory"):
         return Verdict(
             scenario.name,
             objective,
             interval,
-            "inconclusive",
+            Outcome.INCONCLUSIVE,
             None,
             "too few samples of the memory to tell; run it longer",
         )
+    if interval.at_least:
+        return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, None, _given_up(scenario, objective))
     if objective.metric in ("error rate", "success"):
         more = stats.needed_trials(scaled(interval, 0.01), objective.limit / 100)
     else:
         more = stats.needed_samples(interval, objective.limit, objective.q or 0.5)
     reason = (
-        f"the interval holds the limit; about {more:,} more requests would tell"
+        f"the interval contains the limit; about {more:,} more requests would decide"
         if more
-        else "the interval holds the limit"
+        else "the interval contains the limit"
     )
-    return Verdict(scenario.name, objective, interval, "inconclusive", more, reason)
+    return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, more, reason)
+
+
+def _percentile_verdict(scenario: ScenarioRun, objective: Objective, interval: Interval) -> Verdict:
+    """By the share of requests that miss the limit: it needs no value of the percentile, and so fewer requests."""
+    requests = source(scenario, stage=objective.stage, operation=objective.operation)
+    outcome, (certain, perhaps), tolerated = by_share(requests, objective)
+    if outcome is Outcome.FAIL or (outcome is Outcome.PASS and math.isfinite(interval.low + interval.high)):
+        return Verdict(scenario.name, objective, interval, outcome)
+    why, more = _share_reason(certain, perhaps, tolerated), None
+    if outcome is Outcome.INCONCLUSIVE and certain.estimate == perhaps.estimate:
+        more = stats.needed_trials(certain, tolerated)
+        why += f"; about {more:,} more requests would decide" if more else ""
+    return Verdict(scenario.name, objective, interval, outcome, more, why)
+
+
+def by_share(requests: Source, objective: Objective) -> tuple[Outcome, tuple[Interval, Interval], float]:
+    """The outcome of a percentile's limit, the shares of requests that certainly and perhaps miss it, and the share
+    that may, all 0…1. The shares are exact binomial intervals at the effective sample size, so that about 72
+    independent requests that all meet the limit decide a p95, and 368 a p99."""
+    certain, perhaps = requests.misses(objective)
+    tolerated = 1 - (objective.q or 0.0) if objective.wants_less else objective.q or 0.0
+    passed, failed = perhaps.high <= tolerated, certain.low > tolerated
+    outcome = Outcome.PASS if passed else Outcome.FAIL if failed else Outcome.INCONCLUSIVE
+    return outcome, (certain, perhaps), tolerated
+
+
+def _given_up(scenario: ScenarioRun, objective: Objective) -> str:
+    count = source(scenario, stage=objective.stage, operation=objective.operation).given_up()
+    return f"{count:,} requests were given up and took at least that long: how long is unknown"
+
+
+def _share_reason(certain: Interval, perhaps: Interval, tolerated: float) -> str:
+    """ "3 of 935 requests miss the limit: 0.066 % to 0.94 % of all, where 5 % may"."""
+    missed, more = round(certain.estimate * certain.n), round((perhaps.estimate - certain.estimate) * certain.n)
+    given_up = f" and {more:,} were given up before it" if more else ""
+    low, high, may = (f"{100 * share:.2g} %" for share in (certain.low, perhaps.high, tolerated))
+    return f"{missed:,} of {certain.n:,} requests miss the limit{given_up}: {low} to {high} of all, where {may} may"
 
 
 def _sides(objective: Objective, interval: Interval) -> tuple[bool, bool]:
@@ -216,13 +258,13 @@ def _shown_limit(scenario: ScenarioRun, objective: Objective) -> Verdict:
     figure = replace(objective, metric="capacity", dimension="rate", statistic="", q=None, comparator=None, limit=None)
     interval = capacity(scenario).within(objective.text)
     if interval.n == 0:
-        return Verdict(scenario.name, figure, interval, "shown", None, "no step was completed")
+        return Verdict(scenario.name, figure, interval, Outcome.SHOWN, None, "no step was completed")
     ends = f"is broken at {number(interval.high)} /s" if math.isfinite(interval.high) else "no rate broke it"
-    return Verdict(scenario.name, figure, interval, "shown", None, f"the highest rate at which it holds; {ends}")
+    return Verdict(scenario.name, figure, interval, Outcome.SHOWN, None, f"the highest rate at which it holds; {ends}")
 
 
 def _undecided(scenario: ScenarioRun, interval: Interval) -> str:
-    """Why a capacity could be on either side of its limit, and what would tell."""
+    """Why a capacity could be on either side of its limit, and what would decide it."""
     steps = capacity(scenario).steps
     if not math.isfinite(interval.high) and interval.low == steps[-1].rate_per_s:
         return f"nothing broke up to {number(interval.low)} /s, the highest rate that was tried; raise `to`"
@@ -241,25 +283,25 @@ def _trend_verdict(scenario: ScenarioRun, objective: Objective, interval: Interv
     spans = measured_seconds(scenario) / 60 if objective.metric == "memory slope" else 1.0
     change, most = (interval.estimate - limit) * spans, (interval.high - limit) * spans
     if interval.low > limit and change > material:
-        return Verdict(scenario.name, objective, interval, "fail", None, "the trend is above the limit")
+        return Verdict(scenario.name, objective, interval, Outcome.FAIL, None, "the trend is above the limit")
     if interval.low > limit:
         return Verdict(
             scenario.name,
             objective,
             interval,
-            "inconclusive",
+            Outcome.INCONCLUSIVE,
             None,
             "a slight trend: it may level off; run it longer to tell",
         )
     if most <= material:
         return Verdict(
-            scenario.name, objective, interval, "pass", None, "no trend, and none that would matter is possible"
+            scenario.name, objective, interval, Outcome.PASS, None, "no trend, and none that would matter is possible"
         )
     return Verdict(
         scenario.name,
         objective,
         interval,
-        "inconclusive",
+        Outcome.INCONCLUSIVE,
         None,
         "too short or too noisy to rule a trend out; run it longer",
     )

@@ -23,12 +23,13 @@ from tests.benchmarks.tables import middle, show
 PERFLIB: Final = """
 import sys
 from pathlib import Path
-from perflib.metrics.scenario import QUANTILES, percentiles
+from perflib.metrics.scenario import QUANTILES
+from perflib.metrics.source import source
 from perflib.verdicts.run import Run
 run = Run(Path(sys.argv[1]))
 for scenario in run.scenarios:
     for operation in (None, *scenario.operations):
-        percentiles(run, "response", scenario.name, operation, list(QUANTILES.values()))
+        source(scenario, operation=operation).percentiles(list(QUANTILES.values()))
 """
 PANDAS: Final = """
 import sys
@@ -54,9 +55,9 @@ synthetic_run(Path(data), int(rows), seed=int(seed), slower=float(slower))
 FINISH: Final = """
 import sys
 from pathlib import Path
-from perflib.metrics.parts import keep
+from perflib.metrics.parts import measure_in_advance
 from perflib.verdicts.run import Run
-keep(Run(Path(sys.argv[1])))
+measure_in_advance(Run(Path(sys.argv[1])))
 """
 
 

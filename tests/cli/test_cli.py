@@ -51,7 +51,7 @@ WRONG = [
     (["run", "acceptence"], "did you mean 'acceptance'?"),
     (["run", "--only", "error_rat"], "no scenario 'error_rat'"),
     (["run", "mine.toml", "--set", "scenarios.naps.load.reqests=5"], "did you mean 'requests'?"),
-    (["run", "mine.toml", "--set", "scenarios.nap.load.requests=5"], "there is no 'scenarios.nap'; there are naps"),
+    (["run", "mine.toml", "--set", "scenarios.nap.load.requests=5"], "there is no 'scenarios.nap'; use one of naps"),
     (["run", "mine.toml", "--set", "workers=many"], "workers: must be a valid integer"),
     (["run", "broken.toml"], "broken.toml: not valid TOML"),
     (["report", "nothing"], "no run 'nothing'"),
@@ -62,7 +62,7 @@ WRONG = [
         ["compare", "latest", "latest", "--margin"],
         "Option '--margin' requires an argument",
     ),
-    (["serve", "--stdio", "--http", "1"], "exclude each other"),
+    (["serve", "--stdio", "--http", "1"], "cannot be used together"),
 ]
 
 

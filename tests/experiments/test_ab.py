@@ -109,7 +109,7 @@ def test_every_request_is_on_disk_before_a_look(tmp_path: Path) -> None:
             entry = self.scenarios[0]
             last = entry.record.segments[-1].stop_ns
             seen.append(
-                int(self.query("select count(*) from rows where end_ns <= ?", [last]).fetchone()[0])
+                int(self.query("select count(*) from rows where start_ns <= ?", [last]).fetchone()[0])
                 - sum(s.offered for s in entry.record.segments)
             )  # type: ignore[index]
 
@@ -171,7 +171,7 @@ def test_damaged_rows_leave_it_open(same: Comparison, tmp_path: Path) -> None:
     min((copy / "rows").iterdir()).write_bytes(b"PAR1")
     again = perflib.compare(f"{copy}@a", f"{copy}@b", margin_percent=TIMES)
     assert again.verdict == "inconclusive"
-    assert again.doubts[0].startswith("damaged rows in") and "held is missing" in again.doubts[0]
+    assert again.doubts[0].startswith("damaged rows in") and "is missing: it cannot be read" in again.doubts[0]
 
 
 def test_the_command_line_compares_two_options_of_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ def test_the_command_line_compares_two_options_of_a_service(tmp_path: Path, monk
         (["--b", "scenarios.ping.load={ model = 'steps', from = 10, to = 100, step_per_s = 10, step_s "
                  "= 1 }"], "needs a steady load, not load model 'steps'"),
         (["--b", "workers=1", "--set", "targets.api.url=http://127.0.0.1:8099"], "both sides would start 'api' at http://127.0.0.1:8099"),
-        (["--b", "workers=1", "--budget", "3"], "too few to tell"),
+        (["--b", "workers=1", "--budget", "3"], "which is not enough"),
         (["--b", "workers=1", "--block", "0"], "block_s = 0 is not possible"),
         (["--b", "targets.api.speed=1"], "speed"),
         (["--b", "workers=1", "--margin", "p95=-3"], "a margin of -3 is not possible"),
@@ -220,7 +220,7 @@ def test_a_target_inside_this_process_is_refused(tmp_path: Path) -> None:
         targets={"work": Target(kind="callable", function=quick, in_process=True)},
         scenarios=one(quick).scenarios,
     )
-    with pytest.raises(SuiteError, match="cannot hold two sides"):
+    with pytest.raises(SuiteError, match="two sides cannot be separated"):
         trial(tmp_path, inside, inside)
 
 

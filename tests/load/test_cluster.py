@@ -20,7 +20,6 @@ import pytest
 
 import perflib
 from perflib.errors import TargetError
-from perflib.report.pages import run as run_page
 from tests.support.dask_cluster import AHEAD_S, HAS_OTHER_CLOCK, DaskCluster
 from tests.support.suites import suite
 
@@ -131,7 +130,7 @@ def test_the_others_go_on_without_a_machine_that_is_lost_if_the_suite_says_so(
     (missing,) = entry.record.missing
     assert (run.status, entry.record.status, missing.share) == ("invalid", "partial", 0.5)
     assert missing.host.startswith("tcp://") and missing.host in run.manifest.reasons[0]
-    assert f"worker {missing.worker} on {missing.host} was lost" in run_page.generator(run)
+    assert f"worker {missing.worker} on {missing.host} was lost" in str(run.load_generator())
     made_by = run.rows(phase=None).groupby("worker").size()
     assert made_by[1 - missing.worker] == 400 and 0 < made_by[missing.worker] < (400 if how == signal.SIGKILL else 401)
 

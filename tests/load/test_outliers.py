@@ -123,7 +123,7 @@ def one_worker(folder: Path, act: Callable[[psutil.Process], None]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["stop", "continue"])
 @pytest.mark.parametrize(
-    ("signalled", "said"), [(signal.SIGKILL, "ended with code -9"), (signal.SIGSTOP, "stood still for 2 s")]
+    ("signalled", "said"), [(signal.SIGKILL, "ended with code -9"), (signal.SIGSTOP, "hung for 2 s")]
 )
 def test_the_others_stop_or_go_on_as_the_suite_says(
     policy: Any, signalled: signal.Signals, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -33,7 +33,7 @@ from tests.support.worker_health import CALM_MACHINE, HEALTHY_WORKER, OPEN_LOAD
         ({}, {}, OPEN_LOAD, None, False),
         ({"late_ms": {"p99": 30.0}}, {}, OPEN_LOAD, "overloaded", True),
         ({"late_ms": {"p99": 30.0}}, {}, None, None, False),
-        ({"loop_pause_ms": {"p99": 80.0}}, {}, None, "stood still", True),
+        ({"loop_pause_ms": {"p99": 80.0}}, {}, None, "the load generator was paused", True),
         ({"loop_cpu_s": 9.9}, {}, OPEN_LOAD, "99% of a core", True),
         ({"loop_cpu_s": 9.9}, {}, None, "99% of a core", False),
         ({"waited": 100}, {}, OPEN_LOAD, "waited for a free connection", False),
@@ -101,7 +101,7 @@ def test_no_more_than_the_suite_allows_is_sent_in_any_model(tmp_path: Path) -> N
 )
 def test_a_schedule_that_asks_for_more_is_refused_before_anything_starts(load: dict[str, Any], tmp_path: Path) -> None:
     made = replace(suite({"kind": "http", "url": "http://127.0.0.1:9"}, load=load), max_rate_per_s=60)
-    with pytest.raises(SuiteError, match=r"the load asks for 61 /s, max_rate_per_s is 60"):
+    with pytest.raises(SuiteError, match=r"the load requests 61 /s, but max_rate_per_s is 60"):
         run_quietly(made, tmp_path)
     assert not (tmp_path / "data").exists()
 
@@ -222,16 +222,14 @@ def test_cautions_stand_in_the_report(tmp_path: Path, small_run: perflib.Run) ->
     import json
     import shutil
 
-    from perflib.report.pages import run as run_page
-
     shutil.copytree(small_run.path, tmp_path / "run")
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     manifest["scenarios"][1]["doubts"] = []
-    manifest["scenarios"][0]["doubts"] = ["other processes used 40% of <this> machine meanwhile; stop them"]
+    manifest["scenarios"][0]["doubts"] = ["other processes used 40% of <this> machine during the load; stop them"]
     (tmp_path / "run" / "run.json").write_text(json.dumps(manifest))
     run = perflib.open_run(tmp_path / "run")
-    assert "1 of 2 scenarios with a caution, first queries: other processes used 40%" in run_page.opening(run)
-    assert "queries: other processes used 40% of &lt;this&gt; machine" in run_page.generator(run)
+    assert "1 of 2 scenarios with a caution, first queries: other processes used 40%" in str(run.conclusion())
+    assert "queries: other processes used 40% of &lt;this&gt; machine" in str(run.load_generator())
 
 
 def test_a_wrong_abort_rule_is_one_line() -> None:

@@ -15,7 +15,6 @@ import perflib
 from perflib.errors import RunError, SuiteError
 from perflib.metrics.capacity import Capacity, capacity, searched
 from perflib.metrics.steps import steps_of
-from perflib.report.pages import capacity as capacity_page
 from perflib.report.render import page
 from perflib.store.manifest import RunDirectory
 from perflib.store.schema import NONE_NS, NONE_STATUS, Recorder
@@ -283,7 +282,7 @@ def test_a_run_without_rows_has_no_capacity(tmp_path: Path) -> None:
     )
     assert capacity(run.scenario("rising")).steps == ()
     assert [v.verdict for v in run.verdicts()] == ["shown", "inconclusive"]
-    assert capacity_page.sentence(run.scenario("rising")) == "No step was completed: there is nothing to see."
+    assert run.scenario("rising").capacity().sentence == "No step was completed: there is nothing to see."
     for draw in (perflib.charts.capacity_throughput, perflib.charts.capacity_times, perflib.charts.capacity_scaling):
         assert draw(run, "rising").get_label()
 
@@ -296,21 +295,21 @@ def test_a_limit_of_one_operation_judges_that_one_and_names_are_escaped(tmp_path
     run = _run(tmp_path / "two", made, ["<i>slow</i>: p95 response < 60 ms"], names, {})
     assert capacity(run.scenario("rising")).highest.high == 50
     for said in (
-        capacity_page.limits_table(run.scenario("rising")),
-        capacity_page.steps_table(run.scenario("rising")),
-        capacity_page.answer(run.scenario("rising")),
+        str(run.capacity("rising").limits()),
+        str(run.capacity("rising").steps()),
+        str(run.capacity("rising").conclusion()),
     ):
         assert "<i>" not in said
-    assert "&lt;i&gt;slow" in capacity_page.limits_table(run.scenario("rising"))
+    assert "&lt;i&gt;slow" in str(run.capacity("rising").limits())
 
 
 STEPS = {"model": "steps", "from": 10, "to": 50, "step_per_s": 10, "step_s": 2}
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"load": {**STEPS, "to": 5}}, "the steps make no request"),
-    ({"load": STEPS, "objectives": ["throughput >= 20 /s"]}, "with a load that rises"),
-    ({"load": STEPS, "objectives": ["ping: capacity >= 20 /s"]}, "a capacity is that of the whole load"),
-    ({"objectives": ["capacity >= 20 /s"]}, "with a load of one rate"),
-    ({"objectives": ["throughput / offered >= 95 %"]}, "with a load that offers no rate"),
+    ({"load": STEPS, "objectives": ["throughput >= 20 /s"]}, "is not possible with a load that rises"),
+    ({"load": STEPS, "objectives": ["ping: capacity >= 20 /s"]}, "capacity is a figure of the whole load"),
+    ({"objectives": ["capacity >= 20 /s"]}, "needs a load that rises"),
+    ({"objectives": ["throughput / offered >= 95 %"]}, "needs a load with a rate"),
 ]
 
 

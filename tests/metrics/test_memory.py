@@ -24,11 +24,9 @@ from perflib import charts, stats
 from perflib.errors import SuiteError
 from perflib.load.resources import Sampler, described
 from perflib.metrics.processes import Memory, Process, growth, growth_of
-from perflib.report.pages import run as run_page
 from perflib.store.compaction import compact
 from perflib.store.schema import RESOURCES, table_of, write_part
 from perflib.suite.objectives import Objective
-from perflib.verdicts.next_steps import next_steps
 from perflib.verdicts.verdict import Verdict
 from tests.support import simulate
 from tests.support.suites import suite
@@ -131,7 +129,7 @@ def test_the_summary_has_the_growth_of_each_process(leaking: perflib.Run) -> Non
 
 
 def test_the_report_and_the_chart_say_which_process_leaks(leaking: perflib.Run) -> None:
-    page = str(run_page.scenario(leaking, "one"))
+    page = str(leaking.scenario("one").memory())
     assert "The target leaks memory; python worker.py (pid 8) grew by" in page
     assert page.count("api: python") == 3
     figure = charts.memory(leaking, "one")
@@ -142,14 +140,14 @@ def test_the_report_and_the_chart_say_which_process_leaks(leaking: perflib.Run) 
 
 def test_a_leak_that_no_objective_asks_about_is_something_to_do_next(tmp_path: Path) -> None:
     run = of_processes(tmp_path, TREE, ["p95 response < 500 ms"])
-    (step,) = [step for step in next_steps(run) if "leaks memory" in step.text]
+    (step,) = [step for step in run.next_steps() if "leaks memory" in step.text]
     assert "pid 8" in step.text
     assert step.scenario == "one"
 
 
 def test_a_process_s_name_is_escaped(tmp_path: Path) -> None:
     run = of_processes(tmp_path, {("api", 7, EVIL): lambda t: 50.0 + 4 * t}, LIMITS)
-    page = str(run_page.scenario(run, "one")) + str(run_page.objectives(run))
+    page = str(run.scenario("one").memory()) + str(run.objectives())
     assert EVIL not in page
     assert "&lt;script&gt;" in page
 
@@ -258,7 +256,7 @@ def test_samples_of_an_older_version_are_read_and_compacted(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("text", ["get: memory growth < 5 MB", "stage 1: memory slope not above 0 MB/min"])
 def test_memory_is_that_of_the_whole_scenario(text: str) -> None:
-    with pytest.raises(SuiteError, match="memory is that of the whole scenario"):
+    with pytest.raises(SuiteError, match="memory is measured over the whole scenario"):
         Objective.parse(text)
 
 

@@ -56,7 +56,7 @@ def test_the_dashboard_shows_runs_and_follows_one_that_is_made_elsewhere(
         finally:
             made.terminate()
             made.wait(20)
-        page.get_by_text("Nothing runs now.").wait_for(timeout=20_000)
+        page.get_by_text("No run is in progress.").wait_for(timeout=20_000)
         page.close()
     assert [
         address for address in asked if not address.startswith((url, url.replace("http", "ws"), "data:", "blob:"))
@@ -73,7 +73,7 @@ def test_runs_are_listed_newest_first_with_what_they_came_to(small_run: perflib.
     assert page.index("! invalid") < page.index(small_run.id) < page.rindex(small_run.verdict)
     assert runs_table.runs(tmp_path, judge=False).count("! invalid") < page.count("! invalid")  # the status alone
     assert "no runs yet" in runs_table.runs(tmp_path / "empty")
-    assert runs_table.running(tmp_path) is None and "Nothing runs now" in Live(tmp_path).html()
+    assert runs_table.running(tmp_path) is None and "No run is in progress" in Live(tmp_path).html()
 
 
 def test_trends_begin_with_the_second_run(tmp_path: Path) -> None:

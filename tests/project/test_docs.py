@@ -283,7 +283,7 @@ def test_what_is_not_run_is_still_there() -> None:
 
 def test_the_reference_of_the_suite_is_made_from_the_code() -> None:
     page = reference.PAGE.read_text("utf-8")
-    assert reference.filled(page) == page, "docs/suite.md is old: python -m tests.reference"
+    assert reference.filled(page) == page, "docs/suite.md is not up to date: python -m tools.reference"
 
 
 def test_the_page_of_the_rows_has_every_column_and_its_type() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import perflib
-from perflib.report.pages import index as index_page
+from perflib.report.index import rebuild
 from perflib.report.render import report
 
 EVIL = '<script>alert(1)</script>"&'
@@ -63,7 +63,7 @@ def test_reports_stand_by_suite_the_latest_first_with_their_course(tmp_path: Pat
         title="b against a",
         sentence="Worse.",
     )
-    page = index_page.rebuild(tmp_path).read_text()
+    page = rebuild(tmp_path).read_text()
     found = _Links(page)
     assert all((tmp_path / link.replace("%20", " ")).is_file() for link in found.links) and len(found.links) == 9
     assert page.index("day 3") < page.index("day 2") and page.index("shop</h2>") < page.index("cart</h2>")
@@ -78,14 +78,14 @@ def test_what_is_no_report_is_left_out_or_shown_for_what_it_is(tmp_path: Path, c
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "summary.json").write_text(content)
     put(tmp_path, "good", suite="shop", verdict="pass")
-    links = _Links(index_page.rebuild(tmp_path).read_text()).links
+    links = _Links(rebuild(tmp_path).read_text()).links
     assert {link for link in links if "broken" in link} == set() and any("good" in link for link in links)
 
 
 def test_an_empty_folder_says_so_and_text_is_not_markup(tmp_path: Path) -> None:
-    assert "There are no reports yet." in index_page.rebuild(tmp_path).read_text()
+    assert "There are no reports yet." in rebuild(tmp_path).read_text()
     put(tmp_path, "x", suite=EVIL, reasons=[EVIL], scenarios=[{"name": EVIL}], commit=EVIL, started_at=EVIL)
-    page = index_page.rebuild(tmp_path).read_text()
+    page = rebuild(tmp_path).read_text()
     assert "<script" not in page and "&lt;script&gt;" in page
 
 

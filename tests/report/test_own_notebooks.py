@@ -19,6 +19,10 @@ from perflib.report.kernel import Kernel
 from perflib.report.render import execute, report
 
 OWN = "A cell that only my own notebook has."
+ANALYSIS = """
+scenario = run.scenarios[0]
+section("My own section", charts.throughput(scenario), scenario.percentiles().frame[["p50_ms"]], "<i>Mine</i>")
+"""
 
 
 def own_copy(path: Path, name: str = "report", *, parameters_cell: bool = True) -> Path:
@@ -43,7 +47,11 @@ def typed(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str
 def test_an_own_report_is_made_of_the_notebook_that_is_named_and_of_no_other(
     small_run: perflib.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own_copy(tmp_path / "notebooks" / "report.ipynb")
+    own = own_copy(tmp_path / "notebooks" / "report.ipynb")
+    content = json.loads(own.read_text())
+    cell = {"cell_type": "code", "id": "analysis", "metadata": {}, "outputs": [], "execution_count": None}
+    content["cells"].append({**cell, "source": ANALYSIS})
+    own.write_text(json.dumps(content))
     assert OWN not in (report(small_run, out=tmp_path / "packaged") / "report.html").read_text()
     code, said, _ = typed(
         "report", str(small_run.path), "--notebook", "notebooks/report.ipynb", "--out", "own", "--title", "Mine",
@@ -52,6 +60,8 @@ def test_an_own_report_is_made_of_the_notebook_that_is_named_and_of_no_other(
     assert (code, said) == (0, f"{Path('own/report.html')}\n")
     page = (tmp_path / "own" / "report.html").read_text()
     assert OWN in page and "<title>Mine</title>" in page
+    section = page[page.index('id="s-My.20.own.20.section"') :]
+    assert section.index("<img alt=") < section.index("p50_ms") < section.index("<p>&lt;i&gt;Mine&lt;/i&gt;</p>")
     for name in ("report.md", "junit.xml", "summary.json"):
         own, packaged = ((tmp_path / folder / name).read_text() for folder in ("own", "packaged"))
         assert own.replace("Mine", small_run.manifest.suite["name"]) == packaged
@@ -109,9 +119,11 @@ def test_parameters_that_are_not_asked_for_may_be_missing_and_the_others_not(
     code, _, line = typed("compare", "a", "b", "--notebook", str(without), capsys=capsys)
     assert code == 2 and "has no parameter 'base'" in line
     code, _, line = typed("history", "--notebook", str(short), capsys=capsys)
-    assert code == 2 and line.startswith("perflib: --notebook goes with --out")
+    assert code == 2 and line.startswith("perflib: --notebook needs --out")
     code, _, line = typed("report", "--notebook", "explore", "--title", "Mine", capsys=capsys)
-    assert code == 2 and line.startswith("perflib: --title and --baseline are the report's; the notebook explore takes")
+    assert code == 2 and line.startswith(
+        "perflib: --title and --baseline are for the report only; use --set with the notebook explore"
+    )
 
 
 def test_a_notebook_is_never_overwritten_by_its_executed_copy(small_run: perflib.Run, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import perflib
 from perflib.report import comparison
-from perflib.report.pages import index as index_page
+from perflib.report.index import rebuild
 from perflib.report.render import report
 from tests.support.browsing import browser, picture
 
@@ -27,7 +27,7 @@ def folder(small_run: perflib.Run, tmp_path_factory: pytest.TempPathFactory) -> 
     made = tmp_path_factory.mktemp("reports")
     report(small_run, out=made / "report")
     comparison.report(perflib.compare(small_run, small_run, force=True), out=made / "compare")
-    index_page.rebuild(made)
+    rebuild(made)
     return made
 
 

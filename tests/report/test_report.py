@@ -17,7 +17,6 @@ import perflib
 from perflib import charts
 from perflib.errors import SuiteError
 from perflib.report import render as reports
-from perflib.report.pages import run as run_page
 from perflib.suite.file import from_table
 from perflib.text import number
 from tests.support.html_pages import ParsedPage
@@ -141,7 +140,7 @@ def test_too_few_requests_for_a_percentile_are_no_number(tmp_path: Path) -> None
     assert few.observed[0] == f"≥ {number(few.interval.low)} ms" and few.observed[1].endswith("∞")
     assert slow.verdict == "fail", "its lower bound is beyond the limit: no further request would change that"
     assert enough.verdict == "pass" or enough.needs_more
-    page = run_page.scenarios(run)
+    page = str(run.scenario("one").percentiles())
     assert "fewer than ten requests lie beyond that percentile" in page
     assert run.summary()["scenarios"][0]["response_ms"]["p99"] is None
     assert re.search(r"95 % within [\d.]+ ms \(300 requests\)", charts.latency_percentiles(run, "one").get_label())
@@ -187,7 +186,7 @@ def test_a_damaged_part_is_named_and_left_out(small_run: perflib.Run, tmp_path: 
     run: Any = perflib.open_run(copy)
     assert run.corrupt == [f"rows/{part.name}"]
     assert 0 < len(run.rows(phase=None)) < len(small_run.rows(phase=None))
-    assert part.name in run_page.machine(run)
+    assert part.name in str(run.machine())
     judged = [verdict for verdict in run.verdicts() if verdict.judged]
     assert {verdict.verdict for verdict in judged} <= {"inconclusive", "fail"}, (
         "what is missing may have broken a limit"

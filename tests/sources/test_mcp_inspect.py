@@ -383,7 +383,7 @@ def test_arguments_are_the_examples_with_what_they_mean() -> None:
     assert "\n# Says.\n" in text
     assert "  # string, optional: Say {this}\n" in text
     assert "# gone: null, required; no example" in text
-    assert "# it also takes" in text
+    assert "# further arguments:" in text
     assert "more (integer)" in text
 
 
@@ -507,12 +507,12 @@ def test_secrets_are_used_and_never_written(service: Server, monkeypatch: pytest
 
 GOOD = [sys.executable, "-m", "perflib.service", "--stdio"]
 WRONG = [
-    (["no-such-command-here", "-y"], 2, "no-such-command-here: command not found; is it installed"),
+    (["no-such-command-here", "-y"], 2, "no-such-command-here: command not found; check that it is installed"),
     (["http://"], 2, "not a URL"),
     (["http://user:hidden@127.0.0.1:9/"], 2, "a URL with a user or password"),
     (["http://127.0.0.1:9/mcp", "--header", "hidden"], 2, "--header: not a header"),
     (["http://127.0.0.1:9/mcp", "--header", "A: ${NOT_SET_HERE}"], 2, "NOT_SET_HERE is not set"),
-    (["http://127.0.0.1:9/mcp", "extra"], 2, "nothing can follow a URL"),
+    (["http://127.0.0.1:9/mcp", "extra"], 2, "a URL takes no further arguments"),
     (["http://127.0.0.1:9/mcp", "--out", "mine.toml"], 2, "mine.toml: there is such a file already"),
     (["--out", "no/folder.toml", *GOOD], 2, "no/folder.toml: cannot write it"),
     (GOOD, 2, "perflib-reference.toml: there is such a file already"),

@@ -67,7 +67,7 @@ def test_an_older_run_is_compared_with_a_run_of_today(old: perflib.Run) -> None:
 
 BROKEN: dict[str, Any] = {
     "not JSON": "{",
-    "no table": "[]",
+    "no JSON object": "[]",
     "no schema version": "{}",
     "a newer schema": json.dumps({"schema": SCHEMA + 1}),
     "no suite": json.dumps({"schema": 1, "run": "x"}),

@@ -200,22 +200,23 @@ def test_what_cannot_be_used_is_one_line_before_any_load(
 ) -> None:
     unreachable = suite("http://127.0.0.1:9")  # a run that began would say of this
     with pytest.raises(
-        RunError, match=r"s3://other/x: .*bucket does not exist; is it there, and are its keys"
+        RunError, match=r"s3://other/x: .*bucket does not exist; check that it exists, and that its keys"
     ) as wrong:
         perflib.run(unreachable, data="s3://other/x", progress=False)
     assert wrong.value.exit_code == 2 and "\n" not in str(wrong.value)
     assert not list((remote.cache("s3://other/x") / "runs").iterdir()), "nothing is left of it"
     assert said("runs", "--data", "s3://other/x")[0] == 2
     for url in ("s3://me:hidden@bucket/x", "s3://bucket/x?secret=hidden"):
-        with pytest.raises(RunError, match="the URL holds a user") as refused:
+        with pytest.raises(RunError, match="the URL contains a user") as refused:
             perflib.run(unreachable, data=url, progress=False)
         assert "hidden" not in str(refused.value)
     for words in (("compact", "--data", s3.url), ("rm", "x", "--data", s3.url)):
         assert said(*words) == (
             2,
-            f"--data: {words[0]} works in a folder, not in a store; give a folder, or use the store's own tools",
+            f"--data: {words[0]} works in a folder only, not in an object store; "
+            "give a folder, or use the tools of the store",
         )
-    assert said("check", "--data", s3.url) == (2, f"{s3.url}: there are no runs; make one: perflib run")
+    assert said("check", "--data", s3.url) == (2, f"{s3.url}: there are no runs; create one: perflib run")
     assert said("check", "x", "--data", s3.url) == (2, f"{s3.url}: no run 'x'; list them: perflib runs")
     assert said("runs", "--data", "nosuch://x")[0] == 2
     s3.stop()

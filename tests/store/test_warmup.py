@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import perflib
-from perflib.report.pages import run as run_page
 from tests.support import simulate
 from tests.support.suites import suite
 from tests.support.written import START_NS, written
@@ -54,14 +53,14 @@ def test_an_end_that_noise_hides_is_said_to_be_vague(tmp_path: Path) -> None:
     assert cut.latest_ns - cut.at_ns > 0.1 * 6e9
     latest_s = (cut.latest_ns - START_NS) / 1e9
     assert drawn.end / 1000 < latest_s
-    assert f"it may last until {latest_s:.1f} s" in run_page.generator(run)._repr_html_()
+    assert f"it may last until {latest_s:.1f} s" in str(run.load_generator())
 
 
 def test_what_grows_all_the_time_never_settles_and_is_marked(tmp_path: Path) -> None:
     run = ran(tmp_path, lambda t: 0.004 + 0.004 * t)
     name = run.scenarios[0].name
     assert run.unsettled == [name]
-    assert "never settled" in run_page.generator(run)._repr_html_()
+    assert "never settled" in str(run.load_generator())
 
 
 def test_a_warm_up_that_the_suite_names_is_what_counts(tmp_path: Path) -> None:

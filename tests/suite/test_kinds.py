@@ -150,9 +150,9 @@ def test_targets_and_operations_are_of_the_class_of_their_kind() -> None:
 
 def test_an_operation_does_not_move_to_a_target_of_another_kind() -> None:
     suite = from_table(table())
-    with pytest.raises(SuiteError, match=r"operation 'ping' is of kind 'http', its target of kind 'callable'"):
+    with pytest.raises(SuiteError, match=r"operation 'ping' is of kind 'http', but its target of kind 'callable'"):
         dataclasses.replace(suite, targets={"api": CallableTargetSpec(function="time:sleep")})
-    assert "unknown key 'kind'; an operation is of the kind of its target" in refusal(
+    assert "unknown key 'kind'; remove it: an operation has the kind of its target" in refusal(
         suite_table(operation={"kind": "http"})
     )
     with pytest.raises(SuiteError, match=r"Operation: pth: unknown key 'pth'; did you mean 'path'"):
@@ -182,9 +182,12 @@ def test_a_mistyped_target_is_said_as_such() -> None:
         ),
         (table(load={"model": "constant", "rate": 5, "duration_s": 2}), "load.rate: unknown key 'rate'"),
         (table(load=5), "scenarios[0].load: must be a table; found 5"),
-        (table(load={"model": "stages", "stages": [{"model": "stages", **LOADS["stages"]}]}), "stages inside stages"),
-        (table(load={"model": "stages", "stages": []}), "without a stage"),
-        (table(load={"model": "replay", "starts": []}), "makes no request"),
+        (
+            table(load={"model": "stages", "stages": [{"model": "stages", **LOADS["stages"]}]}),
+            "a stage cannot have stages",
+        ),
+        (table(load={"model": "stages", "stages": []}), "needs at least one stage"),
+        (table(load={"model": "replay", "starts": []}), "needs at least one start time"),
         (table(operations=[{"name": "one", "path": "items"}]), "not a path: 'items'"),
         (table(operations=["one"]), "scenarios[0].operations[0]: must be a table"),
         (suite_table(target={"kind": 5}), "targets.api.kind: must be a valid string"),

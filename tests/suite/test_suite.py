@@ -24,7 +24,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"load": {"model": "constant", "rate_per_s": -5, "duration_s": 2}}, "rate_per_s"),
     ({"load": {"model": "constant", "rate_per_s": 0.1, "duration_s": 2}}, "less than one request"),
     ({"load": {"model": "closed", "concurrency": 10, "requests": 5}}, "5 requests cannot keep 10 in flight"),
-    ({"load": {"model": "closed", "concurrency": 10}}, "ends by `requests` or by `duration_s`"),
+    ({"load": {"model": "closed", "concurrency": 10}}, "a closed load needs `requests` or `duration_s`"),
     ({"load": {"model": "fast"}}, "must be 'closed', 'constant'"),
     ({"operations": [{"name": "ping", "pth": "/"}]}, "did you mean 'path'?"),
     ({"operations": []}, "has no operations"),
@@ -39,14 +39,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"objectives": ["throughput >= 0 /s"]}, "is always met"),
     (
         {"objectives": ["p95 response not above 5 ms"]},
-        "only a trend is not above something (memory slope, response drift); write < instead",
+        '"not above" is only for trends (memory slope, response drift); write < instead',
     ),
     ({"objectives": ["throughput"]}, "has no limit"),
     ({"figures": ["throughput > 5 /s"]}, "has a limit"),
     ({"objectives": ["buy: throughput > 5 /s"]}, "unknown operation 'buy'"),
     ({"objectives": ["stage 2: throughput > 5 /s"]}, "there is no stage 2"),
     ({"objectives": ["a vs b: median difference < 5 ms"]}, "unknown operation 'a'"),
-    ({"order": "sequence", "load": CONSTANT}, "order 'sequence' with an open load"),
+    ({"order": "sequence", "load": CONSTANT}, "order 'sequence' needs a closed load"),
     ({"warmup": {"duration": 2}}, "warmup"),
 ]
 
@@ -65,10 +65,10 @@ def test_a_wrong_suite_is_one_line_with_place_and_mend(scenario: dict[str, Any],
 
 LATER: list[tuple[dict[str, Any], str]] = [
     ({"operations": [{"name": "a"}]}, "an operation of kind 'http' needs 'path'"),
-    ({"operations": [{"name": "a", "path": "/{id}"}]}, "nothing fills {id}"),
+    ({"operations": [{"name": "a", "path": "/{id}"}]}, "{id} has no value"),
     ({"operations": [{"name": "a", "path": "/", "keep": {"id": "id"}}]}, "cannot read path 'id'"),
     ({"operations": [{"name": "a", "path": "/", "data": "none.csv"}]}, "cannot read data file"),
-    ({"prepare": [{"name": "p", "path": "/"}], "load": CONSTANT}, "how much data to prepare is not known"),
+    ({"prepare": [{"name": "p", "path": "/"}], "load": CONSTANT}, "the number of operations to prepare is not known"),
 ]
 
 

@@ -35,6 +35,7 @@ def written(
     operations: Sequence[str] = ("get",),
     rate_per_s: float = 500.0,
     failed: Any = (),
+    error: str = "http_5xx",
     status: str = "complete",
     reasons: Sequence[str] = (),
     host: dict[str, Any] | None = None,
@@ -47,7 +48,8 @@ def written(
 ) -> Run:
     """A run of one scenario at a constant rate.
 
-    Request i takes times_ms[i], goes to operations[i % len(operations)], and fails where `failed` is true.
+    Request i takes times_ms[i], goes to operations[i % len(operations)], and fails with this error where `failed` is
+    true.
     """
     times_ns = np.asarray(np.asarray(times_ms, float) * 1e6, np.int64)
     stop_ns = START_NS + int(max(len(times_ns), 1) / rate_per_s * 1e9)
@@ -100,12 +102,12 @@ def written(
     )
     recorder = Recorder(made.path, worker=0, scenario=scenario, operations=list(operations), t0_ns=0)
     wrong = set(np.flatnonzero(failed).tolist()) if len(failed) else set()
-    error = recorder.error_code("http_5xx")
+    code = recorder.error_code(error)
     gap_ns = int(1e9 / rate_per_s)
     for i, took_ns in enumerate(times_ns.tolist()):
         due, bad = START_NS + i * gap_ns, i in wrong
         recorder.add(
-            due, due, NONE_NS, due + took_ns, 0, 0, NONE_NS, 1, NONE_STATUS, i % len(operations), error if bad else 0, 1
+            due, due, NONE_NS, due + took_ns, 0, 0, NONE_NS, 1, NONE_STATUS, i % len(operations), code if bad else 0, 1
         )
     recorder.close()
     if memory_mb is not None:

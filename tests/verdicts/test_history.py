@@ -13,11 +13,10 @@ from click.testing import CliRunner
 
 from perflib import charts
 from perflib.cli import cli
-from perflib.report.pages import history as history_page
 from perflib.report.render import execute, html
 from perflib.store.manifest import GitRecord
 from perflib.store.runs import remove_run
-from perflib.verdicts.history import folder, history, left_out, record, record_all
+from perflib.verdicts.history import History, folder, history, left_out, record, record_all
 from tests.support.html_pages import ParsedPage
 from tests.support.written import latencies, written
 
@@ -89,7 +88,7 @@ def test_what_did_not_end_well_is_not_recorded_and_a_damaged_file_is_named(tmp_p
     cut = written(tmp_path / "data", latencies(200, 2))
     next((cut.path / "rows").iterdir()).write_bytes(b"PAR1")
     assert record_all() == []
-    assert f"{cut.id} is left out: what rows/part-0000-000000.parquet held is missing" in ran("history").stderr
+    assert f"{cut.id} is left out: the content of rows/part-0000-000000.parquet is missing" in ran("history").stderr
     assert "there is no metric 'p51'; known: p50" in ran("history", "--metric", "p51").exception.message
 
 
@@ -100,4 +99,4 @@ def test_the_page_needs_nothing_else_and_escapes(data: Path, tmp_path: Path) -> 
     assert not [a for a in page.attributes if a[1] in ("src", "href") and not a[2].startswith(("data:image/png", "#"))]
     assert "1 of 1 series changed their level." in text
     assert "worse" in text
-    assert "There is no history yet" in history_page.opening([])
+    assert "There is no history yet" in str(History().conclusion())

@@ -12,8 +12,6 @@ import pytest
 import perflib
 from perflib import charts
 from perflib.metrics.incidents import incidents
-from perflib.report.pages import run as run_page
-from perflib.verdicts.next_steps import next_steps
 from tests.support.written import latencies, written
 
 
@@ -28,16 +26,16 @@ def judged(run: perflib.Run, *objectives: str) -> perflib.Run:
 def test_a_miss_names_the_scenario_and_what_most_of_its_errors_are(tmp_path: Path) -> None:
     failed = [i % 4 == 0 for i in range(2000)]
     run = judged(written(tmp_path, latencies(2000, 1), failed=failed), "p95 response < 100 ms", "error rate < 1 %")
-    (step,) = next_steps(run)
+    (step,) = run.next_steps()
     assert step.scenario == "one"
     assert "error rate < 1 %, and it is 25 %" in step.text
     assert "500 of its 500 errors are http_5xx" in step.text
-    assert '<a href="#s-one">one</a> first' in run_page.opening(run)
+    assert '<a href="#s-one">one</a> first' in str(run.conclusion())
 
 
 def test_what_is_undecided_says_how_much_longer_it_takes(tmp_path: Path) -> None:
     run = judged(written(tmp_path, latencies(100, 1), rate_per_s=50), "error rate < 1 %")
-    (step,) = next_steps(run)
+    (step,) = run.next_steps()
     (verdict,) = run.verdicts()
     assert verdict.needs_more is not None
     seconds = verdict.needs_more / 50
@@ -56,13 +54,13 @@ def test_what_is_undecided_says_how_much_longer_it_takes(tmp_path: Path) -> None
     ],
 )
 def test_where_nothing_is_missed_it_says_what_else_to_do(tmp_path: Path, objectives: list[str], said: str) -> None:
-    (step,) = next_steps(judged(written(tmp_path, latencies(4000, 2)), *objectives))
+    (step,) = judged(written(tmp_path, latencies(4000, 2)), *objectives).next_steps()
     assert said in step.text
 
 
 def test_an_invalid_run_is_to_be_mended_first(tmp_path: Path) -> None:
     run = written(tmp_path, latencies(50, 1), status="invalid", reasons=["the target died"])
-    assert [step.text for step in next_steps(run)] == [
+    assert [step.text for step in run.next_steps()] == [
         "Do not judge the target by this run: mend the cause and run it again."
     ]
 
@@ -80,7 +78,7 @@ def test_a_stall_is_found_told_and_marked(tmp_path: Path) -> None:
     assert found.kind == "stall"
     assert found.start_ns / 1e9 == pytest.approx(1.5, abs=0.05)
     assert found.stop_ns / 1e9 == pytest.approx(2.5, abs=0.05)
-    assert "Stall: no answer for 1.0 s, from 1.5 s on." in run_page.scenario(run, "one")
+    assert "Stall: no answer for 1.0 s, from 1.5 s on." in str(run.scenario("one").incidents())
     marks = [text.get_text().strip() for text in charts.response_over_time(run, "one").axes[0].texts]
     assert "stall" in marks
 

@@ -27,7 +27,7 @@ from perflib.load.generator.health import Health, late_ms
 from perflib.load.generator.job import ORPHANED, Channel, Job
 from perflib.load.generator.prepare import compile_operations, lanes_allowed, make_driver, prepare
 from perflib.store.schema import SECONDS_PER_PART, UNANSWERED, Recorder
-from perflib.suite.load import StagesLoad
+from perflib.suite.load import ClosedLoad, StagesLoad
 from perflib.targets.base import TargetKind
 
 PROGRESS_S = 0.25
@@ -145,9 +145,14 @@ async def _drive(job: Job, channel: Channel, driver: WorkerDriver, segment: plan
 def _recorded_segments(
     segment: plan.Segment, start_ns: int, stop_ns: int, folder: str
 ) -> list[tuple[str, int | None, int, int]]:
-    """A segment as (phase, stage, start, stop), one for each stage of an open load."""
+    """A segment as (phase, stage, start, stop), one for each stage of an open load.
+
+    It ends when the load ended, not when the last answer came: one slow answer would make it look longer.
+    """
     from perflib.load.generator.arrivals import length_ns
 
+    if isinstance(segment.load, ClosedLoad) and segment.load.duration_s is not None:
+        stop_ns = min(stop_ns, start_ns + int(segment.load.duration_s * 1e9))
     if not segment.load.is_open:
         return [(segment.phase, segment.stage, start_ns, stop_ns)]
     measured_ns = start_ns + segment.warmup_ns

@@ -1,1 +1,0 @@
-"""The HTML of each page: what the cells of the notebooks show."""

@@ -1,0 +1,63 @@
+"""How numbers, tables and small pieces of HTML are written, the same everywhere: three or four significant digits."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Final
+
+SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
+# Legible on white and on black; all other text has the colour of the page.
+COLOURS: Final = {
+    "pass": "#1f9d61",
+    "fail": "#d1343f",
+    "invalid": "#d1343f",
+    "inconclusive": "#b7791f",
+    "shown": "#808080",
+}
+
+
+def number(value: float | None) -> str:
+    """number(1234.5) == "1,234", number(0.12345) == "0.1235"; "∞" and "–" for values that are not finite."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+
+
+def a_while(seconds: float) -> str:
+    """A duration, rounded up: 25 s, 6 min, 1,200 h."""
+    return (
+        f"{math.ceil(seconds)} s"
+        if seconds < 120
+        else f"{math.ceil(seconds / 60):,} min"
+        if seconds < 7200
+        else f"{math.ceil(seconds / 3600):,} h"
+    )
+
+
+def signed(value: float) -> str:
+    """signed(4.217) == "+4.2", signed(123.4) == "+123"; never "−0.0"."""
+    if not math.isfinite(value):
+        return number(value)
+    text = f"{value:+,.0f}" if abs(value) >= 99.95 else f"{value:+.1f}" if abs(value) >= 0.995 else f"{value:+.2f}"
+    return text.replace("-", "−") if any(c in "123456789" for c in text) else "0"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as a text table, with their keys as the heading."""
+    cells = [list(rows[0]), *([str(row[key]) for key in rows[0]] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def one_line(text: Any, most: int) -> str:
+    """Text from outside as one printable line of at most `most` characters, without escapes and control characters."""
+    plain = _ESCAPES.sub("", "" if text is None else str(text)[: 10 * most])
+    plain = " ".join("".join(char if char.isprintable() else " " for char in plain).split())
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
+
+
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]")

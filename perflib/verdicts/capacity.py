@@ -1,0 +1,98 @@
+"""What a target can bear, in words and as tables that show themselves in a notebook: notebooks/capacity.ipynb."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from perflib.metrics.capacity import Capacity, StepFigures, capacity
+from perflib.stats import Interval
+from perflib.store.recording import ScenarioRun
+from perflib.text import number
+from perflib.text.html import View
+
+
+@dataclass(frozen=True)
+class CapacityTables:
+    """Of a scenario whose load is `steps`.
+
+    found = run.scenario("rising").capacity()
+    found.conclusion(); found.limits(); found.steps(); found.scaling(); found.figures.highest.low
+    """
+
+    scenario: ScenarioRun
+
+    @property
+    def figures(self) -> Capacity:
+        """The figures themselves: the steps, the highest rate that meets the limits, the knee, /s."""
+        return capacity(self.scenario)
+
+    @property
+    def sentence(self) -> str:
+        """What the target bears, in words."""
+        found = self.figures
+        if not found.steps:
+            return "No step was completed: there is nothing to see."
+        low, high = found.highest.low, found.highest.high
+        bears = (
+            f"It surely meets its limits at {number(low)} /s"
+            if low
+            else "No rate that was tried surely meets the limits"
+        )
+        broke = (
+            f"surely breaks one at {number(high)} /s"
+            if math.isfinite(high)
+            else "breaks none at any rate that was tried"
+        )
+        ended = f" The load ended there: {found.ended}." if found.ended else ""
+        return f"{bears}, and {broke}.{ended} {_knee_in_words(found.knee)}"
+
+    def conclusion(self) -> View:
+        """The highest rate that meets the limits, and where throughput no longer follows what is offered."""
+        highest = {"figure": "highest rate within the limits, /s", **self.figures.highest.bounds}
+        return View("capacity/conclusion", [highest], sentence=self.sentence)
+
+    def limits(self) -> View:
+        """The highest rate at which each limit holds, /s, and all of them."""
+        found = self.figures
+        texts = [finding.limit.text for finding in found.steps[0].findings] if found.steps else []
+        rows = [*((text, found.within(text)) for text in texts), ("", found.highest)]
+        records = [{"limit": text or "all of them", **interval.bounds} for text, interval in rows]
+        return View("capacity/limits", records, rows=rows)
+
+    def steps(self) -> View:
+        """Each step's rate, /s, response times, ms, errors, %, and what it says of each limit."""
+        steps = self.figures.steps
+        return View("capacity/steps", map(_step_record, steps), steps=steps)
+
+    def scaling(self) -> View:
+        """The coefficients of the Universal Scalability Law, or why they could not be found."""
+        usl = self.figures.usl
+        records = [] if usl is None else [{"coefficient": name, **getattr(usl, name).bounds} for name in _COEFFICIENTS]
+        return View("capacity/scaling", records, usl=usl, reason=self.figures.usl_reason)
+
+    def _repr_html_(self) -> str:
+        return self.conclusion()._repr_html_()
+
+
+_COEFFICIENTS = ("sigma", "kappa", "gamma")
+
+
+def _knee_in_words(knee: Interval | None) -> str:
+    if knee is None:
+        return "It kept up with every rate: the knee lies higher."
+    at = f"{number(knee.estimate)} [{number(knee.low)}, {number(knee.high)}]"
+    return f"Its throughput follows what is offered up to the knee, {at} /s."
+
+
+def _step_record(step: StepFigures) -> dict[str, Any]:
+    return {
+        "rate_per_s": step.rate_per_s,
+        "requests": step.requests,
+        "throughput_per_s": step.throughput.bounds,
+        **{f"{name}_ms": getattr(step, name).bounds for name in ("p50", "p95", "p99")},
+        "error_percent": step.error_rate.bounds,
+        "inflight": step.inflight,
+        "limits": {finding.limit.text: finding.word for finding in step.findings},
+    }
