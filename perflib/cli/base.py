@@ -137,6 +137,9 @@ def print_verdicts(run: Run) -> int:
         ],
         False,
     )
+    for scenario in run.manifest.scenarios:
+        for said in scenario.trouble:
+            click.echo(f"{scenario.name}: {said}")
     for reason in run.manifest.reasons:
         click.echo(reason, err=True)
     word = run.verdict
