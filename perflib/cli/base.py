@@ -137,6 +137,7 @@ def print_verdicts(run: Run) -> int:
         ],
         False,
     )
+    print_trouble(run)
     for reason in run.manifest.reasons:
         click.echo(reason, err=True)
     word = run.verdict
@@ -146,6 +147,13 @@ def print_verdicts(run: Run) -> int:
         else f"{run.id}: no objectives to judge"
     )
     return exit_code(run, word)
+
+
+def print_trouble(run: Run) -> None:
+    """Print why requests of each scenario failed, in words."""
+    for scenario in run.manifest.scenarios:
+        for said in scenario.trouble:
+            click.echo(f"{scenario.name}: {said}")
 
 
 def outcome_exit_code(word: str) -> int:

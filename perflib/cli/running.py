@@ -18,6 +18,7 @@ from perflib.cli.base import (
     chosen_notebook,
     cli,
     print_table,
+    print_trouble,
     print_verdicts,
 )
 from perflib.errors import (
@@ -220,6 +221,7 @@ def show(run: str, data: str | None, as_json: bool) -> int:
         ],
         False,
     )
+    print_trouble(opened)
     return EXIT_PASS
 
 

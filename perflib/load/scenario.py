@@ -289,6 +289,8 @@ class Loading:
         self.record.workers.append(about)
         self.record.unsent += content["unsent"]
         self.record.resent += content["resent"]
+        for error, count in content["errors"].items():
+            self.record.errors[error] = self.record.errors.get(error, 0) + count
         for error, texts in content["error_texts"].items():
             merged = self.record.error_texts.setdefault(error, {})
             for text, count in texts.items():

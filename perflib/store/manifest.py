@@ -125,10 +125,27 @@ class ScenarioRecord(_Record):
     doubts: list[str] = Field(default_factory=list)
     unsent: int = 0
     resent: int = 0  # sent again on a new connection, since the server had closed the one that they were written to
+    errors: dict[str, int] = Field(default_factory=dict)  # requests that failed, by class, the warm-up's among them
     error_texts: dict[str, dict[str, int]] = Field(default_factory=dict)  # why requests failed, by class; how often
     machine: MachineShares | None = None
     clocks: list[ClockRecord] = Field(default_factory=list)
     ended: str = ""  # why the load ended early, if that is no failure
+
+    @property
+    def trouble(self) -> list[str]:
+        """What went wrong with its requests, in words, the most frequent class of error first; empty where nothing did.
+
+        timeout: 4 requests / template: 9 requests (nothing fills {token})
+        """
+        said = []
+        for error, count in sorted(self.errors.items(), key=lambda item: -item[1]):
+            texts = sorted(self.error_texts.get(error, {}).items(), key=lambda item: -item[1])
+            why = f" ({'; '.join(text for text, _ in texts[:3])})" if texts else ""
+            said.append(f"{error}: {count:,} request{'s' if count > 1 else ''}{why}")
+        if self.resent:
+            once = "1 request was" if self.resent == 1 else f"{self.resent:,} requests were"
+            said.append(f"{once} sent again on a new connection, since the server had closed the one that was kept")
+        return said
 
     @property
     def requests(self) -> int:
