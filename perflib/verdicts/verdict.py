@@ -118,11 +118,16 @@ def verdicts(run: Recording) -> list[Verdict]:
 
 
 def _withdrawn(found: list[Verdict], run: Recording) -> list[Verdict]:
-    """Nothing passes where rows are missing, for what broke the limit may have stood in them; nothing fails by times
-    that cannot be."""
-    doubtful = (Outcome.PASS, Outcome.FAIL) if run.impossible else (Outcome.PASS,)
+    """Nothing passes where rows are missing, because these may have missed the limit; nothing fails by times that
+    cannot be."""
+    certain = () if run.impossible else (Outcome.FAIL,)
     reason = "; ".join(run.damage)
-    return [replace(v, verdict=Outcome.INCONCLUSIVE, reason=reason) if v.verdict in doubtful else v for v in found]
+    return [
+        replace(v, verdict=Outcome.INCONCLUSIVE, needs_more=None, reason=reason)
+        if v.judged and v.verdict not in certain
+        else v
+        for v in found
+    ]
 
 
 def overall(run: Recording, verdicts: Iterable[Verdict]) -> Outcome:

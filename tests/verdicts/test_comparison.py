@@ -373,7 +373,7 @@ def test_exit_codes_follow_the_verdict(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_percentile_that_too_few_requests_decide_has_no_change(home: Path, base: perflib.Run) -> None:
     compared = perflib.compare(base, written(home, latencies(400, 11), memory_mb=100))
     p50, p99 = (changes_by_metric(compared)[key] for key in ("p50", "p99"))
-    assert p50.told and not p99.told
+    assert p50.has_size and not p99.has_size
     assert (p99.verdict, p99.reason, math.isnan(p99.candidate)) == ("inconclusive", "too few requests to tell", True)
     assert p99.cells[1:3] == ("–", "–") and p99.cells[3].endswith("open")
     assert "p99" not in charts.forest(compared, Selection("one")).get_label()
