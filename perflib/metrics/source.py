@@ -215,7 +215,8 @@ class Rows(Source):
         times = self._times(cast(Time, objective.metric))
         missed, given_up = ~objective.is_met(times / 1e6), self._given_up
         certain, perhaps = (missed, missed | given_up) if objective.wants_less else (missed & ~given_up, missed)
-        shares = [stats.share_interval(each, times) for each in ((certain, perhaps) if self.given_up() else (missed,))]
+        toward = times if objective.wants_less else -times
+        shares = [stats.share_interval(each, toward) for each in ((certain, perhaps) if self.given_up() else (missed,))]
         return shares[0], shares[-1]
 
     def answered(self, at_ns: NDArray[Any]) -> NDArray[Any]:

@@ -234,14 +234,20 @@ def proportion_interval(failures: int, n: int, confidence: float = 0.95, n_effec
 def share_interval(hits: Values, values: Values, confidence: float = 0.95) -> Interval:
     """The share of hits among values that depend on each other, 0…1, as `proportion_interval`.
 
-    hits: booleans in order of time, shape (n,), computed from the values. Where none or all of them are hits, their
-    dependence shows in the values alone: the effective sample size is then that of the values, or n where these show
-    no dependence.
+    hits: booleans in order of time, shape (n,): which values lie beyond a limit. values: the larger, the nearer to a
+    hit. The effective sample size is that of the hits. Where none or all of them are hits, it is n if the values show
+    no dependence, else that of the indicator of the largest twentieth of the values, at least ten.
     """
     count, n = int(np.count_nonzero(hits)), len(hits)
     if 0 < count < n:
         return proportion_interval(count, n, confidence, n_effective=effective_sample_size(hits))
-    size = n if _looks_independent(values) else effective_sample_size(values)
+    largest = max(BEYOND, round(n / 20))
+    if n < 2 * BEYOND:
+        size = effective_sample_size(values)
+    elif _looks_independent(values):
+        size = float(n)
+    else:
+        size = effective_sample_size(values >= np.partition(values, n - largest)[n - largest])
     return proportion_interval(count, n, confidence, n_effective=size)
 
 

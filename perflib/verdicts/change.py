@@ -40,6 +40,8 @@ class Change:
     verdict: Outcome = Outcome.SHOWN
     seen: Literal["worse", "better", ""] = ""
     reason: str = ""
+    at_least: tuple[bool, bool] = (False, False)
+    """Whether the base's and the candidate's figure is a lower bound, as some of its requests were given up."""
 
     @property
     def judged(self) -> bool:
@@ -70,7 +72,10 @@ class Change:
     def cells(self) -> tuple[str, str, str, str]:
         """Base, candidate, change and its interval, as a table shows them."""
         shown, unit = self.shown, self.metric.unit
-        sides = ["–" if math.isnan(v) else f"{number(v)} {unit}" for v in (self.base, self.candidate)]
+        sides = [
+            "–" if math.isnan(value) else f"{'≥ ' if bound else ''}{number(value)} {unit}"
+            for value, bound in zip((self.base, self.candidate), self.at_least, strict=True)
+        ]
         low = "open" if shown.low <= -100 else signed(shown.low)  # nothing falls by more than all there is
         high = "open" if math.isinf(shown.high) else signed(shown.high)
         bounds = "–" if math.isnan(shown.estimate) else f"{low} … {high}"
@@ -90,6 +95,7 @@ class Change:
             "verdict": self.verdict,
             "seen": self.seen,
             "reason": self.reason,
+            "at_least": list(self.at_least),
         }
 
 
@@ -126,6 +132,7 @@ def changes_of(
             _NOTHING,
             None if given else margins[key],
             reason="set by the load" if given else "",
+            at_least=(any(i.at_least for i in sides[0]), any(i.at_least for i in sides[1])),
         )
         if not all(sides):
             gone = " and ".join(name for name, side in zip(("base", "candidate"), sides, strict=True) if not side)

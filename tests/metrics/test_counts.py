@@ -67,6 +67,9 @@ def test_a_summary_from_counts_is_the_exact_one_within_the_stated_error(both: tu
         assert b["estimate"] == pytest.approx(a["estimate"], rel=STATED) and b["n"] == a["n"]
         # What the values are worth is estimated in two ways; of a mean with rare slow requests, row by row hides what
         # bins show.
+        assert (a["high"] is None) == (b["high"] is None)  # requests that were given up leave a mean open above
+        if a["high"] is None:
+            continue
         assert 0.5 < (b["high"] - b["low"]) / (a["high"] - a["low"]) < 3, a["objective"]
 
 

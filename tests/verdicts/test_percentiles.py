@@ -93,6 +93,7 @@ def test_a_comparison_has_no_size_for_times_that_are_lower_bounds(tmp_path: Path
     changes = {change.metric.key: change for change in compare(base.path, candidate.path).changes}
     for key in ("p99", "mean"):
         assert math.isinf(changes[key].shown.high) and changes[key].verdict != "pass"
+        assert changes[key].cells[1].startswith("≥ ") and not changes[key].cells[0].startswith("≥ ")
     assert changes["p50"].verdict == "pass"
 
 
