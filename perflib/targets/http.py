@@ -38,8 +38,8 @@ from perflib.targets.heads import (
     text_of,
     with_one_length,
 )
+from perflib.targets.redirects import AS_IT_IS, NotFollowedError, following
 from perflib.targets.redirects import STATUSES as REDIRECTS
-from perflib.targets.redirects import NotFollowedError, following
 from perflib.targets.template import Row, check_path, text_template, value_template, variables_in
 
 clock = time.monotonic_ns
@@ -558,16 +558,16 @@ class HttpTarget(TargetKind):
         method = (operation.method or ("GET" if operation.json is None and operation.body is None else "POST")).upper()
         if operation.keep or operation.expect or method == "HEAD":
             self._reads = True
-        headers = {
-            **self.headers,
-            **{k: from_environment(v, f"operation {operation.name!r}") for k, v in operation.headers.items()},
-        }
+        own = {k: from_environment(v, f"operation {operation.name!r}") for k, v in operation.headers.items()}
+        replaced = {name.lower() for name in own}
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in replaced} | own
         make = self._maker(operation, method, headers)
         varies = variables_in([operation.path, operation.json, operation.body, dict(operation.headers)])
         return Request(None if varies else make({}), make, method == "HEAD", method in IDEMPOTENT)
 
     def _maker(self, operation: HttpOperation, method: str, headers: dict[str, str]) -> Callable[[Row], bytes]:
-        path = text_template(self.address.base_path + operation.path, lambda text: quote(text, safe=""))
+        given = quote(self.address.base_path + operation.path, safe=f"{AS_IT_IS}{{}}")  # braces: of what is filled in
+        path = text_template(given, lambda text: quote(text, safe=""))
         has_json, as_json = operation.json is not None, value_template(operation.json)
         as_text = text_template(operation.body or "")
         lower = {key.lower() for key in headers}
@@ -579,10 +579,11 @@ class HttpTarget(TargetKind):
         lines = "".join(f"{k}: {v}\r\n" for k, v in fixed.items() if k.lower() not in lower)
         fill = text_template("".join(f"{k}: {one_header_line(v)}\r\n" for k, v in headers.items()), one_header_line)
         sends_body = has_json or operation.body is not None or method in ("POST", "PUT", "PATCH")
+        sends_length = sends_body and "content-length" not in lower
 
         def make(row: Row) -> bytes:
             body = json.dumps(as_json(row), separators=(",", ":")).encode() if has_json else as_text(row).encode()
-            length = f"Content-Length: {len(body)}\r\n" if sends_body else ""
+            length = f"Content-Length: {len(body)}\r\n" if sends_length else ""
             return f"{method} {path(row)} HTTP/1.1\r\n{lines}{fill(row)}{length}\r\n".encode() + body
 
         return make

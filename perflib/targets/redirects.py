@@ -9,7 +9,7 @@ from urllib.parse import quote, urljoin, urlsplit
 STATUSES: Final = frozenset((301, 302, 303, 307, 308))
 _LOCATION: Final = re.compile(rb"\nlocation[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _OF_BODY: Final = re.compile(rb"\r\n(?:content-[\w-]+|transfer-encoding)[ \t]*:[^\r\n]*", re.IGNORECASE)
-_PLAIN: Final = "/:?#[]@!$&'()*+,;=%~"  # what a URL may hold as it is
+AS_IT_IS: Final = "/:?#[]@!$&'()*+,;=%~"  # what a path with its query may hold; all else is encoded, as browsers do
 
 
 class NotFollowedError(Exception):
@@ -35,7 +35,7 @@ def following(request: bytes, status: int, head: bytes, origin: str) -> bytes:
         raise NotFollowedError(f"a Location that is no URL: {error}") from None
     if f"{url.scheme}://{url.netloc}".lower() != origin.lower():
         raise NotFollowedError(f"it leads to {url.scheme}://{url.hostname or ''}, another server")
-    target = quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=_PLAIN).encode()
+    target = quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=AS_IT_IS).encode()
     if (status == 303 and method != b"HEAD") or (status in (301, 302) and method == b"POST"):
         method, body = b"GET", b""
         fields = _OF_BODY.sub(b"", separator + fields).removeprefix(separator)
