@@ -566,7 +566,8 @@ class HttpTarget(TargetKind):
         return Request(None if varies else make({}), make, method == "HEAD", method in IDEMPOTENT)
 
     def _maker(self, operation: HttpOperation, method: str, headers: dict[str, str]) -> Callable[[Row], bytes]:
-        given = quote(self.address.base_path + operation.path, safe=f"{AS_IT_IS}{{}}")  # braces: of what is filled in
+        sent, _, _ = operation.path.partition("#")  # a fragment is not sent
+        given = quote(self.address.base_path + sent, safe=f"{AS_IT_IS}{{}}")  # braces: of what is filled in
         path = text_template(given, lambda text: quote(text, safe=""))
         has_json, as_json = operation.json is not None, value_template(operation.json)
         as_text = text_template(operation.body or "")

@@ -267,7 +267,7 @@ def test_paths_are_encoded_and_a_header_of_the_operation_replaces_the_targets_in
         target = {"kind": "http", "url": url, "headers": {"X-Token": "target", "Accept": "text/html"}}
         operation = {
             "name": "x",
-            "path": "/a b/é/100%25/{v}?q=ü&r={v}",
+            "path": "/a b/é/100%25/{v}?q=ü&r={v}#part",
             "method": "POST",
             "body": "four",
             "headers": {"x-token": "own", "content-length": "4"},
