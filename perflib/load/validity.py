@@ -115,10 +115,10 @@ def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> 
         yield Doubt(text, "use more workers or fewer connections", fatal=is_open)
     if worker["waited"] > 0.01 * max(worker["rows"], 1):
         text = f"{worker['waited']:,} requests of {name} waited for a free connection"
-        yield Doubt(
-            text,
-            "the target answers more slowly than requests are due; raise max_connections to see it without that queue",
-        )
+        more = "raise max_connections"
+        if worker["few_descriptors"]:
+            more = "raise the limit of open files (ulimit -Hn), which bounds its connections, or use more workers"
+        yield Doubt(text, f"the target answers more slowly than requests are due; {more} to see it without that queue")
     if worker["gc_ms"] / 1e3 / wall_s > GC_SHARE:
         yield Doubt(
             f"{name} spent {worker['gc_ms'] / 1e3 / wall_s:.0%} of its time collecting garbage",

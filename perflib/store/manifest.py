@@ -70,6 +70,7 @@ class WorkerRecord(_Record):
     gc_ms: float = 0.0
     late_ms: dict[str, float | None] = Field(default_factory=dict)
     waited: int = 0
+    few_descriptors: bool = False  # file descriptors, and not max_connections, bounded its connections
     unanswered: UnansweredRecord = Field(default_factory=UnansweredRecord)
 
 

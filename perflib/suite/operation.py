@@ -40,6 +40,13 @@ class Expect:
     contains: str | None = None  # text that the answer must contain
     json: Mapping[str, Any] | None = None  # fields of a JSON answer and their values: `{ "$.state" = "done" }`
 
+    @property
+    def statuses(self) -> tuple[int, ...]:
+        """The accepted statuses; empty where any is."""
+        if self.status is None:
+            return ()
+        return self.status if isinstance(self.status, tuple) else (self.status,)
+
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Operation(Family):

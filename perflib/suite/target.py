@@ -82,6 +82,7 @@ class HttpTargetSpec(Target, tag="http"):
     headers: Mapping[str, str] = Field(default_factory=dict)  # headers of every request; `${NAME}` for secrets
     keep_alive: StrictBool = True  # use a connection for more than one request
     verify_tls: StrictBool = True  # check certificates
+    redirects: Annotated[int, Field(ge=0, le=50)] = 0  # how many in a row are followed, on the same server
 
 
 @in_one_line()

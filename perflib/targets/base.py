@@ -197,9 +197,7 @@ def judge(op: Op, status: int, text: str, answer: Any) -> bool:
     expect = op.expect
     if expect is None:
         return True
-    if expect.status is not None and status not in (
-        expect.status if isinstance(expect.status, tuple) else (expect.status,)
-    ):
+    if expect.status is not None and status not in expect.statuses:
         return False
     if expect.contains is not None and expect.contains not in text:
         return False

@@ -37,6 +37,11 @@ class Address:
     is_literal: bool = False
     query: str = ""
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, as a redirect names them."""
+        return f"{'https' if self.tls else 'http'}://{self.authority}"
+
     @classmethod
     def of(cls, spec: HttpTargetSpec | McpTargetSpec, where: str) -> Address:
         parts = urlsplit(from_environment(spec.url or "", where))

@@ -1,7 +1,7 @@
 """HTTP/1.1: an asyncio protocol per connection, callbacks only, request bytes built beforehand.
 
 A lane is a connection. Service time begins when the request is assigned to it, so a request that has to connect first
-includes that time, which its `connect` span shows. Redirects are answers like any other.
+includes that time, which its `connect` span shows. So does one that follows redirects, each a span `redirect`.
 
 Whatever goes wrong with a request ends that request alone, as a row with its class of error. Where several fail in a
 row on a lane without any answer, each next one begins later (`BACKOFF_S`). A request that was written to a connection
@@ -38,6 +38,8 @@ from perflib.targets.heads import (
     text_of,
     with_one_length,
 )
+from perflib.targets.redirects import AS_IT_IS, NotFollowedError, following
+from perflib.targets.redirects import STATUSES as REDIRECTS
 from perflib.targets.template import Row, check_path, text_template, value_template, variables_in
 
 clock = time.monotonic_ns
@@ -74,13 +76,20 @@ class Request:
 
 
 class Server(Protocol):
-    """What the lanes of one server share: its address, whether connections are used again, heads parsed before."""
+    """What the lanes of one server share: its address, heads parsed before, and how it is spoken to.
+
+    keep_alive   connections are used again
+    redirects    how many in a row are followed
+    """
 
     @property
     def address(self) -> Address: ...
 
     @property
     def keep_alive(self) -> bool: ...
+
+    @property
+    def redirects(self) -> int: ...
 
     @property
     def parsed_heads(self) -> dict[bytes, ParsedHead]: ...
@@ -99,6 +108,9 @@ class HttpLane(Lane, asyncio.Protocol):
         "_first_ns",
         "_head",
         "_heads",
+        "_hop",
+        "_hop_ns",
+        "_hops",
         "_interim",
         "_keep_alive",
         "_parser",
@@ -122,6 +134,7 @@ class HttpLane(Lane, asyncio.Protocol):
         self._closing = self._cancelling = self._served = False
         self._keep_alive = True
         self._payload, self._charset = b"", "utf-8"
+        self._hops, self._hop, self._hop_ns = 0, b"", 0  # redirects followed, the last request for one, and since when
         self._failures = self._complete = self._interim = self._received = self._sent = 0
         self._setup: list[tuple[str, int, int]] = []  # spans of the request in flight: name, start, duration
         self._first_ns = NONE_NS
@@ -217,13 +230,51 @@ class HttpLane(Lane, asyncio.Protocol):
 
     def _answered(self, now: int) -> None:
         status = self._parser.get_status_code()
-        error, server_ns = self._judge(status)
         self._failures, self._served = 0, True
+        if self._server.redirects and status in REDIRECTS and self._is_followed(status, now):
+            return
+        error, server_ns = self._judge(status)
         if self._complete > 1 or not self._keep_alive or not self._server.keep_alive:
             self._disconnect()
         else:
             self._remember(status, error, server_ns)
         self._finish(now, error, status, server_ns)
+
+    def _is_followed(self, status: int, now: int) -> bool:
+        """Follow a redirect. False where the operation expects that very status."""
+        expect = self.op.expect
+        if expect is not None and status in expect.statuses:
+            return False
+        if self._hops >= self._server.redirects:
+            self._end_with("redirect", f"more than {self._server.redirects} redirects in a row", status, now)
+            return True
+        if not self._hops:
+            request = self.op.request
+            self._hop, self._hop_ns = request.fixed or request.build(self.row), self.start_ns
+        try:
+            payload = following(self._hop, status, self._head, self._server.address.origin)
+        except NotFollowedError as why:
+            self._end_with("redirect", str(why), status, now)
+            return True
+        if self._complete > 1 or not self._keep_alive or not self._server.keep_alive:
+            self._disconnect()
+        self._setup.append(("redirect", self._hop_ns, now - self._hop_ns))
+        self._hops, self._hop, self._hop_ns = self._hops + 1, payload, now
+        self._complete, self._first_ns, self._heads = 0, NONE_NS, _NO_HEADS
+        self._sent += len(payload)
+        self._forget_body()
+        self._write(payload)
+        return True
+
+    def _end_with(self, error: str, why: str, status: int, now: int) -> None:
+        """The request ends with this answer, which is an error."""
+        self.driver.explain(error, why)
+        if self._complete > 1 or not self._keep_alive or not self._server.keep_alive:
+            self._disconnect()
+        self._finish(now, self.driver.error_code(error), status)
+
+    def _forget_body(self) -> None:
+        """Another answer comes to the same request."""
 
     def _judge(self, status: int) -> tuple[int, int]:
         """Error code (0: none) and server time of a complete answer. An answer that cannot be read is an error."""
@@ -285,13 +336,15 @@ class HttpLane(Lane, asyncio.Protocol):
             self.driver.span(*span)
         self._setup.clear()
         first_ns, received = self._first_ns, self._received
-        self._complete = self._interim = self._received = 0
+        self._complete = self._interim = self._received = self._hops = 0
         self._first_ns = NONE_NS
         return self.driver.finish(self, now, first_ns, error, status, self._sent, received, server_ns)
 
     def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
         """Error code (0: none) and server time of a complete answer. `timing_ns`: the time that its head names."""
-        return 0 if status < 400 else self.driver.error_code("http_5xx" if status >= 500 else "http_4xx"), timing_ns
+        if status < 400 and status not in REDIRECTS:
+            return 0, timing_ns
+        return self.driver.error_code(f"http_{status // 100}xx"), timing_ns
 
     def _server_timing(self) -> int:
         """The server's time, ns: `total` of its Server-Timing header, else the first. Several are spans."""
@@ -390,6 +443,8 @@ class HttpLane(Lane, asyncio.Protocol):
     def _same_again(self) -> bytes | None:
         """The bytes of the request in flight, or None where it must not be sent twice."""
         request = self.op.request
+        if self._hops:
+            return self._hop if request.idempotent or self._hop.startswith((b"GET ", b"HEAD ")) else None
         if not request.idempotent:
             return None
         payload: bytes = request.fixed or request.build(self.row)
@@ -453,6 +508,9 @@ class ReadingHttpLane(HttpLane):
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
 
+    def _forget_body(self) -> None:
+        self._body = []
+
     def on_headers_complete(self) -> None:
         if self.start_ns and self.op.request.head and self._parser.get_status_code() >= 200:
             self._complete += 1
@@ -465,7 +523,8 @@ class ReadingHttpLane(HttpLane):
 
     def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
         op = self.op
-        if not op.reads_answer or (status >= 400 and (op.expect is None or op.expect.status is None)):
+        is_bad = status >= 400 or status in REDIRECTS
+        if not op.reads_answer or (is_bad and (op.expect is None or op.expect.status is None)):
             return super()._read(status, timing_ns)
         text = text_of(b"".join(self._body), self._charset)
         answer = parse_json(text) if op.keep or (op.expect and op.expect.json) else None
@@ -483,7 +542,7 @@ class HttpTarget(TargetKind):
         where = f"targets.{name}"
         self.address = Address.of(spec, where)
         self.headers = {key: from_environment(value, f"{where}.headers.{key}") for key, value in spec.headers.items()}
-        self.keep_alive = spec.keep_alive
+        self.keep_alive, self.redirects = spec.keep_alive, spec.redirects
         self._reads = False
         self.parsed_heads: dict[bytes, ParsedHead] = {}  # shared by all lanes
 
@@ -499,16 +558,17 @@ class HttpTarget(TargetKind):
         method = (operation.method or ("GET" if operation.json is None and operation.body is None else "POST")).upper()
         if operation.keep or operation.expect or method == "HEAD":
             self._reads = True
-        headers = {
-            **self.headers,
-            **{k: from_environment(v, f"operation {operation.name!r}") for k, v in operation.headers.items()},
-        }
+        own = {k: from_environment(v, f"operation {operation.name!r}") for k, v in operation.headers.items()}
+        replaced = {name.lower() for name in own}
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in replaced} | own
         make = self._maker(operation, method, headers)
         varies = variables_in([operation.path, operation.json, operation.body, dict(operation.headers)])
         return Request(None if varies else make({}), make, method == "HEAD", method in IDEMPOTENT)
 
     def _maker(self, operation: HttpOperation, method: str, headers: dict[str, str]) -> Callable[[Row], bytes]:
-        path = text_template(self.address.base_path + operation.path, lambda text: quote(text, safe=""))
+        sent, _, _ = operation.path.partition("#")  # a fragment is not sent
+        given = quote(self.address.base_path + sent, safe=f"{AS_IT_IS}{{}}")  # braces: of what is filled in
+        path = text_template(given, lambda text: quote(text, safe=""))
         has_json, as_json = operation.json is not None, value_template(operation.json)
         as_text = text_template(operation.body or "")
         lower = {key.lower() for key in headers}
@@ -520,10 +580,11 @@ class HttpTarget(TargetKind):
         lines = "".join(f"{k}: {v}\r\n" for k, v in fixed.items() if k.lower() not in lower)
         fill = text_template("".join(f"{k}: {one_header_line(v)}\r\n" for k, v in headers.items()), one_header_line)
         sends_body = has_json or operation.body is not None or method in ("POST", "PUT", "PATCH")
+        sends_length = sends_body and "content-length" not in lower
 
         def make(row: Row) -> bytes:
             body = json.dumps(as_json(row), separators=(",", ":")).encode() if has_json else as_text(row).encode()
-            length = f"Content-Length: {len(body)}\r\n" if sends_body else ""
+            length = f"Content-Length: {len(body)}\r\n" if sends_length else ""
             return f"{method} {path(row)} HTTP/1.1\r\n{lines}{fill(row)}{length}\r\n".encode() + body
 
         return make

@@ -26,6 +26,10 @@ from tests.support.timed_servers import started, waits_s
 from tests.support.worker_health import CALM_MACHINE, HEALTHY_WORKER, OPEN_LOAD
 
 
+def unanswered(waited_s: float, at_end: int) -> dict[str, float]:
+    return {"users_s": 100.0, "waited_s": waited_s, "users": 10, "at_end": at_end}
+
+
 @pytest.mark.usefixtures("real_limits")
 @pytest.mark.parametrize(
     ("worker", "machine", "load", "said", "fatal"),
@@ -36,7 +40,12 @@ from tests.support.worker_health import CALM_MACHINE, HEALTHY_WORKER, OPEN_LOAD
         ({"loop_pause_ms": {"p99": 80.0}}, {}, None, "the load generator was paused", True),
         ({"loop_cpu_s": 9.9}, {}, OPEN_LOAD, "99% of a core", True),
         ({"loop_cpu_s": 9.9}, {}, None, "99% of a core", False),
-        ({"waited": 100}, {}, OPEN_LOAD, "waited for a free connection", False),
+        ({"waited": 100}, {}, OPEN_LOAD, "raise max_connections", False),
+        ({"waited": 100, "few_descriptors": True}, {}, OPEN_LOAD, "raise the limit of open files", False),
+        ({"unanswered": unanswered(30.0, 0)}, {}, None, "30% of the users' time went by in requests", True),
+        ({"unanswered": unanswered(0.5, 2)}, {}, None, "2 of 10 users were waiting when the load ended", True),
+        ({"unanswered": unanswered(4.0, 0)}, {}, None, None, False),
+        ({"unanswered": unanswered(30.0, 2), "errors": 200}, {}, None, None, False),
         ({"gc_ms": 900.0}, {}, OPEN_LOAD, "collecting garbage", False),
         ({}, {"other_share": 0.4}, OPEN_LOAD, "other processes used 40%", False),
         ({}, {"steal_share": 0.1}, OPEN_LOAD, "took 10%", False),
@@ -50,7 +59,7 @@ def test_each_limit_has_its_doubt(
     assert [doubt.fatal for doubt in found] == ([fatal] if said else [])
     for doubt in found:
         assert said is not None
-        assert said in doubt.text
+        assert said in str(doubt)
         assert doubt.advice
 
 

@@ -34,7 +34,6 @@ GOOD: dict[str, Answer] = {
     "in small pieces": says(*(OK[i : i + 1] for i in range(len(OK))), pause_s=0.0002),
     "chunked": says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", b"0\r\n\r\n"),
     "empty": says(b"HTTP/1.1 204 No Content\r\n\r\n"),
-    "redirect left alone": says(b"HTTP/1.1 302 Found\r\nLocation: http://example.org/\r\nContent-Length: 0\r\n\r\n"),
     "100 continue first": says(b"HTTP/1.1 100 Continue\r\n\r\n", OK),
     "connection: close": says(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", keep=False),
     "HTTP/1.0, ends with its connection": says(b"HTTP/1.0 200 OK\r\n\r\n", b"some body", keep=False),
@@ -64,6 +63,10 @@ BAD: dict[str, tuple[Answer, str]] = {
     "half a body": (says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", keep=False), "reset"),
     "half a head": (says(b"HTTP/1.1 200 OK\r\nContent-Le", keep=False), "reset"),
     "server error": (says(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"), "http_5xx"),
+    "redirect left alone": (
+        says(b"HTTP/1.1 302 Found\r\nLocation: http://example.org/\r\nContent-Length: 0\r\n\r\n"),
+        "http_3xx",
+    ),
     "not found": (says(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"), "http_4xx"),
 }
 

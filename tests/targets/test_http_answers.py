@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,25 @@ def test_texts_that_cannot_be_written_are_errors_of_the_template(tmp_path: Path)
     rows = made.rows(phase=None)
     assert rows[rows["operation"] == "use"]["error"].tolist() == ["template"] * 6
     assert rows[rows["operation"] != "use"]["ok"].all()
+
+
+def test_paths_are_encoded_and_a_header_of_the_operation_replaces_the_targets_in_any_case(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+    with raw_server(says(GOOD), heard) as url:
+        target = {"kind": "http", "url": url, "headers": {"X-Token": "target", "Accept": "text/html"}}
+        operation = {
+            "name": "x",
+            "path": "/a b/é/100%25/{v}?q=ü&r={v}#part",
+            "method": "POST",
+            "body": "four",
+            "headers": {"x-token": "own", "content-length": "4"},
+            "data": "v.jsonl",
+        }
+        (tmp_path / "v.jsonl").write_text('{"v": "a/b c"}\n')
+        made = suite(target, operations=[operation], load={"model": "closed", "concurrency": 1, "requests": 1})
+        made = replace(made, folder=str(tmp_path))
+        run_quietly(made, tmp_path)
+    head = heard[0].decode().lower()
+    assert head.startswith("post /a%20b/%c3%a9/100%25/a%2fb%20c?q=%c3%bc&r=a%2fb%20c http/1.1\r\n")
+    assert head.count("x-token:") == head.count("content-length:") == head.count("accept:") == 1
+    assert "x-token: own\r\n" in head and "accept: text/html\r\n" in head

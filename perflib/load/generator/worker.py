@@ -112,6 +112,7 @@ async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int)
             **health.summary(),
             "late_ms": late_ms(driver.late),
             "waited": driver.waited,
+            "few_descriptors": driver.most_lanes < min(target.spec.max_connections for target in driver.targets),
             "unanswered": driver.unanswered.as_dict(),
         },
     )

@@ -43,7 +43,7 @@ class Pool:
         self.address = Address.of(spec, self.where) if spec.url else None
         self.headers = {k: from_environment(v, f"{self.where}.headers.{k}") for k, v in spec.headers.items()}
         self.env = {k: from_environment(v, f"{self.where}.env.{k}") for k, v in spec.env.items()}
-        self.keep_alive = True
+        self.keep_alive, self.redirects = True, 0
         self.parsed_heads: dict[bytes, ParsedHead] = {}
         self.cached_codes: dict[bytes, int] = {}
         self.session: Session | None = None  # the shared one
