@@ -37,6 +37,7 @@ def old(tmp_path: Path) -> perflib.Run:
 
 
 def test_an_older_run_shows_what_it_showed(old: perflib.Run) -> None:
+    """But for what was defined anew since: throughput, and percentiles that are judged by shares."""
     expected = json.loads((FIXTURES / "schema-1.json").read_text())
     for before, now in zip(expected["objectives"], (v.as_dict() for v in old.verdicts()), strict=True):
         assert {key: now[key] for key in before} == pytest.approx(before, nan_ok=True)
