@@ -10,18 +10,15 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from xml.etree import ElementTree
 
 from perflib.errors import ReportError, SuiteError
-from perflib.report import markdown, notebooks
+from perflib.report import junit, markdown, notebooks
 from perflib.report import parameters as notebook_parameters
 from perflib.report.index import rebuild
-from perflib.report.markdown import CONTROL
 from perflib.store.files import write_atomically
 from perflib.store.recording import Recording
 from perflib.text.html import NOTEBOOK_STYLE
 from perflib.verdicts.run import Run
-from perflib.verdicts.verdict import Verdict
 
 if TYPE_CHECKING:
     from perflib.report.kernel import Kernel
@@ -53,7 +50,7 @@ def report(
     figures = run.summary()
     write_atomically(folder / "report.html", html(executed, title or f"Performance of {run.suite.name}"))
     write_atomically(folder / "report.md", markdown.of_run(run, title))
-    write_atomically(folder / "junit.xml", junit(run))
+    write_atomically(folder / "junit.xml", junit.of_run(run))
     write_atomically(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
     if out is None:
         _point_latest_to(folder)
@@ -152,45 +149,6 @@ def html(notebook: Any, title: str) -> str:
     )  # fmt: skip
     text, _ = exporter.from_notebook_node(notebook, resources={"perflib_title": title})
     return str(text).replace(NOTEBOOK_STYLE, "")
-
-
-def junit(run: Run) -> str:
-    """One case per objective: fail is a failure, inconclusive is skipped (neither green nor red), an invalid run an
-    error."""
-    judged = [v for v in run.verdicts() if v.judged]
-    suite = ElementTree.Element("testsuite", name=xml_text(str(run.suite.name)), tests=str(len(judged)))
-    counts = {"failures": 0, "skipped": 0, "errors": 0}
-    for v in judged:
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=xml_text(v.scenario), name=xml_text(v.objective.text)
-        )
-        kind, message = _junit_outcome(run, v)
-        if kind:
-            counts[{"failure": "failures", "error": "errors"}.get(kind, kind)] += 1
-            ElementTree.SubElement(case, kind, message=xml_text(message))
-    if run.status != "complete" and not judged:
-        counts["errors"] = 1
-        case = ElementTree.SubElement(suite, "testcase", classname="run", name=xml_text(run.id))
-        ElementTree.SubElement(case, "error", message=xml_text("; ".join(run.manifest.reasons) or run.status))
-        suite.set("tests", "1")
-    for key, value in counts.items():
-        suite.set(key, str(value))
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
-
-
-def _junit_outcome(run: Run, v: Verdict) -> tuple[str, str]:
-    figure, bounds = v.observed
-    said = f"observed {figure} [{bounds}], n = {v.interval.n}. {v.reason}".strip()
-    if run.status != "complete":
-        return "error", "; ".join(run.manifest.reasons) or run.status
-    return {"pass": ("", ""), "fail": ("failure", said), "inconclusive": ("skipped", f"inconclusive: {said}")}[
-        v.verdict
-    ]
-
-
-def xml_text(text: str) -> str:
-    """Text without the characters that XML cannot hold."""
-    return CONTROL.sub("\ufffd", text)
 
 
 def _point_latest_to(folder: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 import perflib
 from perflib import charts
 from perflib.errors import SuiteError
+from perflib.report import junit
 from perflib.report import render as reports
 from perflib.suite.file import from_table
 from perflib.text import number
@@ -192,7 +193,7 @@ def test_a_damaged_part_is_named_and_left_out(small_run: perflib.Run, tmp_path: 
         "what is missing may have broken a limit"
     )
     assert any(part.name in verdict.reason for verdict in judged)
-    assert part.name in reports.junit(run)
+    assert part.name in junit.of_run(run)
 
 
 def test_without_a_browser_the_pdf_is_one_line_and_the_rest_is_written(
