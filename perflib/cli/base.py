@@ -66,6 +66,7 @@ def cli() -> None:
     """Run load tests. Every request is stored as a row, and every verdict is based on an interval.
 
     \b
+    perflib try checkout.toml                     send each operation once, and print request and answer
     perflib run                                   run the acceptance suite on the reference service
     perflib run checkout.toml --only browse       run one scenario of your own suite
     perflib report                                render the latest run to reports/<run>/report.html
