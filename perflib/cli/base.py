@@ -66,6 +66,7 @@ def cli() -> None:
     """Run load tests. Every request is stored as a row, and every verdict is based on an interval.
 
     \b
+    perflib try checkout.toml                     send each operation once, and print request and answer
     perflib run                                   run the acceptance suite on the reference service
     perflib run checkout.toml --only browse       run one scenario of your own suite
     perflib report                                render the latest run to reports/<run>/report.html
@@ -121,6 +122,7 @@ def chosen_notebook(default: str, named: str | None, folder: Path | None, takes:
 
 
 def print_verdicts(run: Run) -> int:
+    """Print the table of verdicts, and the run's. Returns its exit code."""
 
     verdicts = run.verdicts()
     print_table(
@@ -137,7 +139,6 @@ def print_verdicts(run: Run) -> int:
         ],
         False,
     )
-    print_trouble(run)
     for reason in run.manifest.reasons:
         click.echo(reason, err=True)
     word = run.verdict
@@ -154,6 +155,19 @@ def print_trouble(run: Run) -> None:
     for scenario in run.manifest.scenarios:
         for said in scenario.trouble:
             click.echo(f"{scenario.name}: {said}")
+
+
+def print_samples(run: Run) -> None:
+    """Print for each kind of failure the first sample: what was asked, and what was answered."""
+    from perflib.text import one_line
+
+    for (scenario, operation, error), taken in run.samples().groupby(
+        ["scenario", "operation", "error"], observed=True, sort=False
+    ):
+        first = taken.iloc[0]
+        answer = "\n".join((first["head"].partition("\n")[0], first["body"] or first["message"]))
+        asked = one_line(first["request"], 80) or "nothing was sent"
+        click.echo(f"  {scenario}, {operation}, {error}: {asked} → {one_line(answer, 160) or 'no answer'}")
 
 
 def outcome_exit_code(word: str) -> int:

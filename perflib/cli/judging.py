@@ -21,6 +21,7 @@ from perflib.cli.base import (
     exit_code,
     outcome_exit_code,
     print_table,
+    print_trouble,
     print_verdicts,
 )
 from perflib.cli.comparing import compare_sides, print_comparison
@@ -65,6 +66,7 @@ def check(
         )
         code = exit_code(opened, opened.verdict)
     else:
+        print_trouble(opened)
         code = print_verdicts(opened)
     github.tell(lambda: markdown.of_run(opened), github.of_verdicts(opened.verdicts()))
     if notify:

@@ -1,4 +1,4 @@
-"""Commands for runs and their reports: run, report, runs, show, rm, compact."""
+"""Commands for runs and their reports: try, run, report, runs, show, rm, compact."""
 
 from __future__ import annotations
 
@@ -17,14 +17,41 @@ from perflib.cli.base import (
     NOTEBOOKS,
     chosen_notebook,
     cli,
+    print_samples,
     print_table,
     print_trouble,
     print_verdicts,
 )
 from perflib.errors import (
+    EXIT_FAIL,
     EXIT_INTERRUPTED,
+    EXIT_INVALID,
     EXIT_PASS,
 )
+
+
+@cli.command("try")
+@click.argument("suite", default="acceptance")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be repeated.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite, as in `run`.")
+def try_command(suite: str, only: tuple[str, ...], overrides: tuple[str, ...]) -> int:
+    """Send each operation of SUITE once, and print request and answer. Nothing is stored.
+
+    The operations of a scenario are sent in order by one user, those of `prepare` first. Secrets are struck out, and of
+    a body the first 2 kB are shown. Exit codes: 0 all answers are as expected, 1 one is not, 2 bad input, 4 a target
+    does not start or cannot be reached.
+    """
+    from perflib.load.tryout import try_suite
+    from perflib.suite.file import load_suite
+
+    tried = try_suite(load_suite(suite, overrides=list(overrides), only=list(only)))
+    for each in tried:
+        click.echo(each.in_words)
+    failed = [each for each in tried if each.error]
+    click.echo(f"{len(tried) - len(failed)} of {len(tried)} operations were answered as expected")
+    if tried and all(each.error in ("connect", "tls") for each in tried):
+        return EXIT_INVALID
+    return EXIT_FAIL if failed else EXIT_PASS
 
 
 @cli.command()
@@ -222,6 +249,7 @@ def show(run: str, data: str | None, as_json: bool) -> int:
         False,
     )
     print_trouble(opened)
+    print_samples(opened)
     return EXIT_PASS
 
 

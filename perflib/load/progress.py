@@ -43,6 +43,7 @@ class Progress:
         self.seconds = seconds + warm if seconds is not None else None
         self.began = 0.0
         self.rows = self.errors = 0
+        self.trouble: list[str] = []  # why requests failed, in words; known when the load is over
 
     @property
     def elapsed_s(self) -> float:
@@ -69,7 +70,8 @@ class Progress:
         self.rows, self.errors = rows, errors
         self._view.show(self)
 
-    def close(self) -> None:
+    def close(self, trouble: list[str]) -> None:
+        self.trouble = trouble
         if self.began:
             self._view.close(self)
 
@@ -110,7 +112,8 @@ class Lines(Quiet):
             self._say(f"{progress.name}: {progress.said} so far")
 
     def close(self, progress: Progress) -> None:
-        self._say(f"{progress.name}: {progress.said}")
+        for said in (progress.said, *progress.trouble):
+            self._say(f"{progress.name}: {said}")
 
     def _say(self, line: str) -> None:
         print(line, file=self._out, flush=True)
@@ -153,6 +156,8 @@ class Bar(Quiet):
             self._bar.set_description_str(f"{progress.name:26.26} {figures(now)}")
             self._bar.close()
             self._bar = None
+        for said in progress.trouble:
+            print(f"{progress.name}: {said}", file=self._out, flush=True)
 
 
 class Glance:

@@ -20,6 +20,7 @@ from perflib.load.validity import Machine, doubts
 from perflib.load.workers import InProcess, Message, Process, Workers, callables_env
 from perflib.store.manifest import (
     ClockRecord,
+    FailureRecord,
     MachineShares,
     Manifest,
     MissingWorker,
@@ -30,7 +31,6 @@ from perflib.store.manifest import (
     WorkerRecord,
 )
 from perflib.suite.model import Scenario, Target
-from perflib.suite.redaction import redact_text
 from perflib.targets.process import StartedTarget
 
 
@@ -94,7 +94,7 @@ class Loading:
 
     def _started(self, in_process: bool, client: Any) -> Workers:
         if in_process:
-            with _environment(callables_env(self._targets)):
+            with environment(callables_env(self._targets)):
                 return InProcess(self._jobs[0])
         if client is not None:
             from perflib.load.cluster import Cluster
@@ -170,7 +170,7 @@ class Loading:
         self.record.status = "interrupted"
 
     def close(self) -> None:
-        self.bar.close()
+        self.bar.close(self.record.trouble)
         self._workers.close()
         for reason in self._workers.unsaved:
             self._ledger.invalid(reason)
@@ -289,12 +289,8 @@ class Loading:
         self.record.workers.append(about)
         self.record.unsent += content["unsent"]
         self.record.resent += content["resent"]
-        for error, count in content["errors"].items():
-            self.record.errors[error] = self.record.errors.get(error, 0) + count
-        for error, texts in content["error_texts"].items():
-            merged = self.record.error_texts.setdefault(error, {})
-            for text, count in texts.items():
-                merged[redact_text(text)] = merged.get(redact_text(text), 0) + count
+        for failure in content["failures"]:
+            self.record.add_failure(FailureRecord(**failure))
         stopped = content["stopped"]
         if stopped == ORPHANED and self.running:
             host = next((clock["host"] for clock in self._workers.clocks if worker in clock["workers"]), "")
@@ -310,7 +306,7 @@ class Loading:
 
 
 @contextlib.contextmanager
-def _environment(added: Mapping[str, str]) -> Iterator[None]:
+def environment(added: Mapping[str, str]) -> Iterator[None]:
     """Environment variables for a callable in this process, removed at the end."""
     before = {key: os.environ.get(key) for key in added}
     os.environ.update(added)

@@ -1,7 +1,8 @@
 """Baselines: named copies of runs, to compare other runs with.
 
-A baseline is a copy of a run (manifest, rows, resources, gauges) in data/baselines/<name>/. Hard links are used if
-possible, so that it takes no space. It stays after `perflib rm` of the run, and a CI job need only keep this folder.
+A baseline is a copy of a run (manifest, rows, resources, gauges, samples) in data/baselines/<name>/. Hard links are
+used if possible, so that it takes no space. It stays after `perflib rm` of the run, and a CI job need only keep this
+folder.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from perflib.store.remote import folder_only
 from perflib.store.runs import data_folder, locate
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,79}", re.ASCII)
-_KEPT: Final = ("run.json", "rows/*.parquet", "resources/*.parquet", "gauges/*.parquet")
+_KEPT: Final = ("run.json", "rows/*.parquet", "resources/*.parquet", "gauges/*.parquet", "samples/*.parquet")
 
 
 def folder(data: str | Path | None = None) -> Path:

@@ -33,6 +33,7 @@ _ORDER: Final = {
     "resources": "t_ns, role, pid",
     "spans": "start_ns, worker, seq",
     "gauges": "t_ns, target, gauge",
+    "samples": "t_ns, worker, seq",
 }  # the first column is a time, which divides the old files into periods
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -19,13 +20,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perflib.errors import RunError
 from perflib.store.files import write_atomically
+from perflib.text import one_line
 
 SCHEMA: Final = 2
 FILE: Final = "run.json"
 
+_FAILURES_SAID: Final = 6  # kinds of failure in a line
+_TEXTS_SAID: Final = 3  # of each
+_LONGEST_SAID: Final = 80
 RunStatus = Literal["running", "complete", "interrupted", "invalid"]
 RunName = Annotated[str, Field(pattern=r"^[\w.+-][\w.+@-]*$", max_length=200)]
-PartName = Annotated[str, Field(pattern=r"^(rows|resources|spans|gauges)/\.?part-[\w.-]+\.parquet$")]
+PartName = Annotated[str, Field(pattern=r"^(rows|resources|spans|gauges|samples)/\.?part-[\w.-]+\.parquet$")]
 
 
 class _Record(BaseModel):
@@ -112,6 +117,27 @@ class PrepareRecord(_Record):
     failed: int = 0  # of them; their rounds were made again
 
 
+class FailureRecord(_Record):
+    """The requests of one operation that failed with one class of error, those of the warm-up among them."""
+
+    operation: str
+    error: str
+    requests: int = 0
+    texts: dict[str, int] = Field(default_factory=dict)  # why, and how often: of errors of the server, of the samples
+
+    @property
+    def why(self) -> str:
+        """'KeyError: id 41', 'KeyError: id 7', …; "" where nothing is known."""
+        texts = [text for text, _ in sorted(self.texts.items(), key=lambda item: -item[1])]
+        more = ", …" if len(texts) > _TEXTS_SAID else ""
+        return ", ".join(f"'{one_line(text, _LONGEST_SAID)}'" for text in texts[:_TEXTS_SAID]) + more
+
+    @property
+    def in_words(self) -> str:
+        """20 × http_5xx 'KeyError: id 41' in `get item`."""
+        return " ".join(filter(None, (f"{self.requests:,} × {self.error}", self.why, f"in `{self.operation}`")))
+
+
 class ScenarioRecord(_Record):
     """What happened to one scenario."""
 
@@ -126,23 +152,41 @@ class ScenarioRecord(_Record):
     doubts: list[str] = Field(default_factory=list)
     unsent: int = 0
     resent: int = 0  # sent again on a new connection, since the server had closed the one that they were written to
-    errors: dict[str, int] = Field(default_factory=dict)  # requests that failed, by class, the warm-up's among them
-    error_texts: dict[str, dict[str, int]] = Field(default_factory=dict)  # why requests failed, by class; how often
+    failures: list[FailureRecord] = Field(default_factory=list)
     machine: MachineShares | None = None
     clocks: list[ClockRecord] = Field(default_factory=list)
     ended: str = ""  # why the load ended early, if that is no failure
 
+    def add_failure(self, new: FailureRecord) -> None:
+        """Take the failures of another worker into account."""
+        for known in self.failures:
+            if (known.operation, known.error) == (new.operation, new.error):
+                known.requests += new.requests
+                for text, count in new.texts.items():
+                    known.texts[text] = known.texts.get(text, 0) + count
+                return
+        self.failures.append(new)
+
+    @property
+    def error_texts(self) -> dict[str, dict[str, int]]:
+        """Why requests failed, and how often, by class of error."""
+        texts: dict[str, Counter[str]] = {}
+        for failure in self.failures:
+            texts.setdefault(failure.error, Counter()).update(failure.texts)
+        return {error: dict(counted) for error, counted in texts.items() if counted}
+
     @property
     def trouble(self) -> list[str]:
-        """What went wrong with its requests, in words, the most frequent class of error first; empty where nothing did.
+        """What went wrong with its requests, in words, the most frequent first; empty where nothing did.
 
-        timeout: 4 requests / template: 9 requests (nothing fills {token})
+        30 errors: 20 × http_5xx 'KeyError: id 41' in `get item`, 10 × timeout in `list`
         """
-        said = []
-        for error, count in sorted(self.errors.items(), key=lambda item: -item[1]):
-            texts = sorted(self.error_texts.get(error, {}).items(), key=lambda item: -item[1])
-            why = f" ({'; '.join(text for text, _ in texts[:3])})" if texts else ""
-            said.append(f"{error}: {count:,} request{'s' if count > 1 else ''}{why}")
+        said, each = [], sorted(self.failures, key=lambda failure: -failure.requests)
+        if each:
+            total, rest = sum(failure.requests for failure in each), len(each) - _FAILURES_SAID
+            more = f", and {rest} more kinds" if rest > 1 else ", and 1 more kind" if rest == 1 else ""
+            listed = ", ".join(failure.in_words for failure in each[:_FAILURES_SAID])
+            said.append(f"{total:,} error{'s' if total > 1 else ''}: {listed}{more}")
         if self.resent:
             once = "1 request was" if self.resent == 1 else f"{self.resent:,} requests were"
             said.append(f"{once} sent again on a new connection, since the server had closed the one that was kept")

@@ -5,7 +5,8 @@ run.rows(scenario="browse")                    # DataFrame: the schema's columns
 run.sql("select operation, count(*) from measured group by 1")
 run.manifest.host.cpu; run.scenario("browse").record.segments; run.scenario("browse").spec.load
 
-Tables for `sql`: rows (every row), measured (phase "measure", without the default warm-up), resources, spans, gauges.
+Tables for `sql`: rows (every row), measured (phase "measure", without the default warm-up), resources, spans, gauges,
+samples (of requests that failed).
 `perflib.verdicts.run.Run` is a recording with verdicts.
 """
 
@@ -61,6 +62,10 @@ class ScenarioRun:
     def rows(self, columns: Sequence[str] | None = None, phase: str | None = "measure") -> pd.DataFrame:
         """The rows of this scenario: see `Recording.rows`."""
         return self.run.rows(self.name, columns, phase)
+
+    def samples(self) -> pd.DataFrame:
+        """The samples of its requests that failed: see `Recording.samples`."""
+        return self.run.samples(self.name)
 
     def cached(self, name: str, find: Callable[[], Any], *about: object) -> Any:
         """The result of `find` for this scenario (JSON). For runs with many rows it is cached on disk, until the rows
@@ -161,14 +166,17 @@ class Recording:
         return self.query(f"select {chosen} from {table} {where} order by end_ns, worker, seq", values).df()
 
     def sql(self, query: str) -> pd.DataFrame:
-        """DuckDB over rows, measured, resources, spans and gauges."""
+        """DuckDB over rows, measured, resources, spans, gauges and samples."""
         import duckdb
 
         try:
             return self.query(query).df()
         except duckdb.Error as error:
+            from perflib.store.schema import TABLES
+
             first = str(error).splitlines()[0]
-            raise RunError(first, where="sql", mend="tables are rows, measured, resources, spans, gauges") from None
+            mend = f"tables are {', '.join(('measured', *TABLES))}"
+            raise RunError(first, where="sql", mend=mend) from None
 
     def query(self, query: str, values: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
         """The result of a query as a DuckDB cursor: .df(), .fetchnumpy(), .fetchone()."""
@@ -184,6 +192,11 @@ class Recording:
     def gauges(self) -> pd.DataFrame:
         """Numbers that targets reported about themselves (`gauges`): t_ns, target, gauge, value."""
         return self.query("select * from gauges order by t_ns, target, gauge").df()
+
+    def samples(self, scenario: str | None = None) -> pd.DataFrame:
+        """The first requests of each operation that failed with each class of error, with what was answered."""
+        where, values = ("where scenario = ?", [scenario]) if scenario else ("", [])
+        return self.query(f"select * from samples {where} order by t_ns, worker, seq", values).df()
 
     def rows_sha256(self) -> str:
         """A digest of the names and sizes of the part files, which identifies the rows."""
@@ -235,7 +248,9 @@ class Recording:
     @cached_property
     def parts(self) -> list[tuple[Path, int | None]]:
         """Every part file with its number of rows, or None if it cannot be read."""
-        kinds = ("rows", "resources", "spans", "gauges")
+        from perflib.store.schema import TABLES
+
+        kinds = tuple(TABLES)
         found = {path for kind in kinds for path in (self.path / kind).glob("part-*.parquet")}
         if replacing := self.manifest.replacing:  # a `compact` that was interrupted after its switch
             new = [self.path / name for name in replacing.new]
@@ -353,7 +368,7 @@ class Recording:
 
     def _chosen(self, kind: str, source: str) -> str:
         """The rows of a table that belong to this run, or to its side."""
-        if kind != "rows" or self.side is None:
+        if kind not in ("rows", "samples") or self.side is None:
             return source
         end = sided("", self.side)
         return f"(select * replace (scenario[:-{len(end) + 1}] as scenario) from {source} where scenario like '%{end}')"

@@ -19,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from perflib.store.failures import Failures
+
 PHASES: Final = ("warmup", "measure")
 NONE_NS: Final = -(2**63)
 NONE_STATUS: Final = -1
@@ -36,8 +38,6 @@ _GROUP: Final = 131_072  # rows per group in files that are read often; one thre
 _BREATH_S: Final = 0.004  # between pieces: time for the event loop to serve all its connections
 SECONDS_PER_PART: Final = 1.0
 _SIZE: Final = RECORD.size
-_MOST_TEXTS: Final = 8  # of one class of error
-_LONGEST_TEXT: Final = 300
 _FULL: Final = _SIZE * ROWS_PER_PART
 
 _text = pa.dictionary(pa.int32(), pa.string())
@@ -72,7 +72,13 @@ SPANS: Final = pa.schema([
 
 GAUGES: Final = pa.schema([("t_ns", pa.int64()), ("target", _text), ("gauge", _text), ("value", pa.float64())])
 
-TABLES: Final = {"rows": ROWS, "resources": RESOURCES, "spans": SPANS, "gauges": GAUGES}
+SAMPLES: Final = pa.schema([
+    ("scenario", _text), ("operation", _text), ("worker", pa.int16()), ("seq", pa.int64()), ("t_ns", pa.int64()),
+    ("error", _text), ("status", pa.int32()), ("message", pa.string()), ("request", pa.string()), ("head", pa.string()),
+    ("body", pa.string()),
+])  # fmt: skip
+
+TABLES: Final = {"rows": ROWS, "resources": RESOURCES, "spans": SPANS, "gauges": GAUGES, "samples": SAMPLES}
 
 
 def write_part(pieces: Iterable[pa.Table], schema: pa.Schema, folder: Path, name: str) -> None:
@@ -122,7 +128,8 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
     }
 
 
-_Part = tuple[bytearray, int, int, list[tuple[int, str, int, int]]]  # records, how many, the first one's seq, spans
+# records, how many, the first one's seq, spans, samples
+_Part = tuple[bytearray, int, int, list[tuple[int, str, int, int]], list[tuple[Any, ...]]]
 
 
 class Recorder:
@@ -132,15 +139,25 @@ class Recorder:
     recorder.add(scheduled, start, first_byte, end, sent, received, server, inflight, status, operation, error, phase)
     """
 
-    def __init__(self, run_dir: Path, *, worker: int, scenario: str, operations: list[str], t0_ns: int) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        worker: int,
+        scenario: str,
+        operations: list[str],
+        t0_ns: int,
+        failures: Failures | None = None,
+    ) -> None:
         self.worker, self.scenario, self.operations, self.t0_ns = worker, scenario, operations, t0_ns
         self.errors: dict[str, int] = {"": 0}
-        self.error_texts: dict[str, dict[str, int]] = {}  # by class of error: why, and how often; only the first few
         self.error_counts: list[int] = [0]
+        self.failures = failures or Failures()
         self.failure: BaseException | None = None
         self._folder, self._parts, self._first_seq = run_dir, 0, 0
         self._used = 0
         self._spans: list[tuple[int, str, int, int]] = []
+        self._samples: list[tuple[Any, ...]] = []
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(3):
             self._free.put(bytearray(_FULL))
@@ -175,10 +192,26 @@ class Recorder:
         return code
 
     def explain(self, error: str, text: str) -> None:
-        """Note why a request failed with this class of error."""
-        texts, text = self.error_texts.setdefault(error, {}), text[:_LONGEST_TEXT]
-        if text in texts or len(texts) < _MOST_TEXTS:
-            texts[text] = texts.get(text, 0) + 1
+        """Say why the request that is added next fails with this class of error."""
+        self.failures.explain(self.error_code(error), text)
+
+    def error_name(self, error: int) -> str:
+        """The class of error with this code."""
+        return list(self.errors)[error]
+
+    def failure_records(self) -> list[dict[str, Any]]:
+        """How many requests of each operation failed with each class of error, and why."""
+        return list(self.failures.records(self.operations, list(self.errors)))
+
+    def sample(
+        self, operation: int, error: int, status: int, message: str, request: str, head: str, body: str, t_ns: int
+    ) -> None:
+        """Record a sample of the request that is added next, which failed."""
+        self.failures.sampled(operation, error)
+        self._samples.append((
+            self.scenario, self.operations[operation], self.worker, self.count, t_ns - self.t0_ns,
+            self.error_name(error), None if status == NONE_STATUS else status, message, request, head, body,
+        ))  # fmt: skip
 
     def add(
         self, scheduled_ns: int, start_ns: int, first_byte_ns: int, end_ns: int, bytes_sent: int, bytes_received: int,
@@ -204,6 +237,7 @@ class Recorder:
         )
         if error:
             self.error_counts[error] += 1
+            self.failures.add(operation, error)
         self._used = used = used + _SIZE
         if used == _FULL:
             self.tick()
@@ -216,7 +250,8 @@ class Recorder:
         """Pass the rows so far to the writer. Waits only if the disk is three parts behind."""
         if self._used:
             spans, self._spans = self._spans, []
-            self._full.put((self._buffer, self._used // _SIZE, self._first_seq, spans))
+            samples, self._samples = self._samples, []
+            self._full.put((self._buffer, self._used // _SIZE, self._first_seq, spans, samples))
             self._first_seq, self._used = self.count, 0
             self._buffer = self._free.get()
 
@@ -240,13 +275,15 @@ class Recorder:
             if isinstance(part, threading.Event):
                 part.set()
                 continue
-            buffer, rows, first_seq, spans = part
+            buffer, rows, first_seq, spans, samples = part
             if self.failure is None:
                 try:
                     name = f"part-{self.worker:04d}-{self._parts:06d}"
                     write_part(self._pieces(buffer, rows, first_seq), ROWS, self._folder / "rows", name)
                     if spans:
                         write_part([self._span_table(spans)], SPANS, self._folder / "spans", name)
+                    if samples:
+                        write_part([table_of(samples, SAMPLES)], SAMPLES, self._folder / "samples", name)
                     self._parts += 1
                 except Exception as error:  # a full disk, say; `close` raises it
                     self.failure = error
@@ -298,6 +335,7 @@ class _Counter(Recorder):
     def tick(self) -> None:
         self._first_seq, self._used = self.count, 0
         self._spans.clear()
+        self._samples.clear()
 
     def span(self, name: str, start_ns: int, duration_ns: int) -> None:
         pass

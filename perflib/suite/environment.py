@@ -8,6 +8,7 @@ from typing import Final
 
 from perflib.errors import SuiteError
 
+READ: Final[dict[str, str]] = {}  # the variables that this process has read, so that secrets are known as such
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -17,6 +18,7 @@ def from_environment(text: str, where: str) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
             raise SuiteError(f"environment variable {match[1]} is not set", where=where, mend=f"export {match[1]}=…")
-        return os.environ[match[1]]
+        READ[match[1]] = os.environ[match[1]]
+        return READ[match[1]]
 
     return _VARIABLE.sub(value, text)

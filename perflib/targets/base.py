@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from perflib.errors import SuiteError
 from perflib.suite.model import Expect, Target
+from perflib.targets.evidence import Evidence
 from perflib.targets.template import UnfilledError, lookup
 
 
@@ -47,7 +48,11 @@ class Driver(Protocol):
         ...
 
     def explain(self, error: str, text: str) -> None:
-        """Say why a request failed with this class of error, in words. Rarely called: equal texts are counted."""
+        """Say why the request whose `finish` comes next failed with this class of error, in words."""
+        ...
+
+    def wants(self, error: int) -> bool:
+        """Whether evidence is still wanted of requests with this error code, so that their answers are to be read."""
         ...
 
     def span(self, name: str, start_ns: int, duration_ns: int) -> None:
@@ -121,6 +126,13 @@ class Lane(ABC):
     @abstractmethod
     def abort(self, error: str) -> None:
         """End the request in flight at once, as a row with this error."""
+
+    def evidence(self, is_answered: bool) -> Evidence | None:
+        """What the request that is just being finished left behind, as far as the lane knows.
+
+        None where there was an answer that the lane did not look at; it then looks at the next ones.
+        """
+        return Evidence()
 
     def close(self) -> None:  # noqa: B027 (nothing to release is the usual case)
         """Release what the lane holds. It is not used again."""

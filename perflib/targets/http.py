@@ -27,6 +27,7 @@ from perflib.suite.operation import HttpOperation
 from perflib.suite.target import HttpTargetSpec
 from perflib.targets.base import Driver, Lane, TargetKind, in_words, judge, keep
 from perflib.targets.connection import Address, check_url, connect
+from perflib.targets.evidence import ANSWER_BYTES, Evidence
 from perflib.targets.heads import (
     HEAD_ENDS,
     LONGEST_HEAD_BYTES,
@@ -166,7 +167,7 @@ class HttpLane(Lane, asyncio.Protocol):
         if self._first_ns == NONE_NS:
             self._first_ns, self._head = now, data
             self._heads = _NO_HEADS  # the next bytes may be the rest of this answer
-        elif end_of_head(self._head) < 0:
+        elif len(self._head) < ANSWER_BYTES or end_of_head(self._head) < 0:
             self._head += data
         self._received += len(data)
         try:
@@ -303,6 +304,7 @@ class HttpLane(Lane, asyncio.Protocol):
             and head.startswith(b"HTTP/1.")
             and end_of_head(head) == len(head)
             and b"\r\ntransfer-encoding:" not in head.lower()
+            and not self.driver.wants(error)
         ):
             if len(heads) >= _MAX_PARSED_HEADS:  # probably heads that never come again, as those with a counter
                 heads.clear()
@@ -338,7 +340,23 @@ class HttpLane(Lane, asyncio.Protocol):
         first_ns, received = self._first_ns, self._received
         self._complete = self._interim = self._received = self._hops = 0
         self._first_ns = NONE_NS
-        return self.driver.finish(self, now, first_ns, error, status, self._sent, received, server_ns)
+        more = self.driver.finish(self, now, first_ns, error, status, self._sent, received, server_ns)
+        self._head = b""
+        return more
+
+    def evidence(self, is_answered: bool) -> Evidence | None:
+        if is_answered and not self._head:  # known by its head, and not looked at
+            self._server.parsed_heads.clear()
+            return None
+        return Evidence.of_http(self._request_bytes(), self._head)
+
+    def _request_bytes(self) -> bytes:
+        """The request in flight; b"" where it cannot be built."""
+        try:
+            payload: bytes = self.op.request.fixed or self.op.request.build(self.row)
+        except Exception:
+            return b""
+        return payload
 
     def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
         """Error code (0: none) and server time of a complete answer. `timing_ns`: the time that its head names."""
@@ -494,7 +512,10 @@ class ReadingHttpLane(HttpLane):
             error, server_ns = self._read(answer.status, answer.server_ns)
         except Exception as problem:
             error, server_ns = self._unreadable(problem), NONE_NS
-        if self.driver.finish(self, now, now, error, answer.status, self._sent, answer.length, server_ns):
+        if error:  # as an answer that was parsed, so that it is there as evidence
+            self._head, self._first_ns, self._received = data, now, answer.length
+            self._finish(now, error, answer.status, server_ns)
+        elif self.driver.finish(self, now, now, error, answer.status, self._sent, answer.length, server_ns):
             self.start()
 
     def _judge(self, status: int) -> tuple[int, int]:

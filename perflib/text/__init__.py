@@ -61,3 +61,10 @@ def one_line(text: Any, most: int) -> str:
 
 
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]")
+
+
+def printable(text: str, most: int) -> str:
+    """Text from outside as printable lines of at most `most` characters together."""
+    plain = _ESCAPES.sub("", text[: 2 * most].replace("\r\n", "\n")).expandtabs(4)
+    plain = "".join(char if char.isprintable() or char == "\n" else "·" for char in plain).rstrip()
+    return plain if len(plain) <= most else plain[: most - 1] + "…"

@@ -40,7 +40,7 @@ def test_a_table_has_the_figures_that_it_shows(run: perflib.Run) -> None:
     assert list(percentiles.index) == ["all", "list", "buy"]
     assert percentiles.loc["all", "p95_ms"] == summary["scenarios"][0]["response_ms"]["p95"]
     errors = scenario.errors().frame
-    assert list(errors.iloc[0]) == ["http_5xx", 80, 2.0]
+    assert list(errors.iloc[0]) == ["http_5xx", 80, 2.0, ""]
     assert scenario.memory().frame["peak_mb"].iloc[0] == summary["scenarios"][0]["memory_mb"]["peak"]
     for whole, part in ((run.memory(), scenario.memory()), (run.percentiles(), scenario.percentiles())):
         assert whole.frame.drop(columns="scenario").equals(part.frame) and str(part) in str(whole)

@@ -19,6 +19,7 @@ from perflib.errors import TargetError
 from perflib.load.generator import arrivals, plan
 from perflib.load.generator.next_operation import OperationPicker
 from perflib.load.generator.plan import Segment
+from perflib.load.generator.sample import sample_of
 from perflib.load.generator.timeouts import Timeouts, Unanswered
 from perflib.load.generator.timer import Timer
 from perflib.store.schema import NONE_NS, NONE_STATUS, PHASES, Recorder
@@ -62,6 +63,7 @@ class WorkerDriver:
         self.picker = OperationPicker(ops, order=order, seed=seed, index=index, of=of)
         self.seed, self.index, self.of, self.folder = seed, index, of, folder
         self.error_code, self.span, self.explain = recorder.error_code, recorder.span, recorder.explain
+        self.wants = recorder.failures.wants
         self.resent, self.unanswered = 0, Unanswered()
         self.budget = FOREVER if max_requests is None else plan.share(max_requests, index, of)
         self._gap_ns = (
@@ -135,6 +137,8 @@ class WorkerDriver:
         server_ns: int,
     ) -> bool:
         """See targets.base.Driver."""
+        if error:
+            self._sample(lane, error, status, end_ns)
         self._add(
             lane.scheduled_ns,
             lane.start_ns,
@@ -154,6 +158,17 @@ class WorkerDriver:
             return True
         self.inflight -= 1
         return self._assign(lane, end_ns)
+
+    def _sample(self, lane: Lane, error: int, status: int, end_ns: int) -> None:
+        """Keep a sample of a request that failed, while samples of its kind are still taken."""
+        recorder, op = self.recorder, lane.op
+        if recorder.failures.wants_of(op.code, error):
+            sample = sample_of(lane, status, recorder.failures.why(error))
+            if sample is not None:
+                recorder.explain(recorder.error_name(error), sample.message)
+                recorder.sample(
+                    op.code, error, status, sample.message, sample.request_line, sample.head, sample.body, end_ns
+                )
 
     def _finish_locked(self, *answer: Any) -> bool:
         """`finish` where lanes have threads of their own."""

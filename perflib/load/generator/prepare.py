@@ -145,7 +145,8 @@ class PreparingDriver(WorkerDriver):
         await self.run(plan.Segment(load), time.monotonic_ns())
         if self._gave_up or self.stopping:
             what = ", ".join(f"{n} × {name}" for name, n in self.recorder.errors_by_class.items()) or self.stopping
-            why = next((f" ({text})" for texts in self.recorder.error_texts.values() for text in texts), "")
+            failures = self.recorder.failure_records()
+            why = next((f" ({text})" for failure in failures for text in failure["texts"]), "")
             mend = "look at the target's log, and at `prepare` in the suite"
             raise TargetError(f"could not prepare the data: {what}{why}", mend=mend)
         return self._rows

@@ -26,6 +26,7 @@ from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.health import Health, late_ms
 from perflib.load.generator.job import ORPHANED, Channel, Job
 from perflib.load.generator.prepare import compile_operations, lanes_allowed, make_driver, prepare
+from perflib.store.failures import SAMPLES, Failures
 from perflib.store.schema import SECONDS_PER_PART, UNANSWERED, Recorder
 from perflib.suite.load import ClosedLoad, StagesLoad
 from perflib.targets.base import TargetKind
@@ -48,6 +49,7 @@ async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver
                 scenario=job.scenario.name,
                 operations=[op.name for op in ops],
                 t0_ns=job.t0_ns,
+                failures=Failures(max(1, plan.share(SAMPLES, job.index, job.of))),
             ),
             max_requests=job.max_requests,
         )
@@ -106,7 +108,7 @@ async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int)
         errors=recorder.errors_by_class,
         unsent=driver.unsent,
         resent=driver.resent,
-        error_texts=recorder.error_texts,
+        failures=recorder.failure_records(),
         stopped=driver.stopping,
         health={
             **health.summary(),

@@ -76,6 +76,9 @@ class McpHttpLane(ReadingHttpLane):
         request: McpRequest = self.op.request
         return self._encode(self.session, request) if request.idempotent and self.session is not None else None
 
+    def _request_bytes(self) -> bytes:
+        return self.op.request.in_words(self.row)  # type: ignore[no-any-return]
+
     def _encode(self, session: Session, request: McpRequest) -> bytes:
         self._body, self._events, self._answer, self._cached_code = [], None, None, None
         number = next(self._pool.ids)

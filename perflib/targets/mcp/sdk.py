@@ -19,6 +19,7 @@ from perflib.errors import TargetError
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.suite.environment import from_environment
 from perflib.targets.base import Driver, Lane, in_words
+from perflib.targets.evidence import Evidence
 from perflib.targets.http import one_header_line
 from perflib.targets.mcp.session import Session, session_spans
 from perflib.targets.mcp.wire import MODERN, SESSION, McpRequest, outcome, server_time_ns
@@ -187,6 +188,9 @@ class SdkLane(Lane):
             self._pool.sdk_clients.append(self._client)
             spans.append(("session", began, clock() - began))
         return await call(self._client.client, request.method, params)
+
+    def evidence(self, is_answered: bool) -> Evidence:
+        return Evidence(self.op.request.in_words(self.row).decode("utf-8", "replace"))
 
     def _read(self, answer: Any) -> tuple[int, int]:
         if self.op.reads_answer:

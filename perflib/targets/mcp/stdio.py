@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, Lane, in_words
+from perflib.targets.evidence import BODY_BYTES, Evidence
 from perflib.targets.mcp.pipe import Pipe
 from perflib.targets.mcp.session import Session, call_or_list, session_spans
 from perflib.targets.mcp.wire import SESSION, McpRequest, outcome
@@ -22,11 +24,12 @@ PAUSE_S: Final = 0.1  # after a failure without an answer: no tight loop against
 class McpStdioLane(Lane):
     """One call at a time on a pipe, its own or the one that all lanes share."""
 
-    __slots__ = ("_id", "_pause", "_pool", "_sent", "_spans", "_task", "pipe", "session")
+    __slots__ = ("_answer", "_id", "_pause", "_pool", "_sent", "_spans", "_task", "pipe", "session")
 
     def __init__(self, driver: Driver, index: int, pool: Pool) -> None:
         super().__init__(driver, index)
         self._pool, self._id, self._sent = pool, 0, 0
+        self._answer: Any = None  # to the request that is being finished
         self.pipe: Pipe | None = pool.pipe
         self.session: Session | None = pool.session
         self._task: asyncio.Task[None] | None = None
@@ -51,13 +54,12 @@ class McpStdioLane(Lane):
         self._send(payload)
 
     def _not_built(self, problem: Exception) -> None:
-        self.driver.explain("template", in_words(problem))
         self.start_ns, self._sent = clock(), 0
-        self._later("template")
+        self._later("template", in_words(problem))
 
-    def _later(self, error: str) -> None:
+    def _later(self, error: str, why: str = "") -> None:
         """End the request after a pause, as a row with this error."""
-        self._pause = self.driver.loop.call_later(PAUSE_S, self.finish, None, 0, error)
+        self._pause = self.driver.loop.call_later(PAUSE_S, self.finish, None, 0, error, b"", why)
 
     def _encode(self, session: Session) -> bytes:
         self._id = next(self._pool.ids)
@@ -78,20 +80,29 @@ class McpStdioLane(Lane):
         return not self.op.reads_answer and bool(self.start_ns)
 
     def finish_cached(self, code: int, received: int) -> None:
+        self._answer = None
         self._finish(clock(), code, received)
 
-    def finish(self, answer: Any, received: int, error: str = "", without_id: bytes = b"") -> None:
+    def finish(self, answer: Any, received: int, error: str = "", without_id: bytes = b"", why: str = "") -> None:
         """The call is over. `without_id`: the bytes of its answer without the id, to remember its error code by."""
         if not self.start_ns:
             return
+        if why:
+            self.driver.explain(error, why)
         self._pause = None
         if error:
             code, server_ns = self.driver.error_code(error), NONE_NS
         else:
             code, server_ns = self._outcome(answer)
-        if without_id and server_ns == NONE_NS and not self.op.reads_answer:
+        if without_id and server_ns == NONE_NS and not self.op.reads_answer and not self.driver.wants(code):
             self._pool.remember(without_id, code)
+        self._answer = answer
         self._finish(clock(), code, received, server_ns)
+
+    def evidence(self, is_answered: bool) -> Evidence:
+        answer, self._answer = self._answer, None
+        body = "" if answer is None else json.dumps(answer, ensure_ascii=False)[:BODY_BYTES]
+        return Evidence(self.op.request.in_words(self.row).decode("utf-8", "replace"), body=body)
 
     def _outcome(self, answer: Any) -> tuple[int, int]:
         try:
@@ -142,14 +153,14 @@ class McpStdioLane(Lane):
         self._spans += session_spans(began, opened, worked, ended)
         self._task, self._sent = None, pipe.sent
         code, server_ns = self._outcome(answer)
+        self._answer = answer
         self._finish(ended, code, pipe.received, server_ns)
 
     def _session_failed(self, problem: Exception) -> None:
         self._task = None
         self._spans.clear()
         error = "connect" if isinstance(problem, OSError) else "mcp_session"
-        self.driver.explain(error, in_words(problem))
-        self._later(error)
+        self._later(error, in_words(problem))
 
     def abort(self, error: str) -> None:
         if self._task is not None:

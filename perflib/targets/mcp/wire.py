@@ -95,6 +95,15 @@ class McpRequest:
         fixed = None if variables_in(params) else (build(False, {}), build(True, {}))
         return cls(method, fill, fixed, build)
 
+    def in_words(self, row: Row) -> bytes:
+        """Its method, and its parameters as JSON, as evidence; b"" where nothing fills a name."""
+        try:
+            params = self.params(row)
+        except Exception:
+            return b""
+        named = params.get(_NAMED.get(self.method, ""), "")
+        return f"{self.method} {named}".strip().encode() + b"\n\n" + json.dumps(params).encode()
+
     def encoded(self, modern: bool, row: Row) -> EncodedRequest:
         return self.fixed[modern] if self.fixed is not None else self.build(modern, row)
 
