@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from perflib.store.files import write_atomically
 
-VERSION: Final = 4  # version of the cached data; data of another version is computed again
+VERSION: Final = 5  # version of the cached data; data of another version is computed again
 
 _Owner = TypeVar("_Owner")
 _Found = TypeVar("_Found")

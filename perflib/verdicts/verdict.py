@@ -118,9 +118,8 @@ def verdicts(run: Recording) -> list[Verdict]:
 
 
 def _withdrawn(found: list[Verdict], run: Recording) -> list[Verdict]:
-    """Nothing passes where rows are missing, for what broke the limit may have stood in them; nothing fails by times
-    that cannot be."""
-    doubtful = (Outcome.PASS, Outcome.FAIL) if run.impossible else (Outcome.PASS,)
+    """Nothing is decided by damaged rows: what broke the limit, or kept it, may have been in those that are missing."""
+    doubtful = (Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE)
     reason = "; ".join(run.damage)
     return [replace(v, verdict=Outcome.INCONCLUSIVE, reason=reason) if v.verdict in doubtful else v for v in found]
 
