@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perflib.errors import RunError
 from perflib.store.cache import load_or_compute, stamp
 from perflib.store.database import DUE, connected, parts, quoted, row_counts
+from perflib.store.lease import is_written
 from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest
 from perflib.suite.file import from_plain
 from perflib.suite.variants import sided
@@ -309,8 +310,12 @@ class Recording:
         return sum(rows or 0 for path, rows in self.parts if path.parent.name == "rows")
 
     def _alive(self) -> bool:
+        """Whether the process that writes the run is alive. Runs of early versions have no lease, and a pid only."""
         import psutil
 
+        written = is_written(self.path)
+        if written is not None:
+            return written
         process = self.manifest.process
         try:
             return process is not None and abs(psutil.Process(process.pid).create_time() - process.created) < 1
