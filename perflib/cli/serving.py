@@ -209,7 +209,7 @@ def lab(arguments: tuple[str, ...]) -> int:
         click.echo(f"{len(notebooks.copy(folder))} notebooks were copied to {folder}", err=True)
     opened = "notebooks/index.ipynb" if (folder / "index.ipynb").is_file() else "notebooks"
     command = [
-        sys.executable, "-m", "jupyterlab", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        sys.executable, "-P", "-m", "jupyterlab", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         f"--ServerApp.root_dir={folder.parent}", f"--LabApp.default_url=/lab/tree/{opened}",
     ]  # fmt: skip
     return _become([*command, *arguments], _jupyter_environment())
@@ -232,7 +232,7 @@ def dashboard(notebooks: Path | None, data: str | None, port: int, no_browser: b
     runs = data if is_url(data) else str(data_folder(data).resolve())
     environment = {**_jupyter_environment(), "PERFLIB_DATA": runs}
     command = [
-        sys.executable, "-m", "voila", str(chosen_notebook("dashboard", None, notebooks)), f"--port={port}",
+        sys.executable, "-P", "-m", "voila", str(chosen_notebook("dashboard", None, notebooks)), f"--port={port}",
         "--Voila.ip=127.0.0.1", "--template=perflib", *(["--no-browser"] if no_browser else []),
     ]  # fmt: skip
     click.echo(f"http://127.0.0.1:{port}/ (Ctrl-C ends it)", err=True)

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from perflib.load.resources import Sampler
 from perflib.load.scenario import Ledger, Loading
 from perflib.load.stop_rules import StopRule
 from perflib.store import metadata
+from perflib.store.lease import WRITING, Lease
 from perflib.store.manifest import AbRecord, ProcessRecord, RunDirectory, TargetRecord
 from perflib.store.remote import Upload, is_url
 from perflib.store.runs import data_folder
@@ -91,6 +92,7 @@ class Session:
         )
         self.manifest = self.dir.manifest
         self.upload = Upload(data, self.dir.path.name, self.dir.path, both=client is not None) if is_url(data) else None
+        self.lease = Lease(self.dir.path, WRITING)
         self.view = view(self.dir.path)
         self.sampler = Sampler(self.dir.path, self.t0_ns)
         self.ledger = Ledger(self.dir, self.sampler, self.t0_ns, data if is_url(data) else None)
@@ -125,6 +127,12 @@ class Session:
 
     def end(self) -> None:
         """Stop everything that was started, and write the final manifest."""
+        try:
+            self._end()
+        finally:
+            self.lease.release()
+
+    def _end(self) -> None:
         self.view.freeze()
         for name, target in self.started.items():
             code = target.stop()
@@ -243,6 +251,7 @@ class Session:
         of = worker_count(scenario, self.suite, self.targets, least)
         first, self.workers_so_far = self.workers_so_far, self.workers_so_far + of
         targets = {name: self.targets[name] for name in scenario.reached}
+        search_path = own_modules(targets, self.suite.folder)
         return [
             Job(
                 str(self.dir.path.resolve()),
@@ -257,11 +266,24 @@ class Session:
                 self.suite.max_requests,
                 self.suite.max_rate_per_s,
                 self.suite.allow_hosts,
-                sys.path,
+                search_path,
                 turns,
             )
             for index in range(of)
         ]
+
+
+def own_modules(targets: Mapping[str, Target], folder: str) -> list[str]:
+    """The folders from which workers import the suite's own functions.
+
+    The working directory and the folder of the suite are among them only if a target is a function: what happens to lie
+    beside a suite is not to be imported in place of a module that perflib looks for.
+    """
+    beside = {Path.cwd(), Path(folder).resolve()}
+    places = [str(Path(place).resolve()) for place in sys.path]
+    if any(target.kind == "callable" for target in targets.values()):
+        return places
+    return [place for place in places if Path(place) not in beside]
 
 
 def worker_count(scenario: Scenario, suite: Suite, targets: dict[str, Target], least: int = 1) -> int:

@@ -148,7 +148,7 @@ class Process(WorkerTotals):
         for job in jobs:
             with (logs / f"worker-{job.worker}.log").open("wb") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "perflib.load.generator.worker"],
+                    [sys.executable, "-P", "-m", "perflib.load.generator.worker"],  # not from the working directory
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,

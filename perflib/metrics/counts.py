@@ -247,7 +247,7 @@ def _keep(run: Recording, name: str, file: Path) -> None:
     written."""
     import duckdb
 
-    if run.status not in FINAL:
+    if run.status not in FINAL or file.parent.is_symlink():
         return
     unfinished = file.with_name(f".{file.name}.tmp")
     try:

@@ -13,6 +13,7 @@ from jupyter_client.manager import KernelManager
 IMPORTED: Final = ("duckdb", "scipy.special", "jinja2", "perflib.report.sections")
 ARGUMENTS: Final = (
     "--IPKernelApp.log_level=40",
+    "--IPKernelApp.ignore_cwd=True",
     "--HistoryManager.hist_file=:memory:",  # as nbclient would have it
     f"--IPKernelApp.exec_lines=import {', '.join(f'{module} as _' for module in IMPORTED)}",
 )
@@ -32,7 +33,8 @@ class Kernel(KernelManager):
 
         # nbclient waits for answers in an event loop; to start and to end it is possible from any thread.
         super().__init__(kernel_name="python3", client_class="jupyter_client.asynchronous.AsyncKernelClient")
-        self._kernel_spec = KernelSpec(**get_kernel_dict())
+        # Modules are not imported from the working directory, where a file may have the name of one of ours.
+        self._kernel_spec = KernelSpec(**get_kernel_dict(python_arguments=["-P"]))
         self._clients: list[Any] = []
         self.start_kernel(extra_arguments=list(ARGUMENTS))
 

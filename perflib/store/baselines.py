@@ -2,7 +2,7 @@
 
 A baseline is a copy of a run (manifest, rows, resources, gauges, samples) in data/baselines/<name>/. Hard links are
 used if possible, so that it takes no space. It stays after `perflib rm` of the run, and a CI job need only keep this
-folder.
+folder. A change that is cut short is finished or undone by the next command.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ import contextlib
 import os
 import re
 import shutil
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from perflib.errors import RunError
+from perflib.store.compaction import finish
+from perflib.store.lease import Lease, held
+from perflib.store.manifest import FILE
 from perflib.store.recording import Recording
 from perflib.store.remote import folder_only
-from perflib.store.runs import data_folder, locate
+from perflib.store.runs import data_folder, delete, finish_removals, locate, strangers
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,79}", re.ASCII)
-_KEPT: Final = ("run.json", "rows/*.parquet", "resources/*.parquet", "gauges/*.parquet", "samples/*.parquet")
+_KEPT: Final = ("rows", "resources", "gauges", "samples")
+# The ends of hidden names: a copy that is being written, one that is complete, and the baseline that it replaces.
+_STEPS: Final = (".copy", ".ready", ".before")
 
 
 def folder(data: str | Path | None = None) -> Path:
@@ -46,24 +51,22 @@ def set_baseline(name: str, run: Recording, data: str | Path | None = None) -> R
         raise RunError("; ".join(run.damage), where=run.id, mend="choose another run: perflib runs")
     parent = folder(data)
     parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=parent))
-    for path in (path for pattern in _KEPT for path in sorted(run.path.glob(pattern))):
-        _keep(path, unfinished / path.relative_to(run.path))
-    target = parent / name
-    if target.exists():
-        before = Path(tempfile.mkdtemp(prefix=".", suffix=".old", dir=parent))
-        target.replace(before / "was")
-        unfinished.replace(target)
-        shutil.rmtree(before)
-    else:
-        unfinished.replace(target)
-    target.chmod(0o755)
-    return Recording(target)
+    with _unchanged(run), _named(parent, name):
+        _recover(parent, name)
+        copy, ready, before = (parent / f".{name}{end}" for end in _STEPS)
+        _copy(Recording(run.path), copy)
+        copy.replace(ready)
+        if (parent / name).exists():
+            (parent / name).replace(before)
+        ready.replace(parent / name)
+        shutil.rmtree(before, ignore_errors=True)
+    return Recording(parent / name)
 
 
 def baselines(data: str | Path | None = None) -> dict[str, Recording]:
     """All baselines by name, except those that cannot be read."""
     runs = {}
+    recover(data)
     for path in sorted(folder(data).glob("[!.]*/run.json")):
         with contextlib.suppress(RunError):
             runs[path.parent.name] = Recording(path.parent)
@@ -72,13 +75,71 @@ def baselines(data: str | Path | None = None) -> dict[str, Recording]:
 
 def remove_baseline(name: str, data: str | Path | None = None) -> None:
     """Delete a baseline. Raises RunError if there is none of this name."""
-    if not _NAME.fullmatch(name) or not (folder(data) / name).is_dir():
+    recover(data)
+    path = folder(data) / name
+    if not _NAME.fullmatch(name) or not path.is_dir():
         raise RunError(f"no baseline {name!r}", where=str(folder(data)), mend="list them: perflib baseline list")
-    shutil.rmtree(folder(data) / name)
+    with _named(folder(data), name):
+        if path.is_symlink() or (strange := next(strangers(path), None)):
+            what = "it is a link" if path.is_symlink() else f"it has a file that perflib did not write: {strange!r}"
+            raise RunError(what, where=str(path), mend="delete it yourself")
+        delete(path)
+
+
+def recover(data: str | Path | None = None) -> None:
+    """Finish or undo each change of a baseline that was cut short, unless another process is making it just now."""
+    parent = folder(data)
+    for path in list(parent.glob(".*")):
+        end = next((end for end in _STEPS if path.name.endswith(end)), None)
+        if end is not None and path.is_dir():
+            with contextlib.suppress(RunError, OSError):
+                name = path.name[1:].removesuffix(end)
+                with _named(parent, name):
+                    _recover(parent, name)
+    finish_removals(parent)
+
+
+def _recover(parent: Path, name: str) -> None:
+    """The baseline keeps its old content until the new one is complete, and has one of both at the end."""
+    path = parent / name
+    copy, ready, before = (parent / f".{name}{end}" for end in _STEPS)
+    if not path.exists() and ready.exists():
+        ready.replace(path)
+    if not path.exists() and before.exists():
+        before.replace(path)
+    for left in (copy, ready, before):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _copy(run: Recording, to: Path) -> None:
+    """Copy the files of a run, without its spans, and read them back. Raises RunError, OSError."""
+    files = [path for path, _ in run.parts if path.parent.name in _KEPT]
+    for path in (run.path / FILE, *files):
+        _keep(path, to / path.relative_to(run.path))
+    damage = Recording(to).damage
+    if damage:
+        raise RunError("; ".join(damage), where=f"the copy of {run.id}", mend="set the baseline again")
+
+
+@contextlib.contextmanager
+def _unchanged(run: Recording) -> Iterator[None]:
+    """Hold the lease of a run while it is copied. Where the folder cannot be written, nobody here can change it."""
+    if not os.access(run.path, os.W_OK):
+        yield
+        return
+    with held(run.path, "baseline", of=run.id):
+        finish(run.path)
+        yield
+
+
+def _named(parent: Path, name: str) -> contextlib.AbstractContextManager[Lease]:
+    """Hold the lease of the name of a baseline."""
+    return held(parent, "baseline", file=f".{name}.lease", of=f"baseline {name}")
 
 
 def locate_side(which: str | Path, data: str | Path | None = None) -> tuple[Path, str | None]:
     """Like `runs.locate`, and also by the name of a baseline. Raises RunError if there is none."""
+    recover(data)
     if isinstance(which, str) and _NAME.fullmatch(which) and (folder(data) / which / "run.json").is_file():
         return folder(data) / which, None
     try:
@@ -94,7 +155,7 @@ def locate_side(which: str | Path, data: str | Path | None = None) -> tuple[Path
 
 
 def _keep(source: Path, to: Path) -> None:
-    to.parent.mkdir(exist_ok=True)
+    to.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, to)
     except OSError:  # another file system, or one without links

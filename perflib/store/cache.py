@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from perflib.store.files import write_atomically
 
-VERSION: Final = 4  # version of the cached data; data of another version is computed again
+VERSION: Final = 5  # version of the cached data; data of another version is computed again
 
 _Owner = TypeVar("_Owner")
 _Found = TypeVar("_Found")
@@ -62,7 +62,7 @@ def load_or_compute(
     with suppress(OSError, ValueError):
         return json.loads(file.read_text("utf-8"))
     result = compute()
-    if store_if(result):
+    if store_if(result) and not file.parent.is_symlink():  # the folder of somebody else's run may lead anywhere
         with suppress(OSError):
             file.parent.mkdir(exist_ok=True)
             write_atomically(file, json.dumps(result))

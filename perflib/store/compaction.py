@@ -3,10 +3,11 @@
 done = compact(open_recording("latest"))
 done.files_before, done.files_after, done.bytes_after
 
-The new files are written under hidden names, which readers ignore, and compared with the old ones: number of rows, and
-sum of the rows' hashes. Then run.json says, in one atomic step, which files replace which (`replacing`), and readers
-follow it. The rest, renaming the new files and deleting the old ones, may stop at any point: the run still opens with
-each row once, and the next `compact` finishes it.
+One process at a time compacts a run (see lease.py). The new files are written under hidden names, which readers ignore,
+and compared with the old ones: number of rows, and sum of the rows' hashes. Then run.json says, in one atomic step,
+which files replace which (`replacing`), and readers follow it. The rest, renaming the new files and deleting the old
+ones, may stop at any point: the run still opens with each row once, and the next command that changes the run ends it.
+Old files are deleted only when the new ones have been read back from their final names.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from perflib.errors import RunError
-from perflib.store.database import connected, listed
+from perflib.store.database import connected, listed, row_counts
 from perflib.store.database import parts as parts_of
+from perflib.store.files import sync
+from perflib.store.lease import Lease, held
 from perflib.store.manifest import Replacing, read_manifest, write_manifest
 from perflib.store.recording import Recording
 from perflib.store.schema import TABLES, write_file
@@ -49,21 +52,29 @@ class Compacted:
 
 
 def compact(run: Recording) -> Compacted:
-    """Compact a run. Raises RunError if the run is in progress, or if a file cannot be read or written."""
-    import duckdb
-
+    """Compact a run. Raises RunError if the run is in progress, if another process is changing it, or if a file cannot
+    be read or written."""
     if run.status == "running":
         raise RunError(f"{run.id} is still running", mend="compact it when it has ended")
-    _finish(run.path)
-    run = Recording(run.path)
+    with held(run.path, "compact", of=run.id) as lease:
+        finish(run.path)
+        return _compact(Recording(run.path), lease)
+
+
+def _compact(run: Recording, lease: Lease) -> Compacted:
+    import duckdb
+
     before = [path for path, rows in run.parts if rows is not None]
     size = sum(path.stat().st_size for path in before)
     try:
         old, new = _rewritten(run)
         if new:
-            run.manifest.replacing = Replacing(old=_names(run, old), new=_names(run, new))
-            write_manifest(run.path, run.manifest)
-            _finish(run.path)
+            rows = dict(run.parts)
+            total = sum(rows[path] or 0 for path in old)
+            lease.check()
+            run.manifest.replacing = Replacing(old=_names(run, old), new=_names(run, new), rows=total)
+            write_manifest(run.path, run.manifest, durable=True)
+            finish(run.path)
     except (duckdb.Error, OSError) as error:
         raise RunError(
             str(error).splitlines()[0], where=run.id, mend="no row was lost; solve the problem and compact again"
@@ -155,21 +166,50 @@ def _verify(database: duckdb.DuckDBPyConnection, kind: str, old: Sequence[Path],
         raise OSError(f"the compacted {kind} are not those of the run: {sums[1]} instead of {sums[0]}")
 
 
-def _finish(path: Path) -> None:
-    """Clean up after an interrupted `compact`: undo it before the switch of files, finish it after the switch."""
+def finish(path: Path) -> None:
+    """Clean up after an interrupted `compact`: undo it before the switch of files, finish it after the switch.
+
+    Whoever calls this holds the lease of the run. Raises RunError, and deletes nothing, if neither is possible.
+    """
+    for kind in TABLES:
+        if (path / kind).is_symlink():
+            raise RunError(f"{kind} is a link to another folder", where=str(path), mend="copy the files into the run")
     manifest = read_manifest(path)
-    replacing = manifest.replacing or Replacing()
-    for name in replacing.new:
-        if hidden(path / name).exists():
-            hidden(path / name).replace(path / name)
-    for name in replacing.old:
-        (path / name).unlink(missing_ok=True)
+    if manifest.replacing is not None:
+        _switch(path, manifest.replacing)
     for kind in TABLES:
         for left in (path / kind).glob(".part-c*.parquet"):
             left.unlink()
     if manifest.replacing is not None:
         manifest.replacing = None
         write_manifest(path, manifest)
+
+
+def _switch(path: Path, replacing: Replacing) -> None:
+    """Delete the old files if the new ones can be read and have all rows; otherwise the new ones, if the old are there.
+
+    Raises RunError, and deletes nothing, if neither is the case.
+    """
+    old, new = ([path / name for name in names] for names in (replacing.old, replacing.new))
+    rows = row_counts((file if file.exists() else hidden(file) for file in new), TABLES)
+    whole, total = all(file.exists() for file in old), sum(filter(None, rows))
+    expected = sum(filter(None, row_counts(old))) if whole else total if replacing.rows is None else replacing.rows
+    if new and None not in rows and total == expected:
+        for file in new:
+            if hidden(file).exists():
+                hidden(file).replace(file)
+        for folder in {file.parent for file in new}:
+            sync(folder)
+        for file in set(old) - set(new):
+            file.unlink(missing_ok=True)
+    elif whole:
+        for file in set(new) - set(old):
+            file.unlink(missing_ok=True)
+    else:
+        raise RunError(
+            "a compaction was cut short, and files that it wrote are damaged; nothing was deleted",
+            where=str(path), mend="take the run from a copy",
+        )  # fmt: skip
 
 
 def hidden(path: Path) -> Path:

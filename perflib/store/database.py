@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -54,17 +54,35 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def row_counts(paths: Iterable[Path]) -> list[int | None]:
-    """The number of rows of each part file, or None if it cannot be read."""
-    with ThreadPoolExecutor() as pool:  # thousands of footers
-        return list(pool.map(_row_count, paths))
+def row_counts(paths: Iterable[Path], schemas: Mapping[str, pa.Schema] | None = None) -> list[int | None]:
+    """The number of rows of each part file, or None if it cannot be read.
+
+    schemas: by the name of the folder, to read each file whole as well: a page that does not match its checksum, or a
+    column of another type, makes it None. A million rows take about 0.4 s; without `schemas` only footers are read.
+    """
+    with ThreadPoolExecutor() as pool:  # thousands of files
+        return list(pool.map(lambda path: _row_count(path, schemas and schemas[path.parent.name]), paths))
 
 
-def _row_count(path: Path) -> int | None:
+def _row_count(path: Path, schema: pa.Schema | None) -> int | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return int(pq.read_metadata(path).num_rows)
-    except (OSError, pa.ArrowException):
+        if schema is None:
+            return int(pq.read_metadata(path).num_rows)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            rows = sum(len(file.read_row_group(group, use_threads=False)) for group in range(file.num_row_groups))
+            return rows if rows == file.metadata.num_rows and _agree(file.schema_arrow, schema) else None
+    except (OSError, ValueError, pa.ArrowException):
         return None
+
+
+def _agree(found: pa.Schema, schema: pa.Schema) -> bool:
+    """Whether the columns of a file have the types of the schema. Files of other versions may have fewer, or more."""
+    known = set(found.names) & set(schema.names)
+    return bool(known) and all(_plain(found.field(name).type) == _plain(schema.field(name).type) for name in known)
+
+
+def _plain(kind: pa.DataType) -> str:
+    return str(getattr(kind, "value_type", kind)).removeprefix("large_")

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
     """Write a file under a temporary name and rename it, so that readers never see half of it. Raises OSError.
 
     The temporary name contains the process id, so that two processes can write the same file.
+    durable: return only when it is on disk, under its name
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         unfinished.write_text(text, "utf-8")
+        if durable:
+            sync(unfinished)
         unfinished.replace(path)
+        if durable:
+            sync(path.parent)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk. Some systems cannot do so for folders."""
+    try:
+        opened = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder, on Windows
+        return
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(opened)

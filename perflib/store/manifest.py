@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from perflib.errors import RunError
 from perflib.store.files import write_atomically
@@ -29,8 +30,24 @@ _FAILURES_SAID: Final = 6  # kinds of failure in a line
 _TEXTS_SAID: Final = 3  # of each
 _LONGEST_SAID: Final = 80
 RunStatus = Literal["running", "complete", "interrupted", "invalid"]
-RunName = Annotated[str, Field(pattern=r"^[\w.+-][\w.+@-]*$", max_length=200)]
-PartName = Annotated[str, Field(pattern=r"^(rows|resources|spans|gauges|samples)/\.?part-[\w.-]+\.parquet$")]
+_RUN: Final = re.compile(r"[\w+-][\w.+@-]{0,199}")
+_PART: Final = re.compile(r"(rows|resources|spans|gauges|samples)/part-[\w.-]+\.parquet", re.ASCII)
+
+
+def _run_name(name: str) -> str:
+    if not _RUN.fullmatch(name):
+        raise PydanticCustomError("name", "is no name of a run: it has other signs than letters, digits and .+-@_")
+    return name
+
+
+def _part_name(name: str) -> str:
+    if not _PART.fullmatch(name):
+        raise PydanticCustomError("name", "is no part file of this run")
+    return name
+
+
+RunName = Annotated[str, AfterValidator(_run_name)]
+PartName = Annotated[str, AfterValidator(_part_name)]
 
 
 class _Record(BaseModel):
@@ -252,10 +269,11 @@ class GitRecord(_Record):
 
 
 class Replacing(_Record):
-    """Part files that a compaction replaces; only the new ones are valid."""
+    """Part files that a compaction replaces. Only the new ones are valid; `rows` is the number of their rows."""
 
     old: list[PartName] = Field(default_factory=list)
     new: list[PartName] = Field(default_factory=list)
+    rows: int | None = None
 
 
 class AbRecord(_Record):
@@ -324,13 +342,13 @@ def read_manifest(path: Path) -> Manifest:
         raise _no_run(path, f"{key}: {first['msg']}") from None
 
 
-def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write the run.json of a run atomically. Raises OSError."""
+def write_manifest(path: Path, manifest: Manifest, *, durable: bool = False) -> None:
+    """Write the run.json of a run atomically; durable: and wait until it is on disk. Raises OSError."""
     content = manifest.model_dump(by_alias=True, mode="json")
     for key in ("ab", "replacing"):
         if content[key] is None:
             del content[key]
-    write_atomically(path / FILE, json.dumps(content, indent=1, ensure_ascii=False))
+    write_atomically(path / FILE, json.dumps(content, indent=1, ensure_ascii=False), durable=durable)
 
 
 class RunDirectory:

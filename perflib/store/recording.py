@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perflib.errors import RunError
 from perflib.store.cache import load_or_compute, stamp
 from perflib.store.database import DUE, connected, parts, quoted, row_counts
+from perflib.store.lease import is_written
 from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest
 from perflib.suite.file import from_plain
 from perflib.suite.variants import sided
@@ -232,13 +233,41 @@ class Recording:
         of = stamp((), self.fingerprint, last_ns)
         return int(load_or_compute(self.path, f"impossible-{self.cache_name()}", of, find, lambda _: self.is_cached))
 
+    @cached_property
+    def miscounted(self) -> list[str]:
+        """Sentences about scenarios whose rows are not those that their workers counted: parts are missing, or doubled.
+
+        A worker that was lost has counted nothing, and its rows are not compared.
+        """
+        counted = {
+            scenario.name: {
+                worker.worker: worker.rows for worker in scenario.workers if "rows" in worker.model_fields_set
+            }
+            for scenario in self.manifest.scenarios
+        }
+        if self.status == "running" or not any(counted.values()):
+            return []
+
+        def find() -> list[str]:
+            found: dict[str, dict[int, tuple[int, int]]] = {}
+            query = "select scenario, worker, count(*), sum(seq)::hugeint from rows group by all"
+            for scenario, worker, rows, seqs in self.query(query).fetchall():
+                found.setdefault(scenario, {})[worker] = (rows, seqs)
+            each = ((name, _miscount(workers, found.get(name, {}))) for name, workers in counted.items())
+            return [f"scenario {name!r} has {said}" for name, said in each if said]
+
+        of = stamp((), self.fingerprint, counted)
+        return list(load_or_compute(self.path, f"miscounted-{self.cache_name()}", of, find, lambda _: self.is_cached))
+
     @property
     def damage(self) -> list[str]:
-        """Sentences about damaged rows. If there are any, no objective passes."""
+        """Sentences about damaged rows. If there are any, nothing is decided."""
         sentences = []
         if self.corrupt:
             more = f" and {len(self.corrupt) - 3} more" if len(self.corrupt) > 3 else ""
             sentences.append(f"the content of {', '.join(self.corrupt[:3])}{more} is missing: it cannot be read")
+        else:
+            sentences += self.miscounted
         if self.impossible:
             sentences.append(
                 f"{self.impossible:,} requests end before they begin, or lie outside the run, because a clock was set"
@@ -247,7 +276,10 @@ class Recording:
 
     @cached_property
     def parts(self) -> list[tuple[Path, int | None]]:
-        """Every part file with its number of rows, or None if it cannot be read."""
+        """Every part file with its number of rows, or None if it cannot be read.
+
+        Once the run has ended, every file is read whole, and its pages are compared with their checksums.
+        """
         from perflib.store.schema import TABLES
 
         kinds = tuple(TABLES)
@@ -257,13 +289,13 @@ class Recording:
             found -= {self.path / name for name in replacing.old}
             found |= {path.with_name(f".{path.name}") for path in new if not path.exists()}
         ordered = sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
-        of = stamp(ordered)
+        schemas = None if self.status == "running" else TABLES
         rows = load_or_compute(
             self.path,
             "parts",
-            of,
-            lambda: row_counts(ordered),
-            lambda rows: self.status in FINAL and sum(n or 0 for n in rows) > IN_MEMORY_ROWS,
+            stamp(ordered, schemas is None),
+            lambda: row_counts(ordered, schemas),
+            lambda rows: self.status in FINAL and sum(n or 0 for n in rows) > CACHED_ROWS,
         )
         return list(zip(ordered, rows, strict=True))
 
@@ -291,8 +323,12 @@ class Recording:
         return sum(rows or 0 for path, rows in self.parts if path.parent.name == "rows")
 
     def _alive(self) -> bool:
+        """Whether the process that writes the run is alive. Runs of early versions have no lease, and a pid only."""
         import psutil
 
+        written = is_written(self.path)
+        if written is not None:
+            return written
         process = self.manifest.process
         try:
             return process is not None and abs(psutil.Process(process.pid).create_time() - process.created) < 1
@@ -375,6 +411,22 @@ class Recording:
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {self.status}, {len(self.scenarios)} scenarios>"
+
+
+def _miscount(counted: dict[int, int], found: dict[int, tuple[int, int]]) -> str:
+    """What differs between the rows that workers counted, and (rows, sum of their numbers) in the files; "" if nothing.
+
+    A worker numbers its rows from 0 on, so that n rows, each once, have the sum n (n - 1) / 2.
+    """
+    rows = {worker: found.get(worker, (0, 0))[0] for worker in counted}
+    total, expected = sum(rows.values()), sum(counted.values())
+    if rows == counted:
+        once = all(found.get(worker, (0, 0))[1] == n * (n - 1) // 2 for worker, n in counted.items())
+        return (
+            "" if once else f"{total:,} rows, but not each of them once: part files are missing, and others are doubled"
+        )
+    cause = "doubled" if total > expected else "missing"
+    return f"{total:,} rows, but its workers wrote {expected:,}: part files are {cause}"
 
 
 def _measured_from(record: ScenarioRecord) -> int:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from perflib.errors import RunError
 from perflib.store import remote
+from perflib.store.lease import held
 from perflib.store.manifest import FILE
 from perflib.store.recording import Recording
 from perflib.suite.variants import SIDES
+
+# The files that perflib writes in the folder of a run, and those of an unfinished write.
+_OURS: Final = re.compile(
+    r"run\.json|\.run\.json\.[\w.]+|\.lease\.json[\w.]*|\.spool|\.fetched\.json|logs/[^/]+\.log"
+    r"|(rows|resources|spans|gauges|samples)/\.?part-[\w.-]+(\.parquet|\.tmp)|counts/\.?[\w.-]+\.(json|parquet|tmp)",
+    re.ASCII,
+)
+_REMOVED: Final = ".removed"  # the end of a folder's name while it is being deleted
 
 
 def data_folder(data: str | Path | None = None) -> Path:
@@ -40,6 +52,7 @@ def locate(
     if isinstance(which, Path) or os.sep in which or (Path(which) / FILE).is_file():
         return Path(which), None
     folder = data_folder(data) / "runs"
+    finish_removals(folder)
     if which == "latest":
         known = run_ids(data)
         if not known:
@@ -62,20 +75,67 @@ def run_ids(data: str | Path | None = None) -> list[str]:
     """The ids of all runs, oldest first."""
     if remote.is_url(data):
         return remote.Store(data).ids()
+    folder = data_folder(data) / "runs"
+    finish_removals(folder)
     return [
         path.parent.name
         for path in sorted(
-            (data_folder(data) / "runs").glob(f"*/{FILE}"),
-            key=lambda p: (p.parent.name[:15], p.parent.stat().st_ctime_ns),
+            folder.glob(f"[!.]*/{FILE}"), key=lambda p: (p.parent.name[:15], p.parent.stat().st_ctime_ns)
         )
     ]
 
 
 def remove_run(which: str, data: str | Path | None = None) -> Recording:
-    """Delete a run. Raises RunError if it is still in progress."""
+    """Delete a run.
+
+    Raises RunError if it is in progress or in use, if it is one side of an A/B test, if it is not in the folder of the
+    runs, or if its folder has files that perflib did not write.
+    """
     remote.folder_only(data, "rm")
-    run = open_recording(which, data)
+    path, side = locate(which, data)
+    runs = data_folder(data) / "runs"
+    if side is not None:
+        whole = which.rpartition("@")[0]
+        raise RunError(
+            "one side of an A/B test cannot be removed", where=which, mend=f"remove both: perflib rm {whole}"
+        )
+    if path.is_symlink() or path.resolve().parent != runs.resolve():
+        raise RunError(
+            "this folder is not among the runs, and is left as it is", where=str(path), mend="name its --data folder"
+        )
+    run = Recording(path)
     if run.status == "running":
         raise RunError(f"{run.id} is still running", mend="stop it first")
-    shutil.rmtree(run.path)
+    with held(path, "rm", of=run.id):
+        if strange := next(strangers(path), None):
+            raise RunError(
+                f"the folder has a file that perflib did not write: {strange!r}",
+                where=str(path), mend="move that file elsewhere, or delete the folder yourself",
+            )  # fmt: skip
+        delete(path)
     return run
+
+
+def strangers(folder: Path) -> Iterator[str]:
+    """The files below a folder that are not those of a run, and its links, by their paths in it."""
+    for base, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(base, name)
+            place = path.relative_to(folder).as_posix()
+            if path.is_symlink() or (name in files and not _OURS.fullmatch(place)):
+                yield place
+
+
+def delete(folder: Path) -> None:
+    """Delete the folder of a run. It loses its name first, so that a part of a run is never taken for a run."""
+    gone = folder.with_name(f".{folder.name}{_REMOVED}")
+    shutil.rmtree(gone, ignore_errors=True)
+    folder.replace(gone)
+    shutil.rmtree(gone)
+
+
+def finish_removals(parent: Path) -> None:
+    """Finish each `delete` in this folder that was cut short."""
+    for gone in parent.glob(f".*{_REMOVED}"):
+        if gone.is_dir() and not gone.is_symlink() and not any(strangers(gone)):
+            shutil.rmtree(gone, ignore_errors=True)

@@ -118,10 +118,14 @@ def warm_up(table: pa.Table) -> None:
 
 
 def _options(schema: pa.Schema) -> dict[str, Any]:
-    """Options of the Parquet writer. Only times and the scenario have statistics, by which readers skip parts."""
+    """Options of the Parquet writer. Only times and the scenario have statistics, by which readers skip parts.
+
+    Pages have checksums, so that a reader notices a bit that has changed on the disk.
+    """
     integers = [f.name for f in schema if pa.types.is_integer(f.type)]
     return {
         "compression": "zstd",
+        "write_page_checksum": True,
         "use_dictionary": [f.name for f in schema if pa.types.is_dictionary(f.type)],
         "write_statistics": [f.name for f in schema if f.name.endswith("_ns") or f.name == "scenario"],
         "column_encoding": dict.fromkeys(integers, "DELTA_BINARY_PACKED"),

@@ -10,10 +10,15 @@ import functools
 import importlib
 import inspect
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from perflib.errors import SuiteError
@@ -184,17 +189,18 @@ class FunctionTarget(TargetKind):
 
 
 def resolve(function: str | Callable[..., Any], folder: str, where: str) -> Callable[..., Any]:
-    """The function named by "package.module:name". Modules beside the suite file can be imported as well."""
-    import sys
+    """The function named by "package.module:name".
 
+    Modules beside the suite file and in the working directory can be imported as well. What these import in turn is
+    looked for there last, so that a file with the name of an installed module, like queue.py, does not replace it.
+    """
     if not isinstance(function, str):
         return function
-    for place in (folder, ""):
-        if place not in sys.path:
-            sys.path.insert(0, place)
+    places = [str(Path(place).resolve()) for place in (folder, "")]
+    sys.path += [place for place in dict.fromkeys(places) if place not in sys.path]
     module_name, _, attribute = function.partition(":")
     try:
-        value: Any = importlib.import_module(module_name)
+        value: Any = _imported(module_name, places)
         for part in attribute.split("."):
             value = getattr(value, part)
     except Exception as error:
@@ -206,6 +212,21 @@ def resolve(function: str | Callable[..., Any], folder: str, where: str) -> Call
     if not callable(value):
         raise SuiteError(f"{function!r} is not callable", where=where, mend="name a function")
     return value  # type: ignore[no-any-return]
+
+
+def _imported(name: str, places: list[str]) -> ModuleType:
+    """Import a module. Where a suite names one that lies beside it, an installed one of that name is passed over."""
+    top = name.partition(".")[0]
+    if top not in sys.modules and top not in sys.stdlib_module_names:
+        spec = PathFinder.find_spec(top, places)
+        if spec is not None and spec.loader is not None:
+            sys.modules[top] = module = module_from_spec(spec)
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[top]
+                raise
+    return importlib.import_module(name)
 
 
 def answer_error(lane: Lane, answer: Any) -> int:

@@ -1,4 +1,4 @@
-"""`python -m perflib.targets.guard COMMAND…`: runs a target's command, and ends it when the coordinator is gone.
+"""`python -I guard.py COMMAND…`: runs a target's command, and ends it when the coordinator is gone.
 
 Its stdin is a pipe from the coordinator. When that closes, for whatever reason (a kill -9 too), the command's whole
 process group is terminated, and killed if it does not end.

@@ -22,6 +22,7 @@ import psutil
 from perflib.errors import TargetError
 from perflib.suite.environment import from_environment
 from perflib.suite.target import McpTargetSpec, Target
+from perflib.targets import guard
 
 LAST_LINES: Final = 3  # of its log, that say why a target ended
 _directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -39,7 +40,7 @@ class StartedTarget:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             self._guard = subprocess.Popen(
-                [sys.executable, "-m", "perflib.targets.guard", *command],
+                [sys.executable, "-I", guard.__file__, *command],  # it needs the standard library only
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -118,16 +118,9 @@ def verdicts(run: Recording) -> list[Verdict]:
 
 
 def _withdrawn(found: list[Verdict], run: Recording) -> list[Verdict]:
-    """Nothing passes where rows are missing, because these may have missed the limit; nothing fails by times that
-    cannot be."""
-    certain = () if run.impossible else (Outcome.FAIL,)
+    """Nothing is decided by damaged rows: what missed the limit, or met it, may have been in those that are missing."""
     reason = "; ".join(run.damage)
-    return [
-        replace(v, verdict=Outcome.INCONCLUSIVE, needs_more=None, reason=reason)
-        if v.judged and v.verdict not in certain
-        else v
-        for v in found
-    ]
+    return [replace(v, verdict=Outcome.INCONCLUSIVE, needs_more=None, reason=reason) if v.judged else v for v in found]
 
 
 def overall(run: Recording, verdicts: Iterable[Verdict]) -> Outcome:

@@ -189,9 +189,7 @@ def test_a_damaged_part_is_named_and_left_out(small_run: perflib.Run, tmp_path: 
     assert 0 < len(run.rows(phase=None)) < len(small_run.rows(phase=None))
     assert part.name in str(run.machine())
     judged = [verdict for verdict in run.verdicts() if verdict.judged]
-    assert {verdict.verdict for verdict in judged} <= {"inconclusive", "fail"}, (
-        "what is missing may have broken a limit"
-    )
+    assert {verdict.verdict for verdict in judged} == {"inconclusive"}, "what is missing may have decided"
     assert any(part.name in verdict.reason for verdict in judged)
     assert part.name in junit.of_run(run)
 

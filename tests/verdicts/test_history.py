@@ -37,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         run.manifest.git = GitRecord(commit=f"{i:x}" * 40, dirty=False)
         assert record(run, home)
-        remove_run(str(run.path))
+        remove_run(run.id, home)
     return home
 
 

@@ -12,7 +12,11 @@ ORPHANED = "the coordinator is gone"  # the reason why a worker stopped
 
 @dataclass(frozen=True)
 class Job:
-    """What one worker has to do: its share (`index` of `of`) of a scenario. `turns`: it waits for each of its turns."""
+    """What one worker has to do: its share (`index` of `of`) of a scenario.
+
+    search_path   further folders from which the suite's own functions are imported, after all others
+    turns         it waits for each of its turns
+    """
 
     run_dir: str
     scenario: Scenario

@@ -251,7 +251,7 @@ def main() -> None:
     (size,) = struct.unpack("<Q", sys.stdin.buffer.read(8))
     packed = sys.stdin.buffer.read(size)
     search_path, packed_job = cloudpickle.loads(packed)
-    sys.path[:] = search_path
+    sys.path += [place for place in search_path if place not in sys.path]
     job: Job = cloudpickle.loads(packed_job)
 
     async def run() -> None:
