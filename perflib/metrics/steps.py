@@ -194,7 +194,7 @@ def _by_share(limit: Objective, values: NDArray[np.float64]) -> Finding:
     beyond = ~limit.is_met(values)
     if not len(beyond):
         return Finding(limit, "unclear", False, observed)
-    share = stats.share_interval(beyond, values if limit.wants_less else -values)
+    share = stats.share_interval(beyond, (values if limit.wants_less else -values).round(3))
     tolerated = 1 - q if limit.wants_less else q
     word: Word = "holds" if share.high <= tolerated else "breaks" if share.low > tolerated else "unclear"
     return Finding(limit, word, share.estimate <= tolerated, observed)

@@ -256,8 +256,12 @@ def _looks_independent(values: Values) -> bool:
     n = len(values)
     if n < 4 * _LAGS:
         return False
-    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable") - (n - 1) / 2
+    _, of, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[of]  # equal values have their mean rank
+    ranks -= ranks.mean()
     squares = float(ranks @ ranks)
+    if not squares > 0:
+        return True
     correlations = [float(ranks[:-lag] @ ranks[lag:]) / squares for lag in range(1, _LAGS + 1)]
     statistic = n * (n + 2) * math.fsum(r * r / (n - lag) for lag, r in enumerate(correlations, 1))
     return statistic < _LJUNG_BOX

@@ -132,7 +132,7 @@ def test_a_worker_that_is_killed_makes_the_run_invalid_and_keeps_the_rows(tmp_pa
 def limited(tmp_path: Path, text: str, limit: int, value: int) -> subprocess.CompletedProcess[str]:
     (tmp_path / "s.toml").write_text(text)
     return subprocess.run(
-        [sys.executable, "-m", "perflib", "run", "s.toml"],
+        [sys.executable, "-B", "-m", "perflib", "run", "s.toml"],  # -B: cached bytecode would be limited as well
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -162,6 +162,7 @@ def test_a_run_of_many_rows_is_counted_when_it_ends(tmp_path: Path, monkeypatch:
         "warmups",
         "measured",
         "impossible",
+        "miscounted",
     }
 
 

@@ -84,7 +84,7 @@ def test_the_bar_names_p95_and_memory(made: perflib.Run) -> None:
     progress = Progress(suite().scenarios[0], Bar(made.path, out))
     progress.begin()
     progress.show(1, 0)
-    progress.close()
+    progress.close([])
     assert "p95 " in out.getvalue()
     assert "300 MB" in out.getvalue()
 

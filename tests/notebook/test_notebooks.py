@@ -96,7 +96,7 @@ def test_the_quickstart_runs(tmp_path: Path) -> None:
 def test_any_run_can_be_explored(small_run: perflib.Run, tmp_path: Path) -> None:
     done = execute("explore", {"run": str(small_run.path), "operation": "stats"}, tmp_path / "e.ipynb", of=[small_run])
     text = json.dumps(done)
-    assert text.count('"image/png": "') == 4 and "widget" not in text
+    assert text.count('"image/png": "') == 4 and "jupyter.widget" not in text
     kept = json.loads((tmp_path / "e.ipynb").read_text())["metadata"]
     assert kept["papermill"]["parameters"] == {"run": str(small_run.path), "operation": "stats"}
     assert kept["perflib"]["runs"] == [{"run": small_run.id, "rows_sha256": small_run.rows_sha256()}]

@@ -201,7 +201,7 @@ def test_the_dashboard_is_the_packages_unless_a_folder_is_named(
     CliRunner().invoke(cli, ["dashboard"])
     CliRunner().invoke(cli, ["dashboard", "--notebooks", str(own.parent)])
     CliRunner().invoke(cli, ["dashboard"], env={"PERFLIB_NOTEBOOKS": str(own.parent)})
-    assert [command[3] for command in started] == [str(notebooks.packaged() / "dashboard.ipynb"), str(own), str(own)]
+    assert [command[4] for command in started] == [str(notebooks.packaged() / "dashboard.ipynb"), str(own), str(own)]
 
 
 def test_the_kernel_is_that_of_this_interpreter_whatever_else_is_called_python3(

@@ -502,7 +502,8 @@ def test_a_server_over_http_that_dies_resets_what_was_in_flight(answers: str, se
     found = classes(made)
     assert sum(found.values()) == 24
     assert found.pop("ok") <= 10
-    assert 1 <= found.pop("reset") <= 8  # four in flight, and those that connected to the socket of a process that ends
+    # Four in flight, on connections that were kept, and those that connected to the socket of a process that ends.
+    assert 1 <= found.pop("stale", 0) + found.pop("reset", 0) <= 8
     assert set(found) == {"connect"}
 
 
