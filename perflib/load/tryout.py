@@ -110,17 +110,8 @@ class _TryingDriver(WorkerDriver):
         self.scenario = ""
         self.wants = lambda error: True
 
-    def finish(
-        self,
-        lane: Lane,
-        end_ns: int,
-        first_byte_ns: int,
-        error: int,
-        status: int,
-        bytes_sent: int,
-        bytes_received: int,
-        server_ns: int,
-    ) -> bool:
+    def finish(self, lane: Lane, end_ns: int, first_byte_ns: int, error: int, *answer: int) -> bool:
+        status, _, bytes_received, _ = answer
         recorder = self.recorder
         sample = sample_of(lane, status, recorder.failures.why(error)) or Sample("", "", "", "")
         self.tried.append(
@@ -134,4 +125,4 @@ class _TryingDriver(WorkerDriver):
                 sample,
             )
         )
-        return super().finish(lane, end_ns, first_byte_ns, error, status, bytes_sent, bytes_received, server_ns)
+        return super().finish(lane, end_ns, first_byte_ns, error, *answer)

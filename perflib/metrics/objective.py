@@ -15,7 +15,7 @@ from perflib.metrics.processes import growth
 from perflib.metrics.selection import Selection
 from perflib.metrics.source import Source, Time, condition, source
 from perflib.stats import Interval
-from perflib.stats.intervals import scaled
+from perflib.stats.intervals import exact, scaled
 from perflib.store.database import DUE, TIMED
 from perflib.store.recording import ScenarioRun
 from perflib.store.windows import measured_windows
@@ -47,11 +47,6 @@ def _times(scenario: ScenarioRun, objective: Objective) -> Interval:
     return scaled(requests.maximum(time), 1e-6)
 
 
-def _seen(highest: float, n: int) -> Interval:
-    """What was seen is exact; it says nothing about what was not."""
-    return Interval(highest, highest, highest, n, float(n), 0.95)
-
-
 def _error_rate(scenario: ScenarioRun, objective: Objective) -> Interval:
     return _requests(scenario, objective).error_rate()
 
@@ -80,7 +75,7 @@ def _capacity(scenario: ScenarioRun, objective: Objective) -> Interval:
 
 def _inflight(scenario: ScenarioRun, objective: Objective) -> Interval:
     highest, n = _asked(scenario, objective, "coalesce(max(inflight), 0), count(*)", "true").fetchone() or (0, 0)
-    return _seen(float(highest), n) if n else _NOTHING
+    return exact(float(highest), n) if n else _NOTHING
 
 
 def _memory(scenario: ScenarioRun, objective: Objective) -> Interval:

@@ -32,7 +32,8 @@ from perflib.metrics import counts
 from perflib.metrics.selection import Selection
 from perflib.stats import Interval
 from perflib.stats.histogram import LogBuckets, LogHistogram
-from perflib.stats.intervals import STRETCHES, fewest_values, scaled
+from perflib.stats.intervals import exact, fewest_values, scaled
+from perflib.stats.rates import STRETCHES
 from perflib.store.cache import once
 from perflib.store.database import DUE, TIMED
 from perflib.store.recording import ScenarioRun
@@ -143,10 +144,6 @@ def known(interval: Interval, q: float) -> float:
     return interval.estimate if interval.n >= fewest_values(q) else math.nan
 
 
-def _seen(highest: float, n: int) -> Interval:
-    return Interval(highest, highest, highest, n, float(n))
-
-
 def _open_above(interval: Interval, is_open: bool) -> Interval:
     """Without an upper bound, where some times were given up."""
     return replace(interval, high=math.inf, at_least=True) if is_open else interval
@@ -208,7 +205,7 @@ class Rows(Source):
     def maximum(self, time: Time = "response") -> Interval:
         times = self._times(time)
         return _open_above(
-            _seen(float(times.max()) if len(times) else math.nan, len(times)), bool(self._given_up.any())
+            exact(float(times.max()) if len(times) else math.nan, len(times)), bool(self._given_up.any())
         )
 
     def misses(self, objective: Objective) -> tuple[Interval, Interval]:
@@ -267,7 +264,7 @@ class Counted(Source):
 
     def maximum(self, time: Time = "response") -> Interval:
         n = self.timed(time)
-        return _open_above(_seen(float(self._steps(time).most.max()) if n else math.nan, n), self.given_up() > 0)
+        return _open_above(exact(float(self._steps(time).most.max()) if n else math.nan, n), self.given_up() > 0)
 
     def misses(self, objective: Objective) -> tuple[Interval, Interval]:
         time = cast(Time, objective.metric)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from perflib import stats
 from perflib.stats import Interval
+from perflib.stats.intervals import exact, scaled
 from perflib.suite.load import StepsLoad
 from perflib.suite.objectives import Objective
 
@@ -104,7 +105,7 @@ def limits(objectives: Iterable[Objective]) -> list[Objective]:
 def judge(limit: Objective, operation: int | None, step: Step, answers: Answers) -> Finding:
     """Holds or breaks where the whole 95 % interval is on one side. `operation`: the limit's, by its place."""
     if limit.metric == "throughput / offered":
-        share = _scaled(throughput(step, answers, operation), 100 / _offered(step, answers, operation))
+        share = scaled(throughput(step, answers, operation), 100 / _offered(step, answers, operation))
         return _by_interval(limit, share)
     due = _due(step, answers, operation)
     if limit.metric in ("error rate", "success"):
@@ -117,7 +118,7 @@ def judge(limit: Objective, operation: int | None, step: Step, answers: Answers)
     if limit.statistic == "mean":
         return _by_interval(limit, stats.mean_interval(values))
     highest = float(values.max()) if len(values) else math.nan
-    return _by_interval(limit, Interval(highest, highest, highest, len(values), float(len(values))))
+    return _by_interval(limit, exact(highest, len(values)))
 
 
 def due_in(step: Step, answers: Answers, operation: int | None = None) -> Flags:
@@ -142,7 +143,7 @@ def error_rate(due: Flags, answers: Answers, *, success: bool = False) -> Interv
     hits = ~wrong if success else wrong
     count, n = int(hits.sum()), len(hits)
     worth = stats.effective_sample_size(hits) if 0 < count < n else None
-    return _scaled(stats.proportion_interval(count, n, n_effective=worth), 100.0)
+    return scaled(stats.proportion_interval(count, n, n_effective=worth), 100.0)
 
 
 def throughput(step: Step, answers: Answers, operation: int | None = None) -> Interval:
@@ -207,9 +208,3 @@ def _by_interval(limit: Objective, interval: Interval) -> Finding:
     holds, breaks = bool(limit.is_met(good)), not limit.is_met(bad)
     word: Word = "holds" if holds else "breaks" if breaks else "unclear"
     return Finding(limit, word, bool(limit.is_met(interval.estimate)), interval)
-
-
-def _scaled(interval: Interval, factor: float) -> Interval:
-    return Interval(
-        interval.estimate * factor, interval.low * factor, interval.high * factor, interval.n, interval.n_effective
-    )

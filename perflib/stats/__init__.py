@@ -15,11 +15,10 @@ from perflib.stats.intervals import (
     proportion_interval,
     quantile_interval,
     quantile_intervals,
-    rate_interval,
     ratio_interval,
     share_interval,
-    throughput_interval,
 )
+from perflib.stats.rates import rate_interval, throughput_interval
 from perflib.stats.scalability import Usl, fit_usl
 from perflib.stats.shifts import (
     BetweenRuns,
