@@ -119,7 +119,8 @@ class Sampler:
                     memory, cpu = _allowed(process.memory_info), _allowed(process.cpu_times)
                     threads = _allowed(process.num_threads)
                 full = _allowed(process.memory_full_info) if with_uss and role == "target" else None
-                fds = _allowed(process.num_fds if os.name == "posix" else process.num_handles)  # type: ignore[attr-defined]
+                count = process.num_fds if os.name == "posix" else process.num_handles  # type: ignore[attr-defined]
+                fds = _allowed(count)
             except psutil.NoSuchProcess:
                 self._tree.pop(pid, None)
                 continue

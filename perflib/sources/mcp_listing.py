@@ -150,7 +150,10 @@ def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) ->
             "a command takes no headers", where="--header", mend="set variables in the environment of perflib"
         )
     if shutil.which(first) is None:
-        mend = "check that it is installed and on the PATH; write its arguments as separate words; a URL begins with http://"
+        mend = (
+            "check that it is installed and on the PATH; write its arguments as separate words; "
+            "a URL begins with http://"
+        )
         raise SuiteError("command not found", where=one_line(first, 100), mend=mend)
     return McpTargetSpec(command=tuple(words))
 

@@ -197,7 +197,8 @@ def _windows(t: Floats, x: Floats, statistic: object) -> tuple[Floats, Floats]:
     count = max(1, min(WINDOWS, len(t) // 3))
     edges = np.searchsorted(t, np.linspace(t[0], t[-1], count + 1)[1:-1])
     pieces = [(a, b) for a, b in zip(np.split(t, edges), np.split(x, edges), strict=True) if len(a)]
-    return np.array([float(np.mean(a)) for a, _ in pieces]), np.array([float(statistic(b)) for _, b in pieces])  # type: ignore[operator]
+    values = [float(statistic(b)) for _, b in pieces]  # type: ignore[operator]
+    return np.array([float(np.mean(a)) for a, _ in pieces]), np.array(values)
 
 
 def _clean(t_s: Values, values: Values) -> tuple[Floats, Floats]:
