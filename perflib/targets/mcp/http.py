@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, in_words
 from perflib.targets.exchange import HttpClient
-from perflib.targets.http import ReadingHttpLane, parse_json
+from perflib.targets.http.reading import ReadingHttpLane
+from perflib.targets.http.request import parse_json
 from perflib.targets.mcp.session import Session, call_or_list, open_http, session_spans
 from perflib.targets.mcp.wire import REQUEST_START, SESSION, Events, McpRequest, outcome, reply_to_server
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perflib.targets.http import parse_json
+from perflib.targets.http.request import parse_json
 from perflib.targets.mcp.wire import FIRST_ID, encode_request, reply_to_server
 
 clock = time.monotonic_ns

@@ -20,7 +20,7 @@ from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.suite.environment import from_environment
 from perflib.targets.base import Driver, Lane, in_words
 from perflib.targets.evidence import Evidence
-from perflib.targets.http import one_header_line
+from perflib.targets.http.request import one_header_line
 from perflib.targets.mcp.session import Session, session_spans
 from perflib.targets.mcp.wire import MODERN, SESSION, McpRequest, outcome, server_time_ns
 from perflib.targets.template import UnfilledError

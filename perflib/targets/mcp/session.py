@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from perflib.errors import TargetError
 from perflib.targets.connection import Address
 from perflib.targets.exchange import HttpClient
-from perflib.targets.http import one_header_line, parse_json
+from perflib.targets.http.request import one_header_line, parse_json
 from perflib.targets.mcp.wire import CLIENT, FIRST_ID, HANDSHAKE, HANDSHAKE_VERSIONS, MODERN, Events, encode_request
 
 DISCOVER_S: Final = 10.0

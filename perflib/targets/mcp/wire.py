@@ -18,7 +18,7 @@ from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.suite.operation import McpOperation
 from perflib.targets.base import Lane, judge, keep
 from perflib.targets.heads import LONGEST_MS
-from perflib.targets.http import parse_json
+from perflib.targets.http.request import parse_json
 from perflib.targets.template import Row, value_template, variables_in
 
 HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"

@@ -11,43 +11,34 @@ that the server had closed is sent again on a new one, once, where that is safe;
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import quote
 
 import httptools
 
 from perflib.store.schema import NONE_NS, NONE_STATUS
-from perflib.suite.environment import from_environment
-from perflib.suite.operation import HttpOperation
-from perflib.suite.target import HttpTargetSpec
-from perflib.targets.base import Driver, Lane, TargetKind, in_words, judge, keep
-from perflib.targets.connection import Address, check_url, connect
+from perflib.targets.base import Driver, Lane, in_words
+from perflib.targets.connection import Address, connect
 from perflib.targets.evidence import ANSWER_BYTES, Evidence
 from perflib.targets.heads import (
     HEAD_ENDS,
     LONGEST_HEAD_BYTES,
-    charset_of,
     end_of_head,
     ends_with_connection,
     new_parser,
     server_timing,
-    text_of,
     with_one_length,
 )
-from perflib.targets.redirects import AS_IT_IS, NotFollowedError, following
-from perflib.targets.redirects import STATUSES as REDIRECTS
-from perflib.targets.template import Row, check_path, text_template, value_template, variables_in
+from perflib.targets.http.redirects import STATUSES as REDIRECTS
+from perflib.targets.http.redirects import NotFollowedError, following
 
 clock = time.monotonic_ns
 _MAX_PARSED_HEADS: Final = 512
 _NO_HEADS: dict[bytes, ParsedHead] = {}
 BACKOFF_S: Final = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # after so many failures in a row
-IDEMPOTENT: Final = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")  # RFC 9110, 9.2.2
 _MOST_TIMINGS: Final = 32  # of one answer become spans
 
 
@@ -60,20 +51,6 @@ class ParsedHead:
     status: int
     server_ns: int
     charset: str
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An operation as bytes: `fixed`, or `build(row)` where it has variables.
-
-    head         its method is HEAD
-    idempotent   it may be sent again where nobody knows whether the server acted on it
-    """
-
-    fixed: bytes | None
-    build: Callable[[Row], bytes]
-    head: bool
-    idempotent: bool
 
 
 class Server(Protocol):
@@ -488,146 +465,3 @@ class HttpLane(Lane, asyncio.Protocol):
             self._connecting.cancel()
             self._cancelling = isinstance(self._connecting, asyncio.Task)
         self._disconnect()
-
-
-class ReadingHttpLane(HttpLane):
-    """A lane that reads its answers: for `expect`, `keep` and HEAD."""
-
-    __slots__ = ("_body",)
-
-    def start(self) -> None:
-        self._body: list[bytes] = []
-        super().start()
-
-    def data_received(self, data: bytes) -> None:
-        now = clock()
-        split = data.find(HEAD_ENDS) + 4
-        answer = self._heads.get(data[:split])
-        if answer is None or answer.length != len(data) or not self.start_ns:
-            self._parse(data, now)
-            return
-        self.on_body(data[split:])
-        self._charset = answer.charset
-        try:
-            error, server_ns = self._read(answer.status, answer.server_ns)
-        except Exception as problem:
-            error, server_ns = self._unreadable(problem), NONE_NS
-        if error:  # as an answer that was parsed, so that it is there as evidence
-            self._head, self._first_ns, self._received = data, now, answer.length
-            self._finish(now, error, answer.status, server_ns)
-        elif self.driver.finish(self, now, now, error, answer.status, self._sent, answer.length, server_ns):
-            self.start()
-
-    def _judge(self, status: int) -> tuple[int, int]:
-        self._charset = charset_of(self._head)
-        return super()._judge(status)
-
-    def _remember(self, status: int, error: int, server_ns: int) -> None:
-        if not self.op.request.head:
-            super()._remember(status, error, server_ns)
-
-    def on_body(self, body: bytes) -> None:
-        self._body.append(body)
-
-    def _forget_body(self) -> None:
-        self._body = []
-
-    def on_headers_complete(self) -> None:
-        if self.start_ns and self.op.request.head and self._parser.get_status_code() >= 200:
-            self._complete += 1
-            self._keep_alive = self._parser.should_keep_alive()
-            self.driver.loop.call_soon(self._fresh_parser)
-
-    def _fresh_parser(self) -> None:
-        """Replace the parser after HEAD, whose answer names a length that never comes."""
-        self._parser = new_parser(self)
-
-    def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
-        op = self.op
-        is_bad = status >= 400 or status in REDIRECTS
-        if not op.reads_answer or (is_bad and (op.expect is None or op.expect.status is None)):
-            return super()._read(status, timing_ns)
-        text = text_of(b"".join(self._body), self._charset)
-        answer = parse_json(text) if op.keep or (op.expect and op.expect.json) else None
-        good = judge(op, status, text, answer) and keep(self, answer)
-        return 0 if good else self.driver.error_code("check"), timing_ns
-
-
-class HttpTarget(TargetKind):
-    """An HTTP/1.0 or 1.1 server."""
-
-    spec: HttpTargetSpec
-
-    def __init__(self, name: str, spec: HttpTargetSpec, *, folder: str = "") -> None:
-        super().__init__(name, spec, folder=folder)
-        where = f"targets.{name}"
-        self.address = Address.of(spec, where)
-        self.headers = {key: from_environment(value, f"{where}.headers.{key}") for key, value in spec.headers.items()}
-        self.keep_alive, self.redirects = spec.keep_alive, spec.redirects
-        self._reads = False
-        self.parsed_heads: dict[bytes, ParsedHead] = {}  # shared by all lanes
-
-    @classmethod
-    def check(cls, name: str, spec: HttpTargetSpec, operations: list[HttpOperation]) -> None:
-        check_url(name, spec)
-        for operation in operations:
-            where = f"operation {operation.name!r}"
-            for path in (*operation.keep.values(), *((operation.expect.json or {}) if operation.expect else ())):
-                check_path(path, where)
-
-    def compile(self, operation: HttpOperation) -> Request:
-        method = (operation.method or ("GET" if operation.json is None and operation.body is None else "POST")).upper()
-        if operation.keep or operation.expect or method == "HEAD":
-            self._reads = True
-        own = {k: from_environment(v, f"operation {operation.name!r}") for k, v in operation.headers.items()}
-        replaced = {name.lower() for name in own}
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in replaced} | own
-        make = self._maker(operation, method, headers)
-        varies = variables_in([operation.path, operation.json, operation.body, dict(operation.headers)])
-        return Request(None if varies else make({}), make, method == "HEAD", method in IDEMPOTENT)
-
-    def _maker(self, operation: HttpOperation, method: str, headers: dict[str, str]) -> Callable[[Row], bytes]:
-        sent, _, _ = operation.path.partition("#")  # a fragment is not sent
-        given = quote(self.address.base_path + sent, safe=f"{AS_IT_IS}{{}}")  # braces: of what is filled in
-        path = text_template(given, lambda text: quote(text, safe=""))
-        has_json, as_json = operation.json is not None, value_template(operation.json)
-        as_text = text_template(operation.body or "")
-        lower = {key.lower() for key in headers}
-        fixed = {"Host": self.address.authority, "User-Agent": "perflib", "Accept": "*/*"}
-        if has_json:
-            fixed["Content-Type"] = "application/json"
-        if not self.spec.keep_alive:
-            fixed["Connection"] = "close"
-        lines = "".join(f"{k}: {v}\r\n" for k, v in fixed.items() if k.lower() not in lower)
-        fill = text_template("".join(f"{k}: {one_header_line(v)}\r\n" for k, v in headers.items()), one_header_line)
-        sends_body = has_json or operation.body is not None or method in ("POST", "PUT", "PATCH")
-        sends_length = sends_body and "content-length" not in lower
-
-        def make(row: Row) -> bytes:
-            body = json.dumps(as_json(row), separators=(",", ":")).encode() if has_json else as_text(row).encode()
-            length = f"Content-Length: {len(body)}\r\n" if sends_length else ""
-            return f"{method} {path(row)} HTTP/1.1\r\n{lines}{fill(row)}{length}\r\n".encode() + body
-
-        return make
-
-    def lane(self, driver: Driver, index: int) -> Lane:
-        return (ReadingHttpLane if self._reads else HttpLane)(driver, index, self)
-
-    def hosts(self) -> list[str]:
-        return [self.address.host]
-
-    def info(self) -> dict[str, Any]:
-        return {"host": self.address.host, "port": self.address.port}
-
-
-def one_header_line(text: str) -> str:
-    """The text without line breaks, which would end the header."""
-    return text.replace("\r", " ").replace("\n", " ")
-
-
-def parse_json(text: str) -> Any:
-    """The JSON value of a text, or None where it is not JSON, or nested too deeply to be read."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
