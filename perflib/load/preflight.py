@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 from perflib.errors import SuiteError
 from perflib.load.generator.arrivals import peak_rate_per_s
 from perflib.suite.model import Operation, Scenario, Suite
+from perflib.targets.answer import Reader
 from perflib.targets.base import read_data
 from perflib.targets.kinds import load_kind
-from perflib.targets.template import check_path, variables_in
+from perflib.targets.template import variables_in
 
 
 def check(suite: Suite) -> None:
@@ -80,8 +82,17 @@ def _check_variables(suite: Suite, operation: Operation, known: set[str], where:
             where=at,
             mend=f"known here: {there}; use `keep` earlier, or write {{{{{unknown[0]}}}}} for literal text",
         )
-    for path in operation.keep.values():
-        check_path(path, at)
+    Reader.of(operation)
+    for file in operation.files():
+        _check_file(suite.folder, file, at)
+
+
+def _check_file(folder: str, file: str, where: str) -> None:
+    try:
+        (Path(folder) / file).open("rb").close()
+    except OSError as error:
+        what, mend = f"cannot read {file}: {error.strerror}", "name a file, relative to the suite"
+        raise SuiteError(what, where=where, mend=mend) from None
 
 
 def _columns(suite: Suite, operation: Operation, where: str) -> set[str]:

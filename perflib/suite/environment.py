@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from perflib.errors import SuiteError
 
@@ -22,3 +23,14 @@ def from_environment(text: str, where: str) -> str:
         return READ[match[1]]
 
     return _VARIABLE.sub(value, text)
+
+
+def filled_from_environment(value: Any, where: str) -> Any:
+    """The same for the texts anywhere in a value, names of fields left as they are."""
+    if isinstance(value, str):
+        return from_environment(value, where)
+    if isinstance(value, Mapping):
+        return {name: filled_from_environment(each, where) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [filled_from_environment(each, where) for each in value]
+    return value

@@ -21,11 +21,12 @@ from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 
 from perflib.errors import SuiteError
+from perflib.suite.answers import Expect
 from perflib.suite.fields import CONFIG, Burst, Count, Figure, Judged, Name, NotNegative, Positive, Seq
 from perflib.suite.load import ClosedLoad, Load, StagesLoad
 from perflib.suite.messages import in_one_line
 from perflib.suite.objectives import Objective
-from perflib.suite.operation import Expect, Operation, bound
+from perflib.suite.operation import Operation, bound
 from perflib.suite.target import Ready, Target
 
 __all__ = ["Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"]

@@ -16,36 +16,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
 from perflib.errors import SuiteError
+from perflib.suite.answers import Expect, Source
 from perflib.suite.family import OTHER, Family, keys_of
 from perflib.suite.fields import CONFIG, Count, Name, Positive, Seq, Text
 from perflib.suite.messages import TABLES, in_one_line
-
-
-@in_one_line("expect")
-@dataclass(frozen=True, config=CONFIG)
-class Expect:
-    """The expected answer; any other is a row with error "check".
-
-    Expect(status=201)   Expect(contains="ok")   Expect(json={"$.state": "done"})
-    """
-
-    status: int | Seq[int] | None = None  # the status, or a list of accepted ones
-    contains: str | None = None  # text that the answer must contain
-    json: Mapping[str, Any] | None = None  # fields of a JSON answer and their values: `{ "$.state" = "done" }`
-
-    @property
-    def statuses(self) -> tuple[int, ...]:
-        """The accepted statuses; empty where any is."""
-        if self.status is None:
-            return ()
-        return self.status if isinstance(self.status, tuple) else (self.status,)
 
 
 @plain_dataclass(frozen=True, kw_only=True)
@@ -60,7 +41,7 @@ class Operation(Family):
     target: str | None = None  # name of the target; default: the scenario's
     weight: Positive = 1.0  # frequency, relative to the other operations
     data: str | None = None  # file (.csv with a header, or .jsonl); each request uses the next row
-    keep: Mapping[str, str] = field(default_factory=dict)  # fields to store: `{ id = "$.id" }` fills in `{id}` later
+    keep: Mapping[str, Source] = field(default_factory=dict)  # fields to store: `{ id = "$.id" }` fills in `{id}`
     expect: Expect | None = None  # the expected answer; any other is an error of class `check`
     timeout_s: Positive | None = None  # a longer request is an error of class `timeout`; default: the target's
     count: Count | None = None  # in `prepare`: how many times; default: once per request of the load
@@ -81,6 +62,27 @@ class Operation(Family):
         """The values that may contain {names}."""
         return []
 
+    def files(self) -> list[str]:
+        """The files that are sent, relative to the suite."""
+        return []
+
+
+@in_one_line("multipart")
+@dataclass(frozen=True, config=CONFIG)
+class Upload:
+    """A file in a form."""
+
+    file: Text  # the file, relative to the suite
+    name: str | None = None  # its name for the server; default: that of the file
+    type: str | None = None  # its media type; default: by its suffix
+
+
+def _as_part(value: Any) -> Any:
+    return Upload(**value) if isinstance(value, Mapping) else value
+
+
+Part = Annotated[str | Upload, BeforeValidator(_as_part)]
+
 
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -90,18 +92,32 @@ class HttpOperation(Operation, tag="http"):
     kind: Literal["http"] = "http"
     path: str  # appended to the target's URL: `/items?limit=5`
     method: str | None = None  # HTTP method; default: GET, or POST if there is a body
+    params: Mapping[str, Any] = Field(default_factory=dict)  # the query, encoded: `{ q = "a b", tag = ["x", "y"] }`
     headers: Mapping[str, str] = Field(default_factory=dict)  # headers besides the target's
     json: Any = None  # the body as JSON
+    form: Mapping[str, Any] | None = None  # the body as a form of a web page: `{ user = "{user}" }`
+    multipart: Mapping[str, Part] | None = None  # the body as a form with files: `{ photo = { file = "a.png" } }`
     body: str | None = None  # the body as text
+    body_file: str | None = None  # a file whose bytes are the body
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
             raise SuiteError(f"not a path: {self.path!r}", mend='begin it with "/"')
-        if self.json is not None and self.body is not None:
-            raise SuiteError("an operation has both json and body", mend="give one of them")
+        if len(self.bodies) > 1:
+            raise SuiteError(f"an operation has both {' and '.join(self.bodies)}", mend="give one of them")
+
+    @property
+    def bodies(self) -> list[str]:
+        """The keys that say what the body is; at most one."""
+        return [key for key in ("json", "form", "multipart", "body", "body_file") if getattr(self, key) is not None]
 
     def texts(self) -> list[Any]:
-        return [self.path, self.json, self.body, dict(self.headers)]
+        parts = [part for part in (self.multipart or {}).values() if isinstance(part, str)]
+        return [self.path, dict(self.params), dict(self.headers), self.json, self.form, self.body, parts]
+
+    def files(self) -> list[str]:
+        uploads = [part.file for part in (self.multipart or {}).values() if isinstance(part, Upload)]
+        return uploads + ([] if self.body_file is None else [self.body_file])
 
 
 @in_one_line()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 
+from perflib.suite.auth import Auth
 from perflib.suite.family import OTHER, Family
 from perflib.suite.fields import CONFIG, Count, Positive, Seq, Text
 from perflib.suite.messages import TABLES, in_one_line
@@ -82,7 +83,10 @@ class HttpTargetSpec(Target, tag="http"):
     headers: Mapping[str, str] = Field(default_factory=dict)  # headers of every request; `${NAME}` for secrets
     keep_alive: StrictBool = True  # use a connection for more than one request
     verify_tls: StrictBool = True  # check certificates
-    redirects: Annotated[int, Field(ge=0, le=50)] = 0  # how many in a row are followed, on the same server
+    redirects: Annotated[int, Field(ge=0, le=50)] = 0  # how many in a row are followed, within `allow_hosts`
+    cookies: StrictBool | None = None  # each user keeps the server's cookies; default: if `order = "sequence"`
+    auth: Auth | None = None  # how requests say who sends them
+    max_body_bytes: Count | None = None  # a longer body is an error; default: 64 MiB if it is looked at, else no limit
 
 
 @in_one_line()

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from perflib.errors import SuiteError
-from perflib.suite.model import Expect, Target
+from perflib.suite.answers import Kept
+from perflib.suite.model import Operation, Target
+from perflib.targets.answer import Answer, Reader
 from perflib.targets.evidence import Evidence
-from perflib.targets.template import UnfilledError, lookup
+from perflib.targets.template import UnfilledError
 
 
 class Driver(Protocol):
@@ -67,9 +69,8 @@ class Op:
     code           its number among the scenario's operations
     target         the number of its target among those of the scenario
     request        what TargetKind.compile returned for it
-    keep, expect   the fields of the answer to keep, and what the answer must be
+    reader         looks at its answers, for `expect` and `keep`; None where nobody does
     varies         whether the request has variables, which `Lane.row` fills
-    reads_answer   whether the answer must be read: `keep` or `expect` is set
     data           rows of its data file
     """
 
@@ -79,10 +80,8 @@ class Op:
     weight: float
     timeout_ns: int
     request: Any
-    keep: dict[str, str] = field(default_factory=dict)
-    expect: Expect | None = None
+    reader: Reader | None = None
     varies: bool = False
-    reads_answer: bool = False
     data: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -141,12 +140,17 @@ class Lane(ABC):
 class TargetKind(ABC):
     """A target of one kind, in one worker.
 
-    threaded   whether lanes call the driver from threads of their own
-    children   ids of processes that the target has started, which are sampled with it
+    threaded      whether lanes call the driver from threads of their own
+    children      ids of processes that the target has started, which are sampled with it
+    allow_hosts   hosts besides this machine that the suite allows to be loaded
+    in_sequence   whether each lane belongs to a user, who sends the operations in turn
     """
 
     threaded = False
     children: tuple[int, ...] = ()
+
+    allow_hosts: tuple[str, ...] = ()
+    in_sequence = False
 
     def __init__(self, name: str, spec: Target, *, folder: str = "") -> None:
         self.name, self.spec, self.folder = name, spec, folder
@@ -204,26 +208,28 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def judge(op: Op, status: int, text: str, answer: Any) -> bool:
-    """Whether an answer is what the operation expects (`expect`)."""
-    expect = op.expect
-    if expect is None:
-        return True
-    if expect.status is not None and status not in expect.statuses:
-        return False
-    if expect.contains is not None and expect.contains not in text:
-        return False
-    return all(lookup(answer, path, default=_MISSING) == wanted for path, wanted in (expect.json or {}).items())
+def judge(lane: Lane, answer: Answer) -> int:
+    """The error code of an answer to the lane's operation, 0 where it is as expected; its fields are kept then."""
+    reader = lane.op.reader
+    problem = reader.problem(answer, lane.kept_fields) if reader is not None else ""
+    if not problem:
+        return 0
+    lane.driver.explain("check", problem)
+    return lane.driver.error_code("check")
 
 
-def keep(lane: Lane, answer: Any) -> bool:
-    """Store the answer's fields that the operation keeps. False where a field is missing."""
-    for name, path in lane.op.keep.items():
-        value = lookup(answer, path, default=_MISSING)
-        if value is _MISSING:
-            return False
-        lane.kept_fields[name] = value
-    return True
+def refuse_http_only(operation: Operation) -> None:
+    """Raise SuiteError where an operation looks for a status or a header in answers that have none."""
+    where, mend = f"operation {operation.name!r}", "only answers of HTTP targets have one"
+    expect = operation.expect
+    if expect is not None and (expect.statuses or expect.headers):
+        key = "status" if expect.statuses else "headers"
+        raise SuiteError(
+            "the answers of this target have no status and no headers", where=f"{where}.expect.{key}", mend=mend
+        )
+    for name, kept in operation.keep.items():
+        if isinstance(kept, Kept) and (kept.header or kept.cookie):
+            raise SuiteError("the answers of this target have no headers", where=f"{where}.keep.{name}", mend=mend)
 
 
 def in_words(problem: BaseException) -> str:
@@ -261,10 +267,3 @@ def read_data(path: str, folder: str, where: str) -> list[dict[str, Any]]:
         mend="give it at least one",
     )
     return rows
-
-
-class _Missing:
-    """Equal to nothing that a suite can write."""
-
-
-_MISSING = _Missing()

@@ -25,7 +25,8 @@ from perflib.errors import SuiteError
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.suite.operation import CallableOperation
 from perflib.suite.target import CallableTargetSpec
-from perflib.targets.base import Driver, Lane, Op, TargetKind, in_words, judge, keep, require
+from perflib.targets.answer import Answer
+from perflib.targets.base import Driver, Lane, Op, TargetKind, in_words, judge, refuse_http_only, require
 from perflib.targets.template import Row, UnfilledError, value_template, variables_in
 
 
@@ -62,8 +63,8 @@ class AsyncLane(Lane):
                 self.start_ns = clock()
                 answer = await call()
                 now = clock()
-                if op.reads_answer:
-                    error = answer_error(self, answer)
+                if op.reader is not None:
+                    error = judge(self, Answer(answer, elapsed_s=(now - self.start_ns) / 1e9))
             except asyncio.CancelledError:
                 return  # aborted; `abort` has written the row
             except Exception as problem:
@@ -118,8 +119,8 @@ class ThreadLane(Lane):
                     self.start_ns = clock()
                     answer = call()
                     now = clock()
-                    if op.reads_answer:
-                        error = answer_error(self, answer)
+                    if op.reader is not None:
+                        error = judge(self, Answer(answer, elapsed_s=(now - self.start_ns) / 1e9))
                 except BaseException as problem:
                     now, error = clock(), explained(self, problem)
                 with driver.lock:
@@ -169,6 +170,7 @@ class FunctionTarget(TargetKind):
                 where=where,
                 mend='write it like "package.module:name"',
             )
+            refuse_http_only(operation)
 
     def compile(self, operation: CallableOperation) -> Call:
         function = resolve(operation.function or self.spec.function or "", self.folder, f"targets.{self.name}.function")
@@ -227,15 +229,6 @@ def _imported(name: str, places: list[str]) -> ModuleType:
                 del sys.modules[top]
                 raise
     return importlib.import_module(name)
-
-
-def answer_error(lane: Lane, answer: Any) -> int:
-    """Check the answer and keep its fields. Its error code, 0 for none."""
-    op = lane.op
-    text = str(answer) if op.expect and op.expect.contains else ""
-    if judge(op, NONE_STATUS, text, answer) and keep(lane, answer):
-        return 0
-    return lane.driver.error_code("check")
 
 
 def bound(op: Op, row: Row) -> Callable[[], Any]:

@@ -93,3 +93,20 @@ def server_timing(head: bytes) -> dict[str, int]:
             if 0 <= ms <= LONGEST_MS:
                 parts.setdefault(metric.partition(";")[0].strip(), int(ms * 1e6))
     return parts
+
+
+def is_http2(data: bytes) -> bool:
+    """Whether an answer begins with a frame of HTTP/2: settings, or the end of the connection (RFC 9113, 6.5, 6.8)."""
+    return len(data) >= 9 and data[:1] == b"\0" and data[3:4] in (b"\4", b"\7") and data[5:9] == bytes(4)
+
+
+def header_values(head: bytes, name: str) -> list[str]:
+    """The values of a header, one for each of its lines."""
+    pattern = rb"\n" + re.escape(name.encode("latin-1", "replace")) + rb"[ \t]*:[ \t]*([^\r\n]*)"
+    return [value.decode("utf-8", "replace").strip() for value in re.findall(pattern, head, re.IGNORECASE)]
+
+
+def cookies_of(head: bytes) -> dict[str, str]:
+    """The cookies that a head sets, by name."""
+    pairs = (line.partition(";")[0].partition("=") for line in header_values(head, "set-cookie"))
+    return {name.strip(): value.strip().strip('"') for name, equals, value in pairs if equals}

@@ -6,11 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from perflib.errors import SuiteError
-
 Row = Mapping[str, Any]
+Text = Callable[[Row], str]
 PLACEHOLDER = re.compile(r"\{\{[A-Za-z_]\w*\}\}|\{([A-Za-z_]\w*)\}")  # the first form is a literal {name}
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(-?\d+)\]")
 
 
 class UnfilledError(Exception):
@@ -28,8 +26,12 @@ def variables_in(value: Any) -> set[str]:
     return set()
 
 
-def text_template(text: str, escape: Callable[[str], str] = str) -> Callable[[Row], str]:
-    """text_template("/items/{id}")({"id": 7}) == "/items/7". {{id}} stands for a literal {id}."""
+def text_template(text: str, escape: Callable[[str], str] = str, escape_fixed: Callable[[str], str] = str) -> Text:
+    """text_template("/items/{id}")({"id": 7}) == "/items/7". {{id}} stands for a literal {id}.
+
+    escape         of what is filled in
+    escape_fixed   of what stands between
+    """
     fixed, names, at = [""], [], 0
     for match in PLACEHOLDER.finditer(text):
         fixed[-1] += text[at : match.start()]
@@ -40,6 +42,7 @@ def text_template(text: str, escape: Callable[[str], str] = str) -> Callable[[Ro
             fixed.append("")
         at = match.end()
     fixed[-1] += text[at:]
+    fixed = [escape_fixed(part) for part in fixed]
 
     def fill(row: Row) -> str:
         pieces = [fixed[0]]
@@ -65,20 +68,3 @@ def value_template(value: Any) -> Callable[[Row], Any]:
         entries = [value_template(v) for v in value]
         return lambda row: [entry(row) for entry in entries]
     return lambda row: value
-
-
-def lookup(answer: Any, path: str, default: Any = None) -> Any:
-    """lookup({"a": [{"id": 7}]}, "$.a[0].id") == 7; `default` where there is no such field."""
-    value = answer
-    for key, index in _STEP.findall(path.removeprefix("$")):
-        try:
-            value = value[int(index)] if index else value[key]
-        except (KeyError, IndexError, TypeError):
-            return default
-    return value
-
-
-def check_path(path: str, where: str) -> None:
-    """Raise SuiteError for what `lookup` cannot read."""
-    if not re.fullmatch(r"\$(\.[^.\[\]]+|\[-?\d+\])*", path):
-        raise SuiteError(f"cannot read path {path!r}", where=where, mend='write it like "$.id" or "$.items[0].name"')

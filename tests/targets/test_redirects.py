@@ -61,7 +61,12 @@ def test_what_is_not_followed_is_an_error_with_its_reason(tmp_path: Path) -> Non
     cases: dict[str, tuple[Answer, int, str, str]] = {
         "by default": (to("/x"), 0, "http_3xx", ""),
         "a loop": (to("/x"), 4, "redirect", "more than 4 redirects in a row"),
-        "elsewhere": (to("http://example.org/"), 4, "redirect", "it leads to http://example.org, another server"),
+        "elsewhere": (
+            to("http://example.org/"),
+            4,
+            "redirect",
+            "it leads to http://example.org, which allow_hosts does not name",
+        ),
         "nowhere": (says(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"), 4, "redirect", "302 without a Location"),
     }
     for name, (answer, redirects, error, why) in cases.items():

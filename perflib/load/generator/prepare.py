@@ -13,6 +13,7 @@ from perflib.load.generator.job import Channel, Job
 from perflib.store.schema import NONE_NS, Recorder
 from perflib.suite.load import ClosedLoad
 from perflib.suite.model import Operation
+from perflib.targets.answer import Reader
 from perflib.targets.base import Lane, Op, TargetKind, read_data, refuse_foreign
 from perflib.targets.kinds import load_kind
 from perflib.targets.template import variables_in
@@ -45,13 +46,16 @@ def lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
     return hard - OWN_DESCRIPTORS
 
 
-def compile_operations(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKind], list[Op]]:
+def compile_operations(
+    job: Job, operations: tuple[Operation, ...], *, in_sequence: bool
+) -> tuple[list[TargetKind], list[Op]]:
     """The targets that these operations need, and the operations, ready to send."""
     names = list(dict.fromkeys(operation.target or job.scenario.target or "" for operation in operations))
     targets = []
     for name in names:
         spec = job.targets[name]
         targets.append(load_kind(spec.kind, f"targets.{name}.kind")(name, spec, folder=job.folder))
+        targets[-1].allow_hosts, targets[-1].in_sequence = job.allow_hosts, in_sequence
         refuse_foreign(targets[-1], job.allow_hosts)
     ops = []
     for code, operation in enumerate(operations):
@@ -66,10 +70,8 @@ def compile_operations(job: Job, operations: tuple[Operation, ...]) -> tuple[lis
                 operation.weight,
                 int((operation.timeout_s or targets[index].spec.timeout_s) * 1e9),
                 request,
-                dict(operation.keep),
-                operation.expect,
+                Reader.of(operation),
                 varies=bool(variables_in(operation.texts())),
-                reads_answer=bool(operation.keep or operation.expect),
                 data=read_data(operation.data, job.folder, where) if operation.data else [],
             )
         )
@@ -112,7 +114,7 @@ async def prepare(job: Job, channel: Channel) -> Any:
     rounds = plan.share(total, job.index, job.of)
     if not rounds:
         return deque()
-    targets, ops = compile_operations(job, scenario.prepare)
+    targets, ops = compile_operations(job, scenario.prepare, in_sequence=True)
     recorder = Recorder.discarding([op.name for op in ops])
     driver = make_driver(job, targets, ops, recorder, order="sequence", make=PreparingDriver)
     try:

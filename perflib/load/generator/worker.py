@@ -38,7 +38,7 @@ async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver
     """Do a job from start to end. `started` receives the driver, to stop it. A failure becomes a "failed" message."""
     targets: list[TargetKind] = []
     try:
-        targets, ops = compile_operations(job, job.scenario.operations)
+        targets, ops = compile_operations(job, job.scenario.operations, in_sequence=job.scenario.order == "sequence")
         driver: WorkerDriver = make_driver(
             job,
             targets,

@@ -28,6 +28,7 @@ from perflib.targets.heads import (
     LONGEST_HEAD_BYTES,
     end_of_head,
     ends_with_connection,
+    is_http2,
     new_parser,
     server_timing,
     with_one_length,
@@ -38,6 +39,7 @@ from perflib.targets.http.redirects import NotFollowedError, following
 clock = time.monotonic_ns
 _MAX_PARSED_HEADS: Final = 512
 _NO_HEADS: dict[bytes, ParsedHead] = {}
+NO_LIMIT: Final = 2**62
 BACKOFF_S: Final = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # after so many failures in a row
 _MOST_TIMINGS: Final = 32  # of one answer become spans
 
@@ -56,8 +58,9 @@ class ParsedHead:
 class Server(Protocol):
     """What the lanes of one server share: its address, heads parsed before, and how it is spoken to.
 
-    keep_alive   connections are used again
-    redirects    how many in a row are followed
+    keep_alive       connections are used again
+    redirects        how many in a row are followed
+    max_body_bytes   a longer body is an error; None: no limit, but where bodies are read
     """
 
     @property
@@ -70,7 +73,18 @@ class Server(Protocol):
     def redirects(self) -> int: ...
 
     @property
+    def max_body_bytes(self) -> int | None: ...
+
+    @property
     def parsed_heads(self) -> dict[bytes, ParsedHead]: ...
+
+    def may_go_to(self, host: str) -> bool:
+        """Whether a redirect to this host is followed."""
+        ...
+
+    def address_of(self, origin: str) -> Address:
+        """The address of another server, to which a redirect leads."""
+        ...
 
 
 class HttpLane(Lane, asyncio.Protocol):
@@ -82,6 +96,7 @@ class HttpLane(Lane, asyncio.Protocol):
         "_closing",
         "_complete",
         "_connecting",
+        "_elsewhere",
         "_failures",
         "_first_ns",
         "_head",
@@ -91,6 +106,7 @@ class HttpLane(Lane, asyncio.Protocol):
         "_hops",
         "_interim",
         "_keep_alive",
+        "_most_bytes",
         "_parser",
         "_payload",
         "_received",
@@ -113,6 +129,8 @@ class HttpLane(Lane, asyncio.Protocol):
         self._keep_alive = True
         self._payload, self._charset = b"", "utf-8"
         self._hops, self._hop, self._hop_ns = 0, b"", 0  # redirects followed, the last request for one, and since when
+        self._elsewhere: Address | None = None  # of the server that a redirect led to
+        self._most_bytes = server.max_body_bytes or NO_LIMIT
         self._failures = self._complete = self._interim = self._received = self._sent = 0
         self._setup: list[tuple[str, int, int]] = []  # spans of the request in flight: name, start, duration
         self._first_ns = NONE_NS
@@ -157,9 +175,12 @@ class HttpLane(Lane, asyncio.Protocol):
         if self._interim:
             self._drop_interim_heads()
         if problem and not self._complete and not self._has_one_length(problem):
-            self._broken(problem, now)
+            speaks_http2 = is_http2(self._head)
+            self._broken("the server speaks HTTP/2 only, and perflib HTTP/1.1" if speaks_http2 else problem, now)
         elif len(self._head) > LONGEST_HEAD_BYTES and end_of_head(self._head) < 0:
             self._broken(f"the head of the answer is longer than {LONGEST_HEAD_BYTES:,} bytes", now)
+        elif self._received > self._most_bytes and self._received - end_of_head(self._head) > self._most_bytes:
+            self._too_large(now)
         elif self._complete and self.start_ns:
             if problem:
                 self._disconnect()
@@ -206,9 +227,16 @@ class HttpLane(Lane, asyncio.Protocol):
         else:
             self._complete, self._received, self._first_ns = 0, 0, NONE_NS
 
+    def _too_large(self, now: int) -> None:
+        """The body is longer than allowed. The rest of it is not read."""
+        self._disconnect()
+        if self.start_ns:
+            self._failed("too_large", f"the body is longer than {self._most_bytes:,} bytes (max_body_bytes)", now)
+
     def _answered(self, now: int) -> None:
         status = self._parser.get_status_code()
         self._failures, self._served = 0, True
+        self._note_head()
         if self._server.redirects and status in REDIRECTS and self._is_followed(status, now):
             return
         error, server_ns = self._judge(status)
@@ -220,8 +248,8 @@ class HttpLane(Lane, asyncio.Protocol):
 
     def _is_followed(self, status: int, now: int) -> bool:
         """Follow a redirect. False where the operation expects that very status."""
-        expect = self.op.expect
-        if expect is not None and status in expect.statuses:
+        reader = self.op.reader
+        if reader is not None and status in reader.statuses:
             return False
         if self._hops >= self._server.redirects:
             self._end_with("redirect", f"more than {self._server.redirects} redirects in a row", status, now)
@@ -230,19 +258,36 @@ class HttpLane(Lane, asyncio.Protocol):
             request = self.op.request
             self._hop, self._hop_ns = request.fixed or request.build(self.row), self.start_ns
         try:
-            payload = following(self._hop, status, self._head, self._server.address.origin)
+            hop = following(self._hop, status, self._head, self._address.origin, self._server.may_go_to)
         except NotFollowedError as why:
             self._end_with("redirect", str(why), status, now)
             return True
-        if self._complete > 1 or not self._keep_alive or not self._server.keep_alive:
+        leaves = hop.origin != self._address.origin
+        if leaves or self._complete > 1 or not self._keep_alive or not self._server.keep_alive:
             self._disconnect()
+        if leaves:
+            comes_back = hop.origin == self._server.address.origin
+            self._elsewhere = None if comes_back else self._server.address_of(hop.origin)
         self._setup.append(("redirect", self._hop_ns, now - self._hop_ns))
-        self._hops, self._hop, self._hop_ns = self._hops + 1, payload, now
+        self._hops, self._hop, self._hop_ns = self._hops + 1, hop.request, now
         self._complete, self._first_ns, self._heads = 0, NONE_NS, _NO_HEADS
+        payload = self._addressed(hop.request)
         self._sent += len(payload)
         self._forget_body()
         self._write(payload)
         return True
+
+    @property
+    def _address(self) -> Address:
+        """Of the server that the request in flight is sent to."""
+        return self._elsewhere or self._server.address
+
+    def _note_head(self) -> None:
+        """An answer has come: a lane of a user keeps its cookies."""
+
+    def _addressed(self, payload: bytes) -> bytes:
+        """A request with what says who sends it; a lane of a user adds that."""
+        return payload
 
     def _end_with(self, error: str, why: str, status: int, now: int) -> None:
         """The request ends with this answer, which is an error."""
@@ -317,6 +362,9 @@ class HttpLane(Lane, asyncio.Protocol):
         first_ns, received = self._first_ns, self._received
         self._complete = self._interim = self._received = self._hops = 0
         self._first_ns = NONE_NS
+        if self._elsewhere is not None:
+            self._disconnect()
+            self._elsewhere = None
         more = self.driver.finish(self, now, first_ns, error, status, self._sent, received, server_ns)
         self._head = b""
         return more
@@ -330,10 +378,9 @@ class HttpLane(Lane, asyncio.Protocol):
     def _request_bytes(self) -> bytes:
         """The request in flight; b"" where it cannot be built."""
         try:
-            payload: bytes = self.op.request.fixed or self.op.request.build(self.row)
+            return self._addressed(self.op.request.fixed or self.op.request.build(self.row))
         except Exception:
             return b""
-        return payload
 
     def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
         """Error code (0: none) and server time of a complete answer. `timing_ns`: the time that its head names."""
@@ -363,7 +410,7 @@ class HttpLane(Lane, asyncio.Protocol):
 
     async def _try_to_connect(self) -> None:
         try:
-            await connect(self.driver.loop, self._server.address, lambda: self, self._setup)
+            await connect(self.driver.loop, self._address, lambda: self, self._setup)
         except asyncio.CancelledError:
             self._cancelling = False
             if not self._closing and self.start_ns and self._payload:  # else connection_lost connects again
@@ -422,6 +469,7 @@ class HttpLane(Lane, asyncio.Protocol):
         """
         if exc is None and self._first_ns != NONE_NS and ends_with_connection(self._head):
             status = self._parser.get_status_code()
+            self._note_head()
             error, server_ns = self._judge(status)
             self._failures = 0
             self._finish(now, error, status, server_ns)
@@ -439,11 +487,9 @@ class HttpLane(Lane, asyncio.Protocol):
         """The bytes of the request in flight, or None where it must not be sent twice."""
         request = self.op.request
         if self._hops:
-            return self._hop if request.idempotent or self._hop.startswith((b"GET ", b"HEAD ")) else None
-        if not request.idempotent:
-            return None
-        payload: bytes = request.fixed or request.build(self.row)
-        return payload
+            is_safe = request.idempotent or self._hop.startswith((b"GET ", b"HEAD "))
+            return self._addressed(self._hop) if is_safe else None
+        return self._addressed(request.fixed or request.build(self.row)) if request.idempotent else None
 
     def _disconnect(self) -> None:
         if self._transport is not None and not self._closing:

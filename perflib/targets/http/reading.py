@@ -2,21 +2,76 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from perflib.store.schema import NONE_NS
-from perflib.targets.base import judge, keep
-from perflib.targets.heads import HEAD_ENDS, charset_of, new_parser, text_of
+from perflib.targets.answer import Answer
+from perflib.targets.base import judge
+from perflib.targets.encodings import TooLongError, decoded, encodings_of
+from perflib.targets.heads import HEAD_ENDS, charset_of, cookies_of, end_of_head, header_values, new_parser, text_of
 from perflib.targets.http.lane import HttpLane, clock
 from perflib.targets.http.redirects import STATUSES as REDIRECTS
 from perflib.targets.http.request import parse_json
 
+MOST_BODY_BYTES: Final = 64 * 2**20  # of a body that is looked at, where the target does not say
+
+
+class HttpAnswer(Answer):
+    """A complete answer. Its body is decoded where it is asked for, once. Raises EncodingError, TooLongError then."""
+
+    __slots__ = ("_body", "_head", "_json", "_most_bytes", "_words", "jar", "status")
+
+    def __init__(self, status: int, head: bytes, body: bytes, elapsed_s: float, most_bytes: int) -> None:
+        self.status, self._head, self._body, self._most_bytes = status, head, body, most_bytes
+        self.elapsed_s = elapsed_s
+        self._words: str | None = None
+        self._json: Any = None
+        self.jar: dict[str, str] = {}  # cookies that the user has besides those of this answer
+
+    @property
+    def body(self) -> bytes:
+        encodings = encodings_of(self._head)
+        return decoded(self._body, encodings, self._most_bytes) if encodings else self._body
+
+    @property
+    def text(self) -> str:
+        if self._words is None:
+            self._words = text_of(self.body, charset_of(self._head))
+        return self._words
+
+    @property
+    def json(self) -> Any:
+        if self._json is None:
+            self._json = parse_json(self.text)
+        return self._json
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.body)
+
+    def headers(self, name: str) -> list[str]:
+        return header_values(self._head, name)
+
+    def cookie(self, name: str) -> str | None:
+        return cookies_of(self._head).get(name, self.jar.get(name))
+
 
 class ReadingHttpLane(HttpLane):
-    """A lane that reads its answers: for `expect`, `keep` and HEAD."""
+    """A lane that reads its answers."""
 
-    __slots__ = ("_body",)
+    __slots__ = ("_answer_head", "_body", "_good_again", "_limit")
+
+    def __init__(self, driver: Any, index: int, server: Any) -> None:
+        super().__init__(driver, index, server)
+        self._limit = self._most_bytes, server.max_body_bytes or MOST_BODY_BYTES  # of a body that is counted, read
+        self._body: list[bytes] = []
+        self._answer_head = b""
+        self._good_again: tuple[Any, bytes] = (None, b"")  # an operation, and bytes that were a good answer to it
 
     def start(self) -> None:
-        self._body: list[bytes] = []
+        self._body = []
+        reader = self.op.reader
+        self._most_bytes = self._limit[reader is not None and reader.reads_body]
         super().start()
 
     def data_received(self, data: bytes) -> None:
@@ -26,8 +81,13 @@ class ReadingHttpLane(HttpLane):
         if answer is None or answer.length != len(data) or not self.start_ns:
             self._parse(data, now)
             return
+        if self._good_again[0] is self.op and self._good_again[1] == data:
+            if self.driver.finish(self, now, now, 0, answer.status, self._sent, answer.length, answer.server_ns):
+                self.start()
+            return
+        reader = self.op.reader
         self.on_body(data[split:])
-        self._charset = answer.charset
+        self._answer_head = data[:split]
         try:
             error, server_ns = self._read(answer.status, answer.server_ns)
         except Exception as problem:
@@ -35,11 +95,14 @@ class ReadingHttpLane(HttpLane):
         if error:  # as an answer that was parsed, so that it is there as evidence
             self._head, self._first_ns, self._received = data, now, answer.length
             self._finish(now, error, answer.status, server_ns)
-        elif self.driver.finish(self, now, now, error, answer.status, self._sent, answer.length, server_ns):
+            return
+        if reader is not None and reader.is_pure:
+            self._good_again = self.op, data
+        if self.driver.finish(self, now, now, error, answer.status, self._sent, answer.length, server_ns):
             self.start()
 
     def _judge(self, status: int) -> tuple[int, int]:
-        self._charset = charset_of(self._head)
+        self._answer_head = self._head[: max(end_of_head(self._head), 0)]
         return super()._judge(status)
 
     def _remember(self, status: int, error: int, server_ns: int) -> None:
@@ -47,7 +110,9 @@ class ReadingHttpLane(HttpLane):
             super()._remember(status, error, server_ns)
 
     def on_body(self, body: bytes) -> None:
-        self._body.append(body)
+        reader = self.op.reader
+        if reader is not None and reader.reads_body:
+            self._body.append(body)
 
     def _forget_body(self) -> None:
         self._body = []
@@ -63,11 +128,17 @@ class ReadingHttpLane(HttpLane):
         self._parser = new_parser(self)
 
     def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
-        op = self.op
+        reader = self.op.reader
         is_bad = status >= 400 or status in REDIRECTS
-        if not op.reads_answer or (is_bad and (op.expect is None or op.expect.status is None)):
+        if reader is None or (is_bad and not reader.statuses):
             return super()._read(status, timing_ns)
-        text = text_of(b"".join(self._body), self._charset)
-        answer = parse_json(text) if op.keep or (op.expect and op.expect.json) else None
-        good = judge(op, status, text, answer) and keep(self, answer)
-        return 0 if good else self.driver.error_code("check"), timing_ns
+        try:
+            return judge(self, self._whole_answer(status)), timing_ns
+        except TooLongError:
+            why = f"the body is longer than {self._limit[1]:,} bytes without its compression (max_body_bytes)"
+            self.driver.explain("too_large", why)
+            return self.driver.error_code("too_large"), timing_ns
+
+    def _whole_answer(self, status: int) -> HttpAnswer:
+        elapsed_s = (clock() - self.start_ns) / 1e9
+        return HttpAnswer(status, self._answer_head, b"".join(self._body), elapsed_s, self._limit[1])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from json import JSONDecoder
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from perflib.suite.environment import from_environment
 from perflib.suite.operation import HttpOperation
 from perflib.targets.connection import Address
+from perflib.targets.http.body import body_of, pairs_template
 from perflib.targets.http.redirects import AS_IT_IS
-from perflib.targets.template import Row, text_template, value_template, variables_in
+from perflib.targets.template import Row, Text, text_template, variables_in
 
 IDEMPOTENT: Final = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")  # RFC 9110, 9.2.2
 
@@ -21,52 +22,94 @@ IDEMPOTENT: Final = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")  # RFC 
 class Request:
     """An operation as bytes: `fixed`, or `build(row)` where it has variables.
 
-    head         its method is HEAD
-    idempotent   it may be sent again where nobody knows whether the server acted on it
+    head          its method is HEAD
+    idempotent    it may be sent again where nobody knows whether the server acted on it
+    own_headers   the names of the operation's own headers, in lower case
     """
 
     fixed: bytes | None
     build: Callable[[Row], bytes]
     head: bool
     idempotent: bool
+    own_headers: frozenset[str] = frozenset()
 
 
-def compiled(operation: HttpOperation, headers: dict[str, str], address: Address, *, keep_alive: bool) -> Request:
-    """The operation, ready to send. `headers`: those of the target, which the operation's own replace."""
-    method = (operation.method or ("GET" if operation.json is None and operation.body is None else "POST")).upper()
-    own = {k: from_environment(v, f"operation {operation.name!r}") for k, v in operation.headers.items()}
+class Sender(Protocol):
+    """What all requests to a target share. `headers`: those of the target; `folder`: of the suite."""
+
+    address: Address
+    headers: dict[str, str]
+    keep_alive: bool
+    folder: str
+
+    def address_of(self, origin: str) -> Address:
+        """The address of another server."""
+        ...
+
+
+def compiled(operation: HttpOperation, sender: Sender) -> Request:
+    """The operation, ready to send. Its own headers replace those of the target. Raises SuiteError."""
+    method = (operation.method or ("POST" if operation.bodies else "GET")).upper()
+    where = f"operation {operation.name!r}"
+    own = {name: from_environment(value, where) for name, value in operation.headers.items()}
     replaced = {name.lower() for name in own}
-    headers = {name: value for name, value in headers.items() if name.lower() not in replaced} | own
-    make = _maker(operation, method, headers, address, keep_alive)
-    varies = variables_in([operation.path, operation.json, operation.body, dict(operation.headers)])
-    return Request(None if varies else make({}), make, method == "HEAD", method in IDEMPOTENT)
+    headers = {name: value for name, value in sender.headers.items() if name.lower() not in replaced} | own
+    build = _builder(operation, method, headers, sender)
+    varies = variables_in(operation.texts())
+    return Request(None if varies else build({}), build, method == "HEAD", method in IDEMPOTENT, frozenset(replaced))
 
 
-def _maker(
-    operation: HttpOperation, method: str, headers: dict[str, str], address: Address, keep_alive: bool
-) -> Callable[[Row], bytes]:
+def _builder(operation: HttpOperation, method: str, headers: dict[str, str], sender: Sender) -> Callable[[Row], bytes]:
+    """A function that writes the request for a row. What does not vary is written beforehand."""
+    target = target_template(operation, sender.address)
+    body = body_of(operation, sender.folder)
+    given = {name.lower() for name in headers}
+    usual = {"Host": sender.address.authority, "User-Agent": "perflib", "Accept": "*/*"}
+    if body.content_type:
+        usual["Content-Type"] = body.content_type
+    if not sender.keep_alive:
+        usual["Connection"] = "close"
+    usual = {name: value for name, value in usual.items() if name.lower() not in given}
+    lines = "".join(f"{name}: {one_header_line(value)}\r\n" for name, value in (usual | headers).items())
+    sends_length = (operation.bodies or method in ("POST", "PUT", "PATCH")) and "content-length" not in given
+    begin = f"{method} "
+    if not variables_in([lines, *body.texts]):
+        content = body.make({})
+        length = f"Content-Length: {len(content)}\r\n" if sends_length else ""
+        rest = f" HTTP/1.1\r\n{text_template(lines)({})}{length}\r\n".encode() + content
+        return lambda row: f"{begin}{target(row)}".encode() + rest
+    fill = text_template(lines, one_header_line)
+
+    def build(row: Row) -> bytes:
+        content = body.make(row)
+        length = f"Content-Length: {len(content)}\r\n" if sends_length else ""
+        return f"{begin}{target(row)} HTTP/1.1\r\n{fill(row)}{length}\r\n".encode() + content
+
+    return build
+
+
+def target_template(operation: HttpOperation, address: Address) -> Text:
+    """The path of a request with its query: that of the target's URL, of the operation's path, and its `params`."""
     sent, _, _ = operation.path.partition("#")  # a fragment is not sent
-    given = quote(address.base_path + sent, safe=f"{AS_IT_IS}{{}}")  # braces: of what is filled in
-    path = text_template(given, lambda text: quote(text, safe=""))
-    has_json, as_json = operation.json is not None, value_template(operation.json)
-    as_text = text_template(operation.body or "")
-    lower = {key.lower() for key in headers}
-    fixed = {"Host": address.authority, "User-Agent": "perflib", "Accept": "*/*"}
-    if has_json:
-        fixed["Content-Type"] = "application/json"
-    if not keep_alive:
-        fixed["Connection"] = "close"
-    lines = "".join(f"{k}: {v}\r\n" for k, v in fixed.items() if k.lower() not in lower)
-    fill = text_template("".join(f"{k}: {one_header_line(v)}\r\n" for k, v in headers.items()), one_header_line)
-    sends_body = has_json or operation.body is not None or method in ("POST", "PUT", "PATCH")
-    sends_length = sends_body and "content-length" not in lower
+    path, mark, query = sent.partition("?")
+    fill_path = text_template(address.base_path + path, _encoded, _as_browsers_do)
+    queries = [text_template(part, _encoded, _as_browsers_do) for part in (address.query, query) if part]
+    if operation.params:
+        queries.append(pairs_template(operation.params))
+    if not queries:
+        return fill_path if not mark else lambda row: f"{fill_path(row)}?"
+    if len(queries) == 1:
+        (only,) = queries
+        return lambda row: f"{fill_path(row)}?{only(row)}"
+    return lambda row: f"{fill_path(row)}?{'&'.join(fill(row) for fill in queries)}"
 
-    def make(row: Row) -> bytes:
-        body = json.dumps(as_json(row), separators=(",", ":")).encode() if has_json else as_text(row).encode()
-        length = f"Content-Length: {len(body)}\r\n" if sends_length else ""
-        return f"{method} {path(row)} HTTP/1.1\r\n{lines}{fill(row)}{length}\r\n".encode() + body
 
-    return make
+def _encoded(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _as_browsers_do(text: str) -> str:
+    return quote(text, safe=AS_IT_IS)
 
 
 def one_header_line(text: str) -> str:
@@ -74,9 +117,16 @@ def one_header_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_decode: Final = JSONDecoder(parse_constant=_refuse).decode
+
+
 def parse_json(text: str) -> Any:
     """The JSON value of a text, or None where it is not JSON, or nested too deeply to be read."""
     try:
-        return json.loads(text)
+        return _decode(text)
     except (ValueError, RecursionError):
         return None

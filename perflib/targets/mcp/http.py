@@ -44,7 +44,7 @@ class McpHttpLane(ReadingHttpLane):
     )
 
     def __init__(self, driver: Driver, index: int, pool: Pool) -> None:
-        super().__init__(driver, index, pool)  # type: ignore[arg-type]  # a pool of these lanes has an address
+        super().__init__(driver, index, pool)
         self._pool = pool
         self.session: Session | None = pool.session
         self._task: asyncio.Task[None] | None = None
@@ -130,25 +130,25 @@ class McpHttpLane(ReadingHttpLane):
             client.close()
 
     def _read(self, status: int, timing_ns: int) -> tuple[int, int]:
-        if self._cached_code is not None and status == 200 and len(self._body) == 1 and not self.op.reads_answer:
+        if self._cached_code is not None and status == 200 and len(self._body) == 1 and self.op.reader is None:
             return self._cached_code, timing_ns
         session, code = self.session, self.driver.error_code
         if status == 404 and session is not None and session.id:
             self.session = None  # it expired: the next call begins a new one
             self._pool.lost(session)
             return code("mcp_session"), timing_ns
-        answer = self._whole_answer()
+        answer = self._json_answer()
         if status >= 400 and not (isinstance(answer, dict) and isinstance(answer.get("error"), dict)):
             return super(ReadingHttpLane, self)._read(status, timing_ns)
         error, server_ns = outcome(self, answer, int(self._id))
         if server_ns != NONE_NS:
             return error, server_ns
         self._pool.remember(
-            self._without_id if len(self._body) == 1 and status == 200 and not self.op.reads_answer else b"", error
+            self._without_id if len(self._body) == 1 and status == 200 and self.op.reader is None else b"", error
         )
         return error, timing_ns
 
-    def _whole_answer(self) -> Any:
+    def _json_answer(self) -> Any:
         if self._cached_code is not None and self._body[0][:1] not in b"{[ \r\n":  # an event stream that was not read
             answers = [m for m in Events().feed(b"".join(self._body)) if isinstance(m, dict) and "method" not in m]
             return answers[0] if answers else None

@@ -15,6 +15,7 @@ from perflib.suite.target import McpTargetSpec
 from perflib.targets.base import Lane
 from perflib.targets.connection import Address
 from perflib.targets.http.lane import ParsedHead
+from perflib.targets.http.reading import MOST_BODY_BYTES
 from perflib.targets.mcp.pipe import Pipe
 from perflib.targets.mcp.session import HttpConnection, Session, negotiate, open_http
 from perflib.targets.mcp.wire import FIRST_ID
@@ -43,7 +44,7 @@ class Pool:
         self.address = Address.of(spec, self.where) if spec.url else None
         self.headers = {k: from_environment(v, f"{self.where}.headers.{k}") for k, v in spec.headers.items()}
         self.env = {k: from_environment(v, f"{self.where}.env.{k}") for k, v in spec.env.items()}
-        self.keep_alive, self.redirects = True, 0
+        self.keep_alive, self.redirects, self.max_body_bytes = True, 0, MOST_BODY_BYTES
         self.parsed_heads: dict[bytes, ParsedHead] = {}
         self.cached_codes: dict[bytes, int] = {}
         self.session: Session | None = None  # the shared one

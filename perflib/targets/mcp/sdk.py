@@ -193,7 +193,7 @@ class SdkLane(Lane):
         return Evidence(self.op.request.in_words(self.row).decode("utf-8", "replace"))
 
     def _read(self, answer: Any) -> tuple[int, int]:
-        if self.op.reads_answer:
+        if self.op.reader is not None:
             result = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
             return outcome(self, {"result": result}, None)
         failed = bool(getattr(answer, "is_error", False))

@@ -77,7 +77,7 @@ class McpStdioLane(Lane):
     @property
     def accepts_cached(self) -> bool:
         """Whether the cached error code of an equal answer is enough, so that this answer need not be read."""
-        return not self.op.reads_answer and bool(self.start_ns)
+        return self.op.reader is None and bool(self.start_ns)
 
     def finish_cached(self, code: int, received: int) -> None:
         self._answer = None
@@ -94,7 +94,7 @@ class McpStdioLane(Lane):
             code, server_ns = self.driver.error_code(error), NONE_NS
         else:
             code, server_ns = self._outcome(answer)
-        if without_id and server_ns == NONE_NS and not self.op.reads_answer and not self.driver.wants(code):
+        if without_id and server_ns == NONE_NS and self.op.reader is None and not self.driver.wants(code):
             self._pool.remember(without_id, code)
         self._answer = answer
         self._finish(clock(), code, received, server_ns)

@@ -8,14 +8,13 @@ from typing import Any, Final
 from perflib.errors import TargetError
 from perflib.suite.operation import McpOperation
 from perflib.suite.target import McpTargetSpec
-from perflib.targets.base import Driver, Lane, TargetKind, require
+from perflib.targets.base import Driver, Lane, TargetKind, refuse_http_only, require
 from perflib.targets.connection import check_url
 from perflib.targets.mcp.http import McpHttpLane
 from perflib.targets.mcp.pool import Pool
 from perflib.targets.mcp.session import Session
 from perflib.targets.mcp.stdio import McpStdioLane
 from perflib.targets.mcp.wire import HANDSHAKE_VERSIONS, METHODS, MODERN, McpRequest
-from perflib.targets.template import check_path
 
 PROTOCOLS: Final = ("auto", *HANDSHAKE_VERSIONS, MODERN)
 
@@ -123,5 +122,4 @@ def _check_operation(operation: McpOperation) -> None:
     require(operation.method in (None, *METHODS), what, where=at, mend=mend)
     if operation.method == "resources/read":
         require(operation.uri, "resources/read needs a uri", where=at, mend='set uri = "…"')
-    for path in (*operation.keep.values(), *((operation.expect.json or {}) if operation.expect else ())):
-        check_path(path, at)
+    refuse_http_only(operation)

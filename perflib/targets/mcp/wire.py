@@ -10,13 +10,15 @@ import base64
 import json
 import math
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from perflib.store.schema import NONE_NS, NONE_STATUS
+from perflib.store.schema import NONE_NS
 from perflib.suite.operation import McpOperation
-from perflib.targets.base import Lane, judge, keep
+from perflib.targets.answer import Answer
+from perflib.targets.base import Lane, judge
 from perflib.targets.heads import LONGEST_MS
 from perflib.targets.http.request import parse_json
 from perflib.targets.template import Row, value_template, variables_in
@@ -158,7 +160,7 @@ def outcome(lane: Lane, answer: Any, number: int | None) -> tuple[int, int]:
 
     Stores the fields that the operation keeps.
     """
-    op, code = lane.op, lane.driver.error_code
+    code = lane.driver.error_code
     if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
         return code("protocol"), NONE_NS
     if number is not None and answer.get("id") != number and "result" in answer:
@@ -171,12 +173,12 @@ def outcome(lane: Lane, answer: Any, number: int | None) -> tuple[int, int]:
     server_ns = server_time_ns(result)
     if result.get("isError"):
         return code("mcp_tool"), server_ns
-    if op.reads_answer:
-        answered = tool_content(result)
-        text = json.dumps(result, ensure_ascii=False) if op.expect and op.expect.contains else ""
-        if not judge(op, NONE_STATUS, text, answered) or not keep(lane, answered):
-            return code("check"), server_ns
-    return 0, server_ns
+    if lane.op.reader is None:
+        return 0, server_ns
+    elapsed_s = (time.monotonic_ns() - lane.start_ns) / 1e9
+    return judge(
+        lane, Answer(tool_content(result), lambda: json.dumps(result, ensure_ascii=False), elapsed_s)
+    ), server_ns
 
 
 def server_time_ns(result: Mapping[str, Any]) -> int:
