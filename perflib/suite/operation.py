@@ -24,7 +24,7 @@ from pydantic_core import ArgsKwargs
 
 from perflib.errors import SuiteError
 from perflib.suite.family import OTHER, Family, keys_of
-from perflib.suite.fields import CONFIG, Count, Name, Positive, Seq, Text
+from perflib.suite.fields import CONFIG, Count, Name, Pick, Positive, Seq, Text
 from perflib.suite.messages import TABLES, in_one_line
 
 
@@ -59,7 +59,8 @@ class Operation(Family):
     name: Name  # name in the report and in objectives
     target: str | None = None  # name of the target; default: the scenario's
     weight: Positive = 1.0  # frequency, relative to the other operations
-    data: str | None = None  # file (.csv with a header, or .jsonl); each request uses the next row
+    data: str | None = None  # file (.csv or .tsv with a header, .jsonl or .json) whose rows fill in {names}
+    pick: Pick = "in turn"  # which row of `data` is used; see [data files](#data-files)
     keep: Mapping[str, str] = field(default_factory=dict)  # fields to store: `{ id = "$.id" }` fills in `{id}` later
     expect: Expect | None = None  # the expected answer; any other is an error of class `check`
     timeout_s: Positive | None = None  # a longer request is an error of class `timeout`; default: the target's

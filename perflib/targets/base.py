@@ -13,10 +13,10 @@ import ipaddress
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from perflib.errors import SuiteError
+from perflib.suite.data_file import DataFile
 from perflib.suite.model import Expect, Target
 from perflib.targets.evidence import Evidence
 from perflib.targets.template import UnfilledError, lookup
@@ -68,9 +68,9 @@ class Op:
     target         the number of its target among those of the scenario
     request        what TargetKind.compile returned for it
     keep, expect   the fields of the answer to keep, and what the answer must be
-    varies         whether the request has variables, which `Lane.row` fills
+    variables      names that the request has in braces, which `Lane.row` fills
     reads_answer   whether the answer must be read: `keep` or `expect` is set
-    data           rows of its data file
+    data, pick     its data file, and how rows of it are picked
     """
 
     name: str
@@ -81,9 +81,10 @@ class Op:
     request: Any
     keep: dict[str, str] = field(default_factory=dict)
     expect: Expect | None = None
-    varies: bool = False
+    variables: frozenset[str] = frozenset()
     reads_answer: bool = False
-    data: list[dict[str, Any]] = field(default_factory=list)
+    data: DataFile | None = None
+    pick: str = "in turn"
 
 
 class Lane(ABC):
@@ -233,34 +234,6 @@ def in_words(problem: BaseException) -> str:
     if isinstance(problem, KeyError) and problem.args:
         return f"nothing fills {{{problem.args[0]}}}"
     return f"{type(problem).__name__}: {problem}"
-
-
-def read_data(path: str, folder: str, where: str) -> list[dict[str, Any]]:
-    """Rows of a data file: CSV with a header (every field a string) or JSON lines (types kept)."""
-    import csv
-    import json
-
-    file = Path(folder) / path
-    try:
-        with file.open(newline="", encoding="utf-8") as lines:
-            rows = (
-                [dict(r) for r in csv.DictReader(lines)]
-                if file.suffix == ".csv"
-                else [json.loads(line) for line in lines if line.strip()]
-            )
-    except (OSError, ValueError) as error:
-        raise SuiteError(
-            f"cannot read data file: {error}",
-            where=where,
-            mend="give a .csv with a header or a .jsonl, relative to the suite",
-        ) from None
-    require(
-        rows and all(isinstance(r, dict) for r in rows),
-        f"data file {path} has no rows",
-        where=where,
-        mend="give it at least one",
-    )
-    return rows
 
 
 class _Missing:

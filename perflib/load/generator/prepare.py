@@ -11,9 +11,10 @@ from perflib.load.generator import plan
 from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.job import Channel, Job
 from perflib.store.schema import NONE_NS, Recorder
+from perflib.suite.data_file import DataFile, read_data_file
 from perflib.suite.load import ClosedLoad
 from perflib.suite.model import Operation
-from perflib.targets.base import Lane, Op, TargetKind, read_data, refuse_foreign
+from perflib.targets.base import Lane, Op, TargetKind, refuse_foreign
 from perflib.targets.kinds import load_kind
 from perflib.targets.template import variables_in
 
@@ -45,8 +46,13 @@ def lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
     return hard - OWN_DESCRIPTORS
 
 
-def compile_operations(job: Job, operations: tuple[Operation, ...]) -> tuple[list[TargetKind], list[Op]]:
-    """The targets that these operations need, and the operations, ready to send."""
+def compile_operations(
+    job: Job, operations: tuple[Operation, ...], files: dict[str, DataFile]
+) -> tuple[list[TargetKind], list[Op]]:
+    """The targets that these operations need, and the operations, ready to send.
+
+    files   the data files that were read already; further ones are added
+    """
     names = list(dict.fromkeys(operation.target or job.scenario.target or "" for operation in operations))
     targets = []
     for name in names:
@@ -57,7 +63,10 @@ def compile_operations(job: Job, operations: tuple[Operation, ...]) -> tuple[lis
     for code, operation in enumerate(operations):
         index = names.index(operation.target or job.scenario.target or "")
         request = targets[index].compile(operation)
-        where = f"scenario {job.scenario.name!r}, operation {operation.name!r}"
+        data = operation.data
+        if data and data not in files:
+            where = f"scenario {job.scenario.name!r}, operation {operation.name!r}"
+            files[data] = read_data_file(data, job.folder, where)
         ops.append(
             Op(
                 operation.name,
@@ -68,9 +77,10 @@ def compile_operations(job: Job, operations: tuple[Operation, ...]) -> tuple[lis
                 request,
                 dict(operation.keep),
                 operation.expect,
-                varies=bool(variables_in(operation.texts())),
+                variables=frozenset(variables_in(operation.texts())),
                 reads_answer=bool(operation.keep or operation.expect),
-                data=read_data(operation.data, job.folder, where) if operation.data else [],
+                data=files[data] if data else None,
+                pick=operation.pick,
             )
         )
     return targets, ops
@@ -100,7 +110,7 @@ def make_driver(
     )
 
 
-async def prepare(job: Job, channel: Channel) -> Any:
+async def prepare(job: Job, channel: Channel, files: dict[str, DataFile]) -> Any:
     """Run this worker's share of the preparation, whose requests are counted and not measured."""
     from collections import deque
 
@@ -112,7 +122,7 @@ async def prepare(job: Job, channel: Channel) -> Any:
     rounds = plan.share(total, job.index, job.of)
     if not rounds:
         return deque()
-    targets, ops = compile_operations(job, scenario.prepare)
+    targets, ops = compile_operations(job, scenario.prepare, files)
     recorder = Recorder.discarding([op.name for op in ops])
     driver = make_driver(job, targets, ops, recorder, order="sequence", make=PreparingDriver)
     try:
@@ -138,13 +148,18 @@ class PreparingDriver(WorkerDriver):
         self._rows: list[dict[str, Any]] = []
         self._failed_users: set[Lane] = set()
         self._failed_rounds, self._gave_up = 0, False
+        self._at_once = 1  # its requests are rounds
 
     async def rows_of(self, count: int) -> list[dict[str, Any]]:
         """Run `count` rounds. Returns the fields that each keeps. Raises TargetError where most of them fail."""
         load = ClosedLoad(concurrency=min(USERS, count), requests=count)  # these requests are rounds
         await self.run(plan.Segment(load), time.monotonic_ns())
-        if self._gave_up or self.stopping:
-            what = ", ".join(f"{n} × {name}" for name, n in self.recorder.errors_by_class.items()) or self.stopping
+        if self._gave_up or self.stopping or self.ended:
+            what = (
+                ", ".join(f"{n} × {name}" for name, n in self.recorder.errors_by_class.items())
+                or self.stopping
+                or self.ended
+            )
             failures = self.recorder.failure_records()
             why = next((f" ({text})" for failure in failures for text in failure["texts"]), "")
             mend = "look at the target's log, and at `prepare` in the suite"
