@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Sequence
 from typing import Any
 
 from perflib.errors import SuiteError
 from perflib.load.generator.arrivals import peak_rate_per_s
+from perflib.load.generator.generated import generator, is_generated
 from perflib.suite.data_file import DataFile, read_data_file
+from perflib.suite.environment import filled_from_environment
 from perflib.suite.model import Operation, Scenario, Suite
+from perflib.suite.operation import HttpOperation, McpOperation
 from perflib.targets.kinds import load_kind
 from perflib.targets.template import check_path, variables_in
 
@@ -138,7 +143,10 @@ def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
 
 
 def _check_variables(operation: Operation, known: set[str], where: str) -> None:
-    unknown = sorted(variables_in(operation.texts()) - known)
+    if isinstance(operation, HttpOperation | McpOperation):
+        filled_from_environment(operation.texts(), where)
+    unfilled = variables_in(operation.texts()) - known
+    unknown = sorted(name for name in unfilled if not is_generated(name))
     if unknown:
         there = ", ".join(sorted(known)) or "none"
         raise SuiteError(
@@ -146,5 +154,7 @@ def _check_variables(operation: Operation, known: set[str], where: str) -> None:
             where=where,
             mend=f"known here: {there}; use `keep` earlier, or write {{{{{unknown[0]}}}}} for literal text",
         )
+    for name in sorted(unfilled):
+        generator(name, random.Random(), itertools.count(), where)
     for path in operation.keep.values():
         check_path(path, where)

@@ -26,6 +26,7 @@ from perflib.errors import SuiteError
 from perflib.suite.family import OTHER, Family, keys_of
 from perflib.suite.fields import CONFIG, Count, Name, Pick, Positive, Seq, Text
 from perflib.suite.messages import TABLES, in_one_line
+from perflib.suite.placeholders import RAW_PATH
 
 
 @in_one_line("expect")
@@ -96,8 +97,9 @@ class HttpOperation(Operation, tag="http"):
     body: str | None = None  # the body as text
 
     def __post_init__(self) -> None:
-        if not self.path.startswith("/"):
-            raise SuiteError(f"not a path: {self.path!r}", mend='begin it with "/"')
+        if not (self.path.startswith("/") or RAW_PATH.match(self.path)):
+            mend = 'begin it with "/", or with "{name|raw}" where a value is a whole path or URL'
+            raise SuiteError(f"not a path: {self.path!r}", mend=mend)
         if self.json is not None and self.body is not None:
             raise SuiteError("an operation has both json and body", mend="give one of them")
 

@@ -12,7 +12,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from perflib.errors import TargetError
@@ -54,6 +54,7 @@ class WorkerDriver:
         max_requests: int | None = None,
         max_rate_per_s: float | None = None,
         folder: str = "",
+        counter: Iterator[int] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.lock = threading.RLock()
@@ -61,7 +62,7 @@ class WorkerDriver:
         self._add, self._same_again = recorder.add, False
         if any(target.threaded for target in targets):
             self.finish = self._finish_locked  # type: ignore[method-assign, assignment]
-        self.picker = OperationPicker(ops, order=order, seed=seed, index=index, of=of)
+        self.picker = OperationPicker(ops, order=order, seed=seed, index=index, of=of, counter=counter)
         self.seed, self.index, self.of, self.folder = seed, index, of, folder
         self.error_code, self.span, self.explain = recorder.error_code, recorder.span, recorder.explain
         self.wants = recorder.failures.wants

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 from perflib.errors import TargetError
 from perflib.load.generator import plan
 from perflib.load.generator.data_rows import DataRows
+from perflib.load.generator.generated import generator, is_generated
 from perflib.load.generator.plan import Segment
 from perflib.targets.base import Lane, Op
 
@@ -22,9 +24,12 @@ class OperationPicker:
     order            "weighted", "sequence", "interleaved" or "blocks", as in Scenario
     prepared         rows that the preparation left, each used once
     reuse_prepared   whether they are used again and again instead
+    counter          the numbers of {counter}
     """
 
-    def __init__(self, ops: list[Op], *, order: str, seed: int, index: int, of: int) -> None:
+    def __init__(
+        self, ops: list[Op], *, order: str, seed: int, index: int, of: int, counter: Iterator[int] | None = None
+    ) -> None:
         self._ops, self._order = ops, order
         self._random = random.Random(f"{seed}/{index}")
         self._pick: Iterator[int] = iter(())
@@ -40,6 +45,10 @@ class OperationPicker:
         # A round uses one row of each file, whichever of its operations names the file.
         once = {(op.data.name, op.pick): op for op in reversed(ops) if op.data is not None}
         self._rows_of_round = [(files[key], _columns(op, ops)) for key, op in once.items()]
+        rng, numbers = random.Random(f"{seed}/{index}/values"), counter or itertools.count(1)
+        self._generators = [
+            [(name, generator(name, rng, numbers)) for name in sorted(op.variables) if is_generated(name)] for op in ops
+        ]
         self.prepared: deque[dict[str, Any]] | None = None
         self.reuse_prepared = False
 
@@ -83,16 +92,18 @@ class OperationPicker:
     def fill_row(self, lane: Lane, op: Op) -> None:
         """Set the lane's row for its operation. Raises as `next_operation`."""
         if self._in_rounds:
-            lane.row = {**self._round_row, **lane.kept_fields}
-            return
-        row = self._prepared_row() if self.prepared is not None else {}
-        rows = self._rows_of[op.code]
-        if rows is not None:
-            at = rows[0].next(lane.siblings[0])
-            for name, column in rows[1]:
-                row[name] = column[at]
-        if lane.kept_fields:
-            row.update(lane.kept_fields)
+            row = {**self._round_row, **lane.kept_fields}
+        else:
+            row = self._prepared_row() if self.prepared is not None else {}
+            if (rows := self._rows_of[op.code]) is not None:
+                at = rows[0].next(lane.siblings[0])
+                for name, column in rows[1]:
+                    row[name] = column[at]
+            if lane.kept_fields:
+                row.update(lane.kept_fields)
+        for name, generate in self._generators[op.code]:
+            if name not in row:
+                row[name] = generate()
         lane.row = row
 
     def _row_of_round(self, user: Lane | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from typing import Any, TypeVar
@@ -95,7 +96,9 @@ def make_driver(
     order: str | None = None,
     max_requests: int | None = None,
     make: type[AnyDriver] = WorkerDriver,  # type: ignore[assignment]
+    part: int = 0,
 ) -> AnyDriver:
+    """A driver of this job. `part`: 1 for its preparation, whose counters have numbers of their own."""
     return make(
         targets,
         ops,
@@ -107,6 +110,7 @@ def make_driver(
         max_requests=max_requests,
         max_rate_per_s=job.max_rate_per_s,
         folder=job.folder,
+        counter=itertools.count(1 + job.index * job.parts + job.part + part, job.of * job.parts),
     )
 
 
@@ -124,7 +128,7 @@ async def prepare(job: Job, channel: Channel, files: dict[str, DataFile]) -> Any
         return deque()
     targets, ops = compile_operations(job, scenario.prepare, files)
     recorder = Recorder.discarding([op.name for op in ops])
-    driver = make_driver(job, targets, ops, recorder, order="sequence", make=PreparingDriver)
+    driver = make_driver(job, targets, ops, recorder, order="sequence", make=PreparingDriver, part=1)
     try:
         for target in targets:
             await target.open(driver)
@@ -152,7 +156,8 @@ class PreparingDriver(WorkerDriver):
 
     async def rows_of(self, count: int) -> list[dict[str, Any]]:
         """Run `count` rounds. Returns the fields that each keeps. Raises TargetError where most of them fail."""
-        load = ClosedLoad(concurrency=min(USERS, count), requests=count)  # these requests are rounds
+        of = self.of  # the load of all workers, of which `count` rounds are this one's share; its requests are rounds
+        load = ClosedLoad(concurrency=min(USERS, count) * of, requests=count * of)
         await self.run(plan.Segment(load), time.monotonic_ns())
         if self._gave_up or self.stopping or self.ended:
             what = (

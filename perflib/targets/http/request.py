@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import quote
 
-from perflib.suite.environment import from_environment
+from perflib.suite.environment import filled_from_environment
 from perflib.suite.operation import HttpOperation
+from perflib.suite.placeholders import literal
 from perflib.targets.connection import Address
-from perflib.targets.http.redirects import AS_IT_IS
-from perflib.targets.template import Row, text_template, value_template, variables_in
+from perflib.targets.http.path import path_template
+from perflib.targets.template import Row, json_template, text_template, variables_in
 
 IDEMPOTENT: Final = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")  # RFC 9110, 9.2.2
 
@@ -34,21 +34,27 @@ class Request:
 def compiled(operation: HttpOperation, headers: dict[str, str], address: Address, *, keep_alive: bool) -> Request:
     """The operation, ready to send. `headers`: those of the target, which the operation's own replace."""
     method = (operation.method or ("GET" if operation.json is None and operation.body is None else "POST")).upper()
-    own = {k: from_environment(v, f"operation {operation.name!r}") for k, v in operation.headers.items()}
+    operation = with_environment(operation)
+    own = dict(operation.headers)
     replaced = {name.lower() for name in own}
-    headers = {name: value for name, value in headers.items() if name.lower() not in replaced} | own
+    headers = {name: literal(value) for name, value in headers.items() if name.lower() not in replaced} | own
     make = _maker(operation, method, headers, address, keep_alive)
     varies = variables_in([operation.path, operation.json, operation.body, dict(operation.headers)])
     return Request(None if varies else make({}), make, method == "HEAD", method in IDEMPOTENT)
 
 
+def with_environment(operation: HttpOperation) -> HttpOperation:
+    """The operation with ${NAME} filled in from the environment in all its texts."""
+    where = f"operation {operation.name!r}"
+    texts = {key: getattr(operation, key) for key in ("path", "json", "body", "headers")}
+    return replace(operation, **{key: filled_from_environment(value, where) for key, value in texts.items()})
+
+
 def _maker(
     operation: HttpOperation, method: str, headers: dict[str, str], address: Address, keep_alive: bool
 ) -> Callable[[Row], bytes]:
-    sent, _, _ = operation.path.partition("#")  # a fragment is not sent
-    given = quote(address.base_path + sent, safe=f"{AS_IT_IS}{{}}")  # braces: of what is filled in
-    path = text_template(given, lambda text: quote(text, safe=""))
-    has_json, as_json = operation.json is not None, value_template(operation.json)
+    path = path_template(operation.path, address)
+    has_json, as_json = operation.json is not None, json_template(operation.json)
     as_text = text_template(operation.body or "")
     lower = {key.lower() for key in headers}
     fixed = {"Host": address.authority, "User-Agent": "perflib", "Accept": "*/*"}
@@ -57,12 +63,13 @@ def _maker(
     if not keep_alive:
         fixed["Connection"] = "close"
     lines = "".join(f"{k}: {v}\r\n" for k, v in fixed.items() if k.lower() not in lower)
-    fill = text_template("".join(f"{k}: {one_header_line(v)}\r\n" for k, v in headers.items()), one_header_line)
+    as_headers = "".join(f"{k}: {one_header_line(v)}\r\n" for k, v in headers.items())
+    fill = text_template(as_headers, one_header_line, raw=one_header_line)
     sends_body = has_json or operation.body is not None or method in ("POST", "PUT", "PATCH")
     sends_length = sends_body and "content-length" not in lower
 
     def make(row: Row) -> bytes:
-        body = json.dumps(as_json(row), separators=(",", ":")).encode() if has_json else as_text(row).encode()
+        body = (as_json(row) if has_json else as_text(row)).encode()
         length = f"Content-Length: {len(body)}\r\n" if sends_length else ""
         return f"{method} {path(row)} HTTP/1.1\r\n{lines}{fill(row)}{length}\r\n".encode() + body
 
