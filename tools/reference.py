@@ -29,6 +29,7 @@ WORDS: Final = {
     "Mapping[str, str]": "table of texts",
     "Name": "text",
     "NotNegative": "number ≥ 0",
+    "Pick": "`in turn` · `random` · `one each` · `once`",
     "Positive": "number > 0",
     "Ready": "[table](#ready)",
     "Seq[Any]": "list",

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from perflib.errors import SuiteError
 from perflib.load.generator.arrivals import peak_rate_per_s
+from perflib.load.generator.generated import generator, is_generated
+from perflib.suite.data_file import DataFile, read_data_file
+from perflib.suite.environment import filled_from_environment
 from perflib.suite.model import Operation, Scenario, Suite
+from perflib.suite.operation import HttpOperation, McpOperation
 from perflib.targets.answer import Reader
-from perflib.targets.base import read_data
 from perflib.targets.kinds import load_kind
 from perflib.targets.template import variables_in
+
+Files = dict[str, DataFile]
 
 
 def check(suite: Suite) -> None:
@@ -45,19 +52,85 @@ def _check_scenario(suite: Suite, scenario: Scenario) -> None:
                 where=f"{where}.prepare",
                 mend="set `count` in one of them",
             )
-    kept: set[str] = set()
-    for operation in scenario.prepare:
-        _check_variables(suite, operation, kept, where)
-        kept |= set(operation.keep)
-    if scenario.order == "sequence":
-        for operation in scenario.operations:
-            _check_variables(suite, operation, kept, where)
-            kept |= set(operation.keep)
-    else:
-        if scenario.order == "interleaved":
-            kept |= set(itertools.chain.from_iterable(_columns(suite, op, where) for op in scenario.operations))
-        for operation in scenario.operations:
-            _check_variables(suite, operation, kept, where)
+    files: Files = {}
+    kept = _check_group(suite, scenario.prepare, set(), files, in_rounds=True, in_order=True, where=f"{where}.prepare")
+    in_order, in_rounds = scenario.order == "sequence", scenario.order in ("sequence", "interleaved")
+    _check_group(suite, scenario.operations, kept, files, in_rounds=in_rounds, in_order=in_order, where=where)
+    for operation in (*scenario.prepare, *scenario.operations):
+        _check_pick(scenario, operation, files, f"{where}, operation {operation.name!r}")
+
+
+def _check_group(
+    suite: Suite,
+    operations: Sequence[Operation],
+    known: set[str],
+    files: Files,
+    *,
+    in_rounds: bool,
+    in_order: bool,
+    where: str,
+) -> set[str]:
+    """Check the variables of operations that are done together. Returns all names that are known after them.
+
+    known       names that prepared values fill
+    files       the data files that were read already; further ones are added
+    in_rounds   they use the same rows of all their data files
+    in_order    what one of them keeps fills the next ones
+    """
+    for operation in operations:
+        if operation.data is not None and operation.data not in files:
+            at = f"{where}, operation {operation.name!r}"
+            files[operation.data] = read_data_file(operation.data, suite.folder, at)
+    known = set(known)
+    if in_rounds:
+        _check_round(operations, files, where)
+    shared = {name for op in operations if op.data for name in files[op.data].columns} if in_rounds else set()
+    for operation in operations:
+        at = f"{where}, operation {operation.name!r}"
+        own = set(files[operation.data].columns) if operation.data else set()
+        _check_variables(operation, known | shared | own, suite.folder, at)
+        for name in dict.fromkeys(op.data for op in operations if op.data) if in_rounds else (operation.data,):
+            if name is not None:
+                files[name].require(variables_in(operation.texts()) - known, at)
+        if in_order:
+            known |= set(operation.keep)
+    return known
+
+
+def _check_round(operations: Sequence[Operation], files: Files, where: str) -> None:
+    """Refuse data of a round whose values would be ambiguous."""
+    used = set().union(*(variables_in(operation.texts()) for operation in operations))
+    picks: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for operation in operations:
+        name, at = operation.data, f"{where}, operation {operation.name!r}"
+        if name is None:
+            continue
+        if picks.setdefault(name, operation.pick) != operation.pick:
+            what = f"{name} is picked {operation.pick!r} here and {picks[name]!r} elsewhere"
+            raise SuiteError(what, where=at, mend="set the same `pick`, since the operations of a round share its row")
+        for column in used & files[name].columns.keys():
+            if owners.setdefault(column, name) != name:
+                what = f"both {owners[column]} and {name} have a column {column!r}"
+                mend = "rename one of them, since the operations of a round share their values"
+                raise SuiteError(what, where=at, mend=mend)
+
+
+def _check_pick(scenario: Scenario, operation: Operation, files: Files, where: str) -> None:
+    """Refuse a `pick` that this scenario cannot follow."""
+    if operation.data is None:
+        if operation.pick != "in turn":
+            raise SuiteError(f"pick = {operation.pick!r} without data", where=where, mend="name a file: `data`")
+        return
+    if operation.pick != "one each":
+        return
+    rows, users = files[operation.data].count, scenario.load.users
+    if scenario.load.is_open or scenario.order == "interleaved" or operation in scenario.prepare:
+        mend = 'use it in a closed load, and not in `prepare` or with order "interleaved"'
+        raise SuiteError("pick = 'one each' without users that have rows of their own", where=where, mend=mend)
+    if users > rows:
+        what = f"{operation.data} has {rows} rows for {users} users"
+        raise SuiteError(what, where=where, mend="add rows, use fewer users, or another `pick`")
 
 
 def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
@@ -71,20 +144,23 @@ def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
         )
 
 
-def _check_variables(suite: Suite, operation: Operation, known: set[str], where: str) -> None:
-    at = f"{where}, operation {operation.name!r}"
-    columns = _columns(suite, operation, at)
-    unknown = sorted(variables_in(operation.texts()) - known - columns)
+def _check_variables(operation: Operation, known: set[str], folder: str, where: str) -> None:
+    if isinstance(operation, HttpOperation | McpOperation):
+        filled_from_environment(operation.texts(), where)
+    unfilled = variables_in(operation.texts()) - known
+    unknown = sorted(name for name in unfilled if not is_generated(name))
     if unknown:
-        there = ", ".join(sorted(known | columns)) or "none"
+        there = ", ".join(sorted(known)) or "none"
         raise SuiteError(
             f"{{{unknown[0]}}} has no value",
-            where=at,
+            where=where,
             mend=f"known here: {there}; use `keep` earlier, or write {{{{{unknown[0]}}}}} for literal text",
         )
+    for name in sorted(unfilled):
+        generator(name, random.Random(), itertools.count(), where)
     Reader.of(operation)
     for file in operation.files():
-        _check_file(suite.folder, file, at)
+        _check_file(folder, file, where)
 
 
 def _check_file(folder: str, file: str, where: str) -> None:
@@ -93,9 +169,3 @@ def _check_file(folder: str, file: str, where: str) -> None:
     except OSError as error:
         what, mend = f"cannot read {file}: {error.strerror}", "name a file, relative to the suite"
         raise SuiteError(what, where=where, mend=mend) from None
-
-
-def _columns(suite: Suite, operation: Operation, where: str) -> set[str]:
-    if operation.data is None:
-        return set()
-    return set().union(*(row.keys() for row in read_data(operation.data, suite.folder, where)))

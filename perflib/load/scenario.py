@@ -291,6 +291,7 @@ class Loading:
         self.record.resent += content["resent"]
         for failure in content["failures"]:
             self.record.add_failure(FailureRecord(**failure))
+        self.record.used_up = self.record.used_up or content["ended"]
         stopped = content["stopped"]
         if stopped == ORPHANED and self.running:
             host = next((clock["host"] for clock in self._workers.clocks if worker in clock["workers"]), "")

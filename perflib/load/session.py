@@ -252,6 +252,7 @@ class Session:
         first, self.workers_so_far = self.workers_so_far, self.workers_so_far + of
         targets = {name: self.targets[name] for name in scenario.reached}
         search_path = own_modules(targets, self.suite.folder)
+        parts = [part for each in self.suite.scenarios for part in ((each.name, "load"), *_preparation(each))]
         return [
             Job(
                 str(self.dir.path.resolve()),
@@ -268,9 +269,15 @@ class Session:
                 self.suite.allow_hosts,
                 search_path,
                 turns,
+                parts.index((scenario.name, "load")),
+                len(parts),
             )
             for index in range(of)
         ]
+
+
+def _preparation(scenario: Scenario) -> list[tuple[str, str]]:
+    return [(scenario.name, "preparation")] if scenario.prepare else []
 
 
 def own_modules(targets: Mapping[str, Target], folder: str) -> list[str]:

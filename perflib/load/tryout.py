@@ -86,7 +86,7 @@ class _Trying(Session):
 
 async def _tried(job: Job) -> list[Tried]:
     operations = (*job.scenario.prepare, *job.scenario.operations)
-    targets, ops = compile_operations(job, operations, in_sequence=True)
+    targets, ops = compile_operations(job, operations, {}, in_sequence=True)
     recorder = Recorder.discarding([op.name for op in ops])
     driver = make_driver(job, targets, ops, recorder, order="sequence", make=_TryingDriver)
     driver.scenario = job.scenario.name

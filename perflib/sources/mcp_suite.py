@@ -16,6 +16,7 @@ import tomlkit
 
 from perflib.sources.examples import example
 from perflib.sources.schemas import SchemaDocument, types
+from perflib.suite.placeholders import literal
 from perflib.suite.target import McpTargetSpec
 from perflib.targets.base import is_loopback
 from perflib.text import one_line
@@ -210,7 +211,7 @@ def _operation_without_tool(about: Mapping[str, Any]) -> str:
 def without_fields(value: Any) -> Any:
     """The value with the braces of placeholders doubled: "{name}" becomes "{{name}}"."""
     if isinstance(value, str):
-        return re.sub(r"\{([A-Za-z_]\w*)\}", r"{{\1}}", value)
+        return literal(value)
     if isinstance(value, dict):
         return {without_fields(str(key)): without_fields(entry) for key, entry in value.items()}
     return [without_fields(entry) for entry in value] if isinstance(value, list) else value

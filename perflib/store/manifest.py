@@ -173,6 +173,7 @@ class ScenarioRecord(_Record):
     machine: MachineShares | None = None
     clocks: list[ClockRecord] = Field(default_factory=list)
     ended: str = ""  # why the load ended early, if that is no failure
+    used_up: str = ""  # which data ended the load, where its rows are used once
 
     def add_failure(self, new: FailureRecord) -> None:
         """Take the failures of another worker into account."""
@@ -194,7 +195,7 @@ class ScenarioRecord(_Record):
 
     @property
     def trouble(self) -> list[str]:
-        """What went wrong with its requests, in words, the most frequent first; empty where nothing did.
+        """What was not as planned, in words, failed requests first, the most frequent ones; empty where all was.
 
         30 errors: 20 × http_5xx 'KeyError: id 41' in `get item`, 10 × timeout in `list`
         """
@@ -207,6 +208,8 @@ class ScenarioRecord(_Record):
         if self.resent:
             once = "1 request was" if self.resent == 1 else f"{self.resent:,} requests were"
             said.append(f"{once} sent again on a new connection, since the server had closed the one that was kept")
+        if self.used_up:
+            said.append(f"the load ended early: {self.used_up}")
         return said
 
     @property

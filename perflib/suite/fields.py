@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
@@ -16,6 +16,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
+Pick = Literal["in turn", "random", "one each", "once"]
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^:\n]+$")]
 
 Judged = Annotated[Objective, BeforeValidator(lambda v: Objective.parse(v) if isinstance(v, str) else v)]

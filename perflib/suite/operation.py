@@ -25,8 +25,9 @@ from pydantic_core import ArgsKwargs
 from perflib.errors import SuiteError
 from perflib.suite.answers import Expect, Source
 from perflib.suite.family import OTHER, Family, keys_of
-from perflib.suite.fields import CONFIG, Count, Name, Positive, Seq, Text
+from perflib.suite.fields import CONFIG, Count, Name, Pick, Positive, Seq, Text
 from perflib.suite.messages import TABLES, in_one_line
+from perflib.suite.placeholders import RAW_PATH
 
 
 @plain_dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,8 @@ class Operation(Family):
     name: Name  # name in the report and in objectives
     target: str | None = None  # name of the target; default: the scenario's
     weight: Positive = 1.0  # frequency, relative to the other operations
-    data: str | None = None  # file (.csv with a header, or .jsonl); each request uses the next row
+    data: str | None = None  # file (.csv or .tsv with a header, .jsonl or .json) whose rows fill in {names}
+    pick: Pick = "in turn"  # which row of `data` is used; see [data files](#data-files)
     keep: Mapping[str, Source] = field(default_factory=dict)  # fields to store: `{ id = "$.id" }` fills in `{id}`
     expect: Expect | None = None  # the expected answer; any other is an error of class `check`
     timeout_s: Positive | None = None  # a longer request is an error of class `timeout`; default: the target's
@@ -101,8 +103,9 @@ class HttpOperation(Operation, tag="http"):
     body_file: str | None = None  # a file whose bytes are the body
 
     def __post_init__(self) -> None:
-        if not self.path.startswith("/"):
-            raise SuiteError(f"not a path: {self.path!r}", mend='begin it with "/"')
+        if not (self.path.startswith("/") or RAW_PATH.match(self.path)):
+            mend = 'begin it with "/", or with "{name|raw}" where a value is a whole path or URL'
+            raise SuiteError(f"not a path: {self.path!r}", mend=mend)
         if len(self.bodies) > 1:
             raise SuiteError(f"an operation has both {' and '.join(self.bodies)}", mend="give one of them")
 

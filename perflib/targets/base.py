@@ -12,12 +12,12 @@ import asyncio
 import ipaddress
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from perflib.errors import SuiteError
 from perflib.suite.answers import Kept
+from perflib.suite.data_file import DataFile
 from perflib.suite.model import Operation, Target
 from perflib.targets.answer import Answer, Reader
 from perflib.targets.evidence import Evidence
@@ -70,8 +70,8 @@ class Op:
     target         the number of its target among those of the scenario
     request        what TargetKind.compile returned for it
     reader         looks at its answers, for `expect` and `keep`; None where nobody does
-    varies         whether the request has variables, which `Lane.row` fills
-    data           rows of its data file
+    variables      names that the request has in braces, which `Lane.row` fills
+    data, pick     its data file, and how rows of it are picked
     """
 
     name: str
@@ -81,8 +81,9 @@ class Op:
     timeout_ns: int
     request: Any
     reader: Reader | None = None
-    varies: bool = False
-    data: list[dict[str, Any]] = field(default_factory=list)
+    variables: frozenset[str] = frozenset()
+    data: DataFile | None = None
+    pick: str = "in turn"
 
 
 class Lane(ABC):
@@ -239,31 +240,3 @@ def in_words(problem: BaseException) -> str:
     if isinstance(problem, KeyError) and problem.args:
         return f"nothing fills {{{problem.args[0]}}}"
     return f"{type(problem).__name__}: {problem}"
-
-
-def read_data(path: str, folder: str, where: str) -> list[dict[str, Any]]:
-    """Rows of a data file: CSV with a header (every field a string) or JSON lines (types kept)."""
-    import csv
-    import json
-
-    file = Path(folder) / path
-    try:
-        with file.open(newline="", encoding="utf-8") as lines:
-            rows = (
-                [dict(r) for r in csv.DictReader(lines)]
-                if file.suffix == ".csv"
-                else [json.loads(line) for line in lines if line.strip()]
-            )
-    except (OSError, ValueError) as error:
-        raise SuiteError(
-            f"cannot read data file: {error}",
-            where=where,
-            mend="give a .csv with a header or a .jsonl, relative to the suite",
-        ) from None
-    require(
-        rows and all(isinstance(r, dict) for r in rows),
-        f"data file {path} has no rows",
-        where=where,
-        mend="give it at least one",
-    )
-    return rows

@@ -102,7 +102,7 @@ async def loaded(
         made["targets"]["api"] = {"kind": "http", "url": f"http://127.0.0.1:{port}", "timeout_s": TIMEOUT_S}
         suite = from_table(made)
         job = Job("", suite.scenarios[0], dict(suite.targets), 0, 0, 1, 0, 0, folder=str(folder))
-        targets, ops = compile_operations(job, job.scenario.operations, in_sequence=False)
+        targets, ops = compile_operations(job, job.scenario.operations, {}, in_sequence=False)
         recorder = Recorder.discarding([op.name for op in ops])
         driver = make_driver(job, targets, ops, recorder)
         limit_s = LOAD_S + TIMEOUT_S + MARGIN_S + (12 * (1.0 + TIMEOUT_S) if "requests" in load else 0)

@@ -12,11 +12,12 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from perflib.errors import TargetError
 from perflib.load.generator import arrivals, plan
+from perflib.load.generator.data_rows import DataUsedUpError
 from perflib.load.generator.next_operation import OperationPicker
 from perflib.load.generator.plan import Segment
 from perflib.load.generator.sample import sample_of
@@ -53,6 +54,7 @@ class WorkerDriver:
         max_requests: int | None = None,
         max_rate_per_s: float | None = None,
         folder: str = "",
+        counter: Iterator[int] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.lock = threading.RLock()
@@ -60,7 +62,7 @@ class WorkerDriver:
         self._add, self._same_again = recorder.add, False
         if any(target.threaded for target in targets):
             self.finish = self._finish_locked  # type: ignore[method-assign, assignment]
-        self.picker = OperationPicker(ops, order=order, seed=seed, index=index, of=of)
+        self.picker = OperationPicker(ops, order=order, seed=seed, index=index, of=of, counter=counter)
         self.seed, self.index, self.of, self.folder = seed, index, of, folder
         self.error_code, self.span, self.explain = recorder.error_code, recorder.span, recorder.explain
         self.wants = recorder.failures.wants
@@ -73,11 +75,14 @@ class WorkerDriver:
         self.inflight = self.unsent = self.waited = 0
         self.late = [0] * 64  # requests by how late they were assigned: the k-th counts those below 2^k ns
         self.stopping, self.most_lanes = "", FOREVER
+        self.ended = ""  # why the load ended before its time, where that is no failure
         self.users: list[Lane] = []
         self._lanes: list[Lane] = []
         self._only_op: Op | None = None
         self._measure, self._phase = PHASES.index("measure"), 0
         self._assign: Callable[[Lane, int], bool] = self._assign_closed
+        self._at_once = len(ops) if order == "sequence" else 1  # requests that a user takes of those that are left
+        self._reserved: dict[Lane, int] = {}
         self._requests_left, self._until_ns, self._active, self._think_s = 0, 0, 0, 0.0
         self._start_ns, self._judged_from_ns, self._due_at = 0, 0, 0
         self._due: list[int] = []
@@ -90,7 +95,7 @@ class WorkerDriver:
 
     async def run(self, segment: Segment, start_ns: int) -> int:
         """Run one segment from `start_ns` until all its requests are over. Returns how many it offered."""
-        if self.stopping:
+        if self.stopping or self.ended:
             return 0
         self._only_op = self.picker.begin(segment)
         self._phase = PHASES.index(segment.phase)
@@ -111,6 +116,19 @@ class WorkerDriver:
             self._requests_left, self._until_ns = 0, 0
         self._exhaust()
         self._later(1.0, self._give_up, "aborted")
+
+    def _end_of_data(self, reason: Exception) -> None:
+        """There are no values for another request: the load ends, as planned where rows are used once."""
+        if not isinstance(reason, DataUsedUpError):
+            self.stop(str(reason))
+        elif not self.ended:
+            self.ended = str(reason)
+            if self.picker.in_sequence:
+                return  # the other users finish their rounds, and then find no row either
+            self._requests_left, self._until_ns = 0, 0
+            for waiting in self._waiting:
+                waiting.clear()
+            self._exhaust()
 
     @property
     def slow(self) -> int:
@@ -176,7 +194,8 @@ class WorkerDriver:
             return type(self).finish(self, *answer)
 
     def _assign_closed(self, lane: Lane, now: int) -> bool:
-        if self._requests_left <= 0 or now >= self._until_ns:
+        reserved = self._reserved.get(lane.siblings[0], 0) if self._at_once > 1 else 0
+        if (self._requests_left <= 0 and not reserved) or now >= self._until_ns:
             return self._retire(lane)
         if (self._think_s or self._gap_ns) and lane.start_ns:
             pause_s = max(self._think_s, self._wait_s(now))
@@ -184,13 +203,23 @@ class WorkerDriver:
                 lane.start_ns = 0
                 self._later(min(pause_s, (self._until_ns - now) / 1e9 + 0.001), self._resume, lane)
                 return False
-        self._requests_left -= 1
+        if self._at_once > 1:
+            self._reserve(lane.siblings[0], reserved)
+        else:
+            self._requests_left -= 1
         try:
             op = self._only_op or self.picker.next_operation(lane)
-        except TargetError as error:  # no more data
-            self.stop(str(error))
+        except (TargetError, DataUsedUpError) as reason:
+            self._end_of_data(reason)
             return self._retire(lane)
         return self._fill(lane, op, NONE_NS)
+
+    def _reserve(self, user: Lane, reserved: int) -> None:
+        """Take a request that is left. A user takes those of a whole round, so that none is cut for another's."""
+        if not reserved:
+            reserved = min(self._at_once - user.position % self._at_once, self._requests_left)
+            self._requests_left -= reserved
+        self._reserved[user] = reserved - 1
 
     def _wait_s(self, now: int) -> float:
         """How long a start must wait, so that no more than `max_rate_per_s` begin."""
@@ -217,11 +246,11 @@ class WorkerDriver:
         if op.target != lane.target:
             chosen = lane.siblings[op.target]
             lane.start_ns = 0
-        if op.varies:
+        if op.variables:
             try:
                 self.picker.fill_row(chosen, op)
-            except TargetError as error:  # no more data
-                self.stop(str(error))
+            except (TargetError, DataUsedUpError) as reason:
+                self._end_of_data(reason)
                 return self._assign(lane, time.monotonic_ns())
         chosen.op, chosen.scheduled_ns = op, scheduled_ns
         chosen.phase = self._phase if scheduled_ns < self._until_ns else self._measure
@@ -253,14 +282,16 @@ class WorkerDriver:
         assert isinstance(load, ClosedLoad)
         users = plan.share(load.concurrency, self.index, self.of)
         self._think_s = load.think_time_s
-        requests = FOREVER if load.requests is None else plan.share(load.requests, self.index, self.of)
+        requests = FOREVER
+        if load.requests is not None:
+            requests = plan.share_of_rounds(load.requests, self._at_once, self.index, self.of)
         await self._sleep_until(start_ns)
         with self.lock:
             self._assign, self._is_open = self._assign_closed, False
             self._requests_left = min(requests, self.budget) if not self.stopping else 0
             # One operation, always the same request, no pause: then a lane repeats what it has just done.
             op = self._only_op
-            self._same_again = op is not None and not op.varies and not self._think_s and not self._gap_ns
+            self._same_again = op is not None and not op.variables and not self._think_s and not self._gap_ns
             self._until_ns = FOREVER if load.duration_s is None else start_ns + int(load.duration_s * 1e9)
             self._active, before, until_ns = users, self._requests_left, self._until_ns
             self.unanswered.begin(load.think_time_s)
@@ -277,6 +308,8 @@ class WorkerDriver:
         with self.lock:
             over_ns = min(time.monotonic_ns(), until_ns)
             self.unanswered.end(users, over_ns - start_ns, over_ns)
+            self._requests_left += sum(self._reserved.values())
+            self._reserved.clear()
         self.budget -= before - self._requests_left if not self.stopping else 0
 
     async def _closed_end(self, duration_s: float | None) -> None:
@@ -370,8 +403,8 @@ class WorkerDriver:
         self.budget -= 1
         try:
             op = self._only_op or self.picker.next_operation(None)
-        except TargetError as error:  # no more data
-            self.stop(str(error))
+        except (TargetError, DataUsedUpError) as reason:
+            self._end_of_data(reason)
             return
         free = self._free[op.target]
         if free:

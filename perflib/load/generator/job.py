@@ -16,6 +16,7 @@ class Job:
 
     search_path   further folders from which the suite's own functions are imported, after all others
     turns         it waits for each of its turns
+    part, parts   the number of its load among all loads and preparations of the run, and how many these are
     """
 
     run_dir: str
@@ -32,6 +33,8 @@ class Job:
     allow_hosts: tuple[str, ...] = ()
     search_path: list[str] = field(default_factory=list)
     turns: bool = False
+    part: int = 0
+    parts: int = 1
 
 
 class Channel(Protocol):

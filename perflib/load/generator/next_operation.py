@@ -1,7 +1,8 @@
-"""Which operation comes next, and which row of data fills it."""
+"""Which operation comes next, and which values fill it."""
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -9,8 +10,12 @@ from typing import Any
 
 from perflib.errors import TargetError
 from perflib.load.generator import plan
+from perflib.load.generator.data_rows import DataRows
+from perflib.load.generator.generated import generator, is_generated
 from perflib.load.generator.plan import Segment
 from perflib.targets.base import Lane, Op
+
+Columns = list[tuple[str, list[Any]]]  # names that are filled in from a data file, with the file's values of each
 
 
 class OperationPicker:
@@ -19,17 +24,38 @@ class OperationPicker:
     order            "weighted", "sequence", "interleaved" or "blocks", as in Scenario
     prepared         rows that the preparation left, each used once
     reuse_prepared   whether they are used again and again instead
+    counter          the numbers of {counter}
     """
 
-    def __init__(self, ops: list[Op], *, order: str, seed: int, index: int, of: int) -> None:
-        self._ops, self._order, self._of = ops, order, of
+    def __init__(
+        self, ops: list[Op], *, order: str, seed: int, index: int, of: int, counter: Iterator[int] | None = None
+    ) -> None:
+        self._ops, self._order = ops, order
         self._random = random.Random(f"{seed}/{index}")
         self._pick: Iterator[int] = iter(())
         self._position = 0
-        self._data_at = [index] * len(ops)
+        self._in_rounds = order in ("sequence", "interleaved")
         self._round_row: dict[str, Any] = {}
+        files: dict[tuple[str, str], DataRows] = {}
+        for op in ops:
+            if op.data is not None and (op.data.name, op.pick) not in files:
+                rng = random.Random(f"{seed}/{index}/{op.data.name}")
+                files[op.data.name, op.pick] = DataRows(op.data, op.pick, rng, index=index, of=of)
+        self._rows_of = [None if op.data is None else (files[op.data.name, op.pick], _columns(op, [op])) for op in ops]
+        # A round uses one row of each file, whichever of its operations names the file.
+        once = {(op.data.name, op.pick): op for op in reversed(ops) if op.data is not None}
+        self._rows_of_round = [(files[key], _columns(op, ops)) for key, op in once.items()]
+        rng, numbers = random.Random(f"{seed}/{index}/values"), counter or itertools.count(1)
+        self._generators = [
+            [(name, generator(name, rng, numbers)) for name in sorted(op.variables) if is_generated(name)] for op in ops
+        ]
         self.prepared: deque[dict[str, Any]] | None = None
         self.reuse_prepared = False
+
+    @property
+    def in_sequence(self) -> bool:
+        """Whether each user does all operations in turn."""
+        return self._order == "sequence"
 
     def begin(self, segment: Segment) -> Op | None:
         """Begin a segment. Returns its operation where it is always the same one."""
@@ -45,42 +71,63 @@ class OperationPicker:
         return self._ops[0] if len(self._ops) == 1 else None
 
     def next_operation(self, lane: Lane | None) -> Op:
-        """The next operation. In a sequence it is that of the lane's user, whose every round has new data."""
+        """The next operation. In a sequence it is that of the lane's user, whose every round has new data.
+
+        Raises TargetError where the prepared data ran out, DataUsedUpError where a data file did.
+        """
         if self._order == "sequence" and lane is not None:
             user = lane.siblings[0]
             if user.position % len(self._ops) == 0:
-                user.position, row = 0, self._next_row(None)
+                user.position, row = 0, self._row_of_round(user)
                 for sibling in lane.siblings:
                     sibling.kept_fields = row
             user.position += 1
             return self._ops[user.position - 1]
         if self._order == "interleaved":
             if self._position % len(self._ops) == 0:
-                self._round_row = self._next_row(None)
+                self._round_row = self._row_of_round(None)
             self._position += 1
         return self._ops[next(self._pick)]
 
     def fill_row(self, lane: Lane, op: Op) -> None:
-        """Set the lane's row for its operation. Raises TargetError where the prepared data ran out."""
-        if self._order in ("weighted", "blocks"):
-            lane.row = {**self._next_row(op), **lane.kept_fields}
+        """Set the lane's row for its operation. Raises as `next_operation`."""
+        if self._in_rounds:
+            row = {**self._round_row, **lane.kept_fields}
         else:
-            lane.row = {**self._round_row, **lane.kept_fields}
+            row = self._prepared_row() if self.prepared is not None else {}
+            if (rows := self._rows_of[op.code]) is not None:
+                at = rows[0].next(lane.siblings[0])
+                for name, column in rows[1]:
+                    row[name] = column[at]
+            if lane.kept_fields:
+                row.update(lane.kept_fields)
+        for name, generate in self._generators[op.code]:
+            if name not in row:
+                row[name] = generate()
+        lane.row = row
 
-    def _next_row(self, op: Op | None) -> dict[str, Any]:
-        """The next row of the prepared data and the data files: for one operation, or for a whole round of all."""
-        row: dict[str, Any] = {}
-        if self.prepared is not None:
-            if not self.prepared:
-                raise TargetError(
-                    "the prepared data ran out", mend="raise `count` in `prepare`, or set reuse_prepared = true"
-                )
-            row.update(self.prepared.popleft())
-            if self.reuse_prepared:
-                self.prepared.append(dict(row))
-        for source in [op] if op else self._ops:
-            if source.data:
-                at = self._data_at[source.code]
-                self._data_at[source.code] = at + self._of
-                row.update(source.data[at % len(source.data)])
+    def _row_of_round(self, user: Lane | None) -> dict[str, Any]:
+        """The next values for a round of all operations."""
+        row = self._prepared_row() if self.prepared is not None else {}
+        for rows, columns in self._rows_of_round:
+            at = rows.next(user)
+            for name, column in columns:
+                row[name] = column[at]
         return row
+
+    def _prepared_row(self) -> dict[str, Any]:
+        if not self.prepared:
+            raise TargetError(
+                "the prepared data ran out", mend="raise `count` in `prepare`, or set reuse_prepared = true"
+            )
+        row = self.prepared.popleft()
+        if self.reuse_prepared:
+            self.prepared.append(row)
+        return dict(row)
+
+
+def _columns(op: Op, users: list[Op]) -> Columns:
+    """The columns of an operation's data file that these operations use."""
+    assert op.data is not None
+    names = frozenset().union(*(user.variables for user in users))
+    return [(name, column) for name, column in op.data.columns.items() if name in names]

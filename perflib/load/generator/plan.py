@@ -83,6 +83,12 @@ def share(total: int, index: int, of: int) -> int:
     return total // of + (index < total % of)
 
 
+def share_of_rounds(total: int, size: int, index: int, of: int) -> int:
+    """The same where `size` requests are a round: whole rounds are shared, and one share has what remains."""
+    rounds = total // size
+    return share(rounds, index, of) * size + (total % size if index == rounds % of else 0)
+
+
 def weighted(weights: list[float], rng: random.Random) -> Iterator[int]:
     """Indexes at random by weight, drawn many at a time."""
     indexes = range(len(weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from typing import Any, TypeVar
@@ -11,10 +12,11 @@ from perflib.load.generator import plan
 from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.job import Channel, Job
 from perflib.store.schema import NONE_NS, Recorder
+from perflib.suite.data_file import DataFile, read_data_file
 from perflib.suite.load import ClosedLoad
 from perflib.suite.model import Operation
 from perflib.targets.answer import Reader
-from perflib.targets.base import Lane, Op, TargetKind, read_data, refuse_foreign
+from perflib.targets.base import Lane, Op, TargetKind, refuse_foreign
 from perflib.targets.kinds import load_kind
 from perflib.targets.template import variables_in
 
@@ -47,9 +49,13 @@ def lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
 
 
 def compile_operations(
-    job: Job, operations: tuple[Operation, ...], *, in_sequence: bool
+    job: Job, operations: tuple[Operation, ...], files: dict[str, DataFile], *, in_sequence: bool
 ) -> tuple[list[TargetKind], list[Op]]:
-    """The targets that these operations need, and the operations, ready to send."""
+    """The targets that these operations need, and the operations, ready to send.
+
+    files         the data files that were read already; further ones are added
+    in_sequence   whether each user sends them in turn
+    """
     names = list(dict.fromkeys(operation.target or job.scenario.target or "" for operation in operations))
     targets = []
     for name in names:
@@ -61,7 +67,10 @@ def compile_operations(
     for code, operation in enumerate(operations):
         index = names.index(operation.target or job.scenario.target or "")
         request = targets[index].compile(operation)
-        where = f"scenario {job.scenario.name!r}, operation {operation.name!r}"
+        data = operation.data
+        if data and data not in files:
+            where = f"scenario {job.scenario.name!r}, operation {operation.name!r}"
+            files[data] = read_data_file(data, job.folder, where)
         ops.append(
             Op(
                 operation.name,
@@ -71,8 +80,9 @@ def compile_operations(
                 int((operation.timeout_s or targets[index].spec.timeout_s) * 1e9),
                 request,
                 Reader.of(operation),
-                varies=bool(variables_in(operation.texts())),
-                data=read_data(operation.data, job.folder, where) if operation.data else [],
+                variables=frozenset(variables_in(operation.texts())),
+                data=files[data] if data else None,
+                pick=operation.pick,
             )
         )
     return targets, ops
@@ -87,7 +97,9 @@ def make_driver(
     order: str | None = None,
     max_requests: int | None = None,
     make: type[AnyDriver] = WorkerDriver,  # type: ignore[assignment]
+    part: int = 0,
 ) -> AnyDriver:
+    """A driver of this job. `part`: 1 for its preparation, whose counters have numbers of their own."""
     return make(
         targets,
         ops,
@@ -99,10 +111,11 @@ def make_driver(
         max_requests=max_requests,
         max_rate_per_s=job.max_rate_per_s,
         folder=job.folder,
+        counter=itertools.count(1 + job.index * job.parts + job.part + part, job.of * job.parts),
     )
 
 
-async def prepare(job: Job, channel: Channel) -> Any:
+async def prepare(job: Job, channel: Channel, files: dict[str, DataFile]) -> Any:
     """Run this worker's share of the preparation, whose requests are counted and not measured."""
     from collections import deque
 
@@ -114,9 +127,9 @@ async def prepare(job: Job, channel: Channel) -> Any:
     rounds = plan.share(total, job.index, job.of)
     if not rounds:
         return deque()
-    targets, ops = compile_operations(job, scenario.prepare, in_sequence=True)
+    targets, ops = compile_operations(job, scenario.prepare, files, in_sequence=True)
     recorder = Recorder.discarding([op.name for op in ops])
-    driver = make_driver(job, targets, ops, recorder, order="sequence", make=PreparingDriver)
+    driver = make_driver(job, targets, ops, recorder, order="sequence", make=PreparingDriver, part=1)
     try:
         for target in targets:
             await target.open(driver)
@@ -140,13 +153,19 @@ class PreparingDriver(WorkerDriver):
         self._rows: list[dict[str, Any]] = []
         self._failed_users: set[Lane] = set()
         self._failed_rounds, self._gave_up = 0, False
+        self._at_once = 1  # its requests are rounds
 
     async def rows_of(self, count: int) -> list[dict[str, Any]]:
         """Run `count` rounds. Returns the fields that each keeps. Raises TargetError where most of them fail."""
-        load = ClosedLoad(concurrency=min(USERS, count), requests=count)  # these requests are rounds
+        of = self.of  # the load of all workers, of which `count` rounds are this one's share; its requests are rounds
+        load = ClosedLoad(concurrency=min(USERS, count) * of, requests=count * of)
         await self.run(plan.Segment(load), time.monotonic_ns())
-        if self._gave_up or self.stopping:
-            what = ", ".join(f"{n} × {name}" for name, n in self.recorder.errors_by_class.items()) or self.stopping
+        if self._gave_up or self.stopping or self.ended:
+            what = (
+                ", ".join(f"{n} × {name}" for name, n in self.recorder.errors_by_class.items())
+                or self.stopping
+                or self.ended
+            )
             failures = self.recorder.failure_records()
             why = next((f" ({text})" for failure in failures for text in failure["texts"]), "")
             mend = "look at the target's log, and at `prepare` in the suite"

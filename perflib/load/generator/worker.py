@@ -28,6 +28,7 @@ from perflib.load.generator.job import ORPHANED, Channel, Job
 from perflib.load.generator.prepare import compile_operations, lanes_allowed, make_driver, prepare
 from perflib.store.failures import SAMPLES, Failures
 from perflib.store.schema import SECONDS_PER_PART, UNANSWERED, Recorder
+from perflib.suite.data_file import DataFile
 from perflib.suite.load import ClosedLoad, StagesLoad
 from perflib.targets.base import TargetKind
 
@@ -37,8 +38,10 @@ PROGRESS_S = 0.25
 async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver], None]) -> None:
     """Do a job from start to end. `started` receives the driver, to stop it. A failure becomes a "failed" message."""
     targets: list[TargetKind] = []
+    files: dict[str, DataFile] = {}
     try:
-        targets, ops = compile_operations(job, job.scenario.operations, in_sequence=job.scenario.order == "sequence")
+        in_sequence = job.scenario.order == "sequence"
+        targets, ops = compile_operations(job, job.scenario.operations, files, in_sequence=in_sequence)
         driver: WorkerDriver = make_driver(
             job,
             targets,
@@ -57,7 +60,7 @@ async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver
         driver.most_lanes = lanes_allowed(job, targets)
         for target in targets:
             await target.open(driver)
-        prepared = await prepare(job, channel)
+        prepared = await prepare(job, channel, files)
         driver.picker.prepared, driver.picker.reuse_prepared = prepared, job.scenario.reuse_prepared
         channel.send(
             "ready",
@@ -110,6 +113,7 @@ async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int)
         resent=driver.resent,
         failures=recorder.failure_records(),
         stopped=driver.stopping,
+        ended=driver.ended,
         health={
             **health.summary(),
             "late_ms": late_ms(driver.late),
@@ -123,7 +127,7 @@ async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int)
 async def _turns(job: Job, channel: Channel, driver: WorkerDriver, health: Health, start_ns: int) -> None:
     """Run one turn after the other, each when the coordinator says so. Between them all rows are on disk."""
     for number in itertools.count():
-        if driver.stopping:
+        if driver.stopping or driver.ended:
             return
         health.start()
         await _drive(job, channel, driver, plan.turn(job.scenario, number), start_ns)

@@ -15,7 +15,7 @@ from urllib3.filepost import encode_multipart_formdata
 
 from perflib.errors import SuiteError
 from perflib.suite.operation import HttpOperation, Part, Upload
-from perflib.targets.template import Row, Text, text_template, value_template
+from perflib.targets.template import Row, Text, encoded_template, json_template, text_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,8 @@ def body_of(operation: HttpOperation, folder: str) -> Body:
     """The operation's body. Raises SuiteError where a file cannot be read."""
     where = f"operation {operation.name!r}"
     if operation.json is not None:
-        fill = value_template(operation.json)
-        encode = json.JSONEncoder(separators=(",", ":")).encode
-        return Body(lambda row: encode(fill(row)).encode(), "application/json", (operation.json,))
+        fill = json_template(operation.json)
+        return Body(lambda row: fill(row).encode(), "application/json", (operation.json,))
     if operation.form is not None:
         form = pairs_template(operation.form)
         return Body(lambda row: form(row).encode(), "application/x-www-form-urlencoded", (operation.form,))
@@ -55,7 +54,7 @@ def body_of(operation: HttpOperation, folder: str) -> Body:
 def pairs_template(pairs: Mapping[str, Any]) -> Text:
     """A query or a form: pairs_template({"q": "{q} b", "tag": ["x", 1]})({"q": "ä"}) == "q=%C3%A4+b&tag=x&tag=1"."""
     each = [
-        (text_template(str(name), quote_plus, quote_plus), text_template(_as_text(one), quote_plus, quote_plus))
+        (encoded_template(str(name), quote_plus), encoded_template(_as_text(one), quote_plus))
         for name, value in pairs.items()
         for one in (value if isinstance(value, list | tuple) else (value,))
     ]

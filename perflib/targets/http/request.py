@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import JSONDecoder
 from typing import Any, Final, Protocol
-from urllib.parse import quote
 
-from perflib.suite.environment import from_environment
+from perflib.suite.environment import filled_from_environment
 from perflib.suite.operation import HttpOperation
+from perflib.suite.placeholders import literal
 from perflib.targets.connection import Address
 from perflib.targets.http.body import body_of, pairs_template
-from perflib.targets.http.redirects import AS_IT_IS
+from perflib.targets.http.path import path_template
 from perflib.targets.template import Row, Text, text_template, variables_in
 
 IDEMPOTENT: Final = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")  # RFC 9110, 9.2.2
@@ -50,13 +50,20 @@ class Sender(Protocol):
 def compiled(operation: HttpOperation, sender: Sender) -> Request:
     """The operation, ready to send. Its own headers replace those of the target. Raises SuiteError."""
     method = (operation.method or ("POST" if operation.bodies else "GET")).upper()
-    where = f"operation {operation.name!r}"
-    own = {name: from_environment(value, where) for name, value in operation.headers.items()}
+    operation = with_environment(operation)
+    own = dict(operation.headers)
     replaced = {name.lower() for name in own}
-    headers = {name: value for name, value in sender.headers.items() if name.lower() not in replaced} | own
+    headers = {name: literal(value) for name, value in sender.headers.items() if name.lower() not in replaced} | own
     build = _builder(operation, method, headers, sender)
     varies = variables_in(operation.texts())
     return Request(None if varies else build({}), build, method == "HEAD", method in IDEMPOTENT, frozenset(replaced))
+
+
+def with_environment(operation: HttpOperation) -> HttpOperation:
+    """The operation with ${NAME} filled in from the environment in all its texts."""
+    where = f"operation {operation.name!r}"
+    texts = {key: getattr(operation, key) for key in ("path", "params", "headers", "json", "form", "multipart", "body")}
+    return replace(operation, **{key: filled_from_environment(value, where) for key, value in texts.items()})
 
 
 def _builder(operation: HttpOperation, method: str, headers: dict[str, str], sender: Sender) -> Callable[[Row], bytes]:
@@ -78,7 +85,7 @@ def _builder(operation: HttpOperation, method: str, headers: dict[str, str], sen
         length = f"Content-Length: {len(content)}\r\n" if sends_length else ""
         rest = f" HTTP/1.1\r\n{text_template(lines)({})}{length}\r\n".encode() + content
         return lambda row: f"{begin}{target(row)}".encode() + rest
-    fill = text_template(lines, one_header_line)
+    fill = text_template(lines, one_header_line, raw=one_header_line)
 
     def build(row: Row) -> bytes:
         content = body.make(row)
@@ -90,26 +97,16 @@ def _builder(operation: HttpOperation, method: str, headers: dict[str, str], sen
 
 def target_template(operation: HttpOperation, address: Address) -> Text:
     """The path of a request with its query: that of the target's URL, of the operation's path, and its `params`."""
-    sent, _, _ = operation.path.partition("#")  # a fragment is not sent
-    path, mark, query = sent.partition("?")
-    fill_path = text_template(address.base_path + path, _encoded, _as_browsers_do)
-    queries = [text_template(part, _encoded, _as_browsers_do) for part in (address.query, query) if part]
-    if operation.params:
-        queries.append(pairs_template(operation.params))
-    if not queries:
-        return fill_path if not mark else lambda row: f"{fill_path(row)}?"
-    if len(queries) == 1:
-        (only,) = queries
-        return lambda row: f"{fill_path(row)}?{only(row)}"
-    return lambda row: f"{fill_path(row)}?{'&'.join(fill(row) for fill in queries)}"
+    path = path_template(operation.path, address)
+    if not operation.params:
+        return path
+    params = pairs_template(operation.params)
 
+    def fill(row: Row) -> str:
+        before = path(row)
+        return f"{before}{'&' if '?' in before else '?'}{params(row)}"
 
-def _encoded(text: str) -> str:
-    return quote(text, safe="")
-
-
-def _as_browsers_do(text: str) -> str:
-    return quote(text, safe=AS_IT_IS)
+    return fill
 
 
 def one_header_line(text: str) -> str:

@@ -9,18 +9,38 @@ from __future__ import annotations
 import asyncio
 import email
 from http.cookiejar import Cookie, CookieJar
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 from urllib.request import Request as UrlRequest
 
 from perflib.targets.base import Driver, in_words
-from perflib.targets.http.lane import clock
+from perflib.targets.http.lane import Server, clock
 from perflib.targets.http.reading import HttpAnswer, ReadingHttpLane
-
-if TYPE_CHECKING:
-    from perflib.targets.http.target import HttpTarget
-    from perflib.targets.http.token import Token
+from perflib.targets.http.token import Token
+from perflib.targets.template import Row
 
 MOST_COOKIES: Final = 300  # of a user, as browsers allow at least (RFC 6265, 6.1: 50 a server)
+
+
+class Site(Server, Protocol):
+    """A server whose users have sessions.
+
+    keeps_cookies   whether users keep its cookies
+    logs_in_users   whether each user gets a token of its own
+    token           what the worker has logged in for; None where there is nothing, or users do
+    """
+
+    @property
+    def keeps_cookies(self) -> bool: ...
+
+    @property
+    def logs_in_users(self) -> bool: ...
+
+    @property
+    def token(self) -> Token | None: ...
+
+    async def new_token(self, row: Row) -> Token:
+        """A token for one user, whose data fill the login. Raises TargetError."""
+        ...
 
 
 class _Headers:
@@ -36,21 +56,21 @@ class _Headers:
 class UserHttpLane(ReadingHttpLane):
     """One connection of one user."""
 
-    __slots__ = ("_jar", "_login", "_of", "_own_token", "_target")
+    __slots__ = ("_jar", "_login", "_of", "_own_token", "_site")
 
-    def __init__(self, driver: Driver, index: int, target: HttpTarget) -> None:
-        super().__init__(driver, index, target)
-        self._target = target
+    def __init__(self, driver: Driver, index: int, site: Site) -> None:
+        super().__init__(driver, index, site)
+        self._site = site
         self._jar: CookieJar | None = None
         self._of: dict[str, Any] | None = None  # the round that the cookies belong to, as its kept fields
         self._own_token: Token | None = None  # of this user, who has logged in
         self._login: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        if self._target.keeps_cookies and self._of is not self.kept_fields:
+        if self._site.keeps_cookies and self._of is not self.kept_fields:
             self._jar, self._of = CookieJar(), self.kept_fields
         token = self._own_token
-        if self._target.logs_in_users and (token is None or token.is_over(clock())):
+        if self._site.logs_in_users and (token is None or token.is_over(clock())):
             self.start_ns, self._sent = clock(), 0
             self._login = self.driver.loop.create_task(self._log_in())
             return
@@ -58,7 +78,7 @@ class UserHttpLane(ReadingHttpLane):
 
     @property
     def _token(self) -> Token | None:
-        return self._own_token or self._target.token
+        return self._own_token or self._site.token
 
     def _send(self) -> None:
         request = self.op.request
@@ -81,7 +101,7 @@ class UserHttpLane(ReadingHttpLane):
         """Get a token for this user, then send what was to be sent."""
         began = clock()
         try:
-            self._own_token = await self._target.new_token(self.row)
+            self._own_token = await self._site.new_token(self.row)
         except Exception as problem:
             self._login = None
             self._not_connected("login", in_words(problem))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from perflib.store.schema import NONE_NS
+from perflib.suite.environment import filled_from_environment
 from perflib.suite.operation import McpOperation
 from perflib.targets.answer import Answer
 from perflib.targets.base import Lane, judge
@@ -88,7 +89,7 @@ class McpRequest:
     @classmethod
     def of(cls, operation: McpOperation, trace_id: str | None) -> McpRequest:
         method = operation.method or ("tools/call" if operation.tool else "ping")
-        params = _params(operation)
+        params = filled_from_environment(_params(operation), f"operation {operation.name!r}")
         fill = value_template(params)
 
         def build(modern: bool, row: Row) -> EncodedRequest:
