@@ -12,20 +12,25 @@ import re
 from pathlib import Path
 from typing import Final
 
-from perflib.suite import load, model, objectives, operation, target
+from perflib.suite import answers, auth, load, model, objectives, operation, target
 from perflib.suite.family import keys_of
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "suite.md"
-SOURCES: Final = [Path(module.__file__).read_text("utf-8") for module in (model, target, load, operation)]
+SOURCES: Final = [
+    Path(module.__file__).read_text("utf-8") for module in (model, target, load, operation, answers, auth)
+]
 
 WORDS: Final = {
     "Any": "any value",
+    "Auth": "[table](#auth)",
     "Burst": "text",
     "Count": "whole number ≥ 1",
     "Expect": "[table](#expect)",
     "Load": "[table](#load)",
     "Mapping[str, Any]": "table",
     "Mapping[str, Target]": "[tables](#target)",
+    "Mapping[str, Part]": "table of texts and [files](#upload)",
+    "Mapping[str, Source]": "table of [sources](#kept)",
     "Mapping[str, str]": "table of texts",
     "Name": "text",
     "NotNegative": "number ≥ 0",
@@ -40,8 +45,10 @@ WORDS: Final = {
     "Seq[Scenario]": "[tables](#scenario)",
     "Seq[int]": "list of whole numbers",
     "Seq[str]": "list of texts",
+    "Source": "[source](#kept)",
     "StrictBool": "true or false",
     "Text": "text",
+    "Texts": "text, or a list of texts",
     "Warmup": "[table](#warmup)",
     "float": "number",
     "int": "whole number",

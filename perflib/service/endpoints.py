@@ -18,9 +18,10 @@ from mcp.server.mcpserver.exceptions import ToolError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from perflib.service.core import OPERATIONS, Service, ServiceError
+from perflib.service.shop import Shop
 
 ROUTES: Final = (
     ("GET", "/ping", "ping"),
@@ -58,7 +59,7 @@ def caller(service: Service) -> Caller:
 
 
 def http_app(service: Service) -> Starlette:
-    """REST, MCP over streamable HTTP at /mcp, and the same with event streams at /mcp-sse.
+    """REST, MCP over streamable HTTP at /mcp, with event streams at /mcp-sse, and a shop with sessions at /shop.
 
     /health, /counts and /gauges are not counted as requests.
     """
@@ -76,6 +77,7 @@ def http_app(service: Service) -> Starlette:
         Route("/health", _health),
         Route("/counts", functools.partial(_counts, service)),
         Route("/gauges", gauges),
+        Mount("/shop", Shop().app),
     ]
     return app
 

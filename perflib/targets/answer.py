@@ -47,6 +47,10 @@ class Answer:
     def json(self) -> Any:
         return self.value
 
+    def has(self, text: str) -> bool:
+        """Whether the text occurs in the answer."""
+        return text in self.text
+
     @property
     def size_bytes(self) -> int:
         return len(self.text.encode("utf-8", "replace"))
@@ -155,12 +159,12 @@ def _sized(least: int, most: int | None) -> Check:
 
 def _contains(text: str) -> Check:
     said = f"the answer does not contain {shown(text)}"
-    return lambda answer: "" if text in answer.text else said
+    return lambda answer: "" if answer.has(text) else said
 
 
 def _lacks(text: str) -> Check:
     said = f"the answer contains {shown(text)}"
-    return lambda answer: said if text in answer.text else ""
+    return lambda answer: said if answer.has(text) else ""
 
 
 def _matches(pattern: str) -> Check:

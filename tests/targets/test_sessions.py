@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sys
 import time
@@ -12,121 +13,32 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
 
 import perflib
+from perflib.service.shop import PASSWORD, Shop
 from tests.support.asgi import served
 from tests.support.runs import run_quietly
 from tests.support.servers import raw_server, says
 from tests.support.suites import suite
 
 
-class Shop:
-    """A site with sessions: a page with a form and its CSRF token, a login, an upload, a long list."""
-
-    def __init__(self) -> None:
-        self.sessions: dict[str, str] = {}  # user by session
-        self.tokens: dict[str, str] = {}  # CSRF token by session
-        self.uploads: list[tuple[str, bytes]] = []
-
-    async def form(self, request: Request) -> Response:
-        session, token = secrets.token_hex(8), secrets.token_hex(8)
-        self.tokens[session] = token
-        page = Response(f'<form method=post><input type="hidden" name="csrf" value="{token}"></form>')
-        page.set_cookie("visitor", session, path="/", httponly=True)
-        return page
-
-    async def login(self, request: Request) -> Response:
-        visitor = request.cookies.get("visitor", "")
-        async with request.form() as form:
-            if form["csrf"] != self.tokens.get(visitor) or form["password"] != "pass word":
-                return Response("wrong", 403)
-            session = secrets.token_hex(8)
-            self.sessions[session] = str(form["user"])
-        answer = RedirectResponse("/account", 303)
-        answer.set_cookie("session", session, path="/", httponly=True, samesite="lax")
-        answer.delete_cookie("visitor")
-        answer.headers["X-CSRF"] = self.tokens[visitor]
-        return answer
-
-    def user(self, request: Request) -> str | None:
-        return self.sessions.get(request.cookies.get("session", ""))
-
-    async def account(self, request: Request) -> Response:
-        user = self.user(request)
-        if user is None or "visitor" in request.cookies:
-            return Response("who are you?", 401)
-        return JSONResponse({"user": user}, headers={"X-CSRF": f"of {user}"})
-
-    async def upload(self, request: Request) -> Response:
-        user = self.user(request)
-        if user is None or request.headers.get("x-csrf") != f"of {user}":
-            return Response("no", 403)
-        async with request.form() as form:
-            file = form["photo"]
-            assert not isinstance(file, str)
-            self.uploads.append((user, await file.read()))
-        return Response(status_code=201)
-
-    async def items(self, request: Request) -> Response:
-        if self.user(request) is None:
-            return Response("no", 401)
-        return JSONResponse({"items": [{"id": n, "name": f"item {n}"} for n in range(300)]})
-
-    @property
-    def app(self) -> Starlette:
-        made = Starlette(
-            routes=[
-                Route("/login", self.form),
-                Route("/login", self.login, methods=["POST"]),
-                Route("/account", self.account),
-                Route("/photos", self.upload, methods=["POST"]),
-                Route("/items", self.items),
-            ]
-        )
-        made.add_middleware(GZipMiddleware)
-        return made
-
-
-JOURNEY = """
-name = "shop"
-
-[targets.shop]
-kind = "http"
-url = "{url}"
-redirects = 1
-
-[[scenarios]]
-name = "visit"
-target = "shop"
-order = "sequence"                                  # each user goes through the operations in turn
-load = { model = "closed", concurrency = 3, requests = 60 }
-warmup = { duration_s = 0 }
-operations = [
-  { name = "form", path = "/login", keep = { csrf = { field = "csrf" } } },
-  { name = "log in", path = "/login", form = { csrf = "{csrf}", user = "{user}", password = "pass word" }, data = "users.csv", expect = { status = 200, json = { "$.user" = "ada" } }, keep = { csrf = { header = "X-CSRF" } } },
-  { name = "upload", path = "/photos", headers = { X-CSRF = "{csrf}" }, multipart = { photo = { file = "a.png" } }, expect = { status = 201 } },
-  { name = "list", path = "/items", headers = { Accept-Encoding = "gzip" }, expect = { json = { "$.items[299].id" = 299 }, headers = { Content-Encoding = "gzip" } } },
-]
-"""  # noqa: E501
-
-
-def test_a_user_logs_in_by_form_cookie_and_csrf_header_uploads_and_reads(tmp_path: Path) -> None:
+def test_the_readmes_user_logs_in_by_form_cookie_and_csrf_header_uploads_and_reads(tmp_path: Path) -> None:
     shop = Shop()
-    (tmp_path / "users.csv").write_text("user\nada\n")
-    (tmp_path / "a.png").write_bytes(b"\0\1\2" * 999)
-    with served(shop.app) as url:
-        (tmp_path / "s.toml").write_text(JOURNEY.replace("{url}", url))
-        made = run_quietly(perflib.load_suite(tmp_path / "s.toml"), tmp_path)
+    text = re.search(r"```toml\n(name = \"visit\".*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert text is not None
+    with served(Starlette(routes=[Mount("/shop", shop.app)])) as url:
+        (tmp_path / "visit.toml").write_text(text[1].replace("http://127.0.0.1:8000", url))
+        visit = perflib.load_suite(tmp_path / "visit.toml", overrides=["scenarios.visit.load.duration_s=2"])
+        made = run_quietly(visit, tmp_path)
     rows = made.rows(phase=None)
-    assert rows["ok"].all() and len(rows) == 60, made.scenario("visit").record.failures
-    assert shop.uploads == [("ada", b"\0\1\2" * 999)] * 15 and len(shop.sessions) == 15
-    assert (made.spans()["span"] == "redirect").sum() == 15
-    stored = "".join(path.read_text("latin-1") for path in Path(made.path).rglob("*.json"))
-    assert not any(session in stored for session in shop.sessions)
+    assert rows["ok"].all() and len(rows) > 50, made.scenario("visit").record.failures
+    assert set(shop.uploads) == {("ada", (tmp_path / "visit.toml").read_bytes())}
+    assert (made.spans()["span"] == "redirect").sum() == (rows["operation"] == "log in").sum()
+    stored = b"".join(path.read_bytes() for path in Path(made.path).rglob("*") if path.is_file())
+    assert PASSWORD.encode() not in stored and not any(session.encode() in stored for session in shop.users)
 
 
 def with_cookies(tmp_path: Path, lines: list[str], cookies: bool | None = None, requests: int = 4) -> list[str]:
@@ -174,6 +86,9 @@ def test_cookies_are_sent_where_rfc_6265_says(tmp_path: Path) -> None:
 def test_a_flood_of_cookies_is_bounded(tmp_path: Path) -> None:
     (found, _) = with_cookies(tmp_path, [f"c{n}={n}" for n in range(900)])
     assert found.count(";") == 299
+
+
+ROOT = Path(__file__).parents[2]
 
 
 class Guarded:

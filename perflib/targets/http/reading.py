@@ -45,6 +45,11 @@ class HttpAnswer(Answer):
             self._json = parse_json(self.text)
         return self._json
 
+    def has(self, text: str) -> bool:
+        if self._words is None and charset_of(self._head) == "utf-8":  # a long answer need not be decoded
+            return text.encode("utf-8", "surrogatepass") in self.body
+        return text in self.text
+
     @property
     def size_bytes(self) -> int:
         return len(self.body)
