@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -19,6 +20,8 @@ from perflib.errors import (
     EXIT_PASS,
     PerflibError,
 )
+from perflib.suite.redaction import StruckOut, struck_out
+from perflib.text import one_line
 
 if TYPE_CHECKING:
     from perflib.verdicts.run import Run
@@ -57,6 +60,7 @@ NOTEBOOKS = click.option(
     show_envvar=True,
     help="A folder whose notebooks replace those of perflib with the same name.",
 )
+LONGEST_MESSAGE = 4000  # characters of the one line about an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of a write that do not name the file
 
 
@@ -79,7 +83,13 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: errors become one line on stderr and their exit code."""
+    """The entry point: errors become one line on stderr and their exit code. Nothing prints a secret."""
+    out, err = cast(TextIO, StruckOut(sys.stdout)), cast(TextIO, StruckOut(sys.stderr))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     try:
         code = cli.main(
             args=list(arguments) if arguments is not None else None, prog_name="perflib", standalone_mode=False
@@ -197,5 +207,5 @@ def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _die(message: str, code: int) -> None:
-    click.echo(f"perflib: {message}", err=True)
+    click.echo(one_line(struck_out(f"perflib: {message}"), LONGEST_MESSAGE), err=True)
     sys.exit(code)

@@ -165,6 +165,7 @@ def report(
     from perflib.report.render import page
     from perflib.report.render import report as render
     from perflib.suite.file import setting
+    from perflib.suite.redaction import learn_setting
     from perflib.verdicts.run import open_run, open_side
 
     if settings and not (notebook or notebooks):
@@ -175,6 +176,8 @@ def report(
             f"--title and --baseline are for the report only; use --set with the notebook {notebook}"
         )
     source = chosen_notebook("report", notebook, notebooks, takes=["run"])
+    for text in settings:
+        learn_setting(text)
     parameters = dict(setting(text) for text in settings)
     opened, folder = open_run(run, data), Path(out) if out else None
     if other:

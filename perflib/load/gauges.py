@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from perflib.store.schema import GAUGES, table_of, write_part
+from perflib.store.schema import GAUGES, label, table_of, write_part
 from perflib.targets.process import open_directly
 
 PERIOD_S: Final = 1.0
 MAX_GAUGES: Final = 64  # of one target
+LARGEST: Final = 1e300  # a larger number is none, and neither is NaN
 
 
 class Gauges:
@@ -68,7 +70,8 @@ def read(url: str) -> dict[str, float]:
         return {}
     if not isinstance(values, dict):
         return {}
-    numbers = {
-        str(k)[:80]: float(v) for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)
-    }
-    return dict(list(numbers.items())[:MAX_GAUGES])
+    numbers: dict[str, float] = {}
+    for name, value in itertools.islice(values.items(), MAX_GAUGES):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST:
+            numbers[label(name)] = float(value)
+    return numbers

@@ -9,6 +9,7 @@ from typing import Any
 from perflib.errors import SuiteError
 from perflib.load.generator.arrivals import peak_rate_per_s
 from perflib.suite.model import Operation, Scenario, Suite
+from perflib.suite.redaction import learn
 from perflib.targets.answer import Reader
 from perflib.targets.base import read_data
 from perflib.targets.kinds import load_kind
@@ -17,6 +18,7 @@ from perflib.targets.template import variables_in
 
 def check(suite: Suite) -> None:
     """Raise SuiteError for the first thing that cannot work, with its place and how to fix it."""
+    learn(suite)
     for name, spec in suite.targets.items():
         kind = load_kind(spec.kind, f"targets.{name}.kind")
         used = [op for s in suite.scenarios for op in (*s.operations, *s.prepare) if (op.target or s.target) == name]

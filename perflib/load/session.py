@@ -32,7 +32,8 @@ from perflib.store.manifest import AbRecord, ProcessRecord, RunDirectory, Target
 from perflib.store.remote import Upload, is_url
 from perflib.store.runs import data_folder
 from perflib.suite.model import Scenario, Suite, Target
-from perflib.suite.redaction import redact_text, redacted
+from perflib.suite.plain import redacted
+from perflib.suite.redaction import learn_environment, redact_text
 from perflib.suite.variants import SIDES, sided
 from perflib.targets.process import StartedTarget, answers, fill_port
 
@@ -75,6 +76,7 @@ class Session:
     ) -> None:
         self.suite, self.turns, self.client, self._stop_rules = suite, turns, client, stop_rules
         self.t0_ns = time.monotonic_ns()
+        learn_environment()
         me = psutil.Process()
         self.dir = RunDirectory(
             data_folder(data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
@@ -24,6 +25,8 @@ from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.job import Job
 from perflib.load.generator.worker import run_worker
 from perflib.suite.model import Target
+from perflib.suite.redaction import known_secrets, learn
+from perflib.targets.guard import TAIL_S, copy_without
 
 STALL_S: Final = 30.0  # without a message from a worker under load, which sends four a second
 
@@ -146,15 +149,15 @@ class Process(WorkerTotals):
         self._logs = logs
         logs.mkdir(exist_ok=True)
         for job in jobs:
-            with (logs / f"worker-{job.worker}.log").open("wb") as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "perflib.load.generator.worker"],  # not from the working directory
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env={**os.environ, **callables_env(job.targets)},
-                    start_new_session=os.name == "posix",
-                )
+            learn([job.scenario, *job.targets.values()])
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "perflib.load.generator.worker"],  # not from the working directory
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **callables_env(job.targets)},
+                start_new_session=os.name == "posix",
+            )
             self._processes[job.worker] = process
             threading.Thread(target=self._listen, args=(job.worker, process), daemon=True).start()
             packed = cloudpickle.dumps((job.search_path, cloudpickle.dumps(job)))
@@ -229,11 +232,26 @@ class Process(WorkerTotals):
 
     def _listen(self, worker: int, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
+        logging = threading.Thread(target=self._log, args=(worker, process), daemon=True)
+        logging.start()
         for line in process.stdout:
             content = json.loads(line)
             self._inbox.put(Message(worker, content.pop("kind"), content))
         process.wait()
+        logging.join(TAIL_S)  # a process that it started may hold its pipe for longer
         self._inbox.put(Message(worker, "ended", {}))
+
+    def _log(self, worker: int, process: subprocess.Popen[bytes]) -> None:
+        """Write what the worker and its functions print to its log, without secrets."""
+        assert process.stderr is not None
+        secrets = [secret.encode("utf-8", "surrogatepass") for secret in known_secrets()]
+        log = -1  # what it prints is read in any case, for it must not wait
+        with contextlib.suppress(OSError):  # a full disk
+            log = os.open(self._logs / f"worker-{worker}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        with process.stderr:
+            copy_without(process.stderr.fileno(), lambda data: os.write(log, data), secrets)
+        if log >= 0:
+            os.close(log)
 
     def _describe_end(self, worker: int) -> dict[str, str]:
         log = self._logs / f"worker-{worker}.log"

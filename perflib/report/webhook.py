@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from perflib.suite.environment import from_environment
+from perflib.suite.redaction import learn_secret, without_known
 
 if TYPE_CHECKING:
     from perflib.verdicts.comparison import Comparison
@@ -30,7 +31,8 @@ def notify(url: str, headline: str, lines: Iterable[str]) -> None:
         return
     more = [f"… and {len(told) - MOST} more"] if len(told) > MOST else []
     text = "\n".join([headline, *(f"• {line}" for line in told[:MOST]), *more])
-    body = json.dumps({"text": text}).encode()
+    learn_secret(url)
+    body = json.dumps({"text": without_known(text)}).encode()
     try:
         request = urllib.request.Request(
             from_environment(url, "--notify"), data=body, headers={"Content-Type": "application/json"}

@@ -10,7 +10,7 @@ from typing import Any, Final
 from perflib.errors import SuiteError
 
 READ: Final[dict[str, str]] = {}  # the variables that this process has read, so that secrets are known as such
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def from_environment(text: str, where: str) -> str:
@@ -22,7 +22,7 @@ def from_environment(text: str, where: str) -> str:
         READ[match[1]] = os.environ[match[1]]
         return READ[match[1]]
 
-    return _VARIABLE.sub(value, text)
+    return VARIABLE.sub(value, text)
 
 
 def filled_from_environment(value: Any, where: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ import psutil
 
 from perflib.errors import TargetError
 from perflib.suite.environment import from_environment
+from perflib.suite.redaction import known_secrets
 from perflib.suite.target import McpTargetSpec, Target
 from perflib.targets import guard
 
@@ -48,11 +50,16 @@ class StartedTarget:
                 env=env,
                 start_new_session=os.name == "posix",
             )
+        assert self._guard.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended already, which `wait_ready` says
+            self._guard.stdin.write(json.dumps(known_secrets()).encode() + b"\n")
+            self._guard.stdin.flush()
 
     @property
     def pids(self) -> list[int]:
         try:
-            return [child.pid for child in psutil.Process(self._guard.pid).children()]
+            below = psutil.Process(self._guard.pid).children()
+            return [child.pid for keeper in below for child in (keeper.children() if os.name == "posix" else [keeper])]
         except psutil.Error:
             return []
 

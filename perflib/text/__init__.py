@@ -60,7 +60,25 @@ def one_line(text: Any, most: int) -> str:
     return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
+_ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]")
+
+
+def cleaned(text: str) -> str:
+    """Text of others without what could act where it is shown: escapes, control characters, lone surrogates, and signs
+    that turn the direction of writing. Line breaks and tabs stay."""
+    if not _ACTS.search(text):
+        return text
+    return _ACTS.sub(lambda match: "\ufffd" if match[0] >= "\ud800" else " ", _ESCAPES.sub("", text))
+
+
+def all_cleaned(value: Any) -> Any:
+    """The same for all texts in a JSON value, keys among them."""
+    if isinstance(value, str):
+        return cleaned(value)
+    if isinstance(value, dict):
+        return {cleaned(key) if isinstance(key, str) else key: all_cleaned(inner) for key, inner in value.items()}
+    return [all_cleaned(inner) for inner in value] if isinstance(value, list) else value
 
 
 def printable(text: str, most: int) -> str:

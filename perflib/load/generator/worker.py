@@ -29,6 +29,7 @@ from perflib.load.generator.prepare import compile_operations, lanes_allowed, ma
 from perflib.store.failures import SAMPLES, Failures
 from perflib.store.schema import SECONDS_PER_PART, UNANSWERED, Recorder
 from perflib.suite.load import ClosedLoad, StagesLoad
+from perflib.suite.redaction import learn, learn_environment
 from perflib.targets.base import TargetKind
 
 PROGRESS_S = 0.25
@@ -253,6 +254,8 @@ def main() -> None:
     search_path, packed_job = cloudpickle.loads(packed)
     sys.path += [place for place in search_path if place not in sys.path]
     job: Job = cloudpickle.loads(packed_job)
+    learn_environment()
+    learn([job.scenario, *job.targets.values()])
 
     async def run() -> None:
         channel = PipeChannel(output)

@@ -10,16 +10,20 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perflib.suite.redaction import StruckOut
 from perflib.targets.http.request import parse_json
 from perflib.targets.mcp.wire import FIRST_ID, encode_request, reply_to_server
+from perflib.text import cleaned
 
 clock = time.monotonic_ns
 _ID = re.compile(rb'"id":\s*(\d{1,18})(?=[,}\s])')
+LONGEST_SAID_BYTES = 65_536  # of a line on stderr
 LONGEST_BYTES = 256_000_000  # of one message
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -40,6 +44,7 @@ class Pipe(asyncio.SubprocessProtocol):
         self.sent = self.received = 0
         self._rest: list[bytes] = []
         self._rest_bytes = 0
+        self._said = b""
         self._process: asyncio.SubprocessTransport | None = None
         self.pid: int | None = None
         self._numbers = itertools.count(FIRST_ID // 2)
@@ -55,7 +60,7 @@ class Pipe(asyncio.SubprocessProtocol):
             *command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=None,
+            stderr=subprocess.PIPE if isinstance(sys.stderr, StruckOut) else None,
             env={**os.environ, **env},
             cwd=cwd,
             start_new_session=os.name == "posix",  # npx and its like start the server as a child
@@ -78,6 +83,9 @@ class Pipe(asyncio.SubprocessProtocol):
         return self.alive
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == 2:
+            self._print(data)
+            return
         if b"\n" not in data:  # a part of a long line
             self._rest.append(data)
             self._rest_bytes += len(data)
@@ -88,6 +96,14 @@ class Pipe(asyncio.SubprocessProtocol):
         self._rest, self._rest_bytes = ([last], len(last)) if last else ([], 0)
         for line in lines:
             self._receive_line(line)
+
+    def _print(self, data: bytes) -> None:
+        """Print whole lines of what the server says on stderr, without secrets and control characters."""
+        whole, newline, self._said = (self._said + data).rpartition(b"\n")
+        if len(self._said) > LONGEST_SAID_BYTES:
+            whole, newline, self._said = whole + newline + self._said, b"\n", b""
+        if newline:
+            print(cleaned(whole.decode("utf-8", "replace")), file=sys.stderr)
 
     def _receive_line(self, line: bytes) -> None:
         """Handle one line. An answer whose bytes, apart from its id, have been read before has a cached error code."""

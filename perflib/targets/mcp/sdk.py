@@ -52,7 +52,7 @@ async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
     protocol = pool.spec.protocol
     mode = "auto" if protocol in ("auto", MODERN) else "legacy"  # pinned, it would not ask the server who it is
     if pool.address is None:
-        command, *args = pool.spec.command
+        command, *args = pool.command
         cwd = str(Path(pool.folder) / pool.spec.cwd) if pool.spec.cwd else pool.folder or None
         server: Any = StdioServerParameters(command=command, args=args, env={**os.environ, **pool.env}, cwd=cwd)
     else:
