@@ -22,11 +22,12 @@ from perflib.sources.mcp_suite import danger, first_line, starter_suite, type_wo
 from perflib.sources.schemas import SchemaDocument
 from perflib.suite.redaction import follows_secret_flag, learn, learn_secret, names_secret, struck_out, without_known
 from perflib.suite.target import McpTargetSpec, Ready
-from perflib.text import one_line, table
+from perflib.text import all_cleaned, one_line, table
 
 if TYPE_CHECKING:
     from perflib.targets.mcp import McpTarget
 
+MOST_PAGES, MOST_ENTRIES = 1_000, 10_000  # of one list of a server
 _METHOD_NOT_FOUND = -32601
 _WRONG_SHAPE = (
     AttributeError,
@@ -114,20 +115,20 @@ async def _all_lists(server: McpTarget) -> Listing:
 
 
 async def _all_pages(server: McpTarget, name: str) -> list[dict[str, Any]]:
-    """All pages of one list; a repeated cursor ends it."""
+    """All pages of one list; a repeated cursor ends it, and so does a length that no server needs."""
     entries: list[dict[str, Any]] = []
     cursor: str | None = None
     seen: set[str | None] = set()
-    while cursor not in seen:
+    while cursor not in seen and len(seen) < MOST_PAGES and len(entries) < MOST_ENTRIES:
         seen.add(cursor)
         answer = await server.ask(f"{name}/list", {"cursor": cursor} if cursor is not None else {})
         if "result" not in answer:
             error = answer["error"]
             raise Refused(f"the server refused `{name}/list`: {error.get('message')}", error.get("code"))
-        page = answer["result"]
+        page = all_cleaned(answer["result"])
         entries += [e for e in page.get(name) or () if isinstance(e, dict) and isinstance(e.get("name"), str)]
         cursor = page.get("nextCursor") if isinstance(page.get("nextCursor"), str) else None
-    return entries
+    return entries[:MOST_ENTRIES]
 
 
 def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) -> McpTargetSpec:
