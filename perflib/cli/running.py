@@ -24,10 +24,10 @@ from perflib.cli.base import (
 )
 from perflib.errors import (
     EXIT_FAIL,
-    EXIT_INTERRUPTED,
     EXIT_INVALID,
     EXIT_PASS,
 )
+from perflib.load.interrupts import exit_code as interrupted
 
 
 @cli.command("try")
@@ -101,11 +101,11 @@ def run(
     try:
         with _cluster(dask) as client:
             result = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         for name in sorted(set(run_ids(here)) - before):
             click.echo(f"interrupted; the rows written so far are kept: {open_run(name, here).path}", err=True)
             click.echo(name)
-        return EXIT_INTERRUPTED
+        return interrupted(interrupt)
     code = print_verdicts(result)
     click.echo(result.id)
     return code

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from perflib.errors import PerflibError, TargetError
 from perflib.load.gauges import Gauges
 from perflib.load.generator.arrivals import peak_rate_per_s
 from perflib.load.generator.job import Job
+from perflib.load.interrupts import held_off
 from perflib.load.progress import Progress, View
 from perflib.load.resources import Sampler
 from perflib.load.scenario import Ledger, Loading
@@ -33,7 +35,7 @@ from perflib.store.remote import Upload, is_url
 from perflib.store.runs import data_folder
 from perflib.suite.model import Scenario, Suite, Target
 from perflib.suite.plain import redacted
-from perflib.suite.redaction import learn_environment, redact_text
+from perflib.suite.redaction import learn_environment, redact_text, struck_out
 from perflib.suite.variants import SIDES, sided
 from perflib.targets.process import StartedTarget, answers, fill_port
 
@@ -118,29 +120,45 @@ class Session:
                     self._take_turns(before, scenario, self.turns)
                 if self.manifest.status == "invalid":
                     break
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             self.manifest.status = "interrupted"
-            self.manifest.reasons.append("interrupted by the user")
+            self.manifest.reasons.append(f"interrupted by {interrupt if str(interrupt) else 'the user'}")
             raise
         except PerflibError as error:
             self.ledger.invalid(str(error))
         except OSError as error:
-            self.ledger.invalid(f"{error.strerror}: {error.filename or ''}")
+            self.ledger.invalid(f"{error.strerror}: {error.filename or ''}" if error.strerror else str(error))
+        except Exception as error:  # whatever it is, this run is not complete
+            self._log(error)
+            self.ledger.invalid(f"{type(error).__name__}: {error} (see logs/perflib.log)")
 
     def end(self) -> None:
         """Stop everything that was started, and write the final manifest."""
         try:
-            self._end()
+            with held_off():
+                self._end()
         finally:
             self.lease.release()
+
+    def _log(self, error: Exception) -> None:
+        """Write where an unexpected error was raised into the run's logs."""
+        text = struck_out("".join(traceback.format_exception(error)))
+        with contextlib.suppress(OSError):
+            (self.dir.path / "logs").mkdir(exist_ok=True)
+            with (self.dir.path / "logs" / "perflib.log").open("a", encoding="utf-8", errors="replace") as log:
+                log.write(text)
 
     def _end(self) -> None:
         self.view.freeze()
         for name, target in self.started.items():
             code = target.stop()
             self.manifest.targets[name].exit_code = code
-        self.sampler.close()
-        self.gauges.close()
+        for what in (self.sampler, self.gauges):
+            try:
+                what.close()
+            except Exception as error:
+                self._log(error)
+                self.ledger.invalid(f"{type(error).__name__}: {error} (see logs/perflib.log)")
         for failure in filter(None, (self.sampler.failure, self.gauges.failure)):
             self.ledger.invalid(f"resources cannot be written: {failure}")
         self.manifest.stopped_ns = self.ledger.now()

@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import queue
+import signal
 import struct
 import subprocess
 import sys
@@ -166,6 +167,7 @@ class Process(WorkerTotals):
         self._running, self._last_kind = set(self._processes), dict[int, str]()
         self._started_load, self._listened_at, self._message_at = False, 0.0, dict.fromkeys(self._processes, 0.0)
         self._stalled = set[int]()
+        self._children = dict[int, list[int]]()  # processes that a worker has started, each in a group of its own
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
         """Messages until every worker has ended. A worker that dies or hangs is a "lost" message."""
@@ -179,12 +181,22 @@ class Process(WorkerTotals):
             if message.kind == "ended":
                 self._running.discard(message.worker)
                 if self._last_kind.get(message.worker) not in ("done", "failed"):
+                    self._end_children(message.worker)
                     yield Message(message.worker, "lost", self._describe_end(message.worker))
                 continue
             self.add(message)
+            if message.kind == "ready":
+                self._children[message.worker] = message.content["pids"]
             self._last_kind[message.worker] = message.kind
             self._message_at[message.worker] = time.monotonic()
             yield message
+
+    def _end_children(self, worker: int) -> None:
+        """Kill what a worker that was lost has left behind."""
+        for pid in self._children.pop(worker, []):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.name == "posix" and pid:
+                    os.killpg(pid, signal.SIGKILL)
 
     def _end_stalled(self) -> None:
         """Kill a worker that has sent nothing for too long while this process listened. Its end is a message."""

@@ -35,6 +35,7 @@ class StartedTarget:
 
     def __init__(self, name: str, spec: Target, *, log: Path, folder: str) -> None:
         self.name, self.log = name, log
+        self._seen: list[int] = []  # its processes, each the first of its group
         self.spec = fill_port(spec)
         where = f"targets.{name}"
         env = {**os.environ, **{key: from_environment(value, f"{where}.env.{key}") for key, value in spec.env.items()}}
@@ -59,9 +60,12 @@ class StartedTarget:
     def pids(self) -> list[int]:
         try:
             below = psutil.Process(self._guard.pid).children()
-            return [child.pid for keeper in below for child in (keeper.children() if os.name == "posix" else [keeper])]
+            self._seen = [
+                child.pid for keeper in below for child in (keeper.children() if os.name == "posix" else [keeper])
+            ]
         except psutil.Error:
             return []
+        return self._seen
 
     @property
     def alive(self) -> bool:
@@ -90,12 +94,21 @@ class StartedTarget:
     def stop(self) -> int | None:
         """End it and all that it started; its exit code."""
         if self._guard.stdin is not None:
-            self._guard.stdin.close()
+            with contextlib.suppress(OSError):
+                self._guard.stdin.close()
         try:
             return self._guard.wait(10)
         except subprocess.TimeoutExpired:
             self._guard.kill()
             return None
+        finally:
+            self._end_groups()
+
+    def _end_groups(self) -> None:
+        """Kill what is left of the target's processes where the guard was killed, and could not do so itself."""
+        for pid in self._seen if os.name == "posix" else ():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
 
     def describe_end(self) -> str:
         """How it ended: its exit code, or the signal that ended it, and the last lines of its log."""

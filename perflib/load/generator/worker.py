@@ -33,6 +33,7 @@ from perflib.suite.redaction import learn, learn_environment
 from perflib.targets.base import TargetKind
 
 PROGRESS_S = 0.25
+ORPHAN_S = 15.0  # that an orphaned worker may take to write its last rows
 
 
 async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver], None]) -> None:
@@ -232,6 +233,8 @@ class PipeChannel:
             command, _, argument = line.decode().strip().partition(" ")
             loop.call_soon_threadsafe(self._obey, command, argument)
         loop.call_soon_threadsafe(self._obey, "stop", ORPHANED)
+        time.sleep(ORPHAN_S)
+        os._exit(1)  # a function that blocks the loop must not outlive the run
 
     def _obey(self, command: str, argument: str) -> None:
         if command == "go":

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perflib.suite.redaction import StruckOut
+from perflib.targets.guard import die_with_parent
 from perflib.targets.http.request import parse_json
 from perflib.targets.mcp.wire import FIRST_ID, encode_request, reply_to_server
 from perflib.text import cleaned
@@ -64,6 +65,7 @@ class Pipe(asyncio.SubprocessProtocol):
             env={**os.environ, **env},
             cwd=cwd,
             start_new_session=os.name == "posix",  # npx and its like start the server as a child
+            preexec_fn=die_with_parent(),
         )
         return pipe
 
