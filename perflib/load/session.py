@@ -24,6 +24,7 @@ from perflib.load.gauges import Gauges
 from perflib.load.generator.arrivals import peak_rate_per_s
 from perflib.load.generator.job import Job
 from perflib.load.interrupts import held_off
+from perflib.load.preflight import may_be_loaded
 from perflib.load.progress import Progress, View
 from perflib.load.resources import Sampler
 from perflib.load.scenario import Ledger, Loading
@@ -37,7 +38,7 @@ from perflib.suite.model import Scenario, Suite, Target
 from perflib.suite.plain import redacted
 from perflib.suite.redaction import learn_environment, redact_text, struck_out
 from perflib.suite.variants import SIDES, sided
-from perflib.targets.process import StartedTarget, answers, fill_port
+from perflib.targets.process import StartedTarget, fill_port, why_unready
 
 RATE_PER_WORKER = 20_000
 
@@ -189,6 +190,7 @@ class Session:
         self._bring_up(name, spec, about)
 
     def _bring_up(self, name: str, spec: Target, about: TargetRecord) -> None:
+        may_be_loaded(name, fill_port(spec), self.suite)
         if spec.start:
             target = StartedTarget(name, spec, log=self.dir.path / "logs" / f"{name}.log", folder=self.suite.folder)
             self.started[name] = target
@@ -197,9 +199,9 @@ class Session:
             self.targets[name] = spec = target.spec
             about.pids = target.pids
             self._share_urls(name, spec)
-        elif spec.url and not answers(spec):
+        elif spec.url and (why := why_unready(spec)):
             raise TargetError(
-                f"nothing answers at {redact_text(spec.url)}",
+                f"nothing answers at {redact_text(spec.url)}: {why}",
                 where=f"targets.{name}",
                 mend="start it, or set `start` to its command",
             )
@@ -207,7 +209,7 @@ class Session:
         self.manifest.targets[name] = about
         self.sampler.watch("target", name, [*about.pids, *spec.pids])
         if spec.gauges and spec.url:
-            self.gauges.watch(name, spec.url, spec.gauges)
+            self.gauges.watch(name, spec)
         self.dir.save()
 
     def _share_urls(self, name: str, spec: Target) -> None:

@@ -76,6 +76,8 @@ _NO_SECRETS: Final = frozenset((
     *("localhost", "127.0.0.1"),
 ))  # fmt: skip
 
+_CHOICES: Final = ("own", "shared", "none", "true", "false", "null")  # values of keys like `session`
+
 _learned: set[str] = set()  # the secrets that this process knows, in all the forms in which they may be written
 _names: set[str] = set()  # names of suites, scenarios, operations and targets, which are written as they are
 
@@ -210,7 +212,7 @@ def struck_out(text: str, secrets: Collection[str] = ()) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     for pattern in _WRITTEN if _may_have_secrets(text) else ():
-        text = pattern.sub(rf"\g<1>{REDACTED}", text)
+        text = pattern.sub(lambda match: match[0] if match[2] in _CHOICES else f"{match[1]}{REDACTED}", text)
     return without_credentials(text)
 
 

@@ -11,23 +11,24 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 import psutil
 
 from perflib.errors import TargetError
 from perflib.suite.environment import from_environment
-from perflib.suite.redaction import known_secrets
+from perflib.suite.redaction import known_secrets, struck_out
 from perflib.suite.target import McpTargetSpec, Target
 from perflib.targets import guard
+from perflib.targets.connection import Address
+from perflib.targets.exchange import accepts, get
+from perflib.text import one_line
 
 LAST_LINES: Final = 3  # of its log, that say why a target ended
-_directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+LOOK_S: Final = 2.0  # that one look at whether it is ready may take, in total
+LONGEST_READY_BYTES: Final = 1_000_000
 
 
 class StartedTarget:
@@ -130,24 +131,22 @@ class StartedTarget:
 
 def answers(spec: Target) -> bool:
     """Whether the target may be loaded: its ready path answers below 400, or its port accepts."""
-    parts = urlsplit(spec.url or "")
-    if not parts.hostname:
-        return True
+    return not why_unready(spec)
+
+
+def why_unready(spec: Target) -> str:
+    """Why a target may not be loaded yet, in a line; "" where its ready path answers below 400, or its port accepts."""
     try:
+        address = Address.of_url(from_environment(spec.url or "", "url"), verify_tls=getattr(spec, "verify_tls", True))
+        if not address.host:
+            return ""
         if spec.ready.http:
-            with open_directly(f"{parts.scheme}://{parts.netloc}{spec.ready.http}", timeout_s=2) as answer:
-                return bool(answer.status < 400)
-        with socket.create_connection(
-            (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), timeout=2
-        ):
-            return True
-    except (OSError, urllib.error.URLError, ValueError):
-        return False
-
-
-def open_directly(url: str, timeout_s: float) -> Any:
-    """urlopen without the proxies that the environment names, as the load. Raises OSError, ValueError."""
-    return _directly.open(url, timeout=timeout_s)
+            status, _ = get(address, spec.ready.http, timeout_s=LOOK_S, most_bytes=LONGEST_READY_BYTES)
+            return "" if status < 400 else f"{spec.ready.http} answers with status {status}"
+        accepts(address, LOOK_S)
+    except (OSError, ValueError) as error:
+        return one_line(struck_out(str(error) or "no answer in time"), 200)
+    return ""
 
 
 def fill_port(spec: Target) -> Target:

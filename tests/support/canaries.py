@@ -43,10 +43,10 @@ kind = "callable"
 function = "canary_functions:shout"
 env = {{ FUNCTION_SECRET = "{function_env}" }}
 [[scenarios]]
-name = "http"
+name = "all"
 target = "api"
 order = "sequence"
-load = {{ model = "closed", concurrency = 1, requests = 18 }}
+load = {{ model = "closed", concurrency = 1, requests = 20 }}
 operations = [
     {{ name = "login", path = "/login", keep = {{ token = "$.token" }} }},
     {{ name = "kept", path = "/echo?n={{token}}", headers = {{ X-Kept = "{{token}}" }} }},
@@ -66,17 +66,9 @@ operations = [
     {{ name = "query", path = "/echo?access_token={access_token}&session_id={session_id}" }},
     {{ name = "rows", path = "/rows", json = {{ password = "{{password}}" }}, data = "rows.csv" }},
     {{ name = "jwt", path = "/echo", headers = {{ X-Proof-Token = "eyJhbGciOi.eyJzdWIi.{jwt}" }} }},
+    {{ name = "echo", target = "tools", tool = "echo", arguments = {{ token = "{mcp_argument}" }} }},
+    {{ name = "shout", target = "function", kwargs = {{ password = "{function_argument}" }} }},
 ]
-[[scenarios]]
-name = "mcp"
-target = "tools"
-load = {{ model = "closed", concurrency = 1, requests = 2 }}
-operations = [{{ name = "echo", tool = "echo", arguments = {{ token = "{mcp_argument}" }} }}]
-[[scenarios]]
-name = "function"
-target = "function"
-load = {{ model = "closed", concurrency = 1, requests = 2 }}
-operations = [{{ name = "shout", kwargs = {{ password = "{function_argument}" }} }}]
 """
 FUNCTIONS = """
 import os, sys
@@ -208,7 +200,7 @@ def use(planted: Planted, *, quick: bool = False) -> str:
     server = [sys.executable, __file__, "mcp", "--api-key", given["inspect_option"]]
     commands = [
         ["run", "canaries.toml", *sets],
-        ["try", "canaries.toml", "--only", "http", *sets],
+        ["try", "canaries.toml", *sets],
         ["run", "canaries.toml", "--set", f'targets.api.headers={{ Authorization = "{given["set_wrong"]}", x = 1 }}'],
         ["run", "canaries.toml", "--set", f"password:{given['set_unreadable']}"],
         ["show"],
