@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 from perflib.errors import SuiteError
 from perflib.load.generator.arrivals import peak_rate_per_s

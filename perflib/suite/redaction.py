@@ -35,14 +35,15 @@ _NAME: Final = (
     r"|private[-_]?key|session|csrf|xsrf|signature)"
 )
 _SECRET: Final = re.compile(rf"{_NAME}|(?:^|[-_.])(?:key|sig|pwd|pin|jwt|otp|dsn)$", re.IGNORECASE)
-_WHOLE_TABLE: Final = re.compile(r"^(?:auth|authorization|secrets?|credentials?|cookies?|passwords?|tokens?)$", re.I)
+_WHOLE_TABLE: Final = re.compile(r"^(?:authorization|secrets?|credentials?|cookies?|passwords?|tokens?)$", re.I)
 _USERINFO: Final = re.compile(r"(?<=://)[^/\s?#\"'<>]*@")  # a password may hold an @ itself
 _QUERY: Final = re.compile(
     r"([?&][^=&\s]*(?:token|secret|passw|auth(?!or)|credential|signature|session|security|key)[^=&\s]*="
     r"|[?&](?:[^=&\s]*[-_.])?(?:sig|code|jwt|otp|pin|pwd|ticket|assertion|sid|hmac)=)[^&\s\"'<>]+",
     re.IGNORECASE,
 )
-_REFERENCE: Final = re.compile(r"(?:[A-Za-z]+ )?\$\{\w+\}|\{\w+\}")
+_ABOUT: Final = re.compile(r"[-_](?:url|uri|path|file|type|name|header|format)$", re.IGNORECASE)  # as `token_url`
+_REFERENCE: Final = re.compile(r"(?:[A-Za-z]+ )?\$\{\w+\}|\{\w+\}|\$\.\S*")  # the last is a path in an answer
 _WRITTEN: Final = tuple(  # where secrets stand in texts; the first group stays, the second is the secret
     re.compile(pattern, re.IGNORECASE | re.MULTILINE)
     for pattern in (
@@ -140,8 +141,9 @@ def _secrets_of(part: Any, is_secret: bool, key: str = "") -> Iterator[tuple[str
             if name == "name" and isinstance(value, str):
                 _names.add(value)
             if name != "keep":  # its values are paths in answers
-                kind = _WHOLE_TABLE if isinstance(value, Mapping) else _SECRET
-                yield from _secrets_of(value, is_secret or bool(kind.search(str(name))), str(name))
+                is_table = isinstance(value, Mapping) or dataclasses.is_dataclass(value)
+                named = names_secrets(name) if is_table else _is_secret(str(name))
+                yield from _secrets_of(value, is_secret or named, str(name))
     elif isinstance(part, list | tuple):
         for i, value in enumerate(part):
             yield from _secrets_of(value, is_secret or follows_secret_flag(part, i))
@@ -164,7 +166,7 @@ def _secrets_in_text(text: str, is_secret: bool) -> Iterator[tuple[str, bool]]:
     for match in _USERINFO.finditer(text):
         yield match[0][:-1].partition(":")[2], True
     flag, _, value = text.partition("=")
-    if flag.startswith("-") and _SECRET.search(flag) and value and not _REFERENCE.fullmatch(value):
+    if flag.startswith("-") and _is_secret(flag) and value and not _REFERENCE.fullmatch(value):
         yield value, True
 
 
@@ -238,7 +240,7 @@ def redact_text(text: str) -> str:
     """A `--set` option or a URL without its secrets."""
     learn_setting(text)
     key, separator, value = text.partition("=")
-    if separator and _SECRET.search(key) and value.strip("\"' ") not in _NO_SECRETS:
+    if separator and _is_secret(key) and value.strip("\"' ") not in _NO_SECRETS:
         return f"{key}={REDACTED}"
     return struck_out(text)
 
@@ -294,6 +296,11 @@ def _known(
     return tuple(sorted(secrets, key=lambda secret: (-len(secret), secret))), weak
 
 
+def _is_secret(name: str) -> bool:
+    """Whether a name says that what it names is a secret."""
+    return bool(_SECRET.search(name)) and not _ABOUT.search(name)
+
+
 def _may_have_secrets(text: str) -> bool:
     """Whether one of the words occurs without which none of the patterns matches. Ten times as fast as the patterns."""
     lower = text.lower()
@@ -312,7 +319,7 @@ def follows_secret_flag(values: Any, at: int) -> bool:
         isinstance(flag, str)
         and flag.startswith("-")
         and "=" not in flag
-        and bool(_SECRET.search(flag))
+        and _is_secret(flag)
         and not _REFERENCE.fullmatch(str(values[at]))
     )
 
@@ -320,8 +327,8 @@ def follows_secret_flag(values: Any, at: int) -> bool:
 def names_secret(key: Any, value: Any) -> bool:
     """Whether a key says that its value is a secret, and the value is not just ${NAME}."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return abs(value) >= SMALLEST_NUMBER and bool(_SECRET.search(str(key)))
-    return isinstance(value, str) and bool(_SECRET.search(str(key))) and not _REFERENCE.fullmatch(value)
+        return abs(value) >= SMALLEST_NUMBER and _is_secret(str(key))
+    return isinstance(value, str) and _is_secret(str(key)) and not _REFERENCE.fullmatch(value)
 
 
 def names_secrets(key: Any) -> bool:
