@@ -23,7 +23,8 @@ class PerflibError(Exception):
     def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
         self.what, self.where, self.mend = what, where, mend
         line = f"{where}: {what}" if where else what
-        super().__init__(" ".join(f"{line}; {mend}".split()) if mend else " ".join(line.split()))
+        plain = "".join(char if char.isprintable() else " " for char in (f"{line}; {mend}" if mend else line))
+        super().__init__(" ".join(plain.split()))  # it may repeat what others said: no control characters
 
 
 class SuiteError(PerflibError, ValueError):

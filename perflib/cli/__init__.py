@@ -1,6 +1,6 @@
 """The command line: parse options, call the library, print, exit. Each command imports what it needs, to start fast.
 
-Exit codes: 0 passed · 1 an objective failed · 2 bad input · 3 inconclusive · 4 run invalid · 130 interrupted.
+Exit codes: 0 passed · 1 an objective failed · 2 bad input · 3 inconclusive · 4 run invalid · 128 + n after signal n.
 """
 
 from perflib.cli import comparing, judging, running, serving, watching  # each module adds its commands

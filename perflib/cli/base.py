@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -19,6 +20,9 @@ from perflib.errors import (
     EXIT_PASS,
     PerflibError,
 )
+from perflib.load import interrupts
+from perflib.suite.redaction import StruckOut, struck_out
+from perflib.text import cleaned, one_line
 
 if TYPE_CHECKING:
     from perflib.verdicts.run import Run
@@ -57,6 +61,7 @@ NOTEBOOKS = click.option(
     show_envvar=True,
     help="A folder whose notebooks replace those of perflib with the same name.",
 )
+LONGEST_MESSAGE = 4000  # characters of the one line about an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of a write that do not name the file
 
 
@@ -74,21 +79,28 @@ def cli() -> None:
     perflib compare main latest                   compare it with the baseline `main`
 
     \b
-    Exit codes: 0 passed, 1 an objective failed, 2 bad input, 3 inconclusive, 4 run invalid, 130 interrupted.
+    Exit codes: 0 passed, 1 an objective failed, 2 bad input, 3 inconclusive, 4 run invalid,
+    128 + n interrupted by signal n (Ctrl-C: 130).
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: errors become one line on stderr and their exit code."""
+    """The entry point: errors become one line on stderr and their exit code. Nothing prints a secret."""
+    out, err = cast(TextIO, StruckOut(sys.stdout)), cast(TextIO, StruckOut(sys.stderr))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), interrupts.raised():
+        _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     try:
         code = cli.main(
             args=list(arguments) if arguments is not None else None, prog_name="perflib", standalone_mode=False
         )
         sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Abort:
-        _die("interrupted", EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
-        _die("interrupted", EXIT_INTERRUPTED)
+    except click.exceptions.Abort as abort:
+        _die("interrupted", interrupts.exit_code(abort.__cause__))
+    except KeyboardInterrupt as interrupt:
+        _die("interrupted", interrupts.exit_code(interrupt))
     except click.exceptions.NoArgsIsHelpError as asked:
         asked.show()
         sys.exit(EXIT_BAD_INPUT)
@@ -159,15 +171,14 @@ def print_trouble(run: Run) -> None:
 
 def print_samples(run: Run) -> None:
     """Print for each kind of failure the first sample: what was asked, and what was answered."""
-    from perflib.text import one_line
-
     for (scenario, operation, error), taken in run.samples().groupby(
         ["scenario", "operation", "error"], observed=True, sort=False
     ):
         first = taken.iloc[0]
         answer = "\n".join((first["head"].partition("\n")[0], first["body"] or first["message"]))
         asked = one_line(first["request"], 80) or "nothing was sent"
-        click.echo(f"  {scenario}, {operation}, {error}: {asked} → {one_line(answer, 160) or 'no answer'}")
+        of = cleaned(f"{scenario}, {operation}, {error}")
+        click.echo(f"  {of}: {asked} → {one_line(answer, 160) or 'no answer'}")
 
 
 def outcome_exit_code(word: str) -> int:
@@ -197,5 +208,5 @@ def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _die(message: str, code: int) -> None:
-    click.echo(f"perflib: {message}", err=True)
+    click.echo(one_line(struck_out(f"perflib: {message}"), LONGEST_MESSAGE), err=True)
     sys.exit(code)

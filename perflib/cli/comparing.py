@@ -23,9 +23,9 @@ from perflib.cli.base import (
     print_table,
 )
 from perflib.errors import (
-    EXIT_INTERRUPTED,
     EXIT_PASS,
 )
+from perflib.load.interrupts import exit_code as interrupted
 
 if TYPE_CHECKING:
     from perflib.report.kernel import Kernel
@@ -206,9 +206,9 @@ def ab(
             budget_s=budget_s or (20.0 if quick else 60.0),
             looks=looks,
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         click.echo("interrupted; the rows written so far are kept: perflib runs", err=True)
-        return EXIT_INTERRUPTED
+        return interrupted(interrupt)
     publish(compared, margins_of(margin), out, None, notify, as_json, source)
     click.echo(compared.base[0].id.rpartition("@")[0], err=as_json)
     return outcome_exit_code(compared.verdict)

@@ -24,10 +24,10 @@ from perflib.cli.base import (
 )
 from perflib.errors import (
     EXIT_FAIL,
-    EXIT_INTERRUPTED,
     EXIT_INVALID,
     EXIT_PASS,
 )
+from perflib.load.interrupts import exit_code as interrupted
 
 
 @cli.command("try")
@@ -101,11 +101,11 @@ def run(
     try:
         with _cluster(dask) as client:
             result = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         for name in sorted(set(run_ids(here)) - before):
             click.echo(f"interrupted; the rows written so far are kept: {open_run(name, here).path}", err=True)
             click.echo(name)
-        return EXIT_INTERRUPTED
+        return interrupted(interrupt)
     code = print_verdicts(result)
     click.echo(result.id)
     return code
@@ -165,6 +165,7 @@ def report(
     from perflib.report.render import page
     from perflib.report.render import report as render
     from perflib.suite.file import setting
+    from perflib.suite.redaction import learn_setting
     from perflib.verdicts.run import open_run, open_side
 
     if settings and not (notebook or notebooks):
@@ -175,6 +176,8 @@ def report(
             f"--title and --baseline are for the report only; use --set with the notebook {notebook}"
         )
     source = chosen_notebook("report", notebook, notebooks, takes=["run"])
+    for text in settings:
+        learn_setting(text)
     parameters = dict(setting(text) for text in settings)
     opened, folder = open_run(run, data), Path(out) if out else None
     if other:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from perflib.experiments.limit_search import LimitSearch
+from perflib.load import interrupts
 from perflib.load.preflight import check
 from perflib.load.session import Session, Turns
 from perflib.load.stop_rules import StopRule
@@ -71,13 +72,14 @@ def make(
     session = Session(
         suite, data, command, quick, lambda folder: view(folder, show=progress), _limit_search, turns, client
     )
-    try:
-        session.go()
-    except KeyboardInterrupt:
-        if not session.view.stopped:
-            raise
-    finally:
-        session.end()
+    with interrupts.raised():
+        try:
+            session.go()
+        except KeyboardInterrupt:
+            if not session.view.stopped:
+                raise
+        finally:
+            session.end()
     made = Run(session.dir.path)
     parts.measure_in_advance(made)
     return made

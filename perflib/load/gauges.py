@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-from perflib.store.schema import GAUGES, table_of, write_part
-from perflib.targets.process import open_directly
+from perflib.store.schema import GAUGES, label, table_of, write_part
+from perflib.suite.environment import from_environment
+from perflib.suite.model import Target
+from perflib.targets.connection import Address
+from perflib.targets.exchange import get
 
 PERIOD_S: Final = 1.0
 MAX_GAUGES: Final = 64  # of one target
+LONGEST_BYTES: Final = 65_536  # of an answer
+LARGEST: Final = 1e300  # a larger number is none, and neither is NaN
 
 
 class Gauges:
@@ -21,16 +26,15 @@ class Gauges:
 
     def __init__(self, run_dir: Path, t0_ns: int) -> None:
         self._run_dir, self._t0_ns = run_dir, t0_ns
-        self._urls: dict[str, str] = {}
+        self._specs: dict[str, Target] = {}
         self._rows: list[tuple[int, str, str, float]] = []
         self._parts, self._stop = 0, threading.Event()
         self._thread: threading.Thread | None = None
         self.failure: OSError | None = None
 
-    def watch(self, name: str, url: str, path: str) -> None:
-        """Read gauges of this target from `path` of its host, which returns a JSON object of numbers."""
-        parts = urlsplit(url)
-        self._urls[name] = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
+    def watch(self, name: str, spec: Target) -> None:
+        """Read gauges of this target from the path `gauges` of its host, which returns a JSON object of numbers."""
+        self._specs[name] = spec
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="gauges", daemon=True)
             self._thread.start()
@@ -43,9 +47,9 @@ class Gauges:
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):
-            for name, url in list(self._urls.items()):
+            for name, spec in list(self._specs.items()):
                 now = time.monotonic_ns() - self._t0_ns
-                self._rows += [(now, name, gauge, value) for gauge, value in read(url).items()]
+                self._rows += [(now, name, gauge, value) for gauge, value in read(spec).items()]
             self._write()
 
     def _write(self) -> None:
@@ -59,16 +63,18 @@ class Gauges:
             self.failure = error
 
 
-def read(url: str) -> dict[str, float]:
-    """The numbers at a URL, by name; empty if it does not return a JSON object."""
+def read(spec: Target) -> dict[str, float]:
+    """The gauges of a target by name; empty if it does not return a JSON object, whatever else it does."""
     try:
-        with open_directly(url, timeout_s=PERIOD_S) as answer:
-            values = json.loads(answer.read(65_536))
-    except (OSError, ValueError):
+        address = Address.of_url(from_environment(spec.url or "", "url"), verify_tls=getattr(spec, "verify_tls", True))
+        _, body = get(address, spec.gauges or "/", timeout_s=PERIOD_S, most_bytes=LONGEST_BYTES)
+        values = json.loads(body)
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(values, dict):
         return {}
-    numbers = {
-        str(k)[:80]: float(v) for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)
-    }
-    return dict(list(numbers.items())[:MAX_GAUGES])
+    numbers: dict[str, float] = {}
+    for name, value in itertools.islice(values.items(), MAX_GAUGES):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST:
+            numbers[label(name)] = float(value)
+    return numbers

@@ -6,16 +6,17 @@ import itertools
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from perflib.errors import SuiteError
 from perflib.load.generator.arrivals import peak_rate_per_s
 from perflib.load.generator.generated import generator, is_generated
 from perflib.suite.data_file import DataFile, read_data_file
 from perflib.suite.environment import filled_from_environment
-from perflib.suite.model import Operation, Scenario, Suite
+from perflib.suite.model import Operation, Scenario, Suite, Target
 from perflib.suite.operation import HttpOperation, McpOperation
+from perflib.suite.redaction import learn
 from perflib.targets.answer import Reader
+from perflib.targets.base import refuse_foreign
 from perflib.targets.kinds import load_kind
 from perflib.targets.template import variables_in
 
@@ -24,19 +25,20 @@ Files = dict[str, DataFile]
 
 def check(suite: Suite) -> None:
     """Raise SuiteError for the first thing that cannot work, with its place and how to fix it."""
+    learn(suite)
     for name, spec in suite.targets.items():
         kind = load_kind(spec.kind, f"targets.{name}.kind")
         used = [op for s in suite.scenarios for op in (*s.operations, *s.prepare) if (op.target or s.target) == name]
         kind.check(name, spec, used)
-        if not spec.start and spec.url and "{" not in spec.url:
-            _may_be_loaded(kind, name, spec, suite)
+        if spec.url and "{" not in spec.url:
+            may_be_loaded(name, spec, suite)
     for scenario in suite.scenarios:
         _check_scenario(suite, scenario)
 
 
-def _may_be_loaded(kind: Any, name: str, spec: Any, suite: Suite) -> None:
-    from perflib.targets.base import refuse_foreign
-
+def may_be_loaded(name: str, spec: Target, suite: Suite) -> None:
+    """Raise SuiteError unless the suite allows a load on the target's host."""
+    kind = load_kind(spec.kind, f"targets.{name}.kind")
     refuse_foreign(kind(name, spec, folder=suite.folder), suite.allow_hosts)
 
 

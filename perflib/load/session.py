@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from perflib.errors import PerflibError, TargetError
 from perflib.load.gauges import Gauges
 from perflib.load.generator.arrivals import peak_rate_per_s
 from perflib.load.generator.job import Job
+from perflib.load.interrupts import held_off
+from perflib.load.preflight import may_be_loaded
 from perflib.load.progress import Progress, View
 from perflib.load.resources import Sampler
 from perflib.load.scenario import Ledger, Loading
@@ -32,9 +35,10 @@ from perflib.store.manifest import AbRecord, ProcessRecord, RunDirectory, Target
 from perflib.store.remote import Upload, is_url
 from perflib.store.runs import data_folder
 from perflib.suite.model import Scenario, Suite, Target
-from perflib.suite.redaction import redact_text, redacted
+from perflib.suite.plain import redacted
+from perflib.suite.redaction import learn_environment, redact_text, struck_out
 from perflib.suite.variants import SIDES, sided
-from perflib.targets.process import StartedTarget, answers, fill_port
+from perflib.targets.process import StartedTarget, fill_port, why_unready
 
 RATE_PER_WORKER = 20_000
 
@@ -75,6 +79,7 @@ class Session:
     ) -> None:
         self.suite, self.turns, self.client, self._stop_rules = suite, turns, client, stop_rules
         self.t0_ns = time.monotonic_ns()
+        learn_environment()
         me = psutil.Process()
         self.dir = RunDirectory(
             data_folder(data),
@@ -116,29 +121,45 @@ class Session:
                     self._take_turns(before, scenario, self.turns)
                 if self.manifest.status == "invalid":
                     break
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             self.manifest.status = "interrupted"
-            self.manifest.reasons.append("interrupted by the user")
+            self.manifest.reasons.append(f"interrupted by {interrupt if str(interrupt) else 'the user'}")
             raise
         except PerflibError as error:
             self.ledger.invalid(str(error))
         except OSError as error:
-            self.ledger.invalid(f"{error.strerror}: {error.filename or ''}")
+            self.ledger.invalid(f"{error.strerror}: {error.filename or ''}" if error.strerror else str(error))
+        except Exception as error:  # whatever it is, this run is not complete
+            self._log(error)
+            self.ledger.invalid(f"{type(error).__name__}: {error} (see logs/perflib.log)")
 
     def end(self) -> None:
         """Stop everything that was started, and write the final manifest."""
         try:
-            self._end()
+            with held_off():
+                self._end()
         finally:
             self.lease.release()
+
+    def _log(self, error: Exception) -> None:
+        """Write where an unexpected error was raised into the run's logs."""
+        text = struck_out("".join(traceback.format_exception(error)))
+        with contextlib.suppress(OSError):
+            (self.dir.path / "logs").mkdir(exist_ok=True)
+            with (self.dir.path / "logs" / "perflib.log").open("a", encoding="utf-8", errors="replace") as log:
+                log.write(text)
 
     def _end(self) -> None:
         self.view.freeze()
         for name, target in self.started.items():
             code = target.stop()
             self.manifest.targets[name].exit_code = code
-        self.sampler.close()
-        self.gauges.close()
+        for what in (self.sampler, self.gauges):
+            try:
+                what.close()
+            except Exception as error:
+                self._log(error)
+                self.ledger.invalid(f"{type(error).__name__}: {error} (see logs/perflib.log)")
         for failure in filter(None, (self.sampler.failure, self.gauges.failure)):
             self.ledger.invalid(f"resources cannot be written: {failure}")
         self.manifest.stopped_ns = self.ledger.now()
@@ -169,6 +190,7 @@ class Session:
         self._bring_up(name, spec, about)
 
     def _bring_up(self, name: str, spec: Target, about: TargetRecord) -> None:
+        may_be_loaded(name, fill_port(spec), self.suite)
         if spec.start:
             target = StartedTarget(name, spec, log=self.dir.path / "logs" / f"{name}.log", folder=self.suite.folder)
             self.started[name] = target
@@ -177,9 +199,9 @@ class Session:
             self.targets[name] = spec = target.spec
             about.pids = target.pids
             self._share_urls(name, spec)
-        elif spec.url and not answers(spec):
+        elif spec.url and (why := why_unready(spec)):
             raise TargetError(
-                f"nothing answers at {redact_text(spec.url)}",
+                f"nothing answers at {redact_text(spec.url)}: {why}",
                 where=f"targets.{name}",
                 mend="start it, or set `start` to its command",
             )
@@ -187,7 +209,7 @@ class Session:
         self.manifest.targets[name] = about
         self.sampler.watch("target", name, [*about.pids, *spec.pids])
         if spec.gauges and spec.url:
-            self.gauges.watch(name, spec.url, spec.gauges)
+            self.gauges.watch(name, spec)
         self.dir.save()
 
     def _share_urls(self, name: str, spec: Target) -> None:

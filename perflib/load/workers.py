@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
 import queue
+import signal
 import struct
 import subprocess
 import sys
@@ -24,6 +26,8 @@ from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.job import Job
 from perflib.load.generator.worker import run_worker
 from perflib.suite.model import Target
+from perflib.suite.redaction import known_secrets, learn
+from perflib.targets.guard import TAIL_S, copy_without
 
 STALL_S: Final = 30.0  # without a message from a worker under load, which sends four a second
 
@@ -146,15 +150,15 @@ class Process(WorkerTotals):
         self._logs = logs
         logs.mkdir(exist_ok=True)
         for job in jobs:
-            with (logs / f"worker-{job.worker}.log").open("wb") as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "perflib.load.generator.worker"],  # not from the working directory
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env={**os.environ, **callables_env(job.targets)},
-                    start_new_session=os.name == "posix",
-                )
+            learn([job.scenario, *job.targets.values()])
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "perflib.load.generator.worker"],  # not from the working directory
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **callables_env(job.targets)},
+                start_new_session=os.name == "posix",
+            )
             self._processes[job.worker] = process
             threading.Thread(target=self._listen, args=(job.worker, process), daemon=True).start()
             packed = cloudpickle.dumps((job.search_path, cloudpickle.dumps(job)))
@@ -163,6 +167,7 @@ class Process(WorkerTotals):
         self._running, self._last_kind = set(self._processes), dict[int, str]()
         self._started_load, self._listened_at, self._message_at = False, 0.0, dict.fromkeys(self._processes, 0.0)
         self._stalled = set[int]()
+        self._children = dict[int, list[int]]()  # processes that a worker has started, each in a group of its own
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
         """Messages until every worker has ended. A worker that dies or hangs is a "lost" message."""
@@ -176,12 +181,22 @@ class Process(WorkerTotals):
             if message.kind == "ended":
                 self._running.discard(message.worker)
                 if self._last_kind.get(message.worker) not in ("done", "failed"):
+                    self._end_children(message.worker)
                     yield Message(message.worker, "lost", self._describe_end(message.worker))
                 continue
             self.add(message)
+            if message.kind == "ready":
+                self._children[message.worker] = message.content["pids"]
             self._last_kind[message.worker] = message.kind
             self._message_at[message.worker] = time.monotonic()
             yield message
+
+    def _end_children(self, worker: int) -> None:
+        """Kill what a worker that was lost has left behind."""
+        for pid in self._children.pop(worker, []):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.name == "posix" and pid:
+                    os.killpg(pid, signal.SIGKILL)
 
     def _end_stalled(self) -> None:
         """Kill a worker that has sent nothing for too long while this process listened. Its end is a message."""
@@ -229,11 +244,26 @@ class Process(WorkerTotals):
 
     def _listen(self, worker: int, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
+        logging = threading.Thread(target=self._log, args=(worker, process), daemon=True)
+        logging.start()
         for line in process.stdout:
             content = json.loads(line)
             self._inbox.put(Message(worker, content.pop("kind"), content))
         process.wait()
+        logging.join(TAIL_S)  # a process that it started may hold its pipe for longer
         self._inbox.put(Message(worker, "ended", {}))
+
+    def _log(self, worker: int, process: subprocess.Popen[bytes]) -> None:
+        """Write what the worker and its functions print to its log, without secrets."""
+        assert process.stderr is not None
+        secrets = [secret.encode("utf-8", "surrogatepass") for secret in known_secrets()]
+        log = -1  # what it prints is read in any case, for it must not wait
+        with contextlib.suppress(OSError):  # a full disk
+            log = os.open(self._logs / f"worker-{worker}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        with process.stderr:
+            copy_without(process.stderr.fileno(), lambda data: os.write(log, data), secrets)
+        if log >= 0:
+            os.close(log)
 
     def _describe_end(self, worker: int) -> dict[str, str]:
         log = self._logs / f"worker-{worker}.log"

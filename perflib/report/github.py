@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Literal
 
+from perflib.text import cleaned
 from perflib.verdicts.comparison import Comparison
 from perflib.verdicts.verdict import Verdict
 
@@ -60,4 +61,4 @@ def _level(verdict: str) -> Level:
 
 def _escaped(text: str) -> str:
     """Text that cannot begin another command."""
-    return text.strip().replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return cleaned(text).strip().replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

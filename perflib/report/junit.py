@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree
 
-from perflib.report.markdown import CONTROL
 from perflib.stats import Outcome
+from perflib.text import cleaned
 from perflib.verdicts.comparison import Comparison
 from perflib.verdicts.run import Run
 
@@ -78,4 +78,4 @@ def _document(name: str, cases: Iterable[Case]) -> str:
 
 def _text(text: str) -> str:
     """Text without the characters that XML cannot hold."""
-    return CONTROL.sub("\ufffd", text)
+    return cleaned(text)

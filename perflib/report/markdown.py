@@ -7,19 +7,23 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from perflib.metrics.scenario import shown_time
+from perflib.text import cleaned, inert
 from perflib.text.html import environment
 from perflib.verdicts.comparison import Comparison
 from perflib.verdicts.run import Run
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 LIMIT: Final = 60_000  # characters that a comment can hold
 ROWS_SHOWN: Final = 40
-CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_INSTEAD: Final = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "`": "'", "[": "\\[", "@": "@\u200b"}
-)
+_INSTEAD: Final = str.maketrans({
+    "&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'",
+    **{sign: f"\\{sign}" for sign in "\\|[*~"},
+})  # fmt: skip
+_EMPHASIS: Final = re.compile(r"(?<!\w)_|_(?!\w)")  # within a word it is none
+_BLOCK: Final = re.compile(r"^(?:\d{1,9}(?=[.)]\s)|(?=(?:#{1,6}|[-+]|-{3,}|=+)(?:\s|$)))")  # a list, a heading, a rule
 
 
 def of_run(run: Run, title: str | None = None) -> str:
@@ -51,8 +55,16 @@ def of_comparison(compared: Comparison, title: str | None = None) -> str:
 
 
 def cell(text: Any) -> str:
-    """Text that stays text in a Markdown table: no HTML, no pipes, no code, no line breaks."""
-    return " ".join(CONTROL.sub(" ", str(text)).split()).translate(_INSTEAD)
+    """Text that stays text in Markdown and its tables: one line without HTML, emphasis, code, links and mentions."""
+    plain = _EMPHASIS.sub(r"\\_", inert(str(text)).translate(_INSTEAD))
+    return _BLOCK.sub(r"\g<0>\\", plain)
+
+
+def code(text: Any) -> Markup:
+    """Text between backticks, in which nothing is escaped."""
+    from markupsafe import Markup
+
+    return Markup(" ".join(cleaned(str(text)).split()).replace("`", "'"))
 
 
 def _filled(template: str, *, whole: str, **values: Any) -> str:
@@ -68,4 +80,6 @@ def _environment() -> Environment:
     """The environment of the pages, but that every value becomes a cell instead of HTML."""
     from markupsafe import Markup
 
-    return environment().overlay(finalize=lambda value: value if isinstance(value, Markup) else Markup(cell(value)))
+    made = environment().overlay(finalize=lambda value: value if isinstance(value, Markup) else Markup(cell(value)))
+    made.filters = {**made.filters, "code": code}
+    return made

@@ -17,6 +17,7 @@ from perflib.report import parameters as notebook_parameters
 from perflib.report.index import rebuild
 from perflib.store.files import write_atomically
 from perflib.store.recording import Recording
+from perflib.suite.redaction import without_known
 from perflib.text.html import NOTEBOOK_STYLE
 from perflib.verdicts.run import Run
 
@@ -106,6 +107,7 @@ def execute(
     done.metadata["perflib"] = {
         "runs": [{"run": run.id, "rows_sha256": digest.result()} for run, digest in zip(of, digests, strict=True)]
     }
+    done = nbformat.reads(without_known(nbformat.writes(done)), 4)  # its parameters may be secrets
     write_atomically(output, nbformat.writes(done))
     return done
 
@@ -131,6 +133,7 @@ def _papermill(source: Path, parameters: Mapping[str, Any], output: Path, kernel
             km=kernel,
         )
     except papermill.PapermillExecutionError as error:
+        write_atomically(output, without_known(output.read_text("utf-8")))
         where, what = f"notebook {source.stem}, cell {error.exec_count}", f"{error.ename}: {error.evalue}"
     except DeadKernelError:
         where, what = f"notebook {source.stem}", "its kernel ended"

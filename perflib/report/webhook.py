@@ -3,6 +3,7 @@ decided."""
 
 from __future__ import annotations
 
+import html
 import json
 import sys
 import urllib.request
@@ -10,6 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from perflib.suite.environment import from_environment
+from perflib.suite.redaction import learn_secret, struck_out, without_known
+from perflib.text import inert, one_line
 
 if TYPE_CHECKING:
     from perflib.verdicts.comparison import Comparison
@@ -29,8 +32,9 @@ def notify(url: str, headline: str, lines: Iterable[str]) -> None:
     if not told:
         return
     more = [f"… and {len(told) - MOST} more"] if len(told) > MOST else []
-    text = "\n".join([headline, *(f"• {line}" for line in told[:MOST]), *more])
-    body = json.dumps({"text": text}).encode()
+    text = "\n".join(map(_escaped, [headline, *(f"• {line}" for line in told[:MOST]), *more]))
+    learn_secret(url)
+    body = json.dumps({"text": without_known(text), "mrkdwn": False, "unfurl_links": False}).encode()
     try:
         request = urllib.request.Request(
             from_environment(url, "--notify"), data=body, headers={"Content-Type": "application/json"}
@@ -39,7 +43,13 @@ def notify(url: str, headline: str, lines: Iterable[str]) -> None:
             pass
     except (OSError, ValueError) as error:
         said = getattr(error, "code", None) or getattr(error, "reason", None) or type(error).__name__
+        said = one_line(struck_out(str(said)), 200)
         print(f"perflib: --notify: the webhook did not take it: {said}", file=sys.stderr)
+
+
+def _escaped(line: str) -> str:
+    """A line that Slack takes for text: no mentions like <!channel>, no links; its formatting is off."""
+    return html.escape(inert(line), quote=False)
 
 
 def of_verdicts(verdicts: Iterable[Verdict]) -> list[str]:

@@ -20,12 +20,14 @@ from urllib.parse import urlsplit
 from perflib.errors import PerflibError, SuiteError, TargetError
 from perflib.sources.mcp_suite import danger, first_line, starter_suite, type_words
 from perflib.sources.schemas import SchemaDocument
+from perflib.suite.redaction import follows_secret_flag, learn, learn_secret, names_secret, struck_out, without_known
 from perflib.suite.target import McpTargetSpec, Ready
-from perflib.text import one_line, table
+from perflib.text import all_cleaned, one_line, table
 
 if TYPE_CHECKING:
     from perflib.targets.mcp import McpTarget
 
+MOST_PAGES, MOST_ENTRIES = 1_000, 10_000  # of one list of a server
 _METHOD_NOT_FOUND = -32601
 _WRONG_SHAPE = (
     AttributeError,
@@ -35,7 +37,6 @@ _WRONG_SHAPE = (
     RecursionError,
 )  # what parsing a malformed answer raises
 _VARIABLE = re.compile(r"([A-Za-z]+ )?\$\{[A-Za-z_][A-Za-z0-9_]*\}")
-_SECRET = re.compile(r"key|token|secret|passw|auth|sig", re.IGNORECASE)
 _IS_IT_A_SERVER = "is this URL or command an MCP server?"
 
 
@@ -114,20 +115,20 @@ async def _all_lists(server: McpTarget) -> Listing:
 
 
 async def _all_pages(server: McpTarget, name: str) -> list[dict[str, Any]]:
-    """All pages of one list; a repeated cursor ends it."""
+    """All pages of one list; a repeated cursor ends it, and so does a length that no server needs."""
     entries: list[dict[str, Any]] = []
     cursor: str | None = None
     seen: set[str | None] = set()
-    while cursor not in seen:
+    while cursor not in seen and len(seen) < MOST_PAGES and len(entries) < MOST_ENTRIES:
         seen.add(cursor)
         answer = await server.ask(f"{name}/list", {"cursor": cursor} if cursor is not None else {})
         if "result" not in answer:
             error = answer["error"]
             raise Refused(f"the server refused `{name}/list`: {error.get('message')}", error.get("code"))
-        page = answer["result"]
+        page = all_cleaned(answer["result"])
         entries += [e for e in page.get(name) or () if isinstance(e, dict) and isinstance(e.get("name"), str)]
         cursor = page.get("nextCursor") if isinstance(page.get("nextCursor"), str) else None
-    return entries
+    return entries[:MOST_ENTRIES]
 
 
 def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) -> McpTargetSpec:
@@ -135,6 +136,7 @@ def target_of(words: Sequence[str], headers: Mapping[str, str] | None = None) ->
     from perflib.targets.mcp import McpTarget
 
     first = words[0]
+    learn(list(words))
     if "://" in first:
         if len(words) > 1:
             mend = "give a URL, or a command with its arguments"
@@ -167,6 +169,8 @@ def headers_of(texts: Sequence[str]) -> dict[str, str]:
             mend = "write it like 'Authorization: Bearer ${API_TOKEN}'"  # the text itself may be a secret
             raise SuiteError("not a header", where="--header", mend=mend)
         headers[name] = value
+        if not _VARIABLE.fullmatch(value):
+            learn_secret(value)
     return headers
 
 
@@ -174,12 +178,23 @@ def without_secrets(target: McpTargetSpec) -> McpTargetSpec:
     """The target without secrets: references to variables stay, other values become ${NAME_OF_THE_HEADER}."""
 
     def hidden(match: re.Match[str]) -> str:
-        secret = _SECRET.search(match[2]) and not _VARIABLE.fullmatch(match[3])
+        secret = struck_out(match[0]) != match[0] and not _VARIABLE.fullmatch(match[3])
         return f"{match[1]}{match[2]}=${{{variable(match[2])}}}" if secret else match[0]
 
     headers = {n: v if _VARIABLE.fullmatch(v) else f"${{{variable(n)}}}" for n, v in target.headers.items()}
     url = re.sub(r"([?&])([^=&]+)=([^&#]*)", hidden, target.url) if target.url else None
-    return replace(target, headers=headers, url=url)
+    command = tuple(_word(target.command, i) for i in range(len(target.command)))
+    return replace(target, headers=headers, url=url, command=command)
+
+
+def _word(command: Sequence[str], at: int) -> str:
+    """A word of a command; ${NAME_OF_THE_OPTION} instead of a secret behind it or in it."""
+    flag, separator, value = command[at].partition("=")
+    if follows_secret_flag(command, at):
+        return f"${{{variable(command[at - 1])}}}"
+    if separator and names_secret(flag, value):
+        return f"{flag}=${{{variable(flag)}}}"
+    return struck_out(command[at])
 
 
 def variable(name: str) -> str:
@@ -193,7 +208,7 @@ def suite_of(listing: Listing, target: McpTargetSpec, path: Path) -> str:
     written = without_secrets(target)
     if target.command and path.resolve().parent != Path.cwd().resolve():
         written = replace(written, cwd=str(Path.cwd()))
-    return starter_suite(listing.about, listing.tools, written, file=shlex.quote(str(path)))
+    return without_known(starter_suite(listing.about, listing.tools, written, file=shlex.quote(str(path))))
 
 
 def must_be_new(path: Path) -> None:
@@ -237,7 +252,8 @@ def describe(listing: Listing, target: McpTargetSpec) -> str:
 
 def shown(target: McpTargetSpec) -> str:
     """The URL without its query, or the command, in one line."""
-    return one_line(target.url.partition("?")[0] if target.url else shlex.join(target.command), 100)
+    words = without_secrets(target).command
+    return one_line(without_known(target.url.partition("?")[0] if target.url else shlex.join(words)), 100)
 
 
 def _section(word: str, rows: list[dict[str, str]]) -> str:

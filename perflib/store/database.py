@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +30,18 @@ def connected() -> duckdb.DuckDBPyConnection:
 
     database = duckdb.connect(config={
         "threads": os.cpu_count() or 1, "memory_limit": MEMORY,
-        "temp_directory": str(Path(tempfile.gettempdir()) / f"perflib-{os.getpid()}"),
+        "temp_directory": _spill_folder(),
     })  # fmt: skip
     database.execute("set parquet_metadata_cache = true")  # thousands of files are queried again and again
     return database
+
+
+@functools.cache
+def _spill_folder() -> str:
+    """A private folder for what does not fit into memory, removed at the end of the process."""
+    folder = tempfile.mkdtemp(prefix="perflib-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def empty(columns: pa.Schema) -> str:

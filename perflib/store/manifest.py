@@ -21,7 +21,8 @@ from pydantic_core import PydanticCustomError
 
 from perflib.errors import RunError
 from perflib.store.files import write_atomically
-from perflib.text import one_line
+from perflib.suite.redaction import all_without_known, struck_out
+from perflib.text import all_cleaned, one_line
 
 SCHEMA: Final = 2
 FILE: Final = "run.json"
@@ -326,8 +327,8 @@ class Manifest(_Record):
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the run in a folder. Raises RunError if the folder has no valid run.json."""
     try:
-        content = json.loads((path / FILE).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        content = all_cleaned(json.loads((path / FILE).read_text("utf-8")))  # it may be somebody else's
+    except (OSError, ValueError, RecursionError) as error:
         raise _no_run(path, str(error)) from None
     if not isinstance(content, dict):
         raise _no_run(path, "it is no JSON object")
@@ -351,6 +352,7 @@ def write_manifest(path: Path, manifest: Manifest, *, durable: bool = False) -> 
     for key in ("ab", "replacing"):
         if content[key] is None:
             del content[key]
+    content = all_cleaned(all_without_known(_struck_out(content)))
     write_atomically(path / FILE, json.dumps(content, indent=1, ensure_ascii=False), durable=durable)
 
 
@@ -383,6 +385,16 @@ class RunDirectory:
         """Record an event, which the report and its charts show."""
         self.manifest.events.append(Event(t_ns=t_ns, kind=kind, text=text))
         self.save()
+
+
+def _struck_out(content: dict[str, Any]) -> dict[str, Any]:
+    """The content without what looks like a secret in its sentences, into which answers and errors find their way."""
+    scenarios = [
+        {**scenario, "missing": [{**lost, "what": struck_out(lost["what"])} for lost in scenario["missing"]]}
+        for scenario in content["scenarios"]
+    ]
+    events = [{**event, "text": struck_out(event["text"])} for event in content["events"]]
+    return {**content, "scenarios": scenarios, "events": events, "reasons": list(map(struck_out, content["reasons"]))}
 
 
 def _no_run(path: Path, why: str) -> RunError:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from perflib.suite.redaction import redact_text
+from perflib.suite.redaction import redact_text, struck_out
 
 DISTRIBUTION: Final = "perflib-workbench"  # the installed distribution; the package and the command are named perflib
 PACKAGES: Final = (
@@ -99,4 +99,4 @@ def python_call(
     words += ["--quick"] if quick else []
     words += ["--seed", str(seed)] if seed is not None else []
     words += [word for text in overrides for word in ("--set", redact_text(text))]
-    return shlex.join(words)
+    return shlex.join(map(struck_out, words))

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any, Final, TypeGuard
 
 from perflib.errors import RunError
+from perflib.suite.redaction import learn_environment, struck_out
+from perflib.text import one_line
 
 PERIOD_S: Final = 1.0  # between two searches for finished files
 WAITS_S: Final = (0.0, 1.0, 3.0)  # before each attempt to upload the remaining files at the end
@@ -45,7 +47,6 @@ _WHOLE: Final = (
     "memory",
 )  # these stores write objects atomically and need no folders
 _CREDENTIALS: Final = re.compile(r"://[^/]*@|\?")
-_SECRET: Final = re.compile(r"KEY|SECRET|TOKEN|PASSW|CREDENTIAL", re.IGNORECASE)
 _SPOOL: Final = ".spool"  # marks a run with files that are not in the store yet: the local files are newer
 _FETCHED: Final = ".fetched.json"  # the version of each downloaded file
 _OURS: Final = ("counts",)  # derived files of this machine
@@ -329,8 +330,6 @@ def _current(path: Path, size: int, ours: bool, fetched: bool) -> bool:
 def _plain(error: Exception) -> str:
     """The first line of the store's error message, without secrets of the environment and without Arrow's details."""
     line = (str(error).splitlines() or [""])[0] or type(error).__name__
-    line = re.sub(r"^When .*?(?=AWS Error)|; Details: .*", "", line)[:300]
-    for name, value in os.environ.items():
-        if _SECRET.search(name) and len(value) >= 8:
-            line = line.replace(value, "•••")
-    return line
+    line = re.sub(r"^When .*?(?=AWS Error)|; Details: .*", "", line)
+    learn_environment()
+    return one_line(struck_out(line), 300)

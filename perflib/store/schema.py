@@ -20,10 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perflib.store.failures import Failures
+from perflib.suite.redaction import without_known
+from perflib.text import one_line
 
 PHASES: Final = ("warmup", "measure")
 NONE_NS: Final = -(2**63)
 NONE_STATUS: Final = -1
+LONGEST_LABEL: Final = 80
 UNANSWERED: Final = ("connect", "reset", "tls", "stale", "template", "timeout", "aborted", "unsent")  # by the target
 
 # scheduled, start, first byte, end, sent, received, server (int64) · inflight, status (int32) ·
@@ -191,6 +194,9 @@ class Recorder:
         """The code of an error class in a packed row; 0 means no error."""
         code = self.errors.get(error)
         if code is None:
+            error = label(error)
+            code = self.errors.get(error)
+        if code is None:
             code = self.errors[error] = len(self.errors)
             self.error_counts.append(0)
         return code
@@ -321,8 +327,9 @@ class Recorder:
 
     def _span_table(self, spans: list[tuple[int, str, int, int]]) -> pa.Table:
         seq, names, starts, durations = zip(*spans, strict=True)
-        known = sorted(set(names))
-        codes = np.array([known.index(name) for name in names])
+        labels = {name: label(name) for name in set(names)}
+        known = sorted(set(labels.values()))
+        codes = np.array([known.index(labels[name]) for name in names])
         columns = [
             _array(np.full(len(seq), self.worker, np.int16)),
             _array(np.array(seq, np.int64)),
@@ -331,6 +338,11 @@ class Recorder:
             _array(np.array(durations, np.int64)),
         ]
         return pa.table(columns, schema=SPANS)
+
+
+def label(text: str) -> str:
+    """A name that others chose, like that of a span, of a gauge or of an exception: one line without secrets."""
+    return one_line(without_known(text), LONGEST_LABEL) or "–"
 
 
 class _Counter(Recorder):

@@ -11,7 +11,7 @@ from perflib.errors import SuiteError
 from perflib.suite.placeholders import literal
 
 READ: Final[dict[str, str]] = {}  # the variables that this process has read, so that secrets are known as such
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def from_environment(text: str, where: str) -> str:
@@ -44,4 +44,4 @@ def _filled(text: str, where: str, written: Callable[[str], str]) -> str:
         READ[name] = os.environ[name]
         return written(READ[name])
 
-    return _VARIABLE.sub(value, text)
+    return VARIABLE.sub(value, text)

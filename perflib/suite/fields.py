@@ -17,7 +17,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
 Pick = Literal["in turn", "random", "one each", "once"]
-Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^:\n]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^:\p{Cc}]+$")]
 
 Judged = Annotated[Objective, BeforeValidator(lambda v: Objective.parse(v) if isinstance(v, str) else v)]
 Burst = Annotated[ErrorBurst, BeforeValidator(lambda v: ErrorBurst.parse(v) if isinstance(v, str) else v)]

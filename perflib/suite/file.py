@@ -22,6 +22,7 @@ from perflib.errors import SuiteError
 from perflib.suite.family import Family, fields_of
 from perflib.suite.messages import one_line
 from perflib.suite.model import Load, Operation, Suite, Target
+from perflib.suite.redaction import learn, learn_setting, struck_out
 from perflib.suite.target import kinds
 
 
@@ -50,6 +51,7 @@ def load_suite(
             f"cannot be read: {error.strerror}", where=str(path), mend="check the path and its permissions"
         ) from None
     for text in overrides:
+        learn_setting(text)
         _override(table, text)
     return select(from_table(table, where=path.name, folder=str(path.resolve().parent)), only=only, quick=quick)
 
@@ -73,12 +75,13 @@ def find(source: str | Path) -> Path:
 
 def from_table(table: dict[str, Any], *, where: str = "suite", folder: str = "") -> Suite:
     """A Suite from the parsed TOML table."""
+    learn(table)
     _check_kinds(table, where)
     return _validated(table, where=where, folder=folder)
 
 
 def from_plain(plain: Mapping[str, Any], *, where: str = "the run's suite") -> Suite:
-    """The Suite that `redaction.redacted` stored as plain data in a run.
+    """The Suite that `plain.redacted` stored as plain data in a run.
 
     In runs of earlier versions each table has the keys of all kinds and models; the unused ones of other kinds are
     ignored. Target kinds need not be installed. Functions are names and secrets are "•••", so the suite can be read but
@@ -93,7 +96,8 @@ def _validated(table: Mapping[str, Any], *, where: str, folder: str) -> Suite:
         text = json.dumps({**_with_tags(table, where), "folder": folder})
         return TypeAdapter(Suite).validate_json(text, strict=True)
     except ValidationError as error:
-        raise one_line(error, where, Suite) from None
+        said = one_line(error, where, Suite)
+        raise SuiteError(struck_out(said.what), where=said.where, mend=struck_out(said.mend)) from None
 
 
 def select(suite: Suite, *, only: Sequence[str] = (), quick: bool = False) -> Suite:
@@ -114,7 +118,9 @@ def setting(text: str) -> tuple[str, Any]:
     """KEY=VALUE as the key and the value. A value that is not valid TOML is text."""
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
-        raise SuiteError(f"cannot read {text!r}", where="--set", mend="write KEY=VALUE, for example workers=1")
+        raise SuiteError(
+            f"cannot read {struck_out(text)!r}", where="--set", mend="write KEY=VALUE, for example workers=1"
+        )
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

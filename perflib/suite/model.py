@@ -13,6 +13,7 @@ description in docs/suite.md (`python -m tools.reference` writes them there).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -168,6 +169,10 @@ class Suite:
     def __post_init__(self) -> None:
         if not self.scenarios:
             raise SuiteError(f"suite {self.name!r} has no scenarios", mend="add one under [[scenarios]]")
+        for name in self.targets:  # its log has its name
+            if not re.fullmatch(r"[^\x00-\x1f\x7f/\\:.][^\x00-\x1f\x7f/\\:]{0,79}", name):
+                mend = "use up to 80 letters, digits and signs, no slashes and colons, and no dot at the beginning"
+                raise SuiteError(f"{name!r} is no name for a target", where="targets", mend=mend)
         names = [scenario.name for scenario in self.scenarios]
         for index, scenario in enumerate(self.scenarios):
             if names.count(scenario.name) > 1:

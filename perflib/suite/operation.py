@@ -24,6 +24,7 @@ from pydantic_core import ArgsKwargs
 
 from perflib.errors import SuiteError
 from perflib.suite.answers import Expect, Source
+from perflib.suite.environment import VARIABLE
 from perflib.suite.family import OTHER, Family, keys_of
 from perflib.suite.fields import CONFIG, Count, Name, Pick, Positive, Seq, Text
 from perflib.suite.messages import TABLES, in_one_line
@@ -116,7 +117,8 @@ class HttpOperation(Operation, tag="http"):
 
     def texts(self) -> list[Any]:
         parts = [part for part in (self.multipart or {}).values() if isinstance(part, str)]
-        return [self.path, dict(self.params), dict(self.headers), self.json, self.form, self.body, parts]
+        headers = {name: VARIABLE.sub("", value) for name, value in self.headers.items()}  # ${NAME} is filled in before
+        return [self.path, dict(self.params), headers, self.json, self.form, self.body, parts]
 
     def files(self) -> list[str]:
         uploads = [part.file for part in (self.multipart or {}).values() if isinstance(part, Upload)]

@@ -44,11 +44,16 @@ class Address:
 
     @classmethod
     def of(cls, spec: HttpTargetSpec | McpTargetSpec, where: str) -> Address:
-        parts = urlsplit(from_environment(spec.url or "", where))
+        return cls.of_url(from_environment(spec.url or "", where), verify_tls=spec.verify_tls)
+
+    @classmethod
+    def of_url(cls, url: str, *, verify_tls: bool) -> Address:
+        """The address in a URL. Raises ValueError for what is none."""
+        parts = urlsplit(url)
         tls, literal = None, False
         if parts.scheme == "https":
             tls = ssl.create_default_context()
-            if not spec.verify_tls:
+            if not verify_tls:
                 tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
         port = parts.port or (443 if tls else 80)
         with contextlib.suppress(ValueError):

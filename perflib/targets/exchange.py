@@ -1,13 +1,64 @@
-"""HTTP outside the load, for negotiation and clean-up: one connection, one exchange at a time."""
+"""HTTP outside the load, for readiness, gauges, negotiation and clean-up: one connection, one exchange at a time.
+
+It is the load's own client: it checks certificates or not as the load does, takes no proxy of the environment, follows
+no redirects, and reads bounded answers only.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 import httptools
 
 from perflib.targets.connection import Address, connect
-from perflib.targets.heads import new_parser
+from perflib.targets.heads import LONGEST_HEAD_BYTES, new_parser
+
+LONGEST_ANSWER_BYTES: Final = 64_000_000
+T = TypeVar("T")
+
+
+def get(address: Address, path: str, *, timeout_s: float, most_bytes: int) -> tuple[int, bytes]:
+    """Status and body of one GET, from any thread, within a total time. Raises OSError, which TimeoutError is."""
+
+    async def exchange() -> tuple[int, bytes]:
+        client = HttpClient(address, most_bytes)
+        head = f"GET {path} HTTP/1.1\r\nHost: {address.authority}\r\nUser-Agent: perflib\r\nAccept: */*\r\n"
+        try:
+            async with asyncio.timeout(timeout_s):
+                status, _, body = await client.request(f"{head}Connection: close\r\n\r\n".encode())
+            return status, body
+        finally:
+            client.close()
+
+    return _run(exchange())
+
+
+def accepts(address: Address, timeout_s: float) -> None:
+    """Connect and disconnect, from any thread, within a total time. Raises OSError, which TimeoutError is."""
+
+    async def exchange() -> None:
+        async with asyncio.timeout(timeout_s):
+            _, writer = await asyncio.open_connection(address.host, address.port)
+            writer.transport.abort()
+
+    _run(exchange())
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run it on a loop of its own in a thread of its own. A name that is still looked up then is not waited for."""
+
+    def whole() -> T:
+        loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(work)
+        finally:
+            loop.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(whole).result()
 
 
 class HttpClient:
@@ -16,14 +67,14 @@ class HttpClient:
     status, headers, body = await HttpClient(address).request(payload)    # names of headers in lower case
     """
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, address: Address, most_bytes: int = LONGEST_ANSWER_BYTES) -> None:
+        self._address, self._most_bytes = address, most_bytes
         self._transport: asyncio.Transport | None = None
 
     async def request(self, payload: bytes) -> tuple[int, dict[str, str], bytes]:
         """Send the bytes of a request and wait for its answer. Raises OSError."""
         if self._transport is None or self._transport.is_closing():
-            self._protocol = _Answer()
+            self._protocol = _Answer(self._most_bytes)
             await connect(asyncio.get_running_loop(), self._address, lambda: self._protocol, [])
             self._transport = self._protocol.transport
         answer = self._protocol
@@ -45,9 +96,12 @@ class HttpClient:
 
 
 class _Answer(asyncio.Protocol):
+    """Collects one answer after the other. What comes without a request ends the connection."""
+
     transport: asyncio.Transport
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self.begin()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -58,14 +112,23 @@ class _Answer(asyncio.Protocol):
         self._parser = new_parser(self)
         self.headers: dict[str, str] = {}
         self.body: list[bytes] = []
-        self.status, self.keep_alive = 0, False
+        self.status, self.keep_alive, self._received = 0, False, 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
+        if self.done.done():
+            self.transport.abort()
+            return
+        self._received += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._finish(ConnectionError(f"not an HTTP answer: {error}"))
+        if self._received > self._most_bytes + LONGEST_HEAD_BYTES or (
+            not self.body and self._received > LONGEST_HEAD_BYTES
+        ):
+            self._finish(ConnectionError(f"the answer is longer than {self._most_bytes:,} bytes"))
+            self.transport.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -74,6 +137,9 @@ class _Answer(asyncio.Protocol):
         self.body.append(body)
 
     def on_message_complete(self) -> None:
+        if self.done.done():  # more than one answer to one request
+            self.transport.abort()
+            return
         self.status, self.keep_alive = self._parser.get_status_code(), self._parser.should_keep_alive()
         if self.status >= 200:
             self._finish(None)
@@ -82,8 +148,9 @@ class _Answer(asyncio.Protocol):
         self._finish(exc or ConnectionError("the server closed the connection"))
 
     def _finish(self, problem: Exception | None) -> None:
-        if not self.done.done():
-            if problem is None:
-                self.done.set_result(None)
-            else:
-                self.done.set_exception(problem)
+        if self.done.done():
+            return
+        if problem is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(problem)

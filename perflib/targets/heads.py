@@ -22,6 +22,8 @@ _CHARSET: Final = re.compile(rb"\ncontent-type[ \t]*:[^\r\n]*;[ \t]*charset[ \t]
 _TIMING_LINE: Final = re.compile(rb"\nserver-timing[ \t]*:([^\r\n]*)", re.IGNORECASE)
 _DESCRIPTION: Final = re.compile(r';\s*desc\s*=\s*"(?:[^"\\]|\\.)*"')
 _DURATION: Final = re.compile(r';\s*dur\s*=\s*"?\s*([^;"\s]*)')
+MOST_LENGTHS: Final = 16  # of one head
+LONGEST_TIMED_BYTES: Final = 16_384  # of a head, in which Server-Timing is looked for
 LONGEST_MS: Final = 1e9  # that a server may say it took; more is no time
 
 
@@ -54,7 +56,7 @@ def with_one_length(answer: bytes) -> bytes | None:
     end = end_of_head(answer)
     head: bytes = answer[:end]
     values = [value.strip() for _, line in _LENGTH_LINE.findall(head) for value in line.split(b",")]
-    if len(values) < 2 or len(set(values)) > 1 or not values[0].isdigit():
+    if not 2 <= len(values) <= MOST_LENGTHS or len(set(values)) > 1 or not values[0].isdigit():
         return None
     first, *others = _LENGTH_LINE.finditer(head)
     for match in reversed(others):
@@ -83,7 +85,7 @@ def text_of(body: bytes, charset: str) -> str:
 def server_timing(head: bytes) -> dict[str, int]:
     """The durations that a head's Server-Timing names, ns. What is no time, or less than none, is left out."""
     parts: dict[str, int] = {}
-    for line in _TIMING_LINE.findall(head):
+    for line in _TIMING_LINE.findall(head[:LONGEST_TIMED_BYTES]):
         for metric in _DESCRIPTION.sub("", line.decode("latin-1")).lower().split(","):
             duration = _DURATION.search(metric)
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -10,22 +11,24 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 import psutil
 
 from perflib.errors import TargetError
 from perflib.suite.environment import from_environment
+from perflib.suite.redaction import known_secrets, struck_out
 from perflib.suite.target import McpTargetSpec, Target
 from perflib.targets import guard
+from perflib.targets.connection import Address
+from perflib.targets.exchange import accepts, get
+from perflib.text import one_line
 
 LAST_LINES: Final = 3  # of its log, that say why a target ended
-_directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+LOOK_S: Final = 2.0  # that one look at whether it is ready may take, in total
+LONGEST_READY_BYTES: Final = 1_000_000
 
 
 class StartedTarget:
@@ -33,6 +36,7 @@ class StartedTarget:
 
     def __init__(self, name: str, spec: Target, *, log: Path, folder: str) -> None:
         self.name, self.log = name, log
+        self._seen: list[int] = []  # its processes, each the first of its group
         self.spec = fill_port(spec)
         where = f"targets.{name}"
         env = {**os.environ, **{key: from_environment(value, f"{where}.env.{key}") for key, value in spec.env.items()}}
@@ -48,13 +52,21 @@ class StartedTarget:
                 env=env,
                 start_new_session=os.name == "posix",
             )
+        assert self._guard.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended already, which `wait_ready` says
+            self._guard.stdin.write(json.dumps(known_secrets()).encode() + b"\n")
+            self._guard.stdin.flush()
 
     @property
     def pids(self) -> list[int]:
         try:
-            return [child.pid for child in psutil.Process(self._guard.pid).children()]
+            below = psutil.Process(self._guard.pid).children()
+            self._seen = [
+                child.pid for keeper in below for child in (keeper.children() if os.name == "posix" else [keeper])
+            ]
         except psutil.Error:
             return []
+        return self._seen
 
     @property
     def alive(self) -> bool:
@@ -83,12 +95,21 @@ class StartedTarget:
     def stop(self) -> int | None:
         """End it and all that it started; its exit code."""
         if self._guard.stdin is not None:
-            self._guard.stdin.close()
+            with contextlib.suppress(OSError):
+                self._guard.stdin.close()
         try:
             return self._guard.wait(10)
         except subprocess.TimeoutExpired:
             self._guard.kill()
             return None
+        finally:
+            self._end_groups()
+
+    def _end_groups(self) -> None:
+        """Kill what is left of the target's processes where the guard was killed, and could not do so itself."""
+        for pid in self._seen if os.name == "posix" else ():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
 
     def describe_end(self) -> str:
         """How it ended: its exit code, or the signal that ended it, and the last lines of its log."""
@@ -110,24 +131,22 @@ class StartedTarget:
 
 def answers(spec: Target) -> bool:
     """Whether the target may be loaded: its ready path answers below 400, or its port accepts."""
-    parts = urlsplit(spec.url or "")
-    if not parts.hostname:
-        return True
+    return not why_unready(spec)
+
+
+def why_unready(spec: Target) -> str:
+    """Why a target may not be loaded yet, in a line; "" where its ready path answers below 400, or its port accepts."""
     try:
+        address = Address.of_url(from_environment(spec.url or "", "url"), verify_tls=getattr(spec, "verify_tls", True))
+        if not address.host:
+            return ""
         if spec.ready.http:
-            with open_directly(f"{parts.scheme}://{parts.netloc}{spec.ready.http}", timeout_s=2) as answer:
-                return bool(answer.status < 400)
-        with socket.create_connection(
-            (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), timeout=2
-        ):
-            return True
-    except (OSError, urllib.error.URLError, ValueError):
-        return False
-
-
-def open_directly(url: str, timeout_s: float) -> Any:
-    """urlopen without the proxies that the environment names, as the load. Raises OSError, ValueError."""
-    return _directly.open(url, timeout=timeout_s)
+            status, _ = get(address, spec.ready.http, timeout_s=LOOK_S, most_bytes=LONGEST_READY_BYTES)
+            return "" if status < 400 else f"{spec.ready.http} answers with status {status}"
+        accepts(address, LOOK_S)
+    except (OSError, ValueError) as error:
+        return one_line(struck_out(str(error) or "no answer in time"), 200)
+    return ""
 
 
 def fill_port(spec: Target) -> Target:

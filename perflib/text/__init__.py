@@ -47,7 +47,7 @@ def signed(value: float) -> str:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows as a text table, with their keys as the heading."""
-    cells = [list(rows[0]), *([str(row[key]) for key in rows[0]] for row in rows)]
+    cells = [list(rows[0]), *([cleaned(str(row[key])).replace("\n", " ") for key in rows[0]] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
     return "\n".join(line.rstrip() for line in lines)
@@ -60,7 +60,33 @@ def one_line(text: Any, most: int) -> str:
     return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
+_NOTHING = "\u200b"  # a space without width
+_LIVELY = re.compile(r"@|:/(?=/)|\bwww(?=\.)|#(?=\d)|\bmailto:", re.IGNORECASE)
+_ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]")
+
+
+def cleaned(text: str) -> str:
+    """Text of others without what could act where it is shown: escapes, control characters, lone surrogates, and signs
+    that turn the direction of writing. Line breaks and tabs stay."""
+    if not _ACTS.search(text):
+        return text
+    return _ACTS.sub(lambda match: "\ufffd" if match[0] >= "\ud800" else " ", _ESCAPES.sub("", text))
+
+
+def inert(text: str) -> str:
+    """Text of others in one line that no chat and no forge turns into mentions, links or references."""
+    plain = " ".join(cleaned(text).split())
+    return _LIVELY.sub(lambda match: f"{match[0]}{_NOTHING}", plain)
+
+
+def all_cleaned(value: Any) -> Any:
+    """The same for all texts in a JSON value, keys among them."""
+    if isinstance(value, str):
+        return cleaned(value)
+    if isinstance(value, dict):
+        return {cleaned(key) if isinstance(key, str) else key: all_cleaned(inner) for key, inner in value.items()}
+    return [all_cleaned(inner) for inner in value] if isinstance(value, list) else value
 
 
 def printable(text: str, most: int) -> str:

@@ -16,7 +16,8 @@ from perflib.suite.file import builtin, from_plain, load_suite
 from perflib.suite.load import ClosedLoad, ConstantLoad, StagesLoad
 from perflib.suite.model import Suite
 from perflib.suite.operation import CallableOperation
-from perflib.suite.redaction import REDACTED, redact_text, redacted
+from perflib.suite.plain import redacted
+from perflib.suite.redaction import REDACTED, redact_text
 from perflib.suite.target import HttpTargetSpec, McpTargetSpec, Ready
 
 TARGET_DEFAULTS = {

@@ -30,9 +30,11 @@ from perflib.store.failures import SAMPLES, Failures
 from perflib.store.schema import SECONDS_PER_PART, UNANSWERED, Recorder
 from perflib.suite.data_file import DataFile
 from perflib.suite.load import ClosedLoad, StagesLoad
+from perflib.suite.redaction import learn, learn_environment
 from perflib.targets.base import TargetKind
 
 PROGRESS_S = 0.25
+ORPHAN_S = 15.0  # that an orphaned worker may take to write its last rows
 
 
 async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver], None]) -> None:
@@ -235,6 +237,8 @@ class PipeChannel:
             command, _, argument = line.decode().strip().partition(" ")
             loop.call_soon_threadsafe(self._obey, command, argument)
         loop.call_soon_threadsafe(self._obey, "stop", ORPHANED)
+        time.sleep(ORPHAN_S)
+        os._exit(1)  # a function that blocks the loop must not outlive the run
 
     def _obey(self, command: str, argument: str) -> None:
         if command == "go":
@@ -257,6 +261,8 @@ def main() -> None:
     search_path, packed_job = cloudpickle.loads(packed)
     sys.path += [place for place in search_path if place not in sys.path]
     job: Job = cloudpickle.loads(packed_job)
+    learn_environment()
+    learn([job.scenario, *job.targets.values()])
 
     async def run() -> None:
         channel = PipeChannel(output)

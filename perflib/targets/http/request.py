@@ -15,6 +15,8 @@ from perflib.targets.http.body import body_of, pairs_template
 from perflib.targets.http.path import path_template
 from perflib.targets.template import Row, Text, text_template, variables_in
 
+MOST_PARTS: Final = 2_000_000  # of a JSON value: each takes up to 100 bytes of memory
+
 IDEMPOTENT: Final = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")  # RFC 9110, 9.2.2
 
 
@@ -122,7 +124,9 @@ _decode: Final = JSONDecoder(parse_constant=_refuse).decode
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value of a text, or None where it is not JSON, or nested too deeply to be read."""
+    """The JSON value of a text, or None where it is not JSON, or nested too deeply or of too many parts to be read."""
+    if len(text) > MOST_PARTS and sum(map(text.count, "[{,")) > MOST_PARTS:
+        return None
     try:
         return _decode(text)
     except (ValueError, RecursionError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, in_words
@@ -15,12 +15,21 @@ from perflib.targets.exchange import HttpClient
 from perflib.targets.http.reading import ReadingHttpLane
 from perflib.targets.http.request import parse_json
 from perflib.targets.mcp.session import Session, call_or_list, open_http, session_spans
-from perflib.targets.mcp.wire import REQUEST_START, SESSION, Events, McpRequest, outcome, reply_to_server
+from perflib.targets.mcp.wire import (
+    LONGEST_MESSAGE_BYTES,
+    REQUEST_START,
+    SESSION,
+    Events,
+    McpRequest,
+    outcome,
+    reply_to_server,
+)
 
 if TYPE_CHECKING:
     from perflib.targets.mcp.pool import Pool
 
 clock = time.monotonic_ns
+MOST_REPLIES: Final = 16  # to requests of the server, during one call
 
 
 class McpHttpLane(ReadingHttpLane):
@@ -33,11 +42,13 @@ class McpHttpLane(ReadingHttpLane):
         "_after",
         "_answer",
         "_before",
+        "_body_bytes",
         "_cached_code",
         "_events",
         "_id",
         "_pool",
         "_ready_for",
+        "_replies",
         "_task",
         "_without_id",
         "session",
@@ -51,6 +62,7 @@ class McpHttpLane(ReadingHttpLane):
         self._events: Events | None = None
         self._answer: Any = None
         self._id = b""
+        self._body_bytes = self._replies = 0
         self._without_id = self._before = self._after = b""
         self._cached_code: int | None = None
         self._ready_for: tuple[Session, McpRequest] | None = None
@@ -82,6 +94,7 @@ class McpHttpLane(ReadingHttpLane):
 
     def _encode(self, session: Session, request: McpRequest) -> bytes:
         self._body, self._events, self._answer, self._cached_code = [], None, None, None
+        self._body_bytes = self._replies = 0
         number = next(self._pool.ids)
         self._id = b"%d" % number
         ready = self._ready_for
@@ -102,6 +115,9 @@ class McpHttpLane(ReadingHttpLane):
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > LONGEST_MESSAGE_BYTES:
+            raise ValueError(f"the answer is longer than {LONGEST_MESSAGE_BYTES:,} bytes")
         if len(self._body) == 1:
             self._without_id = body.replace(self._id, b"", 1)
             self._cached_code = self._pool.cached_codes.get(self._without_id)
@@ -116,8 +132,9 @@ class McpHttpLane(ReadingHttpLane):
         """Handle one message of an event stream: the answer, or what the server says and asks meanwhile."""
         if not isinstance(message, dict) or "method" not in message:
             self._answer = message if self._answer is None else self._answer
-        elif "id" in message and self.session is not None:
+        elif "id" in message and self.session is not None and self._replies < MOST_REPLIES:
             self._without_id = b""
+            self._replies += 1
             self._pool.spawn(self._reply(message, self.session))
 
     async def _reply(self, request: dict[str, Any], session: Session) -> None:

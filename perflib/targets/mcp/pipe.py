@@ -10,17 +10,22 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perflib.suite.redaction import StruckOut
+from perflib.targets.guard import die_with_parent
 from perflib.targets.http.request import parse_json
-from perflib.targets.mcp.wire import FIRST_ID, encode_request, reply_to_server
+from perflib.targets.mcp.wire import FIRST_ID, LONGEST_MESSAGE_BYTES, encode_request, reply_to_server
+from perflib.text import cleaned
 
 clock = time.monotonic_ns
 _ID = re.compile(rb'"id":\s*(\d{1,18})(?=[,}\s])')
-LONGEST_BYTES = 256_000_000  # of one message
+LONGEST_SAID_BYTES = 65_536  # of a line on stderr
+MOST_UNREAD_BYTES = 1_000_000  # of replies to a server that does not read them
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
@@ -40,6 +45,8 @@ class Pipe(asyncio.SubprocessProtocol):
         self.sent = self.received = 0
         self._rest: list[bytes] = []
         self._rest_bytes = 0
+        self._said = b""
+        self._is_too_long = False
         self._process: asyncio.SubprocessTransport | None = None
         self.pid: int | None = None
         self._numbers = itertools.count(FIRST_ID // 2)
@@ -55,10 +62,11 @@ class Pipe(asyncio.SubprocessProtocol):
             *command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=None,
+            stderr=subprocess.PIPE if isinstance(sys.stderr, StruckOut) else None,
             env={**os.environ, **env},
             cwd=cwd,
             start_new_session=os.name == "posix",  # npx and its like start the server as a child
+            preexec_fn=die_with_parent(),
         )
         return pipe
 
@@ -78,16 +86,40 @@ class Pipe(asyncio.SubprocessProtocol):
         return self.alive
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == 2:
+            self._print(data)
+            return
+        if self._is_too_long:  # the rest of a line, which is not a message by itself
+            _, newline, data = data.partition(b"\n")
+            self._is_too_long = not newline
+            if not data:
+                return
         if b"\n" not in data:  # a part of a long line
             self._rest.append(data)
             self._rest_bytes += len(data)
-            if self._rest_bytes > LONGEST_BYTES:
-                self._rest, self._rest_bytes = [], 0  # its end is not a message by itself and is ignored
+            if self._rest_bytes > LONGEST_MESSAGE_BYTES:
+                self._give_up()
             return
         *lines, last = b"".join([*self._rest, data]).split(b"\n")
         self._rest, self._rest_bytes = ([last], len(last)) if last else ([], 0)
         for line in lines:
             self._receive_line(line)
+
+    def _give_up(self) -> None:
+        """End the request whose answer is too long, and skip the rest of the line."""
+        match = _ID.search(b"".join(self._rest[:2])[:LONGEST_SAID_BYTES])
+        waiting = self.pending.pop(int(match[1]), None) if match else None
+        if waiting is not None:
+            waiting.finish(None, self._rest_bytes, "protocol")
+        self._rest, self._rest_bytes, self._is_too_long = [], 0, True
+
+    def _print(self, data: bytes) -> None:
+        """Print whole lines of what the server says on stderr, without secrets and control characters."""
+        whole, newline, self._said = (self._said + data).rpartition(b"\n")
+        if len(self._said) > LONGEST_SAID_BYTES:
+            whole, newline, self._said = whole + newline + self._said, b"\n", b""
+        if newline:
+            print(cleaned(whole.decode("utf-8", "replace")), file=sys.stderr)
 
     def _receive_line(self, line: bytes) -> None:
         """Handle one line. An answer whose bytes, apart from its id, have been read before has a cached error code."""
@@ -112,13 +144,18 @@ class Pipe(asyncio.SubprocessProtocol):
                 self.pending.popitem()[1].finish(None, len(line) + 1, "protocol")
             return
         if "method" in message:
-            if "id" in message:
+            if "id" in message and self._unread_bytes() < MOST_UNREAD_BYTES:
                 self.send(reply_to_server(message) + b"\n")
             return
         number = message.get("id")
         waiting = self.pending.pop(number, None) if isinstance(number, int) else None
         if waiting is not None:
             waiting.finish(message, len(line) + 1, without_id=without_id if number == first_id else b"")
+
+    def _unread_bytes(self) -> int:
+        """Bytes that were written to the server, and wait for it to read them."""
+        pipe: Any = self._process.get_pipe_transport(0) if self._process is not None else None
+        return int(pipe.get_write_buffer_size()) if pipe is not None else 0
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         self.alive = False  # what it has read may still be answered

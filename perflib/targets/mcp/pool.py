@@ -43,6 +43,7 @@ class Pool:
         self.where = f"targets.{name}"
         self.address = Address.of(spec, self.where) if spec.url else None
         self.headers = {k: from_environment(v, f"{self.where}.headers.{k}") for k, v in spec.headers.items()}
+        self.command = tuple(from_environment(part, f"{self.where}.command") for part in spec.command)
         self.env = {k: from_environment(v, f"{self.where}.env.{k}") for k, v in spec.env.items()}
         self.keep_alive, self.redirects, self.max_body_bytes = True, 0, MOST_BODY_BYTES
         self.parsed_heads: dict[bytes, ParsedHead] = {}
@@ -99,7 +100,7 @@ class Pool:
     async def start_pipe(self) -> tuple[Pipe, Session]:
         """Start a server on stdio and negotiate with it. Raises TargetError, OSError."""
         folder = str(Path(self.folder) / self.spec.cwd) if self.spec.cwd else self.folder or None
-        pipe = await Pipe.start(self.spec.command, self.env, folder, self.cached_codes)
+        pipe = await Pipe.start(self.command, self.env, folder, self.cached_codes)
         self._pipes.add(pipe)
         try:
             return pipe, await negotiate(pipe, self.spec.protocol, self.where)

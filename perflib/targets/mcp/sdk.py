@@ -21,7 +21,7 @@ from perflib.suite.environment import from_environment
 from perflib.targets.base import Driver, Lane, in_words
 from perflib.targets.evidence import Evidence
 from perflib.targets.http.request import one_header_line
-from perflib.targets.mcp.session import Session, session_spans
+from perflib.targets.mcp.session import MOST_NAMES, Session, about_server, session_spans
 from perflib.targets.mcp.wire import MODERN, SESSION, McpRequest, outcome, server_time_ns
 from perflib.targets.template import UnfilledError
 
@@ -52,7 +52,7 @@ async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
     protocol = pool.spec.protocol
     mode = "auto" if protocol in ("auto", MODERN) else "legacy"  # pinned, it would not ask the server who it is
     if pool.address is None:
-        command, *args = pool.spec.command
+        command, *args = pool.command
         cwd = str(Path(pool.folder) / pool.spec.cwd) if pool.spec.cwd else pool.folder or None
         server: Any = StdioServerParameters(command=command, args=args, env={**os.environ, **pool.env}, cwd=cwd)
     else:
@@ -104,8 +104,10 @@ class ConnectedClient:
             "protocol_version": version,
             "era": "modern" if version == MODERN else "handshake",
             "transport": self.transport,
-            "server": server.model_dump(mode="json", by_alias=True, exclude_none=True) if server else None,
-            "capabilities": sorted(self.client.server_capabilities.model_dump(exclude_none=True)),
+            "server": about_server(server.model_dump(mode="json", by_alias=True, exclude_none=True))
+            if server
+            else None,
+            "capabilities": sorted(self.client.server_capabilities.model_dump(exclude_none=True))[:MOST_NAMES],
         }
         return Session(version, version == MODERN, about=about)
 

@@ -13,8 +13,10 @@ from perflib.targets.connection import Address
 from perflib.targets.exchange import HttpClient
 from perflib.targets.http.request import one_header_line, parse_json
 from perflib.targets.mcp.wire import CLIENT, FIRST_ID, HANDSHAKE, HANDSHAKE_VERSIONS, MODERN, Events, encode_request
+from perflib.text import one_line
 
 DISCOVER_S: Final = 10.0
+MOST_NAMES: Final = 64  # of capabilities, and of what a server says of itself
 _UNSUPPORTED: Final = -32022
 
 
@@ -102,12 +104,18 @@ async def _initialize(connection: McpConnection, version: str) -> dict[str, Any]
 
 def _about(connection: McpConnection, version: str, server: Any, result: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "protocol_version": version,
+        "protocol_version": one_line(version, 40),
         "era": "modern" if version == MODERN else "handshake",
         "transport": connection.transport,
-        "server": _table(server) or None,
-        "capabilities": sorted(map(str, _table(result.get("capabilities")))),
+        "server": about_server(server),
+        "capabilities": sorted(one_line(name, 80) for name in list(_table(result.get("capabilities")))[:MOST_NAMES]),
     }
+
+
+def about_server(server: Any) -> dict[str, str] | None:
+    """What a server says of itself: short texts in one line, and no more than a few."""
+    texts = {one_line(key, 40): value for key, value in list(_table(server).items())[:MOST_NAMES]}
+    return {key: one_line(value, 200) for key, value in texts.items() if isinstance(value, str)} or None
 
 
 def _supported(error: Mapping[str, Any]) -> set[str]:

@@ -49,6 +49,8 @@ _ENVELOPE: Final = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 REQUEST_START: Final = b'{"jsonrpc":"2.0","id":'
+LONGEST_MESSAGE_BYTES: Final = 64_000_000  # of one answer, event or line
+MOST_EVENTS: Final = 20_000  # of one answer
 _SPAN_ID: Final = "{span id}"
 
 
@@ -210,17 +212,38 @@ class Events:
     """Server-sent events from a body that arrives in pieces. feed(bytes) → the JSON-RPC messages that are complete."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest, self._searched, self._events = bytearray(), 0, 0
 
     def feed(self, piece: bytes) -> list[Any]:
-        text = (self._rest + piece).replace(b"\r\n", b"\n")
-        *events, self._rest = text.split(b"\n\n")
-        messages = []
-        for event in events:
-            data = b"\n".join(line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:"))
-            if data:
-                messages.append(parse_json(data.decode("utf-8", "replace")))
+        """Raises ValueError for an event that is longer than LONGEST_MESSAGE_BYTES, and for more than MOST_EVENTS."""
+        self._rest += piece
+        messages, begin = [], 0
+        search = max(0, self._searched - 3)
+        while (end := self._end(search)) >= 0:
+            messages += self._message(bytes(self._rest[begin:end]))
+            begin = search = end
+            self._events += 1
+            if self._events > MOST_EVENTS:
+                raise ValueError(f"more than {MOST_EVENTS:,} events")
+        del self._rest[:begin]
+        self._searched = len(self._rest)  # bytes are searched once, however small the pieces are
+        if self._searched > LONGEST_MESSAGE_BYTES:
+            raise ValueError(f"an event is longer than {LONGEST_MESSAGE_BYTES:,} bytes")
         return messages
+
+    def _end(self, begin: int) -> int:
+        """Where the event ends that ends next, with its blank line; -1 where none does."""
+        while (at := self._rest.find(b"\n", begin)) >= 0:
+            for blank in (b"\n", b"\r\n"):
+                if self._rest.startswith(blank, at + 1):
+                    return at + 1 + len(blank)
+            begin = at + 1
+        return -1
+
+    def _message(self, event: bytes) -> list[Any]:
+        lines = (line.removesuffix(b"\r") for line in event.split(b"\n"))
+        data = b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
+        return [parse_json(data.decode("utf-8", "replace"))] if data else []
 
 
 def reply_to_server(request: Mapping[str, Any]) -> bytes:
