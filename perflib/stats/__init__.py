@@ -30,13 +30,14 @@ from perflib.stats.shifts import (
     rate_shift,
     ratio_shift,
 )
-from perflib.stats.trend import MemoryGrowth, Trend, memory_growth, memory_troughs, trend
+from perflib.stats.trend import LeakLimit, MemoryGrowth, Trend, memory_growth, memory_troughs, trend
 from perflib.stats.warmup import WarmupEnd, warmup_end
 
 __all__ = [
     "BetweenRuns",
     "ChangePoint",
     "Interval",
+    "LeakLimit",
     "MemoryGrowth",
     "Outcome",
     "Trend",
