@@ -10,6 +10,7 @@ import click
 from perflib.cli.base import (
     BASELINE,
     DATA,
+    EXIT,
     FORCE,
     JSON,
     MARGIN,
@@ -19,7 +20,7 @@ from perflib.cli.base import (
     chosen_notebook,
     cli,
     exit_code,
-    outcome_exit_code,
+    exit_codes,
     print_table,
     print_trouble,
     print_verdicts,
@@ -39,6 +40,7 @@ from perflib.errors import (
 @BASELINE
 @MARGIN
 @FORCE
+@EXIT
 @NOTIFY
 @DATA
 @JSON
@@ -47,6 +49,7 @@ def check(
     baseline: str | None,
     margin: tuple[str, ...],
     force: bool,
+    exits: tuple[str, ...],
     notify: str | None,
     data: str | None,
     as_json: bool,
@@ -55,7 +58,7 @@ def check(
     from perflib.report import github, markdown
     from perflib.verdicts.run import open_run
 
-    opened = open_run(run, data)
+    codes, opened = exit_codes(exits), open_run(run, data)
     compared = compare_sides(baseline, opened, margin, force, data) if baseline else None
     if as_json:
         objectives = [v.as_dict() for v in opened.verdicts()]
@@ -64,10 +67,10 @@ def check(
                 {"objectives": objectives, "comparison": compared.as_dict()} if compared else objectives, indent=1
             )
         )
-        code = exit_code(opened, opened.verdict)
+        code = exit_code(opened, opened.verdict, codes)
     else:
         print_trouble(opened)
-        code = print_verdicts(opened)
+        code = print_verdicts(opened, codes)
     github.tell(lambda: markdown.of_run(opened), github.of_verdicts(opened.verdicts()))
     if notify:
         from perflib.report import webhook as webhook
@@ -80,7 +83,7 @@ def check(
     if not as_json:
         print_comparison(compared)
     github.tell(lambda: markdown.of_comparison(compared), github.of_comparison(compared))
-    return _worst(code, outcome_exit_code(compared.verdict))
+    return _worst(code, compared.exit_code(codes))
 
 
 @cli.command()

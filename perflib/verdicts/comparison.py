@@ -1,13 +1,14 @@
 """Two runs, or several of each side: what shifted, by how much, with intervals, and whether it is no worse than a
 margin.
 
-compared = compare("20261124-101500-shop", "latest", margin_percent={"p95": 15})
+compared = compare("20261124-101500-shop", "latest", margin_percent={"p95": 15, "buy: p95": 30})
 compared.verdict; compared.changes[0].relative.low; print(compared.sentence)
 compare(["run1", "run2", "run3"], ["run4", "run5", "run6"])      # the spread between runs is then part of the intervals
 
 Pass: the whole 95 % interval of the change is within the margin. Fail: it is beyond the margin even when corrected for
-all the figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Else
-inconclusive. `seen` says, corrected alike, whether there is any change at all, margin or not.
+all the figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Worse:
+it is certainly worse, but perhaps within the margin. Else inconclusive. `seen` says, corrected alike, whether there is
+any change at all, margin or not.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from perflib.stats import Interval, Outcome
 from perflib.store.manifest import GitRecord
 from perflib.text.html import Heading, View, card
 from perflib.verdicts import paired
-from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together, shift
+from perflib.verdicts.change import ALARM, Change, changes_of, judged_together, margins_for, shift
 from perflib.verdicts.comparability import damage, differences, load_differences
 from perflib.verdicts.run import Run, open_side
 
@@ -63,6 +64,11 @@ class Comparison:
             return Outcome.INVALID
         return Outcome.worst((change.verdict for change in self.judged), of_none=Outcome.INCONCLUSIVE)
 
+    def exit_code(self, codes: Mapping[str, int] | None = None) -> int:
+        """The exit code of the command line: of undecided verdicts as asked for, or as the candidate's suite says."""
+        suite_s = {str(word): int(code) for word, code in self.candidate[0].suite.compare.exit.items()}
+        return {**suite_s, **(codes or {})}.get(self.verdict, self.verdict.exit_code)
+
     @property
     def title(self) -> str:
         if paired.are_sides(self.base, self.candidate):
@@ -72,9 +78,9 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The verdict in words."""
-        failed, unclear = (
+        failed, worse, unclear = (
             [change for change in self.judged if change.verdict == outcome]
-            for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE)
+            for outcome in (Outcome.FAIL, Outcome.WORSE, Outcome.INCONCLUSIVE)
         )
         count = len(self.judged)
         if self.invalid:
@@ -83,6 +89,8 @@ class Comparison:
             return f"Not comparable, because of {'; '.join(self.doubts[:3])}."
         if failed:
             return f"Worse than the base: {len(failed)} of {count} figures beyond the margin: {_listed(failed)}."
+        if worse:
+            return f"Worse, but perhaps within the margin: {len(worse)} of {count} figures: {_listed(worse)}."
         if unclear:
             undecided = f"{len(unclear)} of {count} could not be decided: {_listed(unclear)}"
             return f"No figure is beyond its margin for certain, but {undecided}."
@@ -187,9 +195,9 @@ def compare(
     The two sides of an A/B ("latest@a", "latest@b") are compared pair by pair of their blocks, with what the looks at
     it cost.
 
-    margin_percent    by metric (p50, p95, p99, mean, throughput, errors, memory, cpu), in % of the base; errors in
-                      percentage
-                      points; None: show it, do not judge it
+    margin_percent    by metric (p50, p95, p99, mean, throughput, errors, memory, cpu), or by "operation: metric", in %
+                      of the base; errors in percentage points; None: show it, do not judge it. Default: those of the
+                      candidate's suite, else p50, p95, throughput and errors, of several runs a side memory and cpu
     force             judge in spite of doubts
     only              these scenarios
 
@@ -199,7 +207,7 @@ def compare(
     scenarios = _common(*sides, only)
     if paired.are_sides(*sides):
         return _of_trial(*sides, scenarios, margin_percent or {}, force)
-    margins = checked_margins(margin_percent or {})
+    margins = margins_for(sides[1][0].suite, margin_percent or {}, min(map(len, sides)))
     known = _known(sides, scenarios)
     doubts, notes = _differences(sides)
     against = {name: _load_differences(sides, name) for name in scenarios}
@@ -220,7 +228,7 @@ def _of_trial(
 ) -> Comparison:
     """The sides of an A/B: changes by pairs of blocks, each scenario judged at the confidence of its last look."""
     about = paired.ab_of(base[0])
-    margins = checked_margins({**about.margin_percent, **margin_percent})
+    margins = margins_for(base[0].suite, {**about.margin_percent, **margin_percent})
     known = _known((base, candidate), scenarios)
     doubts = damage(base[0], candidate[0])
     found: list[Change] = []
