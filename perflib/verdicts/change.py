@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from perflib import stats
 from perflib.metrics.parts import METRICS, QUANTILES, Measured, Metric
 from perflib.metrics.selection import Selection
 from perflib.stats import Interval, Outcome
-from perflib.stats.intervals import fewest_values, finite, scaled
+from perflib.stats.intervals import fewest_values, finite, normal_quantile, scaled
 from perflib.suite.compare import OF_PROCESSES, USUAL, check_margins, figure_of, scope_of
 from perflib.suite.model import Suite
 from perflib.text import number, signed
@@ -27,6 +28,7 @@ from perflib.text import number, signed
 # Below 1 %, so that at most 1 % are raised even where the effective sample size is uncertain.
 ALARM: Final = 0.008
 DOUBLED: Final = 2.0  # times the base's errors
+USUAL_SPREAD: Final = 0.035  # the standard deviation of a figure's logarithm between runs, where nothing is known of it
 _NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0)
 
 
@@ -79,6 +81,9 @@ class Change:
     """Whether the base's and the candidate's figure is a lower bound, as some of its requests were given up."""
     excess: Interval = _NOTHING
     """Of errors: the candidate's − DOUBLED times the base's, in points."""
+    between: float = 0.0
+    """What two runs of one version are taken to differ by before this fails, as the standard deviation of a logarithm;
+    0 where the interval holds it."""
 
     @property
     def judged(self) -> bool:
@@ -137,9 +142,16 @@ class Change:
 
 
 def changes_of(
-    part: Selection, base: Sequence[Measured], candidate: Sequence[Measured], margins: Margins
+    part: Selection,
+    base: Sequence[Measured],
+    candidate: Sequence[Measured],
+    margins: Margins,
+    spreads: Mapping[tuple[Selection, str], tuple[float, float]] = MappingProxyType({}),
 ) -> list[Change]:
-    """Every metric that a part of this kind has, not judged yet."""
+    """Every metric that a part of this kind has, not judged yet.
+
+    spreads: what is known of the deviation between runs, with its degrees of freedom, for one run a side.
+    """
     found = []
     for key, metric in METRICS.items():
         sides = [[m.figures[key] for m in side if key in m.figures] for side in (base, candidate)]
@@ -164,10 +176,13 @@ def changes_of(
             what = "no request was answered" if measured else "nothing was measured"
             found.append(replace(plain, reason=plain.reason or f"{what} in the {gone}"))
             continue
-        difference, freedom = shift(*sides)
-        relative, _ = shift(*sides, relative=True)
+        known = spreads.get((part, key))
+        difference, freedom = shift(*sides, known=known)
+        relative, _ = shift(*sides, relative=True, known=known)
+        alone = len(base) == len(candidate) == 1 and known is None and not metric.in_points
         excess, _ = shift([scaled(i, DOUBLED) for i in sides[0]], sides[1]) if metric.in_points else (_NOTHING, 0)
-        found.append(replace(plain, difference=difference, relative=relative, freedom=freedom, excess=excess))
+        found.append(replace(plain, difference=difference, relative=relative, freedom=freedom, excess=excess,
+                             between=USUAL_SPREAD if alone else 0.0))  # fmt: skip
     return found
 
 
@@ -185,15 +200,26 @@ def is_closed(percent: Interval) -> bool:
     return math.isfinite(percent.high) and percent.low > -100
 
 
-def shift(base: Sequence[Interval], candidate: Sequence[Interval], *, relative: bool = False) -> tuple[Interval, float]:
-    """candidate − base, or in % of the base, with the degrees of freedom of what spreads it (inf: within runs only)."""
+def shift(
+    base: Sequence[Interval],
+    candidate: Sequence[Interval],
+    *,
+    relative: bool = False,
+    known: tuple[float, float] | None = None,
+) -> tuple[Interval, float]:
+    """candidate − base, or in % of the base, with the degrees of freedom of what spreads it (inf: within runs only).
+
+    known: for one run a side, the standard deviation of the logarithm between runs, with its degrees of freedom.
+    """
     figures = [i.estimate for i in (*base, *candidate)]
     if not all(map(math.isfinite, figures)) or (relative and min(figures) <= 0):
         return replace(_NOTHING, n=sum(i.n for i in (*base, *candidate))), math.inf
-    if len(base) == len(candidate) == 1:
+    if len(base) == len(candidate) == 1 and known is None:
         found = stats.ratio_shift(base[0], candidate[0]) if relative else stats.difference(base[0], candidate[0])
         return scaled(found, 100.0 if relative else 1.0), math.inf
-    between = stats.between_runs(base, candidate, relative=relative)
+    if known and not relative:
+        known = (known[0] * math.fsum(figures) / len(figures), known[1])
+    between = stats.between_runs(base, candidate, relative=relative, known=known)
     return scaled(between.shift, 100.0 if relative else 1.0), between.freedom
 
 
@@ -201,7 +227,16 @@ def _mapped(i: Interval, f: Callable[[float], float]) -> Interval:
     return Interval(f(i.estimate), f(i.low), f(i.high), i.n, i.n_effective, i.confidence)
 
 
-def judged_together(changes: Sequence[Change], against: Callable[[Change], str], alarm: float = ALARM) -> list[Change]:
+@dataclass(frozen=True)
+class Held:
+    """Why a change cannot be judged at all, cannot fail, or cannot pass, whatever its interval; "" where it can."""
+
+    judged: str = ""
+    fail: str = ""
+    passed: str = ""
+
+
+def judged_together(changes: Sequence[Change], held: Callable[[Change], Held], alarm: float = ALARM) -> list[Change]:
     """With verdicts, corrected over all that is judged."""
     judged = [c for c in changes if c.judged]
     beyond = stats.holm([p_beyond(c) for c in judged])
@@ -209,7 +244,8 @@ def judged_together(changes: Sequence[Change], against: Callable[[Change], str],
     found = {}
     for c, p_fail, p_seen in zip(judged, beyond, moved, strict=True):
         seen: Any = "" if p_seen > alarm else "worse" if _worse(c).estimate > 0 else "better"
-        word, reason = _word(replace(c, seen=seen), p_fail <= alarm, against(c), len(judged))
+        beyond_margin = p_fail <= alarm and _p_of_version(c) <= alarm
+        word, reason = _word(replace(c, seen=seen), beyond_margin, held(c), len(judged))
         found[id(c)] = replace(c, verdict=word, seen=seen, reason=reason)
     return [found.get(id(c), c) for c in changes]
 
@@ -225,6 +261,24 @@ def p_beyond(c: Change) -> float:
     return min(1.0, 2 * min(p, _one_sided(c.excess, 0.0, c.freedom))) if _is_relative_too(c) else p
 
 
+def _p_of_version(c: Change) -> float:
+    """The same of the versions, of which these are single runs. What makes a run slow makes all its figures slow, so
+    that it takes no correction for their number."""
+    if not c.between:
+        return 0.0
+    return _one_sided(_widened(_worse(c), math.sqrt(2) * c.between), _limit(c), c.freedom)
+
+
+def _widened(i: Interval, deviation: float) -> Interval:
+    """The interval with a further cause of variation."""
+    half = deviation * normal_quantile(i.confidence)
+    return replace(
+        i,
+        low=i.estimate - math.hypot(i.estimate - i.low, half),
+        high=i.estimate + math.hypot(i.high - i.estimate, half),
+    )
+
+
 def _one_sided(worse: Interval, limit: float, freedom: float) -> float:
     return stats.p_value(worse, limit, freedom) / 2 if worse.estimate > limit else 1.0
 
@@ -234,20 +288,22 @@ def _is_relative_too(c: Change) -> bool:
     return c.metric.in_points and (c.margin or 0.0) <= c.metric.margin
 
 
-def _word(c: Change, beyond: bool, against: str, of: int) -> tuple[Outcome, str]:
+def _word(c: Change, beyond: bool, held: Held, of: int) -> tuple[Outcome, str]:
     worse, limit = _worse(c), _limit(c)
-    if c.reason or against:
-        return Outcome.INCONCLUSIVE, c.reason or f"not comparable: {against}"
+    if c.reason or held.judged:
+        return Outcome.INCONCLUSIVE, c.reason or f"not comparable: {held.judged}"
     if beyond:
-        return Outcome.FAIL, ""
+        return (Outcome.WORSE, f"beyond the margin, but {held.fail}") if held.fail else (Outcome.FAIL, "")
     perhaps_doubled = _is_relative_too(c) and c.seen == "worse" and not c.excess.high <= 0
-    if stats.equivalent(worse, limit) == Outcome.PASS and not perhaps_doubled:
-        return Outcome.PASS, ""
     if perhaps_doubled:
         return Outcome.WORSE, "more errors for certain, perhaps more than twice as many"
+    if stats.equivalent(worse, limit) == Outcome.PASS:
+        return (Outcome.INCONCLUSIVE, f"within the margin, but {held.passed}") if held.passed else (Outcome.PASS, "")
     if math.isinf(worse.high) or math.isnan(worse.estimate):
         return Outcome.INCONCLUSIVE, "too few requests to tell" if worse.n else "nothing was measured"
-    if worse.low > limit:
+    if worse.low > limit and c.between:
+        why = "these two runs differ by more than the margin, but two runs of one version may: repeat them"
+    elif worse.low > limit:
         why = f"beyond the margin, but not for certain among {of} figures"
     else:
         why = f"the interval holds the margin{_needed(worse, limit)}"

@@ -25,8 +25,17 @@ from perflib.metrics.selection import Selection
 from perflib.stats import Interval, Outcome
 from perflib.store.manifest import GitRecord
 from perflib.text.html import Heading, View, card
-from perflib.verdicts import paired
-from perflib.verdicts.change import ALARM, Change, changes_of, judged_together, margins_for, shift
+from perflib.verdicts import paired, spread
+from perflib.verdicts.change import (
+    ALARM,
+    USUAL_SPREAD,
+    Change,
+    Held,
+    changes_of,
+    judged_together,
+    margins_for,
+    shift,
+)
 from perflib.verdicts.comparability import damage, differences, load_differences
 from perflib.verdicts.run import Run, open_side
 
@@ -211,12 +220,36 @@ def compare(
     known = _known(sides, scenarios)
     doubts, notes = _differences(sides)
     against = {name: _load_differences(sides, name) for name in scenarios}
-    changes = [change for part, (a, b) in known.items() for change in changes_of(part, a, b, margins)]
-    found = judged_together(changes, lambda c: "" if force else (doubts or against[c.part.scenario] or [""])[0])
+    alone = len(sides[0]) == len(sides[1]) == 1
+    spreads = spread.borrowed(sides[0][0], sides[1][0], data) if alone else {}
+    changes = [change for part, (a, b) in known.items() for change in changes_of(part, a, b, margins, spreads)]
+    held = {name: _held(sides, name, (doubts or against[name] or [""])[0], force) for name in scenarios}
+    found = judged_together(changes, lambda change: held[change.part.scenario])
     doubts += [text for texts in against.values() for text in texts]
     return Comparison(
-        *sides, tuple(found), known, tuple(doubts), _invalid(sides), (*notes, *_counted(sides), *_limits(sides)), force
-    )
+        *sides, tuple(found), known, tuple(doubts), _invalid(sides),
+        (*notes, *_disturbed(sides, scenarios), *_counted(sides), *_limits(sides, bool(spreads))), force,
+    )  # fmt: skip
+
+
+def _held(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenario: str, doubt: str, force: bool) -> Held:
+    """What keeps a scenario's figures from being judged, from failing, or from passing."""
+    if force:
+        return Held()
+    alone = len(sides[0]) == len(sides[1]) == 1  # of several runs a side the intervals hold what disturbed some
+    disturbed = (spread.keeps_from_failing, spread.keeps_from_passing)
+    fail, passed = (keeps(*sides, scenario) if alone else "" for keeps in disturbed)
+    return Held(doubt, fail, passed)
+
+
+def _disturbed(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenarios: Sequence[str]) -> list[str]:
+    """What else took the machine's time while each run was measured."""
+    return [
+        f"{run.id}, {name}: {words}"
+        for run in (*sides[0], *sides[1])
+        for name in scenarios
+        for _, words in spread.disturbances(run, name)
+    ]
 
 
 def _of_trial(
@@ -242,7 +275,8 @@ def _of_trial(
         ]
         each = [_paired(change, shifts) for change in each]
         alarm = 1 - paired.look_of(base[0].scenario(name)).confidence(1 - ALARM / len(about.scenarios))
-        found += judged_together(each, lambda _: "" if force else (doubts or [""])[0], alarm)
+        held = Held("" if force else (doubts or [""])[0])
+        found += judged_together(each, lambda _, held=held: held, alarm)  # type: ignore[misc]
     notes = paired.notes(base[0], scenarios)
     return Comparison(
         base, candidate, tuple(found), known, tuple(doubts), _invalid((base, candidate)), tuple(notes), force
@@ -255,7 +289,12 @@ def _paired(change: Change, shifts: Mapping[tuple[Selection, str], paired.Shift]
     if shift is None or change.reason:
         return change
     return replace(
-        change, difference=shift.difference, relative=shift.relative, freedom=shift.freedom, reason=shift.reason
+        change,
+        difference=shift.difference,
+        relative=shift.relative,
+        freedom=shift.freedom,
+        reason=shift.reason,
+        between=0.0,
     )
 
 
@@ -356,17 +395,19 @@ def _counted(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
     return ["more than a million rows: counted, percentiles within 0.1 %"] if many else []
 
 
-def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
+def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]], is_borrowed: bool) -> list[str]:
     """What so few runs cannot know."""
     counts = [len(side) for side in sides]
     if min(counts) > 1:
         return [f"{counts[0]} and {counts[1]} runs: the intervals hold the spread between runs"]
     if max(counts) > 1:
         return ["one side has one run: it is taken to spread as the runs of the other side do"]
+    if is_borrowed:
+        return ["one run a side: how much two runs of the same thing differ is that of the runs in the history"]
     return [
         "one run a side: the intervals hold what varies within a run; how much two runs of the same thing differ "
-        "(start-up, "
-        "memory layout, other load) they cannot know. Several runs a side would tell: perflib compare A1,A2,A3 B1,B2,B3"
+        f"(start-up, memory layout, other load) they cannot know. A fail takes it to be {USUAL_SPREAD:.1%}; several "
+        "runs a side would tell: perflib run --repeat 3"
     ]
 
 

@@ -25,7 +25,7 @@ from perflib.metrics.source import Rows
 from perflib.stats import Interval, Outcome
 from perflib.suite.objectives import Objective
 from perflib.verdicts import paired
-from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together
+from perflib.verdicts.change import ALARM, Change, Held, Margins, changes_of, judged_together
 from perflib.verdicts.power import needed
 from perflib.verdicts.verdict import by_share
 from tests.benchmarks.rows import Hits, Row, joined, share
@@ -197,8 +197,8 @@ def side(rng: Rng, n: int, rho: float, errors: float = 0.01, scale: float = 1.0,
 
 def compared(base: Measured, candidate: Measured) -> dict[str, Change]:
     """Every figure's change as `perflib compare` judges it."""
-    changes = changes_of(Selection("one"), [base], [candidate], checked_margins({}))
-    return {change.metric.key: change for change in judged_together(changes, lambda _: "")}
+    changes = changes_of(Selection("one"), [base], [candidate], Margins({}, tuple(METRICS)))
+    return {change.metric.key: change for change in judged_together(changes, lambda _: Held())}
 
 
 def alarms(simulations: int) -> Iterator[Row]:
