@@ -14,6 +14,8 @@ import click
 
 from perflib.errors import (
     EXIT_BAD_INPUT,
+    EXIT_FAIL,
+    EXIT_INCONCLUSIVE,
     EXIT_INTERRUPTED,
     EXIT_INVALID,
     EXIT_PASS,
@@ -187,6 +189,23 @@ def exit_codes(texts: Sequence[str]) -> dict[str, int]:
             raise click.UsageError(f"--exit {text!r}: write it like inconclusive=0, or worse=1; codes are 0, 1 and 3")
         codes[word] = int(code)
     return codes
+
+
+def margins_of(texts: Sequence[str], option: str = "--margin") -> dict[str, float | None]:
+    """Parse --margin: ("p95=15",) becomes {"p95": 15.0}."""
+    margins: dict[str, float | None] = {}
+    for text in texts:
+        key, _, value = text.rpartition("=")
+        try:
+            margins[key.strip()] = None if value.strip() == "off" else float(value.strip().rstrip("%"))
+        except ValueError:
+            raise click.UsageError(f"{option} {text!r}: write it like p95=15, or p95=off") from None
+    return margins
+
+
+def worst_code(*codes: int) -> int:
+    """The most serious of several exit codes."""
+    return max(codes, key=(EXIT_PASS, EXIT_INCONCLUSIVE, EXIT_FAIL, EXIT_INVALID, EXIT_INTERRUPTED).index)
 
 
 def exit_code(run: Run, word: str, codes: Mapping[str, int] | None = None) -> int:

@@ -22,6 +22,7 @@ from perflib.cli.base import (
     chosen_notebook,
     cli,
     exit_codes,
+    margins_of,
     print_table,
 )
 from perflib.errors import (
@@ -46,6 +47,14 @@ SIDES: Final = ("base", "candidate")  # parameters of every notebook of a compar
 @MARGIN
 @FORCE
 @EXIT
+@click.option(
+    "--confirm",
+    type=click.IntRange(2),
+    metavar="RUNS",
+    help="Before it fails, run both sides so many times more, in turn, and judge by these runs.",
+)
+@click.option("--base-in", default=".", help="With --confirm: the folder in which the base is run; default: this one.")
+@click.option("--candidate-in", default=".", help="The same of the candidate.")
 @click.option("--title", help="Title of the page.")
 @NOTIFY
 @NOTEBOOK
@@ -59,6 +68,9 @@ def compare(
     margin: tuple[str, ...],
     force: bool,
     exits: tuple[str, ...],
+    confirm: int | None,
+    base_in: str,
+    candidate_in: str,
     title: str | None,
     notify: str | None,
     notebook: str | None,
@@ -86,6 +98,8 @@ def compare(
     codes, source = exit_codes(exits), chosen_notebook("compare", notebook, notebooks, takes=SIDES)
     with Kernel() as kernel:  # the kernel starts while the runs are compared
         compared = compare_sides(sides[0], sides[1], margin, force, data)
+        if confirm:
+            compared = _confirmed(compared, confirm, (base_in, candidate_in), margin, force, data)
         publish(compared, margins_of(margin), out, title, notify, as_json, source, kernel)
     return compared.exit_code(codes)
 
@@ -106,7 +120,7 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
     from perflib.verdicts.power import FAILS, lengths
     from perflib.verdicts.run import open_side
 
-    plans = lengths(open_side(run, data), margins_of(margin))
+    plans = lengths(open_side(run, data)[0], margins_of(margin))
     if as_json:
         click.echo(json.dumps([each.as_dict() for each in plans], indent=1))
         return EXIT_PASS
@@ -231,6 +245,23 @@ def ab(
     return compared.exit_code(codes)
 
 
+def _confirmed(
+    compared: Comparison, runs: int, folders: tuple[str, str], margin: tuple[str, ...], force: bool, data: str | None
+) -> Comparison:
+    """The comparison of new runs of both sides, where this one fails or is worse."""
+    from perflib.experiments.confirm import confirm
+
+    def tell(text: str) -> None:
+        click.echo(text, err=True)
+
+    again = confirm(
+        compared, runs, folders=folders, margin_percent=margins_of(margin), data=data, force=force, tell=tell
+    )
+    if again is not compared:
+        tell(f"{compared.title}: {compared.verdict}. Confirmed by {runs} runs a side:")
+    return again
+
+
 def compare_sides(
     base: str, candidate: str | Run, margin: tuple[str, ...], force: bool, data: str | None
 ) -> Comparison:
@@ -272,18 +303,6 @@ def publish(
         kernel=kernel,
     )
     click.echo(str(folder / "compare.html"), err=as_json)
-
-
-def margins_of(texts: tuple[str, ...]) -> dict[str, float | None]:
-    """Parse --margin: ("p95=15",) becomes {"p95": 15.0}."""
-    margins: dict[str, float | None] = {}
-    for text in texts:
-        key, _, value = text.rpartition("=")
-        try:
-            margins[key.strip()] = None if value.strip() == "off" else float(value.strip().rstrip("%"))
-        except ValueError:
-            raise click.UsageError(f"--margin {text!r}: write it like p95=15, or p95=off") from None
-    return margins
 
 
 def print_comparison(compared: Comparison) -> None:

@@ -24,13 +24,10 @@ from perflib.cli.base import (
     print_table,
     print_trouble,
     print_verdicts,
+    worst_code,
 )
 from perflib.cli.comparing import compare_sides, print_comparison
 from perflib.errors import (
-    EXIT_FAIL,
-    EXIT_INCONCLUSIVE,
-    EXIT_INTERRUPTED,
-    EXIT_INVALID,
     EXIT_PASS,
 )
 
@@ -83,7 +80,7 @@ def check(
     if not as_json:
         print_comparison(compared)
     github.tell(lambda: markdown.of_comparison(compared), github.of_comparison(compared))
-    return _worst(code, compared.exit_code(codes))
+    return worst_code(code, compared.exit_code(codes))
 
 
 @cli.command()
@@ -152,11 +149,16 @@ def baseline() -> None:
 @click.argument("run", default="latest")
 @DATA
 def baseline_set(name: str, run: str, data: str | None) -> int:
-    """Copy RUN to the baseline NAME and replace an earlier one. The copy stays when the run is deleted."""
-    from perflib.store.baselines import set_baseline
-    from perflib.verdicts.run import open_run
+    """Copy RUN to the baseline NAME and replace an earlier one. The copy stays when the run is deleted.
 
-    click.echo(f"{name}: {set_baseline(name, open_run(run, data), data).id}")
+    RUN may be several runs of one version, A1,A2,A3; `latest` are all runs of a perflib run --repeat.
+    """
+    from perflib.store.baselines import set_baseline
+    from perflib.verdicts.comparison import named, opened
+
+    runs = opened(run, data)
+    set_baseline(name, runs, data)
+    click.echo(f"{name}: {named(runs)}")
     click.echo(f"perflib plan {name} computes how long the runs that you compare with it must be", err=True)
     return EXIT_PASS
 
@@ -166,13 +168,18 @@ def baseline_set(name: str, run: str, data: str | None) -> int:
 @JSON
 def baseline_list(data: str | None, as_json: bool) -> int:
     """List the baselines."""
-    from perflib.store.baselines import baselines
+    from perflib.store.baselines import baselines, further
 
-    named_runs = baselines(data).items()
-    print_table(
-        [{"baseline": name, "run": run.id, "started": run.manifest.started_at[:19]} for name, run in named_runs],
-        as_json,
-    )
+    rows = [
+        {
+            "baseline": name,
+            "run": run.id,
+            "runs": 1 + len(further(run.path)),
+            "started": run.manifest.started_at[:19],
+        }
+        for name, run in baselines(data).items()
+    ]
+    print_table(rows, as_json)
     return EXIT_PASS
 
 
@@ -186,8 +193,3 @@ def baseline_rm(name: str, data: str | None) -> int:
     remove_baseline(name, data)
     click.echo(f"removed {name}")
     return EXIT_PASS
-
-
-def _worst(*codes: int) -> int:
-    """The most serious of several exit codes."""
-    return max(codes, key=(EXIT_PASS, EXIT_INCONCLUSIVE, EXIT_FAIL, EXIT_INVALID, EXIT_INTERRUPTED).index)

@@ -65,11 +65,12 @@ def make(
     progress: bool,
     turns: Turns | None = None,
     client: Any = None,
+    repeat: tuple[str, int] | None = None,
 ) -> Run:
     """Check a suite, run it and return its Run. See `run`."""
     check(suite)
     session = Session(
-        suite, data, command, quick, lambda folder: view(folder, show=progress), _limit_search, turns, client
+        suite, data, command, quick, lambda folder: view(folder, show=progress), _limit_search, turns, client, repeat
     )
     try:
         session.go()

@@ -328,8 +328,9 @@ def opened(side: Side, data: str | Path | None = None) -> tuple[Run, ...]:
     if isinstance(side, str):
         side = [name.strip() for name in side.split(",") if name.strip()]
     runs = [
-        which if isinstance(which, Run) else open_side(which, data)
+        run
         for which in ([side] if isinstance(side, Path) else side)
+        for run in ((which,) if isinstance(which, Run) else open_side(which, data))
     ]
     if not runs:
         raise RunError("a side of the comparison has no run", mend="name one: perflib compare BASE CANDIDATE")
