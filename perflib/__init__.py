@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from perflib import charts, stats
     from perflib.errors import PerflibError, ReportError, RunError, SuiteError, TargetError
     from perflib.experiments.ab import ab
+    from perflib.experiments.confirm import confirm
+    from perflib.experiments.repeat import repeat
     from perflib.experiments.run import run
     from perflib.notebook.explorer import Explorer, explore
     from perflib.suite.file import load_suite
-    from perflib.suite.model import Expect, Load, Operation, Ready, Scenario, Suite, Target, Warmup
+    from perflib.suite.model import Compare, Expect, Load, Operation, Ready, Scenario, Suite, Target, Warmup
     from perflib.suite.objectives import Objective
     from perflib.verdicts.comparison import Comparison, compare
     from perflib.verdicts.run import Run, open_run
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Compare",
     "Comparison",
     "Expect",
     "Explorer",
@@ -46,15 +49,17 @@ __all__ = [
     "ab",
     "charts",
     "compare",
+    "confirm",
     "explore",
     "load_suite",
     "open_run",
+    "repeat",
     "run",
     "stats",
 ]
 
 _HOMES = {
-    "suite.model": ("Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"),
+    "suite.model": ("Compare", "Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"),
     "suite.objectives": ("Objective",),
     "errors": ("PerflibError", "ReportError", "RunError", "SuiteError", "TargetError"),
     "verdicts.run": ("Run", "open_run"),
@@ -62,6 +67,8 @@ _HOMES = {
     "suite.file": ("load_suite",),
     "verdicts.comparison": ("Comparison", "compare"),
     "experiments.ab": ("ab",),
+    "experiments.confirm": ("confirm",),
+    "experiments.repeat": ("repeat",),
     "notebook.explorer": ("Explorer", "explore"),
 }
 

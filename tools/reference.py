@@ -12,22 +12,25 @@ import re
 from pathlib import Path
 from typing import Final
 
-from perflib.suite import answers, auth, load, model, objectives, operation, target
+from perflib.suite import answers, auth, compare, load, model, objectives, operation, target
 from perflib.suite.family import keys_of
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "suite.md"
 SOURCES: Final = [
-    Path(module.__file__).read_text("utf-8") for module in (model, target, load, operation, answers, auth)
+    Path(module.__file__).read_text("utf-8") for module in (model, compare, target, load, operation, answers, auth)
 ]
 
 WORDS: Final = {
     "Any": "any value",
     "Auth": "[table](#auth)",
     "Burst": "text",
+    "Compare": "[table](#compare)",
     "Count": "whole number ≥ 1",
     "Expect": "[table](#expect)",
     "Load": "[table](#load)",
+    "Mapping[Word, Code]": "table",
     "Mapping[str, Any]": "table",
+    "Mapping[str, Margin]": "table of numbers, or false",
     "Mapping[str, Target]": "[tables](#target)",
     "Mapping[str, Part]": "table of texts and [files](#upload)",
     "Mapping[str, Source]": "table of [sources](#kept)",

@@ -23,6 +23,7 @@ _TICKS: Final = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999)
 _WORDS: Final = {
     Outcome.PASS: (COLOURS[2], "o"),
     Outcome.FAIL: (LIMIT, "X"),
+    Outcome.WORSE: (COLOURS[1], "^"),
     Outcome.INCONCLUSIVE: (COLOURS[4], "D"),
     Outcome.SHOWN: (MUTED, "s"),
 }

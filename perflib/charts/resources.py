@@ -61,10 +61,10 @@ def memory(scenario: ScenarioRun) -> Figure:
 def _what_it_did(rss_mb: NDArray[Any], found: Growth) -> str:
     """A leak with its rate and where it is; else from where to where it went."""
     whole, one = found.whole, found.grew
-    if whole.verdict != "leak" or one is None:
+    if found.verdict != "leak" or one is None:
         return f"{rss_mb[0]:,.0f} MB at the start, {rss_mb[-1]:,.0f} MB at the end, {rss_mb.max():,.0f} MB at most"
     where = "in" if len(found.each) == 1 else "most in"
-    return f"Leak: {growth_rates(whole)}, {where} pid {one.process.pid}"
+    return f"Leak: {growth_rates(whole if whole.verdict == 'leak' else one.growth)}, {where} pid {one.process.pid}"
 
 
 def _each(axes: Axes, seen: Memory, found: Growth, offset_s: float) -> None:

@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -15,6 +15,8 @@ import click
 
 from perflib.errors import (
     EXIT_BAD_INPUT,
+    EXIT_FAIL,
+    EXIT_INCONCLUSIVE,
     EXIT_INTERRUPTED,
     EXIT_INVALID,
     EXIT_PASS,
@@ -46,9 +48,17 @@ MARGIN = click.option(
     multiple=True,
     metavar="METRIC=PERCENT",
     help=(
-        "The largest worsening that still passes, in percent. Defaults: 5 for p50, mean, throughput; 10 for p95, p99, "
-        "memory, cpu; 0.5 percentage points for errors. `p99=off` shows p99 without judging it."
+        "Judge this metric, and pass a worsening of so many percent. Defaults: 5 for p50, throughput; 10 for p95; 0.5 "
+        "percentage points for errors; of several runs a side also 10 for memory, cpu. `p95=off` shows p95 without "
+        "judging it, `buy: p95=30` is of one operation."
     ),
+)
+EXIT = click.option(
+    "--exit",
+    "exits",
+    multiple=True,
+    metavar="WORD=CODE",
+    help="The exit code of the verdict inconclusive or worse, instead of 3: inconclusive=0, worse=1.",
 )
 NOTEBOOK = click.option(
     "--notebook", metavar="FILE", help="Execute this notebook, with the same parameters, instead of perflib's."
@@ -133,7 +143,7 @@ def chosen_notebook(default: str, named: str | None, folder: Path | None, takes:
     return source
 
 
-def print_verdicts(run: Run) -> int:
+def print_verdicts(run: Run, codes: Mapping[str, int] | None = None) -> int:
     """Print the table of verdicts, and the run's. Returns its exit code."""
 
     verdicts = run.verdicts()
@@ -159,7 +169,7 @@ def print_verdicts(run: Run) -> int:
         if any(v.judged for v in verdicts) or word == "invalid"
         else f"{run.id}: no objectives to judge"
     )
-    return exit_code(run, word)
+    return exit_code(run, word, codes)
 
 
 def print_trouble(run: Run) -> None:
@@ -181,18 +191,44 @@ def print_samples(run: Run) -> None:
         click.echo(f"  {of}: {asked} → {one_line(answer, 160) or 'no answer'}")
 
 
-def outcome_exit_code(word: str) -> int:
-    """The exit code of a verdict."""
+def exit_codes(texts: Sequence[str]) -> dict[str, int]:
+    """Parse --exit: ("worse=1",) becomes {"worse": 1}."""
+    codes = {}
+    for text in texts:
+        word, _, code = (part.strip() for part in text.partition("="))
+        if word not in ("inconclusive", "worse") or code not in ("0", "1", "3"):
+            raise click.UsageError(f"--exit {text!r}: write it like inconclusive=0, or worse=1; codes are 0, 1 and 3")
+        codes[word] = int(code)
+    return codes
+
+
+def margins_of(texts: Sequence[str], option: str = "--margin") -> dict[str, float | None]:
+    """Parse --margin: ("p95=15",) becomes {"p95": 15.0}."""
+    margins: dict[str, float | None] = {}
+    for text in texts:
+        key, _, value = text.rpartition("=")
+        try:
+            margins[key.strip()] = None if value.strip() == "off" else float(value.strip().rstrip("%"))
+        except ValueError:
+            raise click.UsageError(f"{option} {text!r}: write it like p95=15, or p95=off") from None
+    return margins
+
+
+def worst_code(*codes: int) -> int:
+    """The most serious of several exit codes."""
+    return max(codes, key=(EXIT_PASS, EXIT_INCONCLUSIVE, EXIT_FAIL, EXIT_INVALID, EXIT_INTERRUPTED).index)
+
+
+def exit_code(run: Run, word: str, codes: Mapping[str, int] | None = None) -> int:
+    """The exit code of a run's verdict."""
     from perflib.stats.decisions import Outcome
 
-    return Outcome(word).exit_code
-
-
-def exit_code(run: Run, word: str) -> int:
     if run.status == "interrupted":
         return EXIT_INTERRUPTED
     has_objectives = any(scenario.objectives for scenario in run.suite.scenarios)
-    return EXIT_PASS if word == "inconclusive" and not has_objectives else outcome_exit_code(word)
+    if word == "inconclusive" and not has_objectives:
+        return EXIT_PASS
+    return (codes or {}).get(word, Outcome(word).exit_code)
 
 
 def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:

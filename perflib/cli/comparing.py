@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ import click
 from perflib.cli.base import (
     BASELINE,
     DATA,
+    EXIT,
     FORCE,
     JSON,
     MARGIN,
@@ -19,7 +21,8 @@ from perflib.cli.base import (
     NOTIFY,
     chosen_notebook,
     cli,
-    outcome_exit_code,
+    exit_codes,
+    margins_of,
     print_table,
 )
 from perflib.errors import (
@@ -43,6 +46,15 @@ SIDES: Final = ("base", "candidate")  # parameters of every notebook of a compar
 )
 @MARGIN
 @FORCE
+@EXIT
+@click.option(
+    "--confirm",
+    type=click.IntRange(2),
+    metavar="RUNS",
+    help="Before it fails, run both sides so many times more, in turn, and judge by these runs.",
+)
+@click.option("--base-in", default=".", help="With --confirm: the folder in which the base is run; default: this one.")
+@click.option("--candidate-in", default=".", help="The same of the candidate.")
 @click.option("--title", help="Title of the page.")
 @NOTIFY
 @NOTEBOOK
@@ -55,6 +67,10 @@ def compare(
     out: str | None,
     margin: tuple[str, ...],
     force: bool,
+    exits: tuple[str, ...],
+    confirm: int | None,
+    base_in: str,
+    candidate_in: str,
     title: str | None,
     notify: str | None,
     notebook: str | None,
@@ -69,7 +85,8 @@ def compare(
     the variation between runs: perflib compare A1,A2,A3 B1,B2,B3. With --baseline, omit BASE.
 
     \b
-    Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 a run is invalid.
+    Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, or worse but perhaps within the
+    margin, 4 a run is invalid. --exit changes that of the undecided ones.
     """
     from perflib.report.kernel import Kernel
 
@@ -78,11 +95,13 @@ def compare(
         raise click.UsageError(
             "name two sides, BASE and CANDIDATE, or only one with --baseline; write several runs of a side as A1,A2,A3"
         )
-    source = chosen_notebook("compare", notebook, notebooks, takes=SIDES)
+    codes, source = exit_codes(exits), chosen_notebook("compare", notebook, notebooks, takes=SIDES)
     with Kernel() as kernel:  # the kernel starts while the runs are compared
         compared = compare_sides(sides[0], sides[1], margin, force, data)
+        if confirm:
+            compared = _confirmed(compared, confirm, (base_in, candidate_in), margin, force, data)
         publish(compared, margins_of(margin), out, title, notify, as_json, source, kernel)
-    return outcome_exit_code(compared.verdict)
+    return compared.exit_code(codes)
 
 
 @cli.command()
@@ -91,39 +110,48 @@ def compare(
 @DATA
 @JSON
 def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> int:
-    """Compute how long runs must be to detect a change. RUN is a pilot run: an id, a path, a baseline's name, or
-    `latest`.
+    """Compute how long runs must be to see a change, and to fail one. RUN is a pilot run: an id, a path, a baseline's
+    name, or `latest`.
 
-    At that length, 95 of 100 comparisons detect a change as large as the margin, and a figure that has not changed
-    passes.
+    At that length, 95 of 100 comparisons see a change as large as the margin (the verdict is at least `worse`), or fail
+    one of twice the margin; a figure that has not changed passes.
     """
     from perflib.text import a_while
-    from perflib.verdicts.power import lengths
+    from perflib.verdicts.power import FAILS, lengths
     from perflib.verdicts.run import open_side
 
-    plans = lengths(open_side(run, data), margins_of(margin))
+    plans = lengths(open_side(run, data)[0], margins_of(margin))
     if as_json:
         click.echo(json.dumps([each.as_dict() for each in plans], indent=1))
         return EXIT_PASS
+
+    def cell(requests: int | None, seconds: float | None) -> str:
+        return "–" if requests is None or seconds is None else f"{requests:,} ({a_while(seconds)})"
+
     rows = [
         {
             "scenario": str(each.part),
             "figure": each.metric.name,
-            "to find": f"{each.margin:g} {each.metric.margin_unit}",
             "requests in this run": f"{each.pilot_requests:,}",
-            "needed": "–" if each.requests is None else f"{each.requests:,}",
-            "at its rate": "–" if each.seconds is None else a_while(each.seconds),
+            "a change of": f"{each.margin:g} {each.metric.margin_unit}",
+            "is seen after": cell(each.requests, each.seconds),
+            "one of": f"{FAILS * each.margin:g} {each.metric.margin_unit}",
+            "fails after": cell(each.fail_requests, each.fail_seconds),
             "": each.reason,
         }
         for each in plans
     ]
     print_table(rows, False)
     for name in dict.fromkeys(each.part.scenario for each in plans):
-        longest = max((each for each in plans if each.part.scenario == name), key=lambda each: each.seconds or 0.0)
-        if longest.seconds:
-            click.echo(
-                f"{name}: {a_while(longest.seconds)} of load per run, for {longest.metric.name} of {longest.part}"
-            )
+        known = [each for each in plans if each.part.scenario == name and each.seconds and each.fail_seconds]
+        for key, does in (
+            ("seconds", "see a change as large as the margin"),
+            ("fail_seconds", "fail one twice as large"),
+        ):
+            if known:
+                longest = max(known, key=attrgetter(key))
+                length, what = a_while(getattr(longest, key)), f"{longest.metric.name} of {longest.part}"
+                click.echo(f"{name}: {length} of load per run to {does}, for {what}")
     click.echo(
         "This leaves out the variation between runs of the same version: compare several runs per side.", err=True
     )
@@ -150,6 +178,7 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
     "--out", type=click.Path(file_okay=False), help="Folder for the files; default: reports/<run>@b-vs-<run>@a."
 )
 @MARGIN
+@EXIT
 @NOTIFY
 @NOTEBOOK
 @NOTEBOOKS
@@ -168,6 +197,7 @@ def ab(
     looks: int,
     out: str | None,
     margin: tuple[str, ...],
+    exits: tuple[str, ...],
     notify: str | None,
     notebook: str | None,
     notebooks: Path | None,
@@ -182,7 +212,8 @@ def ab(
     perflib ab shop.toml --a targets.api.url=http://127.0.0.1:8001 --b targets.api.url=http://127.0.0.1:8002
 
     \b
-    Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, 4 the run is invalid.
+    Exit codes: 0 no worse, 1 worse than the margin, 2 bad input, 3 inconclusive, or worse but perhaps within the
+    margin, 4 the run is invalid. --exit changes that of the undecided ones.
     """
     from perflib.experiments.ab import ab as run_both
 
@@ -190,7 +221,7 @@ def ab(
         raise click.UsageError(
             "say what differs: --b KEY=VALUE; give both sides the same value to see how large the noise is"
         )
-    source = chosen_notebook("compare", notebook, notebooks, takes=SIDES)
+    codes, source = exit_codes(exits), chosen_notebook("compare", notebook, notebooks, takes=SIDES)
     try:
         compared = run_both(
             suite,
@@ -211,7 +242,24 @@ def ab(
         return interrupted(interrupt)
     publish(compared, margins_of(margin), out, None, notify, as_json, source)
     click.echo(compared.base[0].id.rpartition("@")[0], err=as_json)
-    return outcome_exit_code(compared.verdict)
+    return compared.exit_code(codes)
+
+
+def _confirmed(
+    compared: Comparison, runs: int, folders: tuple[str, str], margin: tuple[str, ...], force: bool, data: str | None
+) -> Comparison:
+    """The comparison of new runs of both sides, where this one fails or is worse."""
+    from perflib.experiments.confirm import confirm
+
+    def tell(text: str) -> None:
+        click.echo(text, err=True)
+
+    again = confirm(
+        compared, runs, folders=folders, margin_percent=margins_of(margin), data=data, force=force, tell=tell
+    )
+    if again is not compared:
+        tell(f"{compared.title}: {compared.verdict}. Confirmed by {runs} runs a side:")
+    return again
 
 
 def compare_sides(
@@ -255,18 +303,6 @@ def publish(
         kernel=kernel,
     )
     click.echo(str(folder / "compare.html"), err=as_json)
-
-
-def margins_of(texts: tuple[str, ...]) -> dict[str, float | None]:
-    """Parse --margin: ("p95=15",) becomes {"p95": 15.0}."""
-    margins: dict[str, float | None] = {}
-    for text in texts:
-        key, _, value = text.partition("=")
-        try:
-            margins[key.strip()] = None if value.strip() == "off" else float(value.strip().rstrip("%"))
-        except ValueError:
-            raise click.UsageError(f"--margin {text!r}: write it like p95=15, or p95=off") from None
-    return margins
 
 
 def print_comparison(compared: Comparison) -> None:

@@ -10,6 +10,7 @@ import click
 from perflib.cli.base import (
     BASELINE,
     DATA,
+    EXIT,
     FORCE,
     JSON,
     MARGIN,
@@ -19,17 +20,14 @@ from perflib.cli.base import (
     chosen_notebook,
     cli,
     exit_code,
-    outcome_exit_code,
+    exit_codes,
     print_table,
     print_trouble,
     print_verdicts,
+    worst_code,
 )
 from perflib.cli.comparing import compare_sides, print_comparison
 from perflib.errors import (
-    EXIT_FAIL,
-    EXIT_INCONCLUSIVE,
-    EXIT_INTERRUPTED,
-    EXIT_INVALID,
     EXIT_PASS,
 )
 
@@ -39,6 +37,7 @@ from perflib.errors import (
 @BASELINE
 @MARGIN
 @FORCE
+@EXIT
 @NOTIFY
 @DATA
 @JSON
@@ -47,6 +46,7 @@ def check(
     baseline: str | None,
     margin: tuple[str, ...],
     force: bool,
+    exits: tuple[str, ...],
     notify: str | None,
     data: str | None,
     as_json: bool,
@@ -55,7 +55,7 @@ def check(
     from perflib.report import github, markdown
     from perflib.verdicts.run import open_run
 
-    opened = open_run(run, data)
+    codes, opened = exit_codes(exits), open_run(run, data)
     compared = compare_sides(baseline, opened, margin, force, data) if baseline else None
     if as_json:
         objectives = [v.as_dict() for v in opened.verdicts()]
@@ -64,10 +64,10 @@ def check(
                 {"objectives": objectives, "comparison": compared.as_dict()} if compared else objectives, indent=1
             )
         )
-        code = exit_code(opened, opened.verdict)
+        code = exit_code(opened, opened.verdict, codes)
     else:
         print_trouble(opened)
-        code = print_verdicts(opened)
+        code = print_verdicts(opened, codes)
     github.tell(lambda: markdown.of_run(opened), github.of_verdicts(opened.verdicts()))
     if notify:
         from perflib.report import webhook as webhook
@@ -80,7 +80,7 @@ def check(
     if not as_json:
         print_comparison(compared)
     github.tell(lambda: markdown.of_comparison(compared), github.of_comparison(compared))
-    return _worst(code, outcome_exit_code(compared.verdict))
+    return worst_code(code, compared.exit_code(codes))
 
 
 @cli.command()
@@ -149,11 +149,16 @@ def baseline() -> None:
 @click.argument("run", default="latest")
 @DATA
 def baseline_set(name: str, run: str, data: str | None) -> int:
-    """Copy RUN to the baseline NAME and replace an earlier one. The copy stays when the run is deleted."""
-    from perflib.store.baselines import set_baseline
-    from perflib.verdicts.run import open_run
+    """Copy RUN to the baseline NAME and replace an earlier one. The copy stays when the run is deleted.
 
-    click.echo(f"{name}: {set_baseline(name, open_run(run, data), data).id}")
+    RUN may be several runs of one version, A1,A2,A3; `latest` are all runs of a perflib run --repeat.
+    """
+    from perflib.store.baselines import set_baseline
+    from perflib.verdicts.comparison import named, opened
+
+    runs = opened(run, data)
+    set_baseline(name, runs, data)
+    click.echo(f"{name}: {named(runs)}")
     click.echo(f"perflib plan {name} computes how long the runs that you compare with it must be", err=True)
     return EXIT_PASS
 
@@ -163,13 +168,18 @@ def baseline_set(name: str, run: str, data: str | None) -> int:
 @JSON
 def baseline_list(data: str | None, as_json: bool) -> int:
     """List the baselines."""
-    from perflib.store.baselines import baselines
+    from perflib.store.baselines import baselines, further
 
-    named_runs = baselines(data).items()
-    print_table(
-        [{"baseline": name, "run": run.id, "started": run.manifest.started_at[:19]} for name, run in named_runs],
-        as_json,
-    )
+    rows = [
+        {
+            "baseline": name,
+            "run": run.id,
+            "runs": 1 + len(further(run.path)),
+            "started": run.manifest.started_at[:19],
+        }
+        for name, run in baselines(data).items()
+    ]
+    print_table(rows, as_json)
     return EXIT_PASS
 
 
@@ -183,8 +193,3 @@ def baseline_rm(name: str, data: str | None) -> int:
     remove_baseline(name, data)
     click.echo(f"removed {name}")
     return EXIT_PASS
-
-
-def _worst(*codes: int) -> int:
-    """The most serious of several exit codes."""
-    return max(codes, key=(EXIT_PASS, EXIT_INCONCLUSIVE, EXIT_FAIL, EXIT_INVALID, EXIT_INTERRUPTED).index)

@@ -13,14 +13,18 @@ import click
 from perflib.cli.base import (
     BASELINE,
     DATA,
+    EXIT,
     JSON,
     NOTEBOOKS,
     chosen_notebook,
     cli,
+    exit_codes,
+    margins_of,
     print_samples,
     print_table,
     print_trouble,
     print_verdicts,
+    worst_code,
 )
 from perflib.errors import (
     EXIT_FAIL,
@@ -80,6 +84,20 @@ def try_command(suite: str, only: tuple[str, ...], overrides: tuple[str, ...]) -
         "`on_lost`."
     ),
 )
+@click.option(
+    "--repeat",
+    "runs",
+    type=click.IntRange(1),
+    metavar="RUNS",
+    help="Run the suite so many times, each time with targets started anew; the ids are printed last, as A1,A2,A3.",
+)
+@click.option(
+    "--until",
+    multiple=True,
+    metavar="METRIC=PERCENT",
+    help="Repeat until the runs' mean of this metric is known to ± so many percent (p95=5); at most --repeat, or 20.",
+)
+@EXIT
 def run(
     suite: str,
     only: tuple[str, ...],
@@ -89,16 +107,24 @@ def run(
     overrides: tuple[str, ...],
     dask: str | None,
     on_lost: str | None,
+    runs: int | None,
+    until: tuple[str, ...],
+    exits: tuple[str, ...],
 ) -> int:
     """Run SUITE, and print the run's id last. SUITE is a built-in name, or the path of a TOML file."""
     from perflib.experiments.run import run as run_suite
     from perflib.store.runs import data_folder, run_ids
     from perflib.verdicts.run import open_run
 
+    repeated, codes = bool(runs or until), exit_codes(exits)
+    if repeated and dask:
+        raise click.UsageError("--repeat and --until are for this machine; they do not go with --dask")
     here = data_folder(data)  # an object store also has runs of other machines
     before = set(run_ids(here))
     overrides = (*overrides, f"on_lost={on_lost}") if on_lost else overrides
     try:
+        if repeated:
+            return _repeat(suite, runs, until, codes, only=only, quick=quick, data=data, seed=seed, overrides=overrides)
         with _cluster(dask) as client:
             result = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)
     except KeyboardInterrupt as interrupt:
@@ -106,9 +132,20 @@ def run(
             click.echo(f"interrupted; the rows written so far are kept: {open_run(name, here).path}", err=True)
             click.echo(name)
         return interrupted(interrupt)
-    code = print_verdicts(result)
+    code = print_verdicts(result, codes)
     click.echo(result.id)
     return code
+
+
+def _repeat(suite: str, runs: int | None, until: tuple[str, ...], codes: dict[str, int], **options: Any) -> int:
+    """Run the suite several times, print each run's verdicts, and the ids last. Returns the most serious exit code."""
+    from perflib.experiments.repeat import repeat
+
+    margins = {key: value for key, value in margins_of(until, "--until").items() if value is not None}
+    found: list[int] = []
+    done = repeat(suite, runs, until=margins, each=lambda each: found.append(print_verdicts(each, codes)), **options)
+    click.echo(",".join(each.id for each in done))
+    return worst_code(*found)
 
 
 @contextlib.contextmanager
@@ -183,7 +220,7 @@ def report(
     if other:
         written = page(source, opened, parameters=parameters, out=folder)
     else:
-        beside = open_side(baseline, data) if baseline else None
+        beside = open_side(baseline, data) if baseline else ()
         written = (
             render(opened, baseline=beside, out=folder, title=title, notebook=source, parameters=parameters)
             / "report.html"

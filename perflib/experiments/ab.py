@@ -26,14 +26,13 @@ from perflib.suite.file import load_suite, select
 from perflib.suite.model import Suite
 from perflib.suite.redaction import redact_text
 from perflib.suite.variants import SIDES, both
-from perflib.verdicts.change import Change, checked_margins
+from perflib.verdicts.change import Change, margins_for
 from perflib.verdicts.comparison import Comparison, compare
 from perflib.verdicts.paired import Look
 from perflib.verdicts.run import Run
 
 FEWEST_PAIRS: Final = 3  # between two looks
 LOOKS: Final = 10
-MARGINS: Final[dict[str, float | None]] = {"memory": None}  # a single pair of processes is shown, not judged
 
 
 def ab(
@@ -79,7 +78,7 @@ def ab(
         b=texts["b"],
         block_s=block_s,
         budget_s=budget_s,
-        margin_percent=checked_margins({**MARGINS, **(margin_percent or {})}),
+        margin_percent=dict(margins_for(sides[0], margin_percent or {}).asked),
         scenarios={scenario.name: asdict(Look(looks=looks)) for scenario in sides[0].scenarios},
     )
     turns = Turns(about, _orders(sides[0].seed), _Enough(step), 2 * block_s * step * looks)

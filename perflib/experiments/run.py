@@ -66,11 +66,12 @@ def make(
     progress: bool,
     turns: Turns | None = None,
     client: Any = None,
+    repeat: tuple[str, int] | None = None,
 ) -> Run:
     """Check a suite, run it and return its Run. See `run`."""
     check(suite)
     session = Session(
-        suite, data, command, quick, lambda folder: view(folder, show=progress), _limit_search, turns, client
+        suite, data, command, quick, lambda folder: view(folder, show=progress), _limit_search, turns, client, repeat
     )
     with interrupts.raised():
         try:

@@ -16,7 +16,7 @@ from perflib.load.outliers import medians_ms
 from perflib.load.progress import Progress
 from perflib.load.resources import Sampler
 from perflib.load.stop_rules import LoadState, StopRule, standard_rules
-from perflib.load.validity import Machine, doubts
+from perflib.load.validity import Listeners, Machine, doubts
 from perflib.load.workers import InProcess, Message, Process, Workers, callables_env
 from perflib.store.manifest import (
     ClockRecord,
@@ -90,6 +90,8 @@ class Loading:
         if self._workers.here:
             self._watch_workers(in_process)
         self._stop_rules = [*standard_rules(scenario, targets, started), *stop_rules]
+        sampled = {os.getpid(), *(pid for target in started.values() for pid in target.pids)}
+        self._listeners = Listeners(targets.values(), sampled)
         self._machine, self._ours_s = Machine(), 0.0
 
     def _started(self, in_process: bool, client: Any) -> Workers:
@@ -108,15 +110,19 @@ class Loading:
             waiting = self.record.start_ns is None
             self._heard(message)
             if waiting:  # imports and preparation, before the load, do not count
-                self._machine, self._ours_s = Machine(), self._ledger.sampler.cpu_s()
+                self._machine, self._ours_s = Machine(), self._cpu_s()
             else:
                 self._ask_stop_rules()
             if until():
                 return
-        shares = self._machine.stop(self._ledger.sampler.cpu_s() - self._ours_s)
+        shares = self._machine.stop(self._cpu_s() - self._ours_s)
         self.record.machine = MachineShares(**shares)
         if self.running:
             self._doubt()
+
+    def _cpu_s(self) -> float:
+        """CPU time of the run's own processes and of the targets on this machine so far, s."""
+        return self._ledger.sampler.cpu_s() + self._listeners.cpu_s()
 
     def _ask_stop_rules(self) -> None:
         now, began_ns = self._ledger.now(), self.record.start_ns or 0

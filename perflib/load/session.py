@@ -31,7 +31,7 @@ from perflib.load.scenario import Ledger, Loading
 from perflib.load.stop_rules import StopRule
 from perflib.store import metadata
 from perflib.store.lease import WRITING, Lease
-from perflib.store.manifest import AbRecord, ProcessRecord, RunDirectory, TargetRecord
+from perflib.store.manifest import AbRecord, ProcessRecord, RepeatRecord, RunDirectory, TargetRecord
 from perflib.store.remote import Upload, is_url
 from perflib.store.runs import data_folder
 from perflib.suite.model import Scenario, Suite, Target
@@ -64,6 +64,7 @@ class Session:
 
     view        creates the display of its progress, given the run's folder
     stop_rules  creates further rules that end a scenario's load, given the scenario and the run's folder
+    repeat      of a suite that is run several times: the id of the first run, "" for this one, and which one this is
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Session:
         stop_rules: Callable[[Scenario, Path], Sequence[StopRule]],
         turns: Turns | None = None,
         client: Any = None,
+        repeat: tuple[str, int] | None = None,
     ) -> None:
         self.suite, self.turns, self.client, self._stop_rules = suite, turns, client, stop_rules
         self.t0_ns = time.monotonic_ns()
@@ -96,6 +98,9 @@ class Session:
             ab=turns.about if turns else None,
         )
         self.manifest = self.dir.manifest
+        if repeat is not None:
+            self.manifest.repeat = RepeatRecord(first=repeat[0] or self.manifest.run, number=repeat[1])
+            self.dir.save()
         self.upload = Upload(data, self.dir.path.name, self.dir.path, both=client is not None) if is_url(data) else None
         self.lease = Lease(self.dir.path, WRITING)
         self.view = view(self.dir.path)

@@ -7,10 +7,13 @@ beside the verdict.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from perflib.load.outliers import describe_outliers
 from perflib.suite.model import Scenario, Target
@@ -23,6 +26,7 @@ OTHER_SHARE: Final = 0.25  # of the machine, used by processes outside the run
 UNANSWERED_SHARE: Final = 0.05  # of the users' time, or of the users at the end
 RESENT_SHARE: Final = 0.01
 STEAL_SHARE: Final = 0.05
+THROTTLED_SHARE: Final = 0.05
 CLOCK_NS: Final = 1_000
 FEW_S: Final = 2.0
 PEER_ADVICE: Final = (
@@ -138,6 +142,11 @@ def _of_machine(machine: dict[str, float]) -> Iterator[Doubt]:
         yield Doubt(
             f"the host took {machine['steal_share']:.0%} of this virtual machine's time", "use a dedicated machine"
         )
+    if machine["throttled_share"] > THROTTLED_SHARE:
+        yield Doubt(
+            f"a limit of the CPU held this process back for {machine['throttled_share']:.0%} of the time",
+            "raise the limit of the container, or lower the load",
+        )
     if machine["clock_ns"] > CLOCK_NS:
         yield Doubt(f"the clock ticks every {machine['clock_ns']:,.0f} ns", "do not judge times of that size")
 
@@ -147,17 +156,18 @@ class Machine:
 
     def __init__(self) -> None:
         self._clock_ns = time.get_clock_info("monotonic").resolution * 1e9
-        self._began, self._before = time.monotonic(), self._now()
+        self._began, self._before, self._throttled_s = time.monotonic(), self._now(), _throttled_s()
 
     def stop(self, ours_s: float) -> dict[str, float]:
         """The shares until now. `ours_s`: CPU time of the run's own processes in that time, in s."""
         total, busy, steal = (after - before for after, before in zip(self._now(), self._before, strict=True))
-        total = max(total, 1e-9)
+        total, seconds = max(total, 1e-9), time.monotonic() - self._began
         return {
-            "seconds": time.monotonic() - self._began,
+            "seconds": seconds,
             "busy_share": busy / total,
             "other_share": max(0.0, busy - ours_s) / total,
             "steal_share": steal / total,
+            "throttled_share": min(1.0, (_throttled_s() - self._throttled_s) / max(seconds, 1e-9)),
             "clock_ns": self._clock_ns,
         }
 
@@ -170,3 +180,53 @@ class Machine:
         idle = float(times.idle + getattr(times, "iowait", 0.0))
         total = float(sum(times[:8]))  # guest times are within user times
         return total, total - idle - steal, steal
+
+
+def _throttled_s() -> float:
+    """For how long the limit of this process's cgroup has held it back, s; 0 where there is none."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/sys/fs/cgroup/cpu.stat").read_text("ascii").splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("throttled_usec"))) / 1e6
+    return 0.0
+
+
+class Listeners:
+    """The processes on this machine that serve targets which perflib did not start, and that nobody else samples.
+
+    Their CPU time belongs to the run: a target is no disturbance.
+    """
+
+    def __init__(self, targets: Iterable[Target], sampled: Container[int]) -> None:
+        """sampled: processes whose CPU time is known already."""
+        import psutil
+
+        ports = {_local_port(target) for target in targets if not (target.start or target.pids)} - {None}
+        self._processes: dict[int, psutil.Process] = {}
+        with suppress(psutil.Error, OSError):
+            listening = psutil.net_connections("tcp") if ports else []
+            pids = {
+                c.pid for c in listening if c.status == psutil.CONN_LISTEN and c.pid and tuple(c.laddr)[-1] in ports
+            }
+            for process in map(psutil.Process, pids):
+                served_by = (process, *process.children(recursive=True))
+                self._processes |= {each.pid: each for each in served_by if each.pid not in sampled}
+
+    def cpu_s(self) -> float:
+        """The CPU time that they have used, s."""
+        import psutil
+
+        total = 0.0
+        for process in self._processes.values():
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system
+        return total
+
+
+def _local_port(target: Target) -> int | None:
+    """The port of a target on this machine; None where it is elsewhere, or has no address."""
+    with suppress(ValueError):
+        url = urlsplit(target.url or "")
+        if url.hostname in ("127.0.0.1", "localhost", "::1"):
+            return url.port or (443 if url.scheme == "https" else 80)
+    return None

@@ -6,18 +6,20 @@ A process that was seen before and after a moment at which no sample of it was t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perflib import stats
 from perflib.metrics.source import source
-from perflib.stats import MemoryGrowth
+from perflib.stats import LeakLimit, MemoryGrowth
+from perflib.stats.trend import USUAL_LIMIT, Leak
 from perflib.store.cache import once
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import span
+from perflib.suite.objectives import Objective
 from perflib.text import number
 
 BUCKET_NS: Final = 250_000_000
@@ -96,10 +98,15 @@ class Growth:
         return first if first and surely and first.gained_bytes else None
 
     @property
-    def verdict(self) -> Literal["leak", "no leak", "inconclusive"]:
+    def verdict(self) -> Leak:
         """Whether all together leak, or one of them while others shrink."""
         alone = self.grew and self.grew.growth.verdict == "leak"
         return "leak" if alone else self.whole.verdict
+
+    def judged_by(self, *limits: LeakLimit) -> Growth:
+        """The same with the verdicts by these limits."""
+        each = (replace(one, growth=one.growth.judged_by(*limits)) for one in self.each)
+        return Growth(self.whole.judged_by(*limits), tuple(each))
 
     def describe(self, *, rates: bool = True) -> str:
         """Which process's memory grew and by how much, and that of all together with how fast it grew; "" where none
@@ -176,8 +183,31 @@ def _answered(scenario: ScenarioRun, at_ns: Floats) -> Floats:
 
 @once
 def growth(scenario: ScenarioRun) -> Growth:
-    """Whether the target's memory grew while a scenario was measured, by how much, and which process it was."""
-    return growth_of(memory(scenario))
+    """Whether the target's memory grew while a scenario was measured, by how much, and which process it was.
+
+    It is judged by the limits of the scenario's objectives on how fast it may grow; without one by the usual limit.
+    """
+    limits = [limit for objective in scenario.spec.objectives if (limit := leak_limit(objective))]
+    return growth_of(memory(scenario)).judged_by(*(limits or [USUAL_LIMIT]))
+
+
+def leak_limit(objective: Objective) -> LeakLimit | None:
+    """The limit of an objective on how fast memory may grow; None for any other objective.
+
+    "memory slope not above 0 MB/min" asks whether memory grows faster than that by what would matter, the usual limit.
+    """
+    limit = objective.limit
+    if limit is None or not objective.wants_less:
+        return None
+    if objective.metric == "memory slope":
+        per_hour = LeakLimit.per_hour(60 * limit)
+        more = USUAL_LIMIT.bytes_each if objective.comparator == "not above" else 0.0
+        return replace(per_hour, bytes_each=per_hour.bytes_each + more)
+    limits = {
+        "memory growth per hour": LeakLimit.per_hour,
+        "memory growth per 1000 requests": LeakLimit.per_1000_requests,
+    }
+    return limits[objective.metric](limit) if objective.metric in limits else None
 
 
 def growth_of(seen: Memory) -> Growth:

@@ -170,7 +170,12 @@ def growth_figures(scenario: ScenarioRun) -> dict[str, Any] | None:
     if not found.each:
         return None
     listed = [_process(one) for one in found.each[:PROCESSES]]
-    return {**_growth(found.whole), "processes": listed, "more_processes": len(found.each) - len(listed)}
+    return {
+        **_growth(found.whole),
+        "verdict": found.verdict,
+        "processes": listed,
+        "more_processes": len(found.each) - len(listed),
+    }
 
 
 def _growth(of: MemoryGrowth) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """junit.xml of a run or of a comparison: one test case for each objective, or for each figure that is judged.
 
-A fail is a failure, inconclusive is skipped (neither green nor red), and an invalid run is an error.
+A fail is a failure, inconclusive and worse are skipped (neither green nor red), and an invalid run is an error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from perflib.text import cleaned
 from perflib.verdicts.comparison import Comparison
 from perflib.verdicts.run import Run
 
-_ELEMENTS: Final = {Outcome.FAIL: "failure", Outcome.INCONCLUSIVE: "skipped", Outcome.INVALID: "error"}
+_ELEMENTS: Final = {
+    Outcome.FAIL: "failure",
+    Outcome.WORSE: "skipped",
+    Outcome.INCONCLUSIVE: "skipped",
+    Outcome.INVALID: "error",
+}
 _COUNTS: Final = {"failure": "failures", "skipped": "skipped", "error": "errors"}
 
 
@@ -69,7 +74,7 @@ def _document(name: str, cases: Iterable[Case]) -> str:
         counts["tests"] += 1
         if kind := _ELEMENTS.get(case.outcome):
             counts[_COUNTS[kind]] += 1
-            lead = "inconclusive: " if kind == "skipped" else ""
+            lead = f"{case.outcome}: " if kind == "skipped" else ""
             ElementTree.SubElement(element, kind, message=_text(lead + case.message.strip()))
     for key, value in counts.items():
         suite.set(key, str(value))

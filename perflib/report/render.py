@@ -30,7 +30,7 @@ REPORTS: Final = Path("reports")
 def report(
     run: Run,
     *,
-    baseline: Recording | None = None,
+    baseline: Recording | Sequence[Recording] = (),
     out: Path | None = None,
     title: str | None = None,
     notebook: str | Path = "report",
@@ -45,7 +45,9 @@ def report(
     """
     folder = out or REPORTS / run.id
     folder.mkdir(parents=True, exist_ok=True)
-    asked = notebook_parameters.asked_for(baseline=str(baseline.path.resolve()) if baseline else None, title=title)
+    sides = [baseline] if isinstance(baseline, Recording) else baseline
+    beside = ",".join(str(each.path.resolve()) for each in sides) or None
+    asked = notebook_parameters.asked_for(baseline=beside, title=title)
     given = {"run": str(run.path.resolve()), **asked, **(parameters or {})}
     executed = execute(notebook, given, folder / "report.ipynb", of=[run])
     figures = run.summary()

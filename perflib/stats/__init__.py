@@ -29,14 +29,16 @@ from perflib.stats.shifts import (
     quantile_shifts,
     rate_shift,
     ratio_shift,
+    run_deviation,
 )
-from perflib.stats.trend import MemoryGrowth, Trend, memory_growth, memory_troughs, trend
+from perflib.stats.trend import LeakLimit, MemoryGrowth, Trend, memory_growth, memory_troughs, trend
 from perflib.stats.warmup import WarmupEnd, warmup_end
 
 __all__ = [
     "BetweenRuns",
     "ChangePoint",
     "Interval",
+    "LeakLimit",
     "MemoryGrowth",
     "Outcome",
     "Trend",
@@ -67,6 +69,7 @@ __all__ = [
     "rate_shift",
     "ratio_interval",
     "ratio_shift",
+    "run_deviation",
     "share_interval",
     "spending_confidence",
     "throughput_interval",

@@ -30,6 +30,8 @@ class Outcome(StrEnum):
     """The whole interval is on the good side of the limit."""
     INCONCLUSIVE = "inconclusive"
     """The interval contains the limit: the data do not decide."""
+    WORSE = "worse"
+    """Of a comparison: certainly worse, but perhaps within the margin."""
     FAIL = "fail"
     """The whole interval is on the bad side of the limit."""
     INVALID = "invalid"
@@ -37,7 +39,7 @@ class Outcome(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 (shown) to 4 (invalid): the higher, the more severe."""
+        """0 (shown) to 5 (invalid): the higher, the more severe."""
         return tuple(Outcome).index(self)
 
     @property
@@ -48,7 +50,8 @@ class Outcome(StrEnum):
     @property
     def exit_code(self) -> int:
         """The exit code of the command line: see perflib/errors.py."""
-        codes = {"inconclusive": EXIT_INCONCLUSIVE, "fail": EXIT_FAIL, "invalid": EXIT_INVALID}
+        undecided = {"inconclusive": EXIT_INCONCLUSIVE, "worse": EXIT_INCONCLUSIVE}
+        codes = {**undecided, "fail": EXIT_FAIL, "invalid": EXIT_INVALID}
         return codes.get(self, EXIT_PASS)
 
     @staticmethod

@@ -26,7 +26,7 @@ class BetweenRuns:
 
     shift: its interval includes the variation between runs; unknown where no side has two runs. within: the interval
     if runs did not vary. run_deviation: the standard deviation of the figure from run to run (of its logarithm, if
-    relative); NaN where no side has two runs. borrowed: a side of one run was taken to vary as the other one does.
+    relative); NaN where it is unknown. borrowed: a side of one run was taken to vary as other runs do.
     freedom: the degrees of freedom of the shift's Student's t.
     """
 
@@ -117,7 +117,12 @@ def rate_shift(
 
 
 def between_runs(
-    base: Sequence[Interval], candidate: Sequence[Interval], confidence: float = 0.95, *, relative: bool = False
+    base: Sequence[Interval],
+    candidate: Sequence[Interval],
+    confidence: float = 0.95,
+    *,
+    relative: bool = False,
+    known: tuple[float, float] | None = None,
 ) -> BetweenRuns:
     """The shift of a figure over several runs a side, with the variation from run to run in its interval.
 
@@ -125,9 +130,10 @@ def between_runs(
     levels of variation (Kalibera & Jones 2013, ISMM, section 6), so the interval is Welch's t over them; it is never
     narrower than the variation within runs alone. A side of one run is taken to vary as the other one does
     (`borrowed`). With one run on each side the variation between runs is unknown, and so is the interval of `shift`;
-    `within` remains. relative: shifts are candidate / base − 1 of geometric means, else candidate − base in the
-    figure's unit. Raises ValueError for a side without runs, a figure that is not finite, or a relative one that is
-    not positive.
+    `within` remains, unless it is `known`: the deviation from run to run of other runs of the same thing, as in
+    `run_deviation`, with its degrees of freedom. relative: shifts are candidate / base − 1 of geometric means, else
+    candidate − base in the figure's unit. Raises ValueError for a side without runs, a figure that is not finite, or a
+    relative one that is not positive.
     """
     if not base or not candidate:
         raise ValueError("each side needs a run")
@@ -140,10 +146,14 @@ def between_runs(
     within = difference(*(_average(side, confidence) for side in sides))
     counts = [len(side) for side in figures]
     deviation, freedom = _pooled_deviation(figures), math.inf
+    if math.isnan(deviation) and known:
+        deviation, freedom = known
+        error = deviation * math.sqrt(2)
+    elif not math.isnan(deviation):
+        error, freedom = _welch(figures, deviation)
     if math.isnan(deviation):
         shift = unknown(within.estimate, sum(counts), confidence)
     else:
-        error, freedom = _welch(figures, deviation)
         half = student_t(confidence, freedom) * error
         low, high = (within.estimate - half, within.estimate + half)
         low = min(low, within.low) if math.isfinite(within.low) else low
@@ -151,7 +161,22 @@ def between_runs(
         shift = Interval(within.estimate, low, high, sum(counts), float(sum(counts)), confidence)
     if relative:
         shift, within = (_exponential(i) for i in (shift, within))
-    return BetweenRuns(shift, within, deviation, min(counts) == 1 < max(counts), freedom)
+    return BetweenRuns(shift, within, deviation, min(counts) == 1 and not math.isnan(deviation), freedom)
+
+
+def run_deviation(figures: Values) -> tuple[float, float]:
+    """The standard deviation from run to run of a series of runs, and its degrees of freedom.
+
+    figures: one a run, in order of time, shape (runs,), at least 3. It is that of the differences between neighbours
+    (von Neumann 1941, Annals of Mathematical Statistics 12:367), so that a drift hardly counts; differences beyond 2.5
+    deviations of the usual one are clipped, so that a change of level does not either. Raises ValueError for fewer.
+    """
+    if len(figures) < 3:
+        raise ValueError(f"3 runs at least, not {len(figures)}")
+    differences = np.abs(np.diff(np.asarray(figures, float)))
+    usual = float(np.median(differences)) * 1.4826
+    clipped = np.minimum(differences, 2.5 * usual) if usual > 0 else differences
+    return math.sqrt(float((clipped**2).mean()) / 2), 2 / 3 * len(differences)
 
 
 def _welch(figures: Sequence[Values], deviation: float) -> tuple[float, float]:

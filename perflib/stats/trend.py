@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ FEWEST: Final = 12  # windows that an interval needs
 FEWEST_TROUGHS: Final = 6  # troughs that an interval needs
 FEWEST_SAMPLES: Final = 20  # memory samples that a verdict needs
 SWING: Final = 0.4  # of the memory's spread: a fall and a rise of so much make a trough
-TOLERANCE_BYTES: Final = 16e6  # a smaller growth over the whole series is no leak
+FEWEST_BYTES: Final = 2e6  # allocators take as much at once: so far, a smaller growth is no leak yet, however fast
 
 Floats = NDArray[np.float64]
 
@@ -29,17 +29,43 @@ class Trend:
     change: Interval
 
 
+Leak = Literal["leak", "no leak", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class LeakLimit:
+    """The fastest growth of memory that is no leak, in bytes per second or per request."""
+
+    bytes_each: float
+    each: Literal["second", "request"] = "second"
+
+    @classmethod
+    def per_hour(cls, mb: float) -> LeakLimit:
+        """LeakLimit.per_hour(100): 100 MB (10⁶ bytes) per hour."""
+        return cls(mb * 1e6 / 3600)
+
+    @classmethod
+    def per_1000_requests(cls, mb: float) -> LeakLimit:
+        return cls(mb * 1e3, "request")
+
+
+USUAL_LIMIT: Final = LeakLimit.per_hour(100)
+
+
 @dataclass(frozen=True)
 class MemoryGrowth:
     """The growth of memory over the series, its slope, and whether it is a leak.
 
+    later_bytes_per_s, later_bytes_per_request: the slopes of the later half alone, NaN where they are unknown.
     slope_bytes_per_request: None where no requests were given.
     """
 
     growth_bytes: Interval
     slope_bytes_per_s: Interval
-    verdict: Literal["leak", "no leak", "inconclusive"]
+    verdict: Leak
     slope_bytes_per_request: Interval | None = None
+    later_bytes_per_s: float = math.nan
+    later_bytes_per_request: float = math.nan
 
     @property
     def growth_mb(self) -> Interval:
@@ -56,6 +82,23 @@ class MemoryGrowth:
         """The slope by requests, MB per 1,000 of them; unknown where no requests were given."""
         slope = self.slope_bytes_per_request
         return scaled(slope, 1000e-6) if slope else unknown(math.nan, self.growth_bytes.n, self.growth_bytes.confidence)
+
+    def judged_by(self, *limits: LeakLimit) -> MemoryGrowth:
+        """The same with the verdict by other limits: a leak by one of them, or no leak by all."""
+        words = [self._word(limit) for limit in limits]
+        verdict: Leak = "leak" if "leak" in words else "inconclusive" if "inconclusive" in words else "no leak"
+        return replace(self, verdict=verdict)
+
+    def _word(self, limit: LeakLimit) -> Leak:
+        by_time = limit.each == "second"
+        slope = self.slope_bytes_per_s if by_time else self.slope_bytes_per_request
+        later = self.later_bytes_per_s if by_time else self.later_bytes_per_request
+        if slope is None:
+            return "inconclusive"
+        if slope.high <= limit.bytes_each:
+            return "no leak"
+        grows = slope.low > limit.bytes_each and later > limit.bytes_each
+        return "leak" if grows and self.growth_bytes.estimate > FEWEST_BYTES else "inconclusive"
 
 
 def trend(t_s: Values, values: Values, confidence: float = 0.95) -> Trend:
@@ -75,7 +118,7 @@ def memory_growth(
     t_s: Values,
     memory_bytes: Values,
     confidence: float = 0.95,
-    tolerance_bytes: float = TOLERANCE_BYTES,
+    limit: LeakLimit = USUAL_LIMIT,
     requests: Values | None = None,
 ) -> MemoryGrowth:
     """The growth of a process's memory, measured along the troughs of its saw-tooth.
@@ -88,29 +131,28 @@ def memory_growth(
     line is that of `trend`. The slope per request is that of the same points over the requests, so a varying rate
     does not blur it.
 
-    "leak": the slope's interval lies above zero, and the growth's estimate above `tolerance_bytes`, in the later half
-    alone as well (a cache that fills is no leak). "no leak": the growth's interval lies below `tolerance_bytes`.
-    Else, and with fewer than 20 samples, "inconclusive". Raises ValueError for arrays of different lengths.
+    "no leak": the slope's interval does not reach above `limit`. "leak": it lies wholly above, the slope of the later
+    half alone too (a cache that fills is no leak), and the growth is at least FEWEST_BYTES. Else, and with fewer than
+    20 samples, "inconclusive". Raises ValueError for arrays of different lengths.
     """
     t, x = _clean(t_s, memory_bytes)
     seconds = float(t[-1] - t[0]) if len(t) else 0.0
     points, fewest = _lowest(t, x)
     fewest = fewest if len(x) >= FEWEST_SAMPLES else len(x) + 1
-    line = _line(*points, n=len(x), seconds=seconds, confidence=confidence, fewest=fewest)
-    growth, slope = line.change, line.slope_per_s
-    half = len(points[0]) // 2
-    later = _line(points[0][half:], points[1][half:], n=len(x), seconds=seconds, confidence=confidence).change.estimate
-    leaks = slope.low > 0 and growth.estimate > tolerance_bytes and later > tolerance_bytes
-    verdict: Literal["leak", "no leak", "inconclusive"] = (
-        "leak" if leaks else "no leak" if growth.high < tolerance_bytes else "inconclusive"
-    )
-    per_request = None
+
+    def line(at: Floats, values: Floats, seconds: float, fewest: int) -> Trend:
+        return _line(at, values, n=len(x), seconds=seconds, confidence=confidence, fewest=fewest)
+
+    whole, half = line(*points, seconds, fewest), len(points[0]) // 2
+    later = line(points[0][half:], points[1][half:], seconds, fewest).slope_per_s.estimate
+    per_request, later_per_request = None, math.nan
     if requests is not None:
         answered, first = np.unique(np.interp(points[0], *_clean(t_s, requests)) if len(x) else x, return_index=True)
-        per_request = _line(
-            answered, points[1][first], n=len(x), seconds=1.0, confidence=confidence, fewest=fewest
-        ).slope_per_s
-    return MemoryGrowth(growth, slope, verdict, per_request)
+        lowest, half = points[1][first], len(first) // 2
+        per_request = line(answered, lowest, 1.0, fewest).slope_per_s
+        later_per_request = line(answered[half:], lowest[half:], 1.0, fewest).slope_per_s.estimate
+    grown = MemoryGrowth(whole.change, whole.slope_per_s, "inconclusive", per_request, later, later_per_request)
+    return grown.judged_by(limit)
 
 
 def memory_troughs(t_s: Values, memory_bytes: Values) -> tuple[Floats, Floats]:

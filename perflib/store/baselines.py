@@ -1,8 +1,9 @@
 """Baselines: named copies of runs, to compare other runs with.
 
-A baseline is a copy of a run (manifest, rows, resources, gauges, samples) in data/baselines/<name>/. Hard links are
-used if possible, so that it takes no space. It stays after `perflib rm` of the run, and a CI job need only keep this
-folder. A change that is cut short is finished or undone by the next command.
+A baseline is a copy of a run (manifest, rows, resources, gauges, samples) in data/baselines/<name>/, of several runs
+with the others in data/baselines/<name>/again/<run>/. Hard links are used if possible, so that it takes no space. It
+stays after `perflib rm` of the run, and a CI job need only keep this folder. A change that is cut short is finished or
+undone by the next command.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from perflib.store.runs import data_folder, delete, finish_removals, locate, str
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,79}", re.ASCII)
 _KEPT: Final = ("rows", "resources", "gauges", "samples")
+_AGAIN: Final = "again"  # the folder of further runs
 # The ends of hidden names: a copy that is being written, one that is complete, and the baseline that it replaces.
 _STEPS: Final = (".copy", ".ready", ".before")
 
@@ -33,28 +35,30 @@ def folder(data: str | Path | None = None) -> Path:
     return data_folder(data) / "baselines"
 
 
-def set_baseline(name: str, run: Recording, data: str | Path | None = None) -> Recording:
-    """Copy a run to the baseline of this name, and replace an earlier one.
+def set_baseline(name: str, runs: Recording | Sequence[Recording], data: str | Path | None = None) -> Recording:
+    """Copy a run, or several of one version, to the baseline of this name, and replace an earlier one.
 
-    Raises RunError for an invalid name, or for a run that is not complete or is damaged.
+    Returns the first copy. Raises RunError for an invalid name, or for a run that is not complete or is damaged.
     """
     folder_only(data, "baseline set")
     if not _NAME.fullmatch(name) or name == "latest":
         raise RunError(
             f"{name!r} is not a valid name of a baseline", mend="use letters, digits, dots, dashes and underscores"
         )
-    if run.status != "complete":
-        raise RunError(
-            f"{run.id} is {run.status}", where=f"baseline {name}", mend="choose a run that is complete: perflib runs"
-        )
-    if run.damage:
-        raise RunError("; ".join(run.damage), where=run.id, mend="choose another run: perflib runs")
+    first, *others = [runs] if isinstance(runs, Recording) else runs
+    for run in (first, *others):
+        _check(run, name)
     parent = folder(data)
     parent.mkdir(parents=True, exist_ok=True)
-    with _unchanged(run), _named(parent, name):
+    with contextlib.ExitStack() as stack:
+        for run in (first, *others):
+            stack.enter_context(_unchanged(run))
+        stack.enter_context(_named(parent, name))
         _recover(parent, name)
         copy, ready, before = (parent / f".{name}{end}" for end in _STEPS)
-        _copy(Recording(run.path), copy)
+        _copy(Recording(first.path), copy)
+        for run in others:
+            _copy(Recording(run.path), copy / _AGAIN / run.id)
         copy.replace(ready)
         if (parent / name).exists():
             (parent / name).replace(before)
@@ -63,14 +67,29 @@ def set_baseline(name: str, run: Recording, data: str | Path | None = None) -> R
     return Recording(parent / name)
 
 
+def _check(run: Recording, name: str) -> None:
+    """Raise RunError for a run that is not complete or is damaged."""
+    if run.status != "complete":
+        raise RunError(
+            f"{run.id} is {run.status}", where=f"baseline {name}", mend="choose a run that is complete: perflib runs"
+        )
+    if run.damage:
+        raise RunError("; ".join(run.damage), where=run.id, mend="choose another run: perflib runs")
+
+
 def baselines(data: str | Path | None = None) -> dict[str, Recording]:
-    """All baselines by name, except those that cannot be read."""
+    """All baselines by name, of several runs the first, except those that cannot be read."""
     runs = {}
     recover(data)
     for path in sorted(folder(data).glob("[!.]*/run.json")):
         with contextlib.suppress(RunError):
             runs[path.parent.name] = Recording(path.parent)
     return runs
+
+
+def further(path: Path) -> list[Path]:
+    """The folders of a baseline's runs after the first, whose folder this is."""
+    return sorted(each.parent for each in (path / _AGAIN).glob(f"[!.]*/{FILE}"))
 
 
 def remove_baseline(name: str, data: str | Path | None = None) -> None:
@@ -137,13 +156,14 @@ def _named(parent: Path, name: str) -> contextlib.AbstractContextManager[Lease]:
     return held(parent, "baseline", file=f".{name}.lease", of=f"baseline {name}")
 
 
-def locate_side(which: str | Path, data: str | Path | None = None) -> tuple[Path, str | None]:
-    """Like `runs.locate`, and also by the name of a baseline. Raises RunError if there is none."""
+def locate_side(which: str | Path, data: str | Path | None = None) -> list[tuple[Path, str | None]]:
+    """Like `runs.locate`, and also by the name of a baseline, with all its runs. Raises RunError if there is none."""
     recover(data)
-    if isinstance(which, str) and _NAME.fullmatch(which) and (folder(data) / which / "run.json").is_file():
-        return folder(data) / which, None
+    if isinstance(which, str) and _NAME.fullmatch(which) and (folder(data) / which / FILE).is_file():
+        first = folder(data) / which
+        return [(path, None) for path in (first, *further(first))]
     try:
-        return locate(which, data)
+        return [locate(which, data)]
     except RunError as error:
         if isinstance(which, str) and error.what.startswith("no run"):
             raise RunError(

@@ -115,6 +115,7 @@ class MachineShares(_Record):
     busy_share: float = 0.0
     other_share: float = 0.0
     steal_share: float = 0.0
+    throttled_share: float = 0.0  # of the time in which a limit of the CPU (cgroup) held this process back
     clock_ns: float = 0.0
 
 
@@ -280,6 +281,13 @@ class Replacing(_Record):
     rows: int | None = None
 
 
+class RepeatRecord(_Record):
+    """The place of a run among those of one `perflib run --repeat`."""
+
+    first: RunName  # the id of their first run
+    number: int  # from 1
+
+
 class AbRecord(_Record):
     """The two sides of an A/B test (`a`, `b`: overrides of the suite), and the looks at each scenario."""
 
@@ -312,6 +320,7 @@ class Manifest(_Record):
     scenarios: list[ScenarioRecord] = Field(default_factory=list)
     events: list[Event] = Field(default_factory=list)
     ab: AbRecord | None = None
+    repeat: RepeatRecord | None = None
     replacing: Replacing | None = None
 
     @property
@@ -349,7 +358,7 @@ def read_manifest(path: Path) -> Manifest:
 def write_manifest(path: Path, manifest: Manifest, *, durable: bool = False) -> None:
     """Write the run.json of a run atomically; durable: and wait until it is on disk. Raises OSError."""
     content = manifest.model_dump(by_alias=True, mode="json")
-    for key in ("ab", "replacing"):
+    for key in ("ab", "repeat", "replacing"):
         if content[key] is None:
             del content[key]
     content = all_cleaned(all_without_known(_struck_out(content)))

@@ -22,6 +22,7 @@ _OURS: Final = re.compile(
     r"|(rows|resources|spans|gauges|samples)/\.?part-[\w.-]+(\.parquet|\.tmp)|counts/\.?[\w.-]+\.(json|parquet|tmp)",
     re.ASCII,
 )
+_FURTHER: Final = re.compile(r"again/[^/]+/", re.ASCII)  # where a baseline of several runs has the others
 _REMOVED: Final = ".removed"  # the end of a folder's name while it is being deleted
 
 
@@ -121,7 +122,7 @@ def strangers(folder: Path) -> Iterator[str]:
     for base, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(base, name)
-            place = path.relative_to(folder).as_posix()
+            place = _FURTHER.sub("", path.relative_to(folder).as_posix())
             if path.is_symlink() or (name in files and not _OURS.fullmatch(place)):
                 yield place
 

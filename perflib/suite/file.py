@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from perflib.errors import SuiteError
+from perflib.suite.compare import scope_of
 from perflib.suite.family import Family, fields_of
 from perflib.suite.messages import one_line
 from perflib.suite.model import Load, Operation, Suite, Target
@@ -77,7 +78,13 @@ def from_table(table: dict[str, Any], *, where: str = "suite", folder: str = "")
     """A Suite from the parsed TOML table."""
     learn(table)
     _check_kinds(table, where)
-    return _validated(table, where=where, folder=folder)
+    suite = _validated(table, where=where, folder=folder)
+    names = {name for scenario in suite.scenarios for name in (scenario.name, *(op.name for op in scenario.operations))}
+    for key in suite.compare.margins:
+        if scope_of(key) not in ("", *names):
+            what = f"there is no operation or scenario {scope_of(key)!r}"
+            raise SuiteError(what, where=f"{where}: compare.margins", mend=f"known: {', '.join(sorted(names))}")
+    return suite
 
 
 def from_plain(plain: Mapping[str, Any], *, where: str = "the run's suite") -> Suite:

@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass
 
 from perflib.errors import SuiteError
 from perflib.suite.answers import Expect
+from perflib.suite.compare import Compare
 from perflib.suite.fields import CONFIG, Burst, Count, Figure, Judged, Name, NotNegative, Positive, Seq
 from perflib.suite.load import ClosedLoad, Load, StagesLoad
 from perflib.suite.messages import in_one_line
@@ -30,7 +31,7 @@ from perflib.suite.objectives import Objective
 from perflib.suite.operation import Operation, bound
 from perflib.suite.target import Ready, Target
 
-__all__ = ["Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"]
+__all__ = ["Compare", "Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"]
 
 
 @in_one_line("warmup")
@@ -162,6 +163,7 @@ class Suite:
     max_rate_per_s: Positive | None = None  # the highest rate that a scenario may request
     max_requests: Count | None = None  # a scenario ends after this number of requests
     on_lost: Literal["stop", "continue"] = "stop"  # when a worker is lost, the others stop or go on without its share
+    compare: Compare = Field(default_factory=Compare)  # what comparisons of its runs judge
     folder: str = ""  # (not a key: where the suite's file is)
 
     HIDDEN: ClassVar[tuple[str, ...]] = ("folder",)

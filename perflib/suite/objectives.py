@@ -7,9 +7,10 @@
     "throughput / offered >= 95 %"             successful requests as a share of the offered ones, in an open load
     "capacity >= 400 /s"                       in a steps load: the highest rate at which the other objectives hold
     "memory growth < 50 MB"                    the target's process tree, over the whole scenario
-    "memory growth per hour < 100 MB"          "memory growth per 1000 requests < 1 MB" the same as a rate
-    "memory slope not above 0 MB/min"          a trend: fails if its whole interval is above the limit
-    "response drift not above 0 %"             change of the median from the start of the scenario to its end
+    "memory growth per hour < 100 MB"          "memory growth per 1000 requests < 1 MB" how fast it grows: a leak
+    "memory slope not above 0 MB/min"          the same; 100 MB per hour more than the limit pass
+    "response drift < 30 %"                    change of the median from the start of the scenario to its end
+    "response drift not above 0 %"             the same; 20 % more than the limit pass
     "mcp vs direct: median difference < 5 ms"  paired differences of interleaved operations
     "async vs sync: throughput ratio >= 1"     blocks of one operation against blocks of another
 

@@ -6,11 +6,12 @@ import math
 import re
 from typing import Any, Final
 
-SIGNS: Final = {"pass": "✓", "fail": "✗", "inconclusive": "?", "invalid": "!", "shown": "·"}
+SIGNS: Final = {"pass": "✓", "fail": "✗", "worse": "▲", "inconclusive": "?", "invalid": "!", "shown": "·"}
 # Legible on white and on black; all other text has the colour of the page.
 COLOURS: Final = {
     "pass": "#1f9d61",
     "fail": "#d1343f",
+    "worse": "#c2621b",
     "invalid": "#d1343f",
     "inconclusive": "#b7791f",
     "shown": "#808080",

@@ -92,7 +92,7 @@ class Heading:
     @property
     def urgent(self) -> bool:
         """What was not met is open from the beginning, and has all of its charts."""
-        return self.opened or self.word in ("fail", "inconclusive", "invalid")
+        return self.opened or self.word in ("fail", "worse", "inconclusive", "invalid")
 
 
 class Estimate(Protocol):

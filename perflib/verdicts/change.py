@@ -1,8 +1,11 @@
 """One figure's change on both sides: how it is found, and what verdict it gets among all that are judged with it.
 
 Pass: the whole 95 % interval of the change is within the margin. Fail: it is beyond the margin even when corrected for
-all the figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Else
-inconclusive.
+all the figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Worse:
+the candidate is certainly worse, corrected alike, but perhaps within the margin. Else inconclusive.
+
+A margin of errors of half a point or less is relative as well: where more errors are certain, they pass only if they
+certainly have not doubled, and fail if they certainly have.
 """
 
 from __future__ import annotations
@@ -10,19 +13,53 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from perflib import stats
-from perflib.errors import SuiteError
 from perflib.metrics.parts import METRICS, QUANTILES, Measured, Metric
 from perflib.metrics.selection import Selection
 from perflib.stats import Interval, Outcome
-from perflib.stats.intervals import fewest_values, finite, scaled
+from perflib.stats.intervals import fewest_values, finite, normal_quantile, scaled
+from perflib.suite.compare import OF_PROCESSES, USUAL, check_margins, figure_of, scope_of
+from perflib.suite.model import Suite
 from perflib.text import number, signed
 
 # Below 1 %, so that at most 1 % are raised even where the effective sample size is uncertain.
 ALARM: Final = 0.008
+DOUBLED: Final = 2.0  # times the base's errors
+USUAL_SPREAD: Final = 0.035  # the standard deviation of a figure's logarithm between runs, where nothing is known of it
 _NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0)
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What is judged, and how much worse still passes.
+
+    asked      by figure, or by "operation: figure" or "scenario: figure", in % of the base, of errors in points; None:
+               not judged
+    figures    judged with their usual margins, where nothing else is asked for
+    """
+
+    asked: Mapping[str, float | None]
+    figures: tuple[str, ...] = USUAL
+
+    def __post_init__(self) -> None:
+        check_margins(self.asked)
+
+    def of(self, part: Selection, key: str) -> float | None:
+        """The margin of a figure of this part; None where it is not judged."""
+        asked = {(scope_of(name), figure_of(name)): margin for name, margin in self.asked.items()}
+        for scope in (part.operation or "", part.scenario, ""):
+            if (scope, key) in asked:
+                return asked[scope, key]
+        return METRICS[key].margin if key in self.figures else None
+
+
+def margins_for(suite: Suite, asked: Mapping[str, float | None], runs_a_side: int = 1) -> Margins:
+    """Those of a suite's [compare], replaced by what is asked for. Raises SuiteError for one that cannot be."""
+    usual = USUAL if runs_a_side < 2 else (*USUAL, *OF_PROCESSES)
+    return Margins({**suite.compare.margin_percent, **asked}, suite.compare.figures or usual)
 
 
 @dataclass(frozen=True)
@@ -42,6 +79,11 @@ class Change:
     reason: str = ""
     at_least: tuple[bool, bool] = (False, False)
     """Whether the base's and the candidate's figure is a lower bound, as some of its requests were given up."""
+    excess: Interval = _NOTHING
+    """Of errors: the candidate's − DOUBLED times the base's, in points."""
+    between: float = 0.0
+    """What two runs of one version are taken to differ by before this fails, as the standard deviation of a logarithm;
+    0 where the interval holds it."""
 
     @property
     def judged(self) -> bool:
@@ -99,23 +141,17 @@ class Change:
         }
 
 
-def checked_margins(asked: Mapping[str, float | None]) -> dict[str, float | None]:
-    """The margin of every metric, where it is not asked for its usual one. Raises SuiteError for one that cannot be."""
-    margins: dict[str, float | None] = {metric.key: metric.margin for metric in METRICS.values()}
-    for key, value in asked.items():
-        if key not in margins:
-            raise SuiteError(f"there is no metric {key!r}", where="margin", mend=f"known: {', '.join(margins)}")
-        if value is not None and not 0 <= value < math.inf:
-            raise SuiteError(f"a margin of {value:g} is not possible", where=f"margin {key}", mend="give 0 or more")
-        if value is not None and value >= 100 and not METRICS[key].more_is_worse:
-            raise SuiteError(f"{key} cannot fall by {value:g} %", where=f"margin {key}", mend="give less than 100")
-    return {**margins, **asked}
-
-
 def changes_of(
-    part: Selection, base: Sequence[Measured], candidate: Sequence[Measured], margins: Mapping[str, float | None]
+    part: Selection,
+    base: Sequence[Measured],
+    candidate: Sequence[Measured],
+    margins: Margins,
+    spreads: Mapping[tuple[Selection, str], tuple[float, float]] = MappingProxyType({}),
 ) -> list[Change]:
-    """Every metric that a part of this kind has, not judged yet."""
+    """Every metric that a part of this kind has, not judged yet.
+
+    spreads: what is known of the deviation between runs, with its degrees of freedom, for one run a side.
+    """
     found = []
     for key, metric in METRICS.items():
         sides = [[m.figures[key] for m in side if key in m.figures] for side in (base, candidate)]
@@ -130,7 +166,7 @@ def changes_of(
             new,
             _NOTHING,
             _NOTHING,
-            None if given else margins[key],
+            None if given else margins.of(part, key),
             reason="set by the load" if given else "",
             at_least=(any(i.at_least for i in sides[0]), any(i.at_least for i in sides[1])),
         )
@@ -140,9 +176,13 @@ def changes_of(
             what = "no request was answered" if measured else "nothing was measured"
             found.append(replace(plain, reason=plain.reason or f"{what} in the {gone}"))
             continue
-        difference, freedom = shift(*sides)
-        relative, _ = shift(*sides, relative=True)
-        found.append(replace(plain, difference=difference, relative=relative, freedom=freedom))
+        known = spreads.get((part, key))
+        difference, freedom = shift(*sides, known=known)
+        relative, _ = shift(*sides, relative=True, known=known)
+        alone = len(base) == len(candidate) == 1 and known is None and not metric.in_points
+        excess, _ = shift([scaled(i, DOUBLED) for i in sides[0]], sides[1]) if metric.in_points else (_NOTHING, 0)
+        found.append(replace(plain, difference=difference, relative=relative, freedom=freedom, excess=excess,
+                             between=USUAL_SPREAD if alone else 0.0))  # fmt: skip
     return found
 
 
@@ -160,15 +200,26 @@ def is_closed(percent: Interval) -> bool:
     return math.isfinite(percent.high) and percent.low > -100
 
 
-def shift(base: Sequence[Interval], candidate: Sequence[Interval], *, relative: bool = False) -> tuple[Interval, float]:
-    """candidate − base, or in % of the base, with the degrees of freedom of what spreads it (inf: within runs only)."""
+def shift(
+    base: Sequence[Interval],
+    candidate: Sequence[Interval],
+    *,
+    relative: bool = False,
+    known: tuple[float, float] | None = None,
+) -> tuple[Interval, float]:
+    """candidate − base, or in % of the base, with the degrees of freedom of what spreads it (inf: within runs only).
+
+    known: for one run a side, the standard deviation of the logarithm between runs, with its degrees of freedom.
+    """
     figures = [i.estimate for i in (*base, *candidate)]
     if not all(map(math.isfinite, figures)) or (relative and min(figures) <= 0):
         return replace(_NOTHING, n=sum(i.n for i in (*base, *candidate))), math.inf
-    if len(base) == len(candidate) == 1:
+    if len(base) == len(candidate) == 1 and known is None:
         found = stats.ratio_shift(base[0], candidate[0]) if relative else stats.difference(base[0], candidate[0])
         return scaled(found, 100.0 if relative else 1.0), math.inf
-    between = stats.between_runs(base, candidate, relative=relative)
+    if known and not relative:
+        known = (known[0] * math.fsum(figures) / len(figures), known[1])
+    between = stats.between_runs(base, candidate, relative=relative, known=known)
     return scaled(between.shift, 100.0 if relative else 1.0), between.freedom
 
 
@@ -176,38 +227,89 @@ def _mapped(i: Interval, f: Callable[[float], float]) -> Interval:
     return Interval(f(i.estimate), f(i.low), f(i.high), i.n, i.n_effective, i.confidence)
 
 
-def judged_together(changes: Sequence[Change], against: Callable[[Change], str], alarm: float = ALARM) -> list[Change]:
+@dataclass(frozen=True)
+class Held:
+    """Why a change cannot be judged at all, cannot fail, or cannot pass, whatever its interval; "" where it can."""
+
+    judged: str = ""
+    fail: str = ""
+    passed: str = ""
+
+
+def judged_together(changes: Sequence[Change], held: Callable[[Change], Held], alarm: float = ALARM) -> list[Change]:
     """With verdicts, corrected over all that is judged."""
     judged = [c for c in changes if c.judged]
-    beyond = stats.holm([_p_beyond(c) for c in judged])
-    moved = stats.holm([stats.p_value(_worse(c), freedom=c.freedom) for c in judged])
+    beyond = stats.holm([p_beyond(c) for c in judged])
+    moved = stats.holm([p_moved(c) for c in judged])
     found = {}
-    for c, p_beyond, p_moved in zip(judged, beyond, moved, strict=True):
-        seen: Any = "" if p_moved > alarm else "worse" if _worse(c).estimate > 0 else "better"
-        word, reason = _word(c, p_beyond, alarm, against(c), len(judged))
+    for c, p_fail, p_seen in zip(judged, beyond, moved, strict=True):
+        seen: Any = "" if p_seen > alarm else "worse" if _worse(c).estimate > 0 else "better"
+        beyond_margin = p_fail <= alarm and _p_of_version(c) <= alarm
+        word, reason = _word(replace(c, seen=seen), beyond_margin, held(c), len(judged))
         found[id(c)] = replace(c, verdict=word, seen=seen, reason=reason)
     return [found.get(id(c), c) for c in changes]
 
 
-def _p_beyond(c: Change) -> float:
+def p_moved(c: Change) -> float:
+    """Two-sided p of "no change"."""
+    return stats.p_value(_worse(c), freedom=c.freedom)
+
+
+def p_beyond(c: Change) -> float:
     """One-sided p of "not beyond the margin"."""
-    p = stats.p_value(_worse(c), _limit(c), c.freedom)
-    return p / 2 if _worse(c).estimate > _limit(c) else 1.0
+    p = _one_sided(_worse(c), _limit(c), c.freedom)
+    return min(1.0, 2 * min(p, _one_sided(c.excess, 0.0, c.freedom))) if _is_relative_too(c) else p
 
 
-def _word(c: Change, p_beyond: float, alarm: float, against: str, of: int) -> tuple[Outcome, str]:
+def _p_of_version(c: Change) -> float:
+    """The same of the versions, of which these are single runs. What makes a run slow makes all its figures slow, so
+    that it takes no correction for their number."""
+    if not c.between:
+        return 0.0
+    return _one_sided(_widened(_worse(c), math.sqrt(2) * c.between), _limit(c), c.freedom)
+
+
+def _widened(i: Interval, deviation: float) -> Interval:
+    """The interval with a further cause of variation."""
+    half = deviation * normal_quantile(i.confidence)
+    return replace(
+        i,
+        low=i.estimate - math.hypot(i.estimate - i.low, half),
+        high=i.estimate + math.hypot(i.high - i.estimate, half),
+    )
+
+
+def _one_sided(worse: Interval, limit: float, freedom: float) -> float:
+    return stats.p_value(worse, limit, freedom) / 2 if worse.estimate > limit else 1.0
+
+
+def _is_relative_too(c: Change) -> bool:
+    """Whether the margin is of errors, and so small that twice as many errors would be within it."""
+    return c.metric.in_points and (c.margin or 0.0) <= c.metric.margin
+
+
+def _word(c: Change, beyond: bool, held: Held, of: int) -> tuple[Outcome, str]:
     worse, limit = _worse(c), _limit(c)
-    if c.reason or against:
-        return Outcome.INCONCLUSIVE, c.reason or f"not comparable: {against}"
-    if p_beyond <= alarm:
-        return Outcome.FAIL, ""
+    if c.reason or held.judged:
+        return Outcome.INCONCLUSIVE, c.reason or f"not comparable: {held.judged}"
+    if beyond:
+        return (Outcome.WORSE, f"beyond the margin, but {held.fail}") if held.fail else (Outcome.FAIL, "")
+    perhaps_doubled = _is_relative_too(c) and c.seen == "worse" and not c.excess.high <= 0
+    if perhaps_doubled:
+        return Outcome.WORSE, "more errors for certain, perhaps more than twice as many"
     if stats.equivalent(worse, limit) == Outcome.PASS:
-        return Outcome.PASS, ""
+        return (Outcome.INCONCLUSIVE, f"within the margin, but {held.passed}") if held.passed else (Outcome.PASS, "")
     if math.isinf(worse.high) or math.isnan(worse.estimate):
         return Outcome.INCONCLUSIVE, "too few requests to tell" if worse.n else "nothing was measured"
-    if worse.low > limit:
-        return Outcome.INCONCLUSIVE, f"beyond the margin, but not for certain among {of} figures"
-    return Outcome.INCONCLUSIVE, f"the interval holds the margin{_needed(worse, limit)}"
+    if worse.low > limit and c.between:
+        why = "these two runs differ by more than the margin, but two runs of one version may: repeat them"
+    elif worse.low > limit:
+        why = f"beyond the margin, but not for certain among {of} figures"
+    else:
+        why = f"the interval holds the margin{_needed(worse, limit)}"
+    if c.seen == "worse":
+        return Outcome.WORSE, f"worse for certain, but perhaps within the margin: {why}"
+    return Outcome.INCONCLUSIVE, why
 
 
 def _needed(worse: Interval, limit: float) -> str:

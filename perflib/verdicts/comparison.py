@@ -1,13 +1,14 @@
 """Two runs, or several of each side: what shifted, by how much, with intervals, and whether it is no worse than a
 margin.
 
-compared = compare("20261124-101500-shop", "latest", margin_percent={"p95": 15})
+compared = compare("20261124-101500-shop", "latest", margin_percent={"p95": 15, "buy: p95": 30})
 compared.verdict; compared.changes[0].relative.low; print(compared.sentence)
 compare(["run1", "run2", "run3"], ["run4", "run5", "run6"])      # the spread between runs is then part of the intervals
 
 Pass: the whole 95 % interval of the change is within the margin. Fail: it is beyond the margin even when corrected for
-all the figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Else
-inconclusive. `seen` says, corrected alike, whether there is any change at all, margin or not.
+all the figures judged (Holm, so that two runs of the same thing raise an alarm in at most 1 % of comparisons). Worse:
+it is certainly worse, but perhaps within the margin. Else inconclusive. `seen` says, corrected alike, whether there is
+any change at all, margin or not.
 """
 
 from __future__ import annotations
@@ -24,8 +25,17 @@ from perflib.metrics.selection import Selection
 from perflib.stats import Interval, Outcome
 from perflib.store.manifest import GitRecord
 from perflib.text.html import Heading, View, card
-from perflib.verdicts import paired
-from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together, shift
+from perflib.verdicts import paired, spread
+from perflib.verdicts.change import (
+    ALARM,
+    USUAL_SPREAD,
+    Change,
+    Held,
+    changes_of,
+    judged_together,
+    margins_for,
+    shift,
+)
 from perflib.verdicts.comparability import damage, differences, load_differences
 from perflib.verdicts.run import Run, open_side
 
@@ -63,6 +73,11 @@ class Comparison:
             return Outcome.INVALID
         return Outcome.worst((change.verdict for change in self.judged), of_none=Outcome.INCONCLUSIVE)
 
+    def exit_code(self, codes: Mapping[str, int] | None = None) -> int:
+        """The exit code of the command line: of undecided verdicts as asked for, or as the candidate's suite says."""
+        suite_s = {str(word): int(code) for word, code in self.candidate[0].suite.compare.exit.items()}
+        return {**suite_s, **(codes or {})}.get(self.verdict, self.verdict.exit_code)
+
     @property
     def title(self) -> str:
         if paired.are_sides(self.base, self.candidate):
@@ -72,9 +87,9 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The verdict in words."""
-        failed, unclear = (
+        failed, worse, unclear = (
             [change for change in self.judged if change.verdict == outcome]
-            for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE)
+            for outcome in (Outcome.FAIL, Outcome.WORSE, Outcome.INCONCLUSIVE)
         )
         count = len(self.judged)
         if self.invalid:
@@ -83,6 +98,8 @@ class Comparison:
             return f"Not comparable, because of {'; '.join(self.doubts[:3])}."
         if failed:
             return f"Worse than the base: {len(failed)} of {count} figures beyond the margin: {_listed(failed)}."
+        if worse:
+            return f"Worse, but perhaps within the margin: {len(worse)} of {count} figures: {_listed(worse)}."
         if unclear:
             undecided = f"{len(unclear)} of {count} could not be decided: {_listed(unclear)}"
             return f"No figure is beyond its margin for certain, but {undecided}."
@@ -187,9 +204,9 @@ def compare(
     The two sides of an A/B ("latest@a", "latest@b") are compared pair by pair of their blocks, with what the looks at
     it cost.
 
-    margin_percent    by metric (p50, p95, p99, mean, throughput, errors, memory, cpu), in % of the base; errors in
-                      percentage
-                      points; None: show it, do not judge it
+    margin_percent    by metric (p50, p95, p99, mean, throughput, errors, memory, cpu), or by "operation: metric", in %
+                      of the base; errors in percentage points; None: show it, do not judge it. Default: those of the
+                      candidate's suite, else p50, p95, throughput and errors, of several runs a side memory and cpu
     force             judge in spite of doubts
     only              these scenarios
 
@@ -199,16 +216,40 @@ def compare(
     scenarios = _common(*sides, only)
     if paired.are_sides(*sides):
         return _of_trial(*sides, scenarios, margin_percent or {}, force)
-    margins = checked_margins(margin_percent or {})
+    margins = margins_for(sides[1][0].suite, margin_percent or {}, min(map(len, sides)))
     known = _known(sides, scenarios)
     doubts, notes = _differences(sides)
     against = {name: _load_differences(sides, name) for name in scenarios}
-    changes = [change for part, (a, b) in known.items() for change in changes_of(part, a, b, margins)]
-    found = judged_together(changes, lambda c: "" if force else (doubts or against[c.part.scenario] or [""])[0])
+    alone = len(sides[0]) == len(sides[1]) == 1
+    spreads = spread.borrowed(sides[0][0], sides[1][0], data) if alone else {}
+    changes = [change for part, (a, b) in known.items() for change in changes_of(part, a, b, margins, spreads)]
+    held = {name: _held(sides, name, (doubts or against[name] or [""])[0], force) for name in scenarios}
+    found = judged_together(changes, lambda change: held[change.part.scenario])
     doubts += [text for texts in against.values() for text in texts]
     return Comparison(
-        *sides, tuple(found), known, tuple(doubts), _invalid(sides), (*notes, *_counted(sides), *_limits(sides)), force
-    )
+        *sides, tuple(found), known, tuple(doubts), _invalid(sides),
+        (*notes, *_disturbed(sides, scenarios), *_counted(sides), *_limits(sides, bool(spreads))), force,
+    )  # fmt: skip
+
+
+def _held(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenario: str, doubt: str, force: bool) -> Held:
+    """What keeps a scenario's figures from being judged, from failing, or from passing."""
+    if force:
+        return Held()
+    alone = len(sides[0]) == len(sides[1]) == 1  # of several runs a side the intervals hold what disturbed some
+    disturbed = (spread.keeps_from_failing, spread.keeps_from_passing)
+    fail, passed = (keeps(*sides, scenario) if alone else "" for keeps in disturbed)
+    return Held(doubt, fail, passed)
+
+
+def _disturbed(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenarios: Sequence[str]) -> list[str]:
+    """What else took the machine's time while each run was measured."""
+    return [
+        f"{run.id}, {name}: {words}"
+        for run in (*sides[0], *sides[1])
+        for name in scenarios
+        for _, words in spread.disturbances(run, name)
+    ]
 
 
 def _of_trial(
@@ -220,7 +261,7 @@ def _of_trial(
 ) -> Comparison:
     """The sides of an A/B: changes by pairs of blocks, each scenario judged at the confidence of its last look."""
     about = paired.ab_of(base[0])
-    margins = checked_margins({**about.margin_percent, **margin_percent})
+    margins = margins_for(base[0].suite, {**about.margin_percent, **margin_percent})
     known = _known((base, candidate), scenarios)
     doubts = damage(base[0], candidate[0])
     found: list[Change] = []
@@ -234,7 +275,8 @@ def _of_trial(
         ]
         each = [_paired(change, shifts) for change in each]
         alarm = 1 - paired.look_of(base[0].scenario(name)).confidence(1 - ALARM / len(about.scenarios))
-        found += judged_together(each, lambda _: "" if force else (doubts or [""])[0], alarm)
+        held = Held("" if force else (doubts or [""])[0])
+        found += judged_together(each, lambda _, held=held: held, alarm)  # type: ignore[misc]
     notes = paired.notes(base[0], scenarios)
     return Comparison(
         base, candidate, tuple(found), known, tuple(doubts), _invalid((base, candidate)), tuple(notes), force
@@ -247,7 +289,12 @@ def _paired(change: Change, shifts: Mapping[tuple[Selection, str], paired.Shift]
     if shift is None or change.reason:
         return change
     return replace(
-        change, difference=shift.difference, relative=shift.relative, freedom=shift.freedom, reason=shift.reason
+        change,
+        difference=shift.difference,
+        relative=shift.relative,
+        freedom=shift.freedom,
+        reason=shift.reason,
+        between=0.0,
     )
 
 
@@ -281,8 +328,9 @@ def opened(side: Side, data: str | Path | None = None) -> tuple[Run, ...]:
     if isinstance(side, str):
         side = [name.strip() for name in side.split(",") if name.strip()]
     runs = [
-        which if isinstance(which, Run) else open_side(which, data)
+        run
         for which in ([side] if isinstance(side, Path) else side)
+        for run in ((which,) if isinstance(which, Run) else open_side(which, data))
     ]
     if not runs:
         raise RunError("a side of the comparison has no run", mend="name one: perflib compare BASE CANDIDATE")
@@ -348,17 +396,19 @@ def _counted(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
     return ["more than a million rows: counted, percentiles within 0.1 %"] if many else []
 
 
-def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]]) -> list[str]:
+def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]], is_borrowed: bool) -> list[str]:
     """What so few runs cannot know."""
     counts = [len(side) for side in sides]
     if min(counts) > 1:
         return [f"{counts[0]} and {counts[1]} runs: the intervals hold the spread between runs"]
     if max(counts) > 1:
         return ["one side has one run: it is taken to spread as the runs of the other side do"]
+    if is_borrowed:
+        return ["one run a side: how much two runs of the same thing differ is that of the runs in the history"]
     return [
         "one run a side: the intervals hold what varies within a run; how much two runs of the same thing differ "
-        "(start-up, "
-        "memory layout, other load) they cannot know. Several runs a side would tell: perflib compare A1,A2,A3 B1,B2,B3"
+        f"(start-up, memory layout, other load) they cannot know. A fail takes it to be {USUAL_SPREAD:.1%}; several "
+        "runs a side would tell: perflib run --repeat 3"
     ]
 
 

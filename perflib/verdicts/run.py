@@ -237,6 +237,22 @@ def open_runs(data: str | Path | None = None, *, rows: bool = True) -> tuple[lis
     return runs, errors
 
 
-def open_side(which: str | Path, data: str | Path | None = None) -> Run:
-    """A run by the name of a baseline, by id, by path, or the latest. Raises RunError where there is none."""
-    return Run(*locate_side(which, data))
+def open_side(which: str | Path, data: str | Path | None = None) -> tuple[Run, ...]:
+    """The runs of one side of a comparison: a baseline by name, a run by id or path, or the latest.
+
+    A baseline may hold several runs, and the latest run stands for all runs of its `perflib run --repeat`. Raises
+    RunError where there is none.
+    """
+    runs = tuple(Run(*each) for each in locate_side(which, data))
+    return repeated(runs[0], data) if which == "latest" else runs
+
+
+def repeated(run: Run, data: str | Path | None = None) -> tuple[Run, ...]:
+    """The complete runs of the same `perflib run --repeat`, oldest first; the run alone where it was not repeated."""
+    if run.manifest.repeat is None:
+        return (run,)
+    first = run.manifest.repeat.first
+    names = run_ids(data)
+    near = [open_run(name, data) for name in names[names.index(first) :]] if first in names else []
+    same = [each for each in near if each.manifest.repeat and each.manifest.repeat.first == first]
+    return tuple(each for each in same if each.status == "complete") or (run,)

@@ -2,9 +2,9 @@
 
 Pass: the whole 95 % interval is on the good side of the limit. Fail: wholly on the bad side. Else inconclusive, with
 how many more requests it would take. A percentile is judged by the share of the requests that miss its limit, with the
-interval of that share: p95 < 250 ms passes when at most 5 % take longer, whatever the percentile itself is. "not above"
-asks whether a trend is there: it fails when the interval lies wholly above the limit and the change is one that matters
-(MATERIAL), passes when no trend is seen and none that matters is still possible.
+interval of that share: p95 < 250 ms passes when at most 5 % take longer, whatever the percentile itself is. How fast
+memory grows is judged as the report judges leaks: it fails only where it keeps growing. "not above" asks whether there
+is a trend that matters: it adds to the limit what does not (20 % of drift, 100 MB of memory per hour).
 
 The limits of a steps load are broken on purpose. They are not judged but shown, with the rate up to which they hold
 (/s); what is
@@ -21,17 +21,17 @@ from typing import Any, Final
 from perflib import stats
 from perflib.metrics.capacity import capacity, is_limit
 from perflib.metrics.objective import measure
-from perflib.metrics.processes import growth, unread
+from perflib.metrics.processes import Growth, growth, leak_limit, unread
 from perflib.metrics.source import Source, known, source
-from perflib.stats import Interval, Outcome
+from perflib.stats import Interval, LeakLimit, Outcome
 from perflib.stats.intervals import scaled
+from perflib.stats.trend import FEWEST_BYTES
 from perflib.store.recording import Recording, ScenarioRun
-from perflib.store.windows import measured_seconds
 from perflib.suite.objectives import Objective
 from perflib.text import number
 from perflib.text.html import card
 
-MATERIAL: Final = {"memory slope": 16.0, "response drift": 20.0}  # MB, and % of the median, over the whole scenario
+DRIFT: Final = 20.0  # % of the median: so much of a drift does not matter to an objective "not above"
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,10 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
         )
     if objective.limit is None:
         return Verdict(scenario.name, objective, interval, Outcome.SHOWN)
+    if leak_limit(objective):
+        return _leak_verdict(scenario, objective, interval)
     if objective.comparator == "not above":
-        return _trend_verdict(scenario, objective, interval)
+        return _drift_verdict(scenario, objective, interval)
     if objective.q is not None:
         return _percentile_verdict(scenario, objective, interval)
     good, bad = _sides(objective, interval)
@@ -275,31 +277,36 @@ def _undecided(scenario: ScenarioRun, interval: Interval) -> str:
     return f"at {number(unclear.rate_per_s)} /s, {limit} could not be decided; make the steps longer (step_s)"
 
 
-def _trend_verdict(scenario: ScenarioRun, objective: Objective, interval: Interval) -> Verdict:
-    limit, material = objective.limit or 0.0, MATERIAL[objective.metric]
-    # A slope is judged by what it makes over the scenario; a drift is given so already.
-    spans = measured_seconds(scenario) / 60 if objective.metric == "memory slope" else 1.0
-    change, most = (interval.estimate - limit) * spans, (interval.high - limit) * spans
-    if interval.low > limit and change > material:
-        return Verdict(scenario.name, objective, interval, Outcome.FAIL, None, "the trend is above the limit")
-    if interval.low > limit:
-        return Verdict(
-            scenario.name,
-            objective,
-            interval,
-            Outcome.INCONCLUSIVE,
-            None,
-            "a slight trend: it may level off; run it longer to tell",
-        )
-    if most <= material:
-        return Verdict(
-            scenario.name, objective, interval, Outcome.PASS, None, "no trend, and none that would matter is possible"
-        )
-    return Verdict(
-        scenario.name,
-        objective,
-        interval,
-        Outcome.INCONCLUSIVE,
-        None,
-        "too short or too noisy to rule a trend out; run it longer",
-    )
+def _leak_verdict(scenario: ScenarioRun, objective: Objective, interval: Interval) -> Verdict:
+    """By how fast memory grows, the same word as the report's on leaks."""
+    limit = leak_limit(objective)
+    assert limit is not None
+    found = growth(scenario).judged_by(limit)
+    words = {"leak": Outcome.FAIL, "no leak": Outcome.PASS, "inconclusive": Outcome.INCONCLUSIVE}
+    outcome = words[found.verdict]
+    why = _undecided_leak(found, limit) if outcome is Outcome.INCONCLUSIVE else ""
+    return Verdict(scenario.name, objective, interval, outcome, None, why)
+
+
+def _undecided_leak(found: Growth, limit: LeakLimit) -> str:
+    whole = found.whole
+    slope = whole.slope_bytes_per_s if limit.each == "second" else whole.slope_bytes_per_request
+    if slope is None or not math.isfinite(slope.low + slope.high):
+        return "too few samples of the memory to tell; run it longer"
+    if slope.low <= limit.bytes_each:
+        return "the interval contains the limit; run it longer to tell"
+    if whole.growth_bytes.estimate <= FEWEST_BYTES:
+        return f"it grew by {number(whole.growth_mb.estimate)} MB so far, too little to call it a leak; run it longer"
+    return "it grew, but not in the later half: a cache that fills, or a leak; run it longer to tell"
+
+
+def _drift_verdict(scenario: ScenarioRun, objective: Objective, interval: Interval) -> Verdict:
+    """A drift "not above" a limit: it is judged with DRIFT, so that a healthy target can pass a limit of 0."""
+    limit = (objective.limit or 0.0) + DRIFT
+    if interval.high <= limit:
+        outcome, why = Outcome.PASS, f"no drift of more than {limit:g} % is possible"
+    elif interval.low > limit:
+        outcome, why = Outcome.FAIL, f"it drifts by more than {limit:g} %"
+    else:
+        outcome, why = Outcome.INCONCLUSIVE, f"more than {limit:g} % is possible, and not certain; run it longer"
+    return Verdict(scenario.name, objective, interval, outcome, None, why)

@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks.calibration [NAME…] [--simulations N]`: how often the statistics are right.
 
 Prints one Markdown table of these parts: coverage, objectives, shifts, alarms, trials, power, changes, leak,
-leak_rates, warmup, usl. Every truth is known by simulation and every seed is fixed; on one core the whole takes some
-minutes. Where apache-otava is installed, change points are compared with its own.
+leak_short, leak_rates, warmup, usl. Every truth is known by simulation and every seed is fixed; on one core the whole
+takes some minutes. Where apache-otava is installed, change points are compared with its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from perflib.metrics.source import Rows
 from perflib.stats import Interval, Outcome
 from perflib.suite.objectives import Objective
 from perflib.verdicts import paired
-from perflib.verdicts.change import ALARM, Change, changes_of, checked_margins, judged_together
+from perflib.verdicts.change import ALARM, Change, Held, Margins, changes_of, judged_together
 from perflib.verdicts.power import needed
 from perflib.verdicts.verdict import by_share
 from tests.benchmarks.rows import Hits, Row, joined, share
@@ -197,8 +197,8 @@ def side(rng: Rng, n: int, rho: float, errors: float = 0.01, scale: float = 1.0,
 
 def compared(base: Measured, candidate: Measured) -> dict[str, Change]:
     """Every figure's change as `perflib compare` judges it."""
-    changes = changes_of(Selection("one"), [base], [candidate], checked_margins({}))
-    return {change.metric.key: change for change in judged_together(changes, lambda _: "")}
+    changes = changes_of(Selection("one"), [base], [candidate], Margins({}, tuple(METRICS)))
+    return {change.metric.key: change for change in judged_together(changes, lambda _: Held())}
 
 
 def alarms(simulations: int) -> Iterator[Row]:
@@ -368,6 +368,29 @@ def leak(simulations: int) -> Iterator[Row]:
         )
 
 
+def leak_short(simulations: int) -> Iterator[Row]:
+    """Loads of seconds, four samples of the memory a second, judged against 100 MB per hour and 1 GB per hour."""
+
+    def words(draw: Callable[[Rng], tuple[Floats, Floats]], mb_per_hour: float) -> Counter[str]:
+        rng, limit = np.random.default_rng(17), stats.LeakLimit.per_hour(mb_per_hour)
+        return Counter(stats.memory_growth(*draw(rng), limit=limit).verdict for _ in range(simulations))
+
+    for mb_per_hour in (100, 1000):
+        for seconds in (20.0, 45.0):
+            limit = f"against {mb_per_hour:,} MB per hour, {seconds:g} s"
+            found = [
+                words(lambda rng, s=seconds, tooth=tooth: simulate.saw_tooth(  # type: ignore[misc]
+                    rng, 1800 * s / 3600, tooth, s, samples_per_s=4, period_s=2), mb_per_hour)["leak"]
+                for tooth in (0.0, 5.0)
+            ]  # fmt: skip
+            cells = " / ".join(share(count, simulations) for count in found)
+            yield Row(f"{limit}: a leak of 1.8 GB per hour / under 5 MB teeth", "≥ 95 %", cells, simulations)
+            healthy = words(lambda rng, s=seconds: simulate.memory_steps(rng, s, 0.5), mb_per_hour)  # type: ignore[misc]
+            cells = " / ".join(share(healthy[word], simulations) for word in ("leak", "no leak"))
+            measure = f"{limit}: 0.5 MB taken in steps: leak / no leak"
+            yield Row(measure, "≤ 1 % / ≥ 95 %" if mb_per_hour == 1000 else "≤ 1 %", cells, simulations)
+
+
 def leak_rates(simulations: int) -> Iterator[Row]:
     """1 MB per 1,000 requests under 50 MB teeth, in bursts: the slope per request, and which process leaks."""
     for period in (2.0, 8.0, 25.0, 60.0):
@@ -429,7 +452,8 @@ def usl(simulations: int) -> Iterator[Row]:
 
 
 TABLES = {
-    f.__name__: f for f in (coverage, objectives, shifts, alarms, trials, power, changes, leak, leak_rates, warmup, usl)
+    f.__name__: f
+    for f in (coverage, objectives, shifts, alarms, trials, power, changes, leak, leak_short, leak_rates, warmup, usl)
 }
 
 

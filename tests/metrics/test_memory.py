@@ -182,6 +182,68 @@ def test_a_gap_in_one_process_s_samples_is_no_drop(tmp_path: Path) -> None:
     assert [v.verdict for v in run.verdicts()] == ["pass"]
 
 
+# One word for report, check and objective
+
+
+def leak_words(run: perflib.Run) -> tuple[str, list[str], str]:
+    """The sentence of the report, the objectives' verdicts, and the word of summary.json."""
+    (scenario,) = run.summary()["scenarios"]
+    said = str(run.scenario("one").memory())
+    sentence = next(text for text in ("The target leaks", "No leak", "could not be told") if text in said)
+    return sentence, [v.verdict for v in run.verdicts()], scenario["memory_growth"]["verdict"]
+
+
+PER_HOUR = ["memory growth per hour < 100 MB"]
+
+
+@pytest.mark.parametrize("objectives", [PER_HOUR, ["memory slope not above 0 MB/min"]])
+def test_a_leak_of_gigabytes_per_hour_is_one_however_short_the_load(tmp_path: Path, objectives: list[str]) -> None:
+    """1.8 GB per hour are 10 MB in 20 s."""
+    run = of_processes(tmp_path, {("api", 7, "main"): lambda t: 60 + 0.5 * t}, objectives)
+    assert leak_words(run) == ("The target leaks", ["fail"], "leak")
+
+
+@pytest.mark.parametrize("objectives", [PER_HOUR, ["memory slope not above 0 MB/min"]])
+def test_a_few_kilobytes_are_no_leak(tmp_path: Path, objectives: list[str]) -> None:
+    run = of_processes(tmp_path, {("api", 7, "main"): lambda t: 60 + 0.04 * (t > 8) + 0.02 * (t > 15)}, objectives)
+    assert leak_words(run) == ("No leak", ["pass"], "no leak")
+
+
+def test_the_limit_is_the_objective_s_and_the_report_takes_it_too(tmp_path: Path) -> None:
+    course: dict[tuple[str, int, str | None], Course] = {("api", 7, "main"): lambda t: 60 + 0.5 * t}
+    for objective in ("memory growth per hour < 5 GB", "memory growth per 1000 requests < 8 MB"):
+        assert leak_words(of_processes(tmp_path, course, [objective])) == ("No leak", ["pass"], "no leak")
+    assert leak_words(of_processes(tmp_path, course, [])) == ("The target leaks", [], "leak"), "100 MB per hour"
+
+
+def test_what_grows_but_not_for_ever_is_not_called_a_leak_and_says_what_would_tell(tmp_path: Path) -> None:
+    courses: list[Course] = [lambda t: 60 + min(1.5 * t, 18), lambda t: 60 + 0.05 * int(t)]
+    said = []
+    for course in courses:
+        run = of_processes(tmp_path, {("api", 7, "main"): course}, PER_HOUR)
+        assert leak_words(run) == ("could not be told", ["inconclusive"], "inconclusive")
+        said.append(run.verdicts()[0].reason)
+    assert said[0].startswith("it grew, but not in the later half")
+    assert said[1].startswith("it grew by 0.9")
+
+
+def test_one_process_that_leaks_fails_the_objective_although_another_shrinks(tmp_path: Path) -> None:
+    courses: dict[tuple[str, int, str | None], Course] = {
+        ("api", 7, "main"): lambda t: 200 - 4 * t,
+        ("api", 8, "worker"): lambda t: 50 + 4 * t,
+    }
+    run = of_processes(tmp_path, courses, PER_HOUR)
+    assert leak_words(run) == ("The target leaks", ["fail"], "leak")
+    assert "worker (pid 8) grew by" in run.verdicts()[0].reason
+
+
+def test_a_drift_is_judged_with_what_does_not_matter(tmp_path: Path) -> None:
+    objectives = ["response drift not above 0 %", "response drift < 5 %", "response drift < 60 %"]
+    for rise, words in ((1.0, ["pass"] * 3), (1.1, ["pass", "fail", "pass"]), (1.5, ["fail", "fail", "pass"])):
+        run = written(tmp_path, 5 * np.linspace(1.0, rise, 4000), objectives=objectives)
+        assert [v.verdict for v in run.verdicts()] == words, rise
+
+
 # What was not read
 
 

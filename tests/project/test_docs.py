@@ -29,7 +29,7 @@ from perflib.cli import cli
 from perflib.errors import PerflibError
 from perflib.store import schema
 from perflib.suite.file import load_suite
-from perflib.suite.model import Load, Operation, Target
+from perflib.suite.model import Compare, Load, Operation, Target
 from tests.support.service import Server
 from tools import reference
 from tools.pictures import CHARTS, LARGEST, PICTURES
@@ -106,7 +106,12 @@ class Reader:
 
     def key(self, name: str, value: Any) -> None:
         """A single key as it may stand in a scenario."""
-        kinds: dict[str, Any] = {"load": Load, "operations": tuple[Operation, ...], "targets": dict[str, Target]}
+        kinds: dict[str, Any] = {
+            "compare": Compare,
+            "load": Load,
+            "operations": tuple[Operation, ...],
+            "targets": dict[str, Target],
+        }
         for stage in value.get("stages", ()) if name == "load" else ():
             stage.setdefault("model", "ramp" if "to" in stage else "constant")
         TypeAdapter(kinds[name]).validate_python(value)

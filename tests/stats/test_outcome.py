@@ -26,6 +26,7 @@ def test_each_outcome_has_a_sign_and_an_exit_code() -> None:
         "pass": ("✓", errors.EXIT_PASS),
         "fail": ("✗", errors.EXIT_FAIL),
         "inconclusive": ("?", errors.EXIT_INCONCLUSIVE),
+        "worse": ("▲", errors.EXIT_INCONCLUSIVE),
         "invalid": ("!", errors.EXIT_INVALID),
         "shown": ("·", errors.EXIT_PASS),
     }
@@ -33,7 +34,7 @@ def test_each_outcome_has_a_sign_and_an_exit_code() -> None:
 
 def test_the_worst_of_several_outcomes_decides() -> None:
     by_rank = sorted(Outcome, key=lambda outcome: outcome.rank)
-    assert by_rank == ["shown", "pass", "inconclusive", "fail", "invalid"]
+    assert by_rank == ["shown", "pass", "inconclusive", "worse", "fail", "invalid"]
     assert Outcome.worst(["pass", Outcome.FAIL, "inconclusive"]) is Outcome.FAIL
     assert Outcome.worst(["shown", "pass"]) is Outcome.PASS
     assert Outcome.worst([]) is Outcome.SHOWN

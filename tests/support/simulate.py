@@ -176,6 +176,13 @@ def saw_tooth(
     return t, (memory + 0.5 * ar1_normal(rng, len(t), 0.9)) * 1e6
 
 
+def memory_steps(rng: Rng, seconds: float, growth_mb: float, step_mb: float = 0.25) -> tuple[Floats, Floats]:
+    """Times, s, and memory, bytes, of a healthy process whose allocator still takes a little, in steps at random."""
+    t = np.arange(0, seconds, 0.25)
+    at = np.sort(rng.uniform(0, seconds, round(growth_mb / step_mb)))
+    return t, (60 + step_mb * np.searchsorted(at, t) + 0.01 * rng.normal(size=len(t))) * 1e6
+
+
 def bursts(rng: Rng, rate_per_s: float = 100.0, seconds: float = 600.0, samples_per_s: float = 2.0) -> Floats:
     """The requests answered by each sample, at a rate that changes every 30 s between none and twice `rate_per_s`."""
     rates = rate_per_s * rng.uniform(0, 2, int(seconds / 30) + 1).repeat(int(30 * samples_per_s))

@@ -17,5 +17,12 @@ HEALTHY_WORKER: dict[str, Any] = {
     "unanswered": {"users_s": 0.0, "waited_s": 0.0, "users": 0, "at_end": 0},
     "gc_ms": 1.0,
 }
-CALM_MACHINE = {"seconds": 10.0, "busy_share": 0.5, "other_share": 0.01, "steal_share": 0.0, "clock_ns": 1.0}
+CALM_MACHINE = {
+    "seconds": 10.0,
+    "busy_share": 0.5,
+    "other_share": 0.01,
+    "steal_share": 0.0,
+    "throttled_share": 0.0,
+    "clock_ns": 1.0,
+}
 OPEN_LOAD = {"model": "constant", "rate_per_s": 100, "duration_s": 10}

@@ -45,6 +45,7 @@ def written(
     model: str = "constant",
     warmup_s: float | None = 0.0,
     objectives: Sequence[str] = (),
+    compare: dict[str, Any] | None = None,
 ) -> Run:
     """A run of one scenario at a constant rate.
 
@@ -75,7 +76,7 @@ def written(
     }
     made = RunDirectory(
         data,
-        suite={"name": name, "scenarios": [spec], "targets": {"api": {"kind": "http"}}},
+        suite={"name": name, "scenarios": [spec], "targets": {"api": {"kind": "http"}}, "compare": compare or {}},
         command=f"perflib run {name}",
         seed=0,
         quick=False,

@@ -3,6 +3,7 @@ be compared."""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Sequence
@@ -23,9 +24,11 @@ from perflib.metrics.parts import GRID, measure
 from perflib.metrics.selection import Selection
 from perflib.report import comparison
 from perflib.store.baselines import baselines, remove_baseline, set_baseline
+from perflib.store.manifest import MachineShares
+from perflib.verdicts.history import record_all
 from perflib.verdicts.run import open_side
 from tests.support.command_line import invoke
-from tests.support.comparisons import changes_by_metric
+from tests.support.comparisons import EVERY_FIGURE, changes_by_metric
 from tests.support.html_pages import ParsedPage
 from tests.support.written import latencies, written
 
@@ -64,7 +67,7 @@ def test_a_run_against_itself_passes(base: perflib.Run) -> None:
 
 
 def test_a_fifth_slower_fails_where_it_is_slower(base: perflib.Run, slower: perflib.Run) -> None:
-    compared = perflib.compare(base, slower)
+    compared = perflib.compare(base, slower, margin_percent=EVERY_FIGURE)
     changes = changes_by_metric(compared)
     assert compared.verdict == "fail"
     assert {key for key, c in changes.items() if c.verdict == "fail"} >= {"p50", "mean"}
@@ -79,7 +82,8 @@ def test_a_fifth_slower_fails_where_it_is_slower(base: perflib.Run, slower: perf
 
 def test_more_errors_and_more_memory_fail(home: Path, base: perflib.Run) -> None:
     failed = np.arange(4000) % 10 == 0
-    changes = changes_by_metric(perflib.compare(base, written(home, latencies(4000, 3), memory_mb=125, failed=failed)))
+    worse = written(home, latencies(4000, 3), memory_mb=125, failed=failed)
+    changes = changes_by_metric(perflib.compare(base, worse, margin_percent=EVERY_FIGURE))
     assert {changes[key].verdict for key in ("errors", "memory")} == {"fail"}
     assert changes["errors"].shown.estimate == pytest.approx(10.0)
     assert changes["throughput"].relative.estimate == pytest.approx(-10.0, abs=0.5)
@@ -109,8 +113,83 @@ def test_margins_decide(base: perflib.Run, slower: perflib.Run) -> None:
         perflib.compare(base, slower, margin_percent={"p50": -1})
 
 
+def test_what_is_judged_is_little_by_default_and_the_suite_s_choice(tmp_path: Path) -> None:
+    """Two processes always differ in memory: it is judged where there are several a side."""
+
+    def judged(*sides: Any, **options: Any) -> dict[str, float | None]:
+        return {c.metric.key: c.margin for c in perflib.compare(*sides, **options).judged}
+
+    one, two, three, four = (written(tmp_path, latencies(1500, seed), memory_mb=100) for seed in range(4))
+    usual = {"p50": 5.0, "p95": 10.0, "errors": 0.5}
+    assert judged(one, two) == usual
+    assert judged([one, two], [three, four]) == {**usual, "memory": 10.0, "cpu": 10.0}
+    assert judged(one, two, margin_percent={"p99": 20, "p50": None}) == {"p95": 10.0, "errors": 0.5, "p99": 20.0}
+    closed = [written(tmp_path, latencies(500, seed), model="closed") for seed in (5, 6)]
+    assert judged(*closed) == {**usual, "throughput": 5.0}
+    chosen = {"figures": ["p50", "mean"], "margins": {"mean": 7, "memory": 30}}
+    suites = [written(tmp_path, latencies(500, seed), memory_mb=100, compare=chosen) for seed in (7, 8)]
+    assert judged(*suites) == {"p50": 5.0, "mean": 7.0, "memory": 30.0}
+    assert judged(*suites, margin_percent={"mean": 9, "p50": None}) == {"mean": 9.0, "memory": 30.0}
+
+
+def test_a_margin_may_be_of_one_operation_or_scenario(tmp_path: Path) -> None:
+    margins = {"p95": 20, "buy: p95": 30, "list:p50": False}
+    sides = [
+        written(tmp_path, latencies(800, seed), operations=("list", "buy"), compare={"margins": margins})
+        for seed in (1, 2)
+    ]
+    found = {(c.part.operation, c.metric.key): c.margin for c in perflib.compare(*sides).changes}
+    assert [found["list", "p95"], found["buy", "p95"], found["list", "p50"], found["buy", "p50"]] == [20, 30, None, 5]
+    found = {
+        (c.part.operation, c.metric.key): c.margin
+        for c in perflib.compare(*sides, margin_percent={"one: p95": 40, "buy: p50": 50}).changes
+    }
+    assert [found["list", "p95"], found["buy", "p95"], found["list", "p50"], found["buy", "p50"]] == [40, 30, None, 50]
+
+
+def test_worse_but_perhaps_within_the_margin_is_a_word_of_its_own(tmp_path: Path) -> None:
+    base, candidate = (written(tmp_path, latencies(20_000, seed) * by) for seed, by in ((1, 1.0), (2, 1.05)))
+    compared = perflib.compare(base, candidate)
+    change = changes_by_metric(compared)["p50"]
+    assert (change.verdict, change.seen, compared.verdict) == ("worse", "worse", "worse")
+    assert change.reason.startswith("worse for certain, but perhaps within the margin")
+    assert compared.sentence.startswith("Worse, but perhaps within the margin: ")
+    assert compared.exit_code() == 3
+    assert compared.exit_code({"worse": 1}) == 1
+    policy = {"exit": {"worse": 1, "inconclusive": 0}}
+    strict = written(tmp_path, latencies(20_000, 2) * 1.05, compare=policy)
+    assert perflib.compare(base, strict).exit_code() == 1
+    assert perflib.compare(base, written(tmp_path, latencies(60, 3), compare=policy)).exit_code() == 0
+
+
+@pytest.mark.parametrize(
+    ("base_errors", "errors", "margin", "verdict"),
+    [
+        (0, 0, 0.5, "pass"),
+        (0, 2, 0.5, "pass"),
+        (0, 12, 0.5, "worse"),
+        (0, 60, 0.5, "fail"),
+        (0, 60, 1.0, "pass"),
+        (20, 100, 0.5, "fail"),
+        (400, 410, 0.5, "pass"),
+    ],
+)
+def test_a_small_margin_of_errors_is_relative_as_well(
+    tmp_path: Path, base_errors: int, errors: int, margin: float, verdict: str
+) -> None:
+    """Of 20,000 requests a side; 60 errors more are 0.3 points."""
+
+    def side(count: int) -> perflib.Run:
+        failed = np.zeros(20_000, bool)
+        failed[np.random.default_rng(count).choice(20_000, count, replace=False)] = True
+        return written(tmp_path, np.full(20_000, 2.0), failed=failed)
+
+    compared = perflib.compare(side(base_errors), side(errors), margin_percent={"errors": margin})
+    assert changes_by_metric(compared)["errors"].verdict == verdict
+
+
 def test_several_runs_a_side_hold_the_spread_between_runs(tmp_path: Path) -> None:
-    """Runs of one side differ by some 10 %: one of each would tell a change, several know better."""
+    """Runs of one side differ by some 10 %: one of each would see a change, several know better."""
     levels = [5.0, 5.6, 5.2, 5.5], [5.6, 5.1, 5.5, 5.3]
     sides = [
         [written(tmp_path, latencies(3000, 10 * side + i, level)) for i, level in enumerate(each)]
@@ -119,14 +198,63 @@ def test_several_runs_a_side_hold_the_spread_between_runs(tmp_path: Path) -> Non
     one = changes_by_metric(perflib.compare(sides[0][0], sides[1][0]))["p50"]
     several = perflib.compare(*sides)
     change = changes_by_metric(several)["p50"]
-    assert (one.verdict, one.seen) == ("fail", "worse")
-    assert change.verdict != "fail"
+    assert (one.verdict, one.seen) == ("worse", "worse")
+    assert "two runs of one version may" in one.reason
+    assert change.verdict == "inconclusive"
     assert not change.seen
     assert change.difference.high - change.difference.low > one.difference.high - one.difference.low
     assert any("the intervals hold the spread between runs" in note for note in several.notes)
     assert any("one run a side" in note for note in perflib.compare(sides[0][0], sides[1][0]).notes)
     mixed = perflib.compare(sides[0], sides[1][0])
     assert any("taken to spread" in note for note in mixed.notes)
+
+
+def test_the_spread_between_runs_is_borrowed_from_the_history(tmp_path: Path) -> None:
+    """Eight runs that vary by 5 %: a candidate 12 % slower than the last one may be another such run."""
+    levels = [5.0, 5.3, 4.8, 5.2, 4.9, 5.25, 4.85, 5.0]
+    runs = [written(tmp_path, latencies(3000, seed, level)) for seed, level in enumerate(levels)]
+    candidate = written(tmp_path, latencies(3000, 20, 5.6))
+    before = changes_by_metric(perflib.compare(runs[-1], candidate, data=tmp_path))["p50"]
+    assert not (tmp_path / "history").exists(), "a comparison does not begin a history"
+    record_all(tmp_path)
+    compared = perflib.compare(runs[-1], candidate, data=tmp_path)
+    change = changes_by_metric(compared)["p50"]
+    assert (before.seen, change.seen, change.verdict) == ("worse", "", "inconclusive")
+    assert change.relative.low < 0 < before.relative.low
+    assert any("that of the runs in the history" in note for note in compared.notes)
+    twice = written(tmp_path, latencies(3000, 20, 10.0))
+    assert perflib.compare(runs[-1], twice, data=tmp_path).verdict == "fail"
+
+
+def disturbed(run: perflib.Run, **shares: float) -> perflib.Run:
+    """The same run, on a machine of which others took these shares."""
+    run.manifest.scenarios[0].machine = MachineShares(seconds=8.0, **shares)
+    return run
+
+
+SHARES: list[tuple[dict[str, float], str]] = [
+    ({"other_share": 0.4}, "other processes used 40 % of the machine"),
+    ({"steal_share": 0.2}, "the host took 20 % of the machine's time"),
+    ({"throttled_share": 0.3}, "the CPU was throttled for 30 % of the time"),
+]
+
+
+@pytest.mark.parametrize(("shares", "said"), SHARES)
+def test_a_disturbed_run_does_not_fail_and_no_run_passes_beside_one(
+    tmp_path: Path, shares: dict[str, float], said: str
+) -> None:
+    base, slow, same = (written(tmp_path, latencies(4000, n) * by) for n, by in ((1, 1.0), (2, 1.5), (3, 1.0)))
+    compare = functools.partial(perflib.compare, margin_percent={"p50": 10, "p95": None})
+    assert [compare(base, other).verdict for other in (slow, same)] == ["fail", "pass"]
+    compared = compare(base, disturbed(slow, **shares))
+    p50 = changes_by_metric(compared)["p50"]
+    assert (compared.verdict, p50.reason) == ("worse", f"beyond the margin, but {said} in the candidate")
+    assert compare(base, slow, force=True).verdict == "fail"
+    assert any(note.endswith(said) for note in compared.notes)
+    assert compare(base, disturbed(same, **shares)).verdict == "pass", "as fast in spite of it"
+    compared = compare(disturbed(base, **shares), written(tmp_path, latencies(4000, 4)))
+    assert compared.verdict == "inconclusive"
+    assert changes_by_metric(compared)["p50"].reason == f"within the margin, but {said} in the base"
 
 
 def test_operations_are_compared_each_with_its_like(tmp_path: Path) -> None:
@@ -225,9 +353,10 @@ def test_too_little_to_tell_is_said(
 
 
 def test_constant_times_are_compared_exactly(tmp_path: Path) -> None:
-    sides = [written(tmp_path, np.full(3000, level)) for level in (5.0, 5.0, 6.0)]
-    assert changes_by_metric(perflib.compare(sides[0], sides[1]))["p99"].verdict == "pass"
-    assert changes_by_metric(perflib.compare(sides[0], sides[2]))["p99"].verdict == "fail"
+    sides = [written(tmp_path, np.full(3000, level)) for level in (5.0, 5.0, 6.0, 7.0)]
+    for other, verdict in zip(sides[1:], ("pass", "worse", "fail"), strict=True):
+        compared = perflib.compare(sides[0], other, margin_percent={"p99": 10})
+        assert changes_by_metric(compared)["p99"].verdict == verdict
 
 
 def test_runs_that_did_not_end_well_are_invalid(home: Path, base: perflib.Run) -> None:
@@ -371,7 +500,8 @@ def test_exit_codes_follow_the_verdict(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_percentile_that_too_few_requests_decide_has_no_change(home: Path, base: perflib.Run) -> None:
-    compared = perflib.compare(base, written(home, latencies(400, 11), memory_mb=100))
+    few = written(home, latencies(400, 11), memory_mb=100)
+    compared = perflib.compare(base, few, margin_percent={"p99": 10})
     p50, p99 = (changes_by_metric(compared)[key] for key in ("p50", "p99"))
     assert p50.has_size and not p99.has_size
     assert (p99.verdict, p99.reason, math.isnan(p99.candidate)) == ("inconclusive", "too few requests to tell", True)
@@ -394,7 +524,7 @@ def test_a_baseline_outlives_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     first = written(tmp_path / "data", latencies(3000, 1))
     assert invoke("baseline", "set", "main").stdout == f"main: {first.id}\n"
     assert invoke("rm", first.id).return_value == 0
-    assert len(open_side("main").rows()) == 3000
+    assert [len(run.rows()) for run in open_side("main")] == [3000]
     candidate = written(tmp_path / "data", latencies(3000, 2) * 1.5)
     assert invoke("compare", "--baseline", "main").return_value == 1
     assert invoke("compare", "main", candidate.id).return_value == 1

@@ -18,6 +18,7 @@ from perflib.cli import cli
 from perflib.metrics.parts import METRICS
 from perflib.stats import Interval
 from perflib.verdicts.power import lengths, needed
+from tests.support.comparisons import EVERY_FIGURE
 from tests.support.written import latencies, written
 
 
@@ -31,7 +32,8 @@ def invoke(*arguments: str) -> Result:
 
 
 def test_every_figure_that_would_be_judged_has_a_length(pilot: perflib.Run) -> None:
-    found = {each.metric.key: each for each in lengths(pilot)}
+    assert {each.metric.key for each in lengths(pilot)} == {"p50", "p95", "errors"}
+    found = {each.metric.key: each for each in lengths(pilot, EVERY_FIGURE)}
     assert set(found) == {"p50", "p95", "p99", "mean", "errors", "cpu"}, (
         "memory differs between processes; the load sets the throughput"
     )
@@ -54,6 +56,26 @@ def test_a_change_as_large_as_its_margin_is_seen_at_that_length_and_none_is_in_d
     assert (against_same.verdict, against_same.seen) == ("pass", "")
 
 
+def test_a_change_of_twice_the_margin_fails_at_the_length_for_that(pilot: perflib.Run, tmp_path: Path) -> None:
+    n = next(each.fail_requests for each in lengths(pilot) if each.metric.key == "p50")
+    assert n is not None
+    base, slower = (written(tmp_path, latencies(n, seed) * by) for seed, by in ((2, 1.0), (4, 1.10)))
+    change = next(c for c in perflib.compare(base, slower).changes if c.metric.key == "p50")
+    assert change.verdict == "fail"
+
+
+@pytest.mark.parametrize("n", [500, 4000, 20_000])
+def test_a_pilot_without_errors_plans_as_many_requests_as_it_takes(tmp_path: Path, n: int) -> None:
+    """Half a point more errors than none: some 4,000 requests a side, whatever the pilot's length."""
+    length = next(each for each in lengths(written(tmp_path, latencies(n, 1))) if each.metric.key == "errors")
+    assert length.requests is not None and length.fail_requests is not None
+    assert 2000 < length.requests < 6000
+    failed = np.random.default_rng(1).random(length.requests) < 0.005
+    base, worse = (written(tmp_path, np.full(length.requests, 2.0), failed=each) for each in ((), failed))
+    errors = next(c for c in perflib.compare(base, worse).changes if c.metric.key == "errors")
+    assert errors.seen == "worse"
+
+
 def test_a_narrower_margin_takes_longer_and_one_that_is_off_none(pilot: perflib.Run) -> None:
     usual, narrow = (
         next(each.requests or 0 for each in lengths(pilot, {"p50": margin}) if each.metric.key == "p50")
@@ -65,14 +87,14 @@ def test_a_narrower_margin_takes_longer_and_one_that_is_off_none(pilot: perflib.
 
 def test_no_length_is_too_short_for_its_percentile(tmp_path: Path) -> None:
     steady = written(tmp_path, 5.0 + 0.001 * latencies(4000, 7))
-    found = {each.metric.key: each.requests or 0 for each in lengths(steady)}
+    found = {each.metric.key: each.requests or 0 for each in lengths(steady, EVERY_FIGURE)}
     assert found["p95"] >= 200
     assert found["p99"] >= 1000
 
 
 def test_too_few_requests_to_plan_from_is_said(tmp_path: Path) -> None:
     run = written(tmp_path, latencies(300, 5))
-    p99 = next(each for each in lengths(run) if each.metric.key == "p99")
+    p99 = next(each for each in lengths(run, EVERY_FIGURE) if each.metric.key == "p99")
     assert (p99.requests, p99.seconds) == (None, None)
     assert p99.reason.startswith("too few requests to plan from: run 1,")
 
@@ -113,9 +135,10 @@ def test_what_is_needed_grows_with_the_noise_and_the_figures_and_falls_with_the_
 
 
 def test_the_command_names_what_decides(pilot: perflib.Run) -> None:
-    said = invoke("plan", str(pilot.path), "--margin", "errors=off")
+    said = invoke("plan", str(pilot.path), "--margin", "errors=off", "--margin", "p99=10")
     assert said.exit_code == 0
-    assert re.search(r"one: .* of load per run, for p99 response of one", said.output)
+    assert re.search(r"one: .* of load per run to see a change as large as the margin, for p99 response", said.output)
+    assert re.search(r"one: .* of load per run to fail one twice as large, for p99 response of one", said.output)
     assert "memory" not in said.output.replace("layout", "")
     listed = json.loads(invoke("plan", str(pilot.path), "--json").output)
     assert {each["metric"] for each in listed} >= {"p50 response", "error rate"}
