@@ -14,7 +14,7 @@ from perflib.verdicts.history import Series
 
 @plainly_styled
 def history(series: Series) -> Figure:
-    """Each run's figure with its interval, the levels between changes, and each change with its size."""
+    """Each run's figure with its interval, the levels between changes, and each change with its size; or its drift."""
     if not series.points:
         return nothing("History", "no run has this figure")
     metric = METRICS[series.metric]
@@ -24,14 +24,18 @@ def history(series: Series) -> Figure:
     known = np.isfinite(low) & np.isfinite(high)
     axes.vlines(at[known], low[known], high[known], color=COLOURS[5], lw=1.4, label="95 % interval of the run")
     axes.plot(at, values, marker="o", ms=3.5, ls="", color=COLOURS[0], label="run")
-    for some, level in series.levels:
+    if series.course.drift:
+        half = series.course.drift.estimate / 2
+        middle = float(np.nanmean(values))
+        axes.plot([at[0], at[-1]], [middle - half, middle + half], color=COLOURS[6], lw=1.4)
+    for some, level in [] if series.course.drift else series.levels:
         axes.hlines(level, some.start + 0.6, some.stop + 0.4, color=COLOURS[6], lw=1.4)
     for change in series.changes:
         axes.axvline(change.index + 0.5, color=LIMIT, lw=1, ls="--")
         axes.text(
             change.index + 0.6,
             0.99,
-            plain(f"{signed(series.percent(change)[0])} %"),
+            plain(f"{signed(series.percent(change)[0])} {series.size_unit}"),
             color=LIMIT,
             fontsize=7.5,
             va="top",
@@ -46,11 +50,13 @@ def history(series: Series) -> Figure:
 
 
 def _finding(series: Series) -> str:
-    if not series.changes:
-        return (
-            f"No change of level in {len(series.points)} runs; the last at {number(series.points[-1].estimate)} "
-            f"{series.unit}"
-        )
-    last = series.changes[-1]
-    size, low, high = series.percent(last)
-    return f"{signed(size)} % [{signed(low)}, {signed(high)}] from run {last.index + 1} on"
+    runs = len(series.points)
+    if series.changes:
+        last = series.changes[-1]
+        size, low, high = series.percent(last)
+        return f"{signed(size)} {series.size_unit} [{signed(low)}, {signed(high)}] from run {last.index + 1} on"
+    total, verb = (series.drift, "Drifts") if series.drift else (series.since_start, "Has moved")
+    if total and series.moved:
+        size, low, high = total.estimate, total.low, total.high
+        return f"{verb} by {signed(size)} {series.size_unit} [{signed(low)}, {signed(high)}] in {runs} runs"
+    return f"No change of level in {runs} runs; the last at {number(series.points[-1].estimate)} {series.unit}"

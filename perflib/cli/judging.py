@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -30,6 +31,9 @@ from perflib.cli.comparing import compare_sides, print_comparison
 from perflib.errors import (
     EXIT_PASS,
 )
+
+if TYPE_CHECKING:
+    from perflib.verdicts.history import Series
 
 
 @cli.command()
@@ -98,12 +102,13 @@ def history(
     data: str | None,
     as_json: bool,
 ) -> int:
-    """Add new runs to the history, and print it. Each series is a figure, with its last change of level."""
+    """Add new runs to the history, and print it. Each series is a figure, with its last change of level, its drift, and
+    the last runs beside the first."""
     from perflib.metrics.parts import METRICS
     from perflib.report.parameters import asked_for
     from perflib.report.render import execute, html
     from perflib.store.files import write_atomically
-    from perflib.text import number, signed
+    from perflib.text import number
     from perflib.verdicts.history import history as all_series
     from perflib.verdicts.history import left_out, record_all
 
@@ -115,21 +120,25 @@ def history(
     record_all(data)
     for message in left_out(data):
         click.echo(message, err=True)
+    found = all_series(metric, data)
     rows = []
-    for series in all_series(metric, data):
+    for series in found:
         last = series.changes[-1] if series.changes else None
-        size = series.percent(last) if last else None
         rows.append(
             {
                 "series": str(series),
                 "machine": series.machine,
                 "runs": len(series.points),
                 "latest": f"{number(series.points[-1].estimate)} {series.unit}",
-                "last change": f"{signed(size[0])} % [{signed(size[1])} … {signed(size[2])}]" if size else "none",
+                "last change": _size(series, *series.percent(last)) if last else "none",
                 "since": series.points[last.index].run if last else "",
                 "commits": " … ".join(c[:12] or "–" for c in series.commits(last)) if last else "",
+                "drift": _size(series, d.estimate, d.low, d.high) if (d := series.drift) else "none",
+                "since the first runs": _size(series, t.estimate, t.low, t.high) if (t := series.since_start) else "",
             }
         )
+    if found.single and not found:
+        click.echo("there is one run of each figure; a history begins with the second", err=True)
     print_table(rows, as_json)
     if out and source:
         Path(out).mkdir(parents=True, exist_ok=True)
@@ -137,6 +146,13 @@ def history(
         write_atomically(Path(out) / "history.html", html(executed, "History"))
         click.echo(str(Path(out) / "history.html"), err=as_json)
     return EXIT_PASS
+
+
+def _size(series: Series, size: float, low: float, high: float) -> str:
+    """+12 % [+9 … +15]"""
+    from perflib.text import signed
+
+    return f"{signed(size)} {series.size_unit} [{signed(low)} … {signed(high)}]"
 
 
 @cli.group()

@@ -70,13 +70,8 @@ def detail(run: Run) -> View:
 def trends(data: str | Path) -> View:
     """Response time, throughput and errors from run to run: the series with the most runs, those that changed first."""
     record_all(data)
-    found = [
-        series
-        for metric in TRENDS
-        for series in history(metric, data)
-        if len(series.points) > 1 and not series.part.operation
-    ]
-    chosen = sorted(found, key=lambda series: (not series.changes, -len(series.points)))[:TREND_CHARTS]
+    found = [series for metric in TRENDS for series in history(metric, data) if not series.part.operation]
+    chosen = sorted(found, key=lambda series: (not series.moved, -len(series.points)))[:TREND_CHARTS]
     return View("dashboard/trends", pictures=[picture(partial(charts.history, each)) for each in chosen])
 
 

@@ -3,7 +3,7 @@
 How often each is right on simulated measurements stands in docs/methods.md.
 """
 
-from perflib.stats.change_points import ChangePoint, change_points
+from perflib.stats.change_points import ChangePoint, Course, change_points, course
 from perflib.stats.decisions import Outcome, equivalent, holm, needed_for_shift, p_value, spending_confidence
 from perflib.stats.intervals import (
     Interval,
@@ -37,6 +37,7 @@ from perflib.stats.warmup import WarmupEnd, warmup_end
 __all__ = [
     "BetweenRuns",
     "ChangePoint",
+    "Course",
     "Interval",
     "LeakLimit",
     "MemoryGrowth",
@@ -46,6 +47,7 @@ __all__ = [
     "WarmupEnd",
     "between_runs",
     "change_points",
+    "course",
     "difference",
     "effective_sample_size",
     "equivalent",

@@ -271,6 +271,7 @@ class GitRecord(_Record):
 
     commit: str = ""
     dirty: bool = False
+    committed_at: str = ""  # when the commit was made, in UTC; runs of early versions do not say
 
 
 class Replacing(_Record):
@@ -331,6 +332,11 @@ class Manifest(_Record):
     @property
     def commit(self) -> str | None:
         return self.git.commit if self.git else None
+
+    @property
+    def committed_at(self) -> str:
+        """When its commit was made, in UTC; "" where that is unknown."""
+        return self.git.committed_at if self.git else ""
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -63,15 +64,16 @@ def versions() -> dict[str, str]:
 def git() -> dict[str, Any] | None:
     """The commit of the working directory, or None outside a repository."""
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5
-        ).stdout.strip()
-        dirty = subprocess.run(
-            ["git", "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=5
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
+        commit, committed_s = _git("show", "--no-patch", "--no-show-signature", "--format=%H %ct", "HEAD").split()
+        dirty = _git("status", "--porcelain")
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return {"commit": commit, "dirty": bool(dirty)}
+    committed_at = datetime.fromtimestamp(int(committed_s), UTC).isoformat()
+    return {"commit": commit, "dirty": bool(dirty), "committed_at": committed_at}
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=5).stdout.strip()
 
 
 def _cpu_name() -> str:

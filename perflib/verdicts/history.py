@@ -1,8 +1,8 @@
-"""The history of runs: one row for each run, scenario, operation and metric, and where a series changed its level.
+"""The history of runs: one row for each run, scenario, operation and metric, and how each series went.
 
 Each run's rows are one Parquet file in data/history/, named after the run, complete when it has that name: two writers
 cannot harm each other, nothing is ever rewritten, and a history outlives its runs. Series are of one machine, suite and
-load.
+load, in the order of commits; runs with `--quick` are series of their own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from perflib import stats
 from perflib.errors import PerflibError
 from perflib.metrics.parts import METRICS, measure
 from perflib.metrics.selection import Selection
+from perflib.stats.intervals import scaled, unknown
 from perflib.store.database import row_counts
 from perflib.store.manifest import Manifest
 from perflib.store.recording import Recording
@@ -35,13 +36,16 @@ from perflib.verdicts.comparability import load_shape
 from perflib.verdicts.run import open_runs
 
 if TYPE_CHECKING:
-    from perflib.stats import ChangePoint
+    from perflib.stats import ChangePoint, Course, Interval
 
+SMALLEST: Final = 0.2  # of the margin that a comparison allows: a smaller change of level is none
 SCHEMA: Final = pa.schema(
     [
         ("run", pa.string()),
         ("started_at", pa.string()),
         ("commit", pa.string()),
+        ("committed_at", pa.string()),
+        ("quick", pa.bool_()),
         ("machine", pa.string()),
         ("cpu", pa.string()),
         ("python", pa.string()),
@@ -59,6 +63,8 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
+_SERIES: Final = ("machine", "suite", "quick", "scenario", "stage", "operation", "load", "metric", "unit")
+
 
 @dataclass(frozen=True)
 class Point:
@@ -74,18 +80,51 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """A figure from run to run, and where it changed."""
+    """A figure from run to run, in the order of commits, and how it went. quick: of runs with `--quick`."""
 
     machine: str
     suite: str
     part: Selection
     metric: str
     unit: str
+    quick: bool
     points: tuple[Point, ...]
-    changes: tuple[ChangePoint, ...]
+    course: Course
 
     def __str__(self) -> str:
-        return f"{self.suite}, {self.part}, {METRICS[self.metric].name}"
+        return f"{self.suite}{', quick' if self.quick else ''}, {self.part}, {METRICS[self.metric].name}"
+
+    @property
+    def changes(self) -> tuple[ChangePoint, ...]:
+        """Where the level changed at once."""
+        return self.course.changes
+
+    @property
+    def since_start(self) -> Interval | None:
+        """The last runs against the first, % (points of an error rate); None where there are too few runs."""
+        start, end = self.course.start, self.course.end
+        return self._relative(start, end) if start.n > 1 else None
+
+    @property
+    def drift(self) -> Interval | None:
+        """How far it drifted from the first run to the last, % of where the line begins (points of an error rate)."""
+        drift = self.course.drift
+        if drift is None or METRICS[self.metric].in_points:
+            return drift
+        begins = float(np.mean([point.estimate for point in self.points if math.isfinite(point.estimate)]))
+        begins -= drift.estimate / 2
+        return scaled(drift, 100 / begins) if begins > 0 else None
+
+    @property
+    def added_up(self) -> bool:
+        """Whether the last runs certainly differ from the first by more than a comparison allows."""
+        total, margin = self.since_start, METRICS[self.metric].margin
+        return total is not None and (total.low > margin or total.high < -margin)
+
+    @property
+    def moved(self) -> bool:
+        """Whether it changed its level, drifts, or has moved away from where it began."""
+        return bool(self.changes) or self.course.drift is not None or self.added_up
 
     def commits(self, change: ChangePoint) -> tuple[str, str]:
         """The last commit of the old level and the first of the new."""
@@ -93,45 +132,67 @@ class Series:
 
     @property
     def levels(self) -> list[tuple[slice, float]]:
-        """The points between changes, and their median."""
+        """The points between changes, and their mean."""
         edges = [0, *(c.index for c in self.changes), len(self.points)]
         between = [slice(first, last) for first, last in itertools.pairwise(edges)]
-        return [(some, float(np.median([p.estimate for p in self.points[some]]))) for some in between]
+        return [(some, float(np.nanmean([p.estimate for p in self.points[some]]))) for some in between]
 
     def percent(self, change: ChangePoint) -> tuple[float, float, float]:
-        """The size of a change with its interval, % of the old level."""
-        old = next(level for some, level in self.levels if some.stop == change.index)
-        sizes = (change.shift, change.low, change.high)
-        return tuple(100 * size / old if old else math.nan for size in sizes)  # type: ignore[return-value]
+        """The size of a change with its interval, % of the old level (points of an error rate)."""
+        size = self._relative(change.before, change.after)
+        return size.estimate, size.low, size.high
+
+    def _relative(self, before: Interval, after: Interval) -> Interval:
+        if METRICS[self.metric].in_points:
+            return stats.difference(before, after)
+        if before.estimate <= 0 or after.estimate <= 0:
+            return unknown(math.nan, before.n + after.n, before.confidence)
+        return scaled(stats.ratio_shift(before, after), 100)
+
+    @property
+    def size_unit(self) -> str:
+        """What sizes of changes are in: % of the old level, or points."""
+        return METRICS[self.metric].margin_unit
 
     @property
     def heading(self) -> Heading:
-        """Of its section, open where its level changed."""
+        """Of its section, open where it moved."""
         note = f"{len(self.points)} runs on {self.machine}"
-        return Heading(str(self), note=note, key=f"{self}-{self.machine}", opened=bool(self.changes))
+        return Heading(str(self), note=note, key=f"{self}-{self.machine}", opened=self.moved)
 
 
 class History(list[Series]):
-    """Series, the ones that changed last first."""
+    """Series of at least two runs: those that changed last first, then those that drift or have moved.
+
+    single: how many figures have one run so far, and so no series.
+    """
+
+    def __init__(self, series: Iterable[Series] = (), single: int = 0) -> None:
+        super().__init__(series)
+        self.single = single
 
     def conclusion(self, title: str | None = None) -> View:
-        """How many series there are and how many changed."""
+        """How many series there are and how many moved."""
         return View(
             "history/conclusion",
             title=title or "History",
             series=len(self),
+            single=self.single,
             changed=sum(bool(each.changes) for each in self),
+            drifting=sum(each.course.drift is not None for each in self),
+            added_up=sum(each.added_up and not each.changes and each.course.drift is None for each in self),
             runs=len({point.run for each in self for point in each.points}),
         )
 
     def changes(self) -> View:
-        """Every change of level: where, by how much, %, between which commits."""
+        """Every change of level, drift, and sum of changes: where, by how much, between which commits."""
         rows = [_change(each, index) for each in self for index in range(len(each.changes))]
-        return View("history/changes", rows, rows=rows, series=len(self))
+        slow = [_slow(each) for each in self if each.course.drift is not None or each.added_up]
+        return View("history/changes", rows, rows=rows, slow=slow, series=len(self))
 
 
 def _change(each: Series, index: int) -> dict[str, Any]:
-    """A change of a series: % of the old level, the levels in the series' unit."""
+    """A change of a series: its size, the levels in the series' unit."""
     change = each.changes[index]
     size, low, high = each.percent(change)
     (_, old), (_, new) = each.levels[index : index + 2]
@@ -141,13 +202,36 @@ def _change(each: Series, index: int) -> dict[str, Any]:
         "percent": size,
         "low": low,
         "high": high,
-        "seen": "worse" if (size > 0) == METRICS[each.metric].more_is_worse else "better",
+        "size_unit": each.size_unit,
+        "seen": _seen(each, change.shift),
         "old": old,
         "new": new,
         "unit": each.unit,
         "run": each.points[change.index].run,
         "commits": each.commits(change),
     }
+
+
+def _slow(each: Series) -> dict[str, Any]:
+    """How far a series drifted, or moved in all: its size, the levels of its first and last runs."""
+    drift = each.drift
+    size = drift or each.since_start
+    return {
+        "series": str(each),
+        "key": each.heading.key,
+        "what": "drifts" if drift else "has moved",
+        "size": size,
+        "size_unit": each.size_unit,
+        "seen": _seen(each, size.estimate if size else math.nan),
+        "old": each.course.start.estimate,
+        "new": each.course.end.estimate,
+        "unit": each.unit,
+        "runs": len(each.points),
+    }
+
+
+def _seen(each: Series, shift: float) -> str:
+    return "worse" if (shift > 0) == METRICS[each.metric].more_is_worse else "better"
 
 
 def folder(data: str | Path | None = None) -> Path:
@@ -199,16 +283,14 @@ def _file(run: Recording, data: str | Path | None) -> Path:
 
 
 def history(metric: str | None = None, data: str | Path | None = None) -> History:
-    """Every series, the ones that changed last first. A file that cannot be read is left out."""
+    """Every series of two runs or more, those that moved first. A file that cannot be read is left out."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in _read(sorted(folder(data).glob("*.parquet"))):
         if metric in (None, row["metric"]) and row["metric"] in METRICS:
-            key = tuple(
-                row[name] for name in ("machine", "suite", "scenario", "stage", "operation", "load", "metric", "unit")
-            )
-            groups.setdefault(key, []).append(row)
-    found = [_series(key, rows) for key, rows in groups.items()]
-    return History(sorted(found, key=lambda s: (-max((c.index for c in s.changes), default=-1), str(s))))
+            groups.setdefault(tuple(row[name] for name in _SERIES), []).append(row)
+    found = [_series(key, rows) for key, rows in groups.items() if len(rows) > 1]
+    ordered = sorted(found, key=lambda s: (-max((c.index for c in s.changes), default=-1), not s.moved, str(s)))
+    return History(ordered, single=len(groups) - len(found))
 
 
 def machine(manifest: Manifest) -> str:
@@ -223,6 +305,8 @@ def _rows(run: Recording) -> list[dict[str, Any]]:
         "run": run.id,
         "started_at": m.started_at,
         "commit": m.commit or "",
+        "committed_at": m.committed_at,
+        "quick": m.quick,
         "machine": machine(m),
         "cpu": m.host.cpu,
         "python": m.versions.get("python", ""),
@@ -255,16 +339,25 @@ def _read(files: Iterable[Path]) -> list[dict[str, Any]]:
             rows += pq.read_table(path, schema=SCHEMA).to_pylist()
         except (OSError, pa.ArrowException):
             continue
-    return sorted(rows, key=lambda row: (row["started_at"], row["run"]))
+    for row in rows:
+        row["quick"] = bool(row["quick"])  # files of early versions do not say
+    return sorted(rows, key=lambda row: (row["committed_at"] or row["started_at"], row["started_at"], row["run"]))
 
 
 def _series(key: tuple[Any, ...], rows: list[dict[str, Any]]) -> Series:
-    fingerprint, suite, scenario, stage, operation, _, metric, unit = key
+    about = dict(zip(_SERIES, key, strict=True))
     points = tuple(
         Point(*(row[name] for name in ("run", "started_at", "commit", "estimate", "low", "high"))) for row in rows
     )
-    changes = tuple(stats.change_points(np.array([p.estimate for p in points])))
-    return Series(fingerprint, suite, Selection(scenario, stage, operation), metric, unit, points, changes)
+    metric = METRICS[about["metric"]]
+    course = stats.course(
+        np.array([p.estimate for p in points]),
+        smallest=0.0 if metric.in_points else SMALLEST * metric.margin / 100,
+        smallest_shift=SMALLEST * metric.margin if metric.in_points else 0.0,
+    )
+    part = Selection(about["scenario"], about["stage"], about["operation"])
+    named = {name: about[name] for name in ("machine", "suite", "metric", "unit", "quick")}
+    return Series(**named, part=part, points=points, course=course)
 
 
 def _digest(value: Any) -> str:

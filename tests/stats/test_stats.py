@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -303,10 +304,13 @@ def test_comparing_the_same_with_itself_raises_few_alarms() -> None:
 
 
 def test_change_points_of_a_published_series_of_365_runs() -> None:
-    """TigerBeetle's. Otava 0.8 with its defaults finds the same changes; the fall of a single run at 10 is none."""
+    """TigerBeetle's. Otava 0.8 with its defaults finds eight changes; the fall of a single run at 10 is none."""
     series = np.loadtxt(Path(__file__).parents[1] / "fixtures" / "tigerbeetle.csv")
     changes = stats.change_points(series)
-    assert [change.index for change in changes] == [15, 61, 71, 95, 117, 131, 192, 212]
+    indexes = [change.index for change in changes]
+    assert set(indexes) >= {15, 61, 71, 95, 117, 131, 192, 212}
+    assert set(indexes[:10]) - {15, 61, 71, 95, 117, 131, 192, 212} == {142, 148}  # six runs that took 3 % longer
+    assert len(indexes) <= 11
     assert all(change.low < change.shift < change.high for change in changes)
 
 
@@ -372,6 +376,67 @@ def test_outliers_drifts_and_fewer_points_than_confirm_are_no_change() -> None:
     assert stats.change_points(quiet + np.linspace(0, 4, 100)) == []
     assert stats.change_points(np.concatenate((quiet, quiet[:2] + 10))) == []
     assert [change.index for change in stats.change_points(np.concatenate((quiet, quiet[:3] + 10)))] == [100]
+
+
+def two_modes(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.normal(100, 2, n) * np.where(rng.random(n) < 0.3, 1.15, 1.0)
+
+
+def daily(rng: np.random.Generator, n: int) -> np.ndarray:
+    return 100 + 2 * (rng.normal(size=n) + 3 * np.sin(2 * math.pi * (np.arange(n) / 24 + rng.random())))
+
+
+@pytest.mark.parametrize(
+    "draw", [two_modes, daily, lambda rng, n: 100 + 2 * simulate.ar1_normal(rng, n, 0.5)], ids=["modes", "day", "AR(1)"]
+)
+def test_dependence_and_modes_are_no_change_of_level(draw: Any) -> None:
+    rng = np.random.default_rng(33)
+    wrong = sum(bool(stats.change_points(draw(rng, 100))) for _ in range(60))
+    assert wrong <= 6
+    assert sum(stats.course(draw(rng, 100)).drift is not None for _ in range(60)) <= 6
+
+
+def test_three_deviations_are_found_after_five_runs() -> None:
+    rng = np.random.default_rng(34)
+    drawn = [np.concatenate((rng.normal(100, 2, 40), rng.normal(106, 2, 5))) for _ in range(60)]
+    assert sum(any(abs(c.index - 40) <= 3 for c in stats.change_points(x)) for x in drawn) >= 55
+
+
+def test_what_creeps_is_a_drift_and_adds_up() -> None:
+    rng = np.random.default_rng(35)
+    for series, truth in ((100 * 1.025 ** np.arange(14.0), 38), (100 + np.arange(40.0), 39)):
+        found = stats.course(series + rng.normal(0, 1, len(series)))
+        assert found.changes == ()
+        assert found.drift is not None
+        assert found.drift.low < truth < found.drift.high
+        assert found.total.low > 10
+    stairs = np.repeat(100 * 1.025 ** np.arange(6.0), 8) + rng.normal(0, 0.3, 48)
+    assert stats.course(stairs).total.low > 10
+
+
+def test_a_change_that_is_too_small_to_matter_is_none() -> None:
+    assert stats.change_points(np.repeat([100, 100.01], 20)) == []
+    (change,) = stats.change_points(np.repeat([100, 100.01], 20), smallest=0.0)
+    assert change.shift == pytest.approx(0.01)
+    assert stats.course(np.repeat([0.0, 0.05], 20), smallest_shift=0.1).changes == ()
+    assert len(stats.course(np.repeat([0.0, 0.2], 20), smallest_shift=0.1).changes) == 1
+
+
+def test_the_size_of_a_change_is_that_of_unclipped_values() -> None:
+    rng, held = np.random.default_rng(36), 0
+    for _ in range(60):
+        x = np.concatenate((rng.normal(100, 2, 30), 110 + 4 * rng.standard_t(2, 10)))
+        found = stats.change_points(x)
+        held += all(c.low <= 10 <= c.high for c in found if c.index == 30)
+        assert all(c.after.estimate == pytest.approx(x[c.index :].mean()) for c in found[-1:])
+    assert held >= 54
+
+
+def test_a_series_without_a_level_wanders() -> None:
+    walk = 100 + np.random.default_rng(37).choice([-1.0, 0.0, 0.0, 0.0, 1.0], 400).cumsum()
+    found = stats.course(walk)
+    assert found.changes == ()
+    assert found.correlation >= 0.9
 
 
 def test_change_points_of_odd_series() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from click.testing import CliRunner
 from perflib import charts
 from perflib.cli import cli
 from perflib.report.render import execute, html
+from perflib.store import metadata
 from perflib.store.manifest import GitRecord
 from perflib.store.runs import remove_run
 from perflib.verdicts.history import History, folder, history, left_out, record, record_all
@@ -47,6 +50,8 @@ def test_a_change_of_level_is_found_between_its_commits(data: Path) -> None:
     assert change.index == 6
     low, high = series["p50"].percent(change)[1:]
     assert low < 33 < high
+    assert series["p50"].added_up
+    assert series["p50"].since_start.low < 33 < series["p50"].since_start.high
     assert [commit[0] for commit in series["p50"].commits(change)] == ["5", "6"]
     assert not series["throughput"].changes
     assert [each.metric for each in history("p95", data)] == ["p95"]
@@ -64,7 +69,54 @@ def test_a_series_is_of_one_machine_suite_and_load(tmp_path: Path) -> None:
     ):
         written(tmp_path, latencies(100, 1), **other)
     assert len(record_all(tmp_path)) == 5
-    assert sorted(len(each.points) for each in history("p50", tmp_path)) == [1, 1, 1, 2]
+    assert [len(each.points) for each in history("p50", tmp_path)] == [2]
+    assert history("p50", tmp_path).single == 3
+
+
+def recorded(home: Path, times_ms: Any, **git: Any) -> str:
+    """A run that is in the history, with this commit or with --quick."""
+    run = written(home, times_ms)
+    run.manifest.quick = git.pop("quick", False)
+    run.manifest.git = GitRecord(**git)
+    assert record(run, home)
+    remove_run(run.id, home)
+    return run.id
+
+
+def test_a_creep_that_no_comparison_sees_is_a_drift_of_known_size(tmp_path: Path) -> None:
+    for i in range(14):
+        recorded(tmp_path, latencies(400, i) * 1.025**i)
+    (series,) = history("p50", tmp_path)
+    assert not series.changes
+    assert series.drift.low < 100 * (1.025**13 - 1) < series.drift.high
+    assert series.added_up
+    assert "Drifts by +" in charts.history(series).get_label()
+    assert "1 drifts" in str(history("p50", tmp_path).conclusion())
+    assert "drifts by +" in str(history("p50", tmp_path).changes())
+    (row,) = json.loads(ran("history", "--metric", "p50", "--data", str(tmp_path), "--json").stdout)
+    assert row["last change"] == "none"
+    assert row["drift"].startswith("+")
+
+
+def test_a_series_is_in_the_order_of_commits_and_quick_runs_are_another(tmp_path: Path) -> None:
+    days = ["2026-01-03", "2026-01-01", "2026-01-02"]
+    runs = [recorded(tmp_path, latencies(100, 1), commit=day, committed_at=f"{day}T00:00:00+00:00") for day in days]
+    for _ in range(2):
+        recorded(tmp_path, latencies(100, 1), quick=True)
+    full, quick = sorted(history("p50", tmp_path), key=lambda each: each.quick)
+    assert [point.run for point in full.points] == [runs[1], runs[2], runs[0]]
+    assert len(quick.points) == 2
+    assert "tested, quick, one" in str(quick)
+
+
+def test_a_run_says_when_its_commit_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert metadata.git() is None
+    at = {"GIT_AUTHOR_DATE": "2026-01-02T03:04:05Z", "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z"}
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "x"], check=True, env={**os.environ, **at})
+    assert metadata.git()["committed_at"] == "2026-01-02T03:04:05+00:00"
 
 
 def test_two_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
@@ -84,7 +136,8 @@ def test_what_did_not_end_well_is_not_recorded_and_a_damaged_file_is_named(tmp_p
     assert left_out() == ["broken.parquet cannot be read; its run is left out"]
     said = ran("history", "--metric", "p50", "--json")
     assert "broken.parquet cannot be read" in said.stderr
-    assert [row["runs"] for row in json.loads(said.stdout)] == [1]
+    assert json.loads(said.stdout) == []  # one run is no series
+    assert "a history begins with the second" in said.stderr
     cut = written(tmp_path / "data", latencies(200, 2))
     next((cut.path / "rows").iterdir()).write_bytes(b"PAR1")
     assert record_all() == []
