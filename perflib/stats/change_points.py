@@ -122,7 +122,7 @@ def course(
     levels = [_level(x[a:b], found.correlation, confidence) for a, b in itertools.pairwise(ends)]
     p_values = _p_values(found, edges, confirmed)
     changes = tuple(
-        _change(int(positions[edge]), *levels[i : i + 2], p_value)
+        _change(int(positions[edge]), levels[i], levels[i + 1], p_value)
         for i, (edge, p_value) in enumerate(zip(edges, p_values, strict=True))
     )
     drift = _drift(x, found, max_p_value, confidence, real) if found.shape == "line" else None
@@ -158,7 +158,7 @@ class _Real:
         means = float(before.mean()), float(after.mean())
         sign, middle = math.copysign(1, means[1] - means[0]), sum(means) / 2
         nearer = np.sum(sign * (before - middle) < 0), np.sum(sign * (after - middle) > 0)
-        return self.matters(*means) and min(nearer) >= self.confirmed
+        return self.matters(*means) and bool(min(nearer) >= self.confirmed)
 
 
 def _clip(x: Floats) -> Floats:
