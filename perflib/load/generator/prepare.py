@@ -125,6 +125,8 @@ async def prepare(job: Job, channel: Channel, files: dict[str, DataFile]) -> Any
     counts = [operation.count for operation in scenario.prepare if operation.count]
     total = max(counts) if counts else scenario.load.total_requests
     rounds = plan.share(total, job.index, job.of)
+    if scenario.reuse_prepared:
+        rounds = max(1, rounds)  # what is used again and again, each worker needs once at least
     if not rounds:
         return deque()
     targets, ops = compile_operations(job, scenario.prepare, files, in_sequence=True)
