@@ -23,14 +23,17 @@ from perflib.metrics.selection import Selection
 from perflib.stats.histogram import LogBuckets, LogHistogram, binned_mean, binned_quantiles, binned_sample_size
 from perflib.stats.intervals import Interval
 from perflib.store.cache import once, stamp
-from perflib.store.database import DUE, TIMED, quoted
+from perflib.store.database import DUE, FIRST_BYTE, TIMED, quoted
 from perflib.store.recording import FINAL, Recording, ScenarioRun
 from perflib.store.windows import measured_windows
 
 STEPS: Final = LogBuckets(0.001)  # of times: 0.1 %
 BINS: Final = 1024
 LEVELS: Final = LogBuckets(1 / 7)  # of times by moment: 15 %
-_TIMES: Final = {"response": "response_ns", "service": "service_ns", "late": "start_ns - scheduled_ns"}
+_TIMES: Final = {
+    "response": "response_ns", "service": "service_ns", "late": "start_ns - scheduled_ns", "first_byte": FIRST_BYTE,
+}  # fmt: skip
+AT_ONCE: Final = ("response", "service", "late")  # what is counted at the end of a run; the rest where it is asked for
 ANSWERS: Final = "answers"
 Floats = NDArray[np.float64]
 
@@ -58,14 +61,19 @@ def count(run: Recording) -> None:
 
     if run.many and run.scenarios:
         with suppress(duckdb.Error):  # a damaged file: whoever opens the run is told of it
-            for time in (*_TIMES, ANSWERS):
+            for time in (*AT_ONCE, ANSWERS):
                 steps(run, time, Selection(run.scenarios[0].name))
+
+
+def name_of(time: str) -> str:
+    """The name of a time among those that are counted: "first byte" is `first_byte`."""
+    return time.replace(" ", "_")
 
 
 @once
 def steps(run: Recording, time: str, which: Selection, *, answered: bool = False) -> LogHistogram:
-    """How many requests took how long: `time` is response or service, of the timed ones, or late, of all that were
-    scheduled. answered: leave out those that were given up."""
+    """How many requests took how long: `time` is response, service or first_byte, of the timed ones, or late, of all
+    that were scheduled. answered: leave out those that were given up."""
     where, values = which.sql
     timed = "true" if time == "late" else "ok" if answered else TIMED
     found = _asked(

@@ -150,7 +150,8 @@ def _asked(scenario: ScenarioRun, objective: Objective, columns: str, rows: str,
 
 
 _MEASURES: Final[dict[str, Callable[[ScenarioRun, Objective], Interval]]] = {
-    "response": _times, "service": _times, "error rate": _error_rate, "success": _success, "throughput": _throughput,
+    "response": _times, "service": _times, "first byte": _times,
+    "error rate": _error_rate, "success": _success, "throughput": _throughput,
     "throughput / offered": _followed, "capacity": _capacity,
     "inflight": _inflight, "memory growth": _memory, "memory growth per hour": _memory,
     "memory growth per 1000 requests": _memory, "memory slope": _memory, "response drift": _drift,

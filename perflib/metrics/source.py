@@ -35,12 +35,12 @@ from perflib.stats.histogram import LogBuckets, LogHistogram
 from perflib.stats.intervals import exact, fewest_values, scaled
 from perflib.stats.rates import STRETCHES
 from perflib.store.cache import once
-from perflib.store.database import DUE, TIMED
+from perflib.store.database import DUE, FIRST_BYTE, TIMED
 from perflib.store.recording import ScenarioRun
 from perflib.store.windows import measured_windows
 from perflib.suite.objectives import Objective
 
-Time = Literal["response", "service"]
+Time = Literal["response", "service", "first byte"]
 Columns = dict[str, NDArray[Any]]
 Outcomes = dict[str | None, int]
 BUCKETS: Final = LogBuckets(math.log(10) / 30)  # of response times, as a comparison shows them: 30 per decade
@@ -241,7 +241,7 @@ class Counted(Source):
         self.errors = self.requests - int(self._moments.good.sum())
 
     def _steps(self, time: Time) -> LogHistogram:
-        return counts.steps(self.scenario.run, time, self.chosen)
+        return counts.steps(self.scenario.run, counts.name_of(time), self.chosen)
 
     def timed(self, time: Time = "response") -> int:
         return self._steps(time).n
@@ -254,13 +254,13 @@ class Counted(Source):
         return [steps.quantile(q) for q in qs] if steps.n else []
 
     def _answered(self, time: Time) -> LogHistogram:
-        return counts.steps(self.scenario.run, time, self.chosen, answered=True)
+        return counts.steps(self.scenario.run, counts.name_of(time), self.chosen, answered=True)
 
     def quantiles(self, qs: Sequence[float], time: Time = "response") -> tuple[Interval, ...]:
-        return counts.quantiles(self.scenario.run, time, self.chosen, qs)
+        return counts.quantiles(self.scenario.run, counts.name_of(time), self.chosen, qs)
 
     def mean(self, time: Time = "response") -> Interval:
-        return _open_above(counts.mean(self.scenario.run, time, self.chosen), self.given_up() > 0)
+        return _open_above(counts.mean(self.scenario.run, counts.name_of(time), self.chosen), self.given_up() > 0)
 
     def maximum(self, time: Time = "response") -> Interval:
         n = self.timed(time)
@@ -318,24 +318,25 @@ class Counted(Source):
 
 @once
 def measured_rows(scenario: ScenarioRun) -> Columns:
-    """The measured rows in the order in which they ended: end, response and service (ns), ok, timed, and the number of
-    the operation, from 1."""
+    """The measured rows in the order in which they ended: end, response, service and first byte (ns), ok, timed, and
+    the number of the operation, from 1."""
     position, values = _operation_number(scenario)
     narrow = "usmallint" if values else "utinyint"
     columns = scenario.run.query(
-        f"select end_ns, response_ns, service_ns, "
+        f"select end_ns, response_ns, service_ns, {FIRST_BYTE} as first_byte, "
         f"(4 * {position} + 2 * coalesce({TIMED}, false)::int + ok::int)::{narrow} as flags "
         "from measured where scenario = ?",
         [*values, scenario.name],
     ).fetchnumpy()
-    end, response, service, flags = (np.asarray(column) for column in columns.values())
-    if len(response) and max(response.max(), service.max()) < 2**31:
-        response, service = response.astype(np.int32), service.astype(np.int32)  # half the memory to move
+    end, *times, flags = (np.asarray(column) for column in columns.values())
+    if len(end) and max(each.max() for each in times) < 2**31:
+        times = [each.astype(np.int32) for each in times]  # half the memory to move
     if np.any(end[1:] < end[:-1]):
         order = np.argsort(end, kind="stable")  # of several workers: each in order, so that it is a merge
-        end, response, service, flags = end[order], response[order], service[order], flags[order]
+        end, flags, times = end[order], flags[order], [each[order] for each in times]
     ok, timed = ((flags & bit).astype(bool) for bit in (1, 2))
-    return {"end": end, "response": response, "service": service, "ok": ok, "timed": timed, "operation": flags >> 2}
+    named = dict(zip(("response", "service", "first byte"), times, strict=True))
+    return {"end": end, **named, "ok": ok, "timed": timed, "operation": flags >> 2}
 
 
 @once

@@ -22,6 +22,7 @@ _SQL: Final = {"int16": "smallint", "int32": "integer", "int64": "bigint", "bool
 
 TIMED: Final = "(ok or error in ('timeout', 'unsent', 'aborted'))"
 DUE: Final = "coalesce(scheduled_ns, start_ns)"
+FIRST_BYTE: Final = f"coalesce(first_byte_ns, end_ns) - {DUE}"  # how long the answer took to begin
 
 
 def connected() -> duckdb.DuckDBPyConnection:

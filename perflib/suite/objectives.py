@@ -2,6 +2,7 @@
 
     "p99 response < 250 ms"                    every operation of the scenario
     "buy: p95 response < 400 ms"               one operation
+    "p95 first byte < 200 ms"                  until the answer began, as a stream does with its first token
     "stage 2: throughput >= 10 /s"             one stage of a staged load
     "error rate < 1 %"    "success >= 99 %"    "inflight >= 100"
     "throughput / offered >= 95 %"             successful requests as a share of the offered ones, in an open load
@@ -53,7 +54,10 @@ UNITS: Final = {
 BASE_UNIT: Final = {"time": "ms", "ratio": "%", "rate": "/s", "bytes": "MB", "bytes/time": "MB/min", "count": ""}
 
 _METRICS: Final = (
-    (r"(?:p(?P<q>\d{1,2}(?:\.\d+)?)|(?P<named>mean|median|max)) (?P<time>response|service)(?: time)?", "time"),
+    (
+        r"(?:p(?P<q>\d{1,2}(?:\.\d+)?)|(?P<named>mean|median|max)) (?P<time>response|service|first byte)(?: time)?",
+        "time",
+    ),
     (r"error rate", "ratio"),
     (r"success(?: rate)?", "ratio"),
     (r"throughput", "rate"),
@@ -66,10 +70,12 @@ _METRICS: Final = (
     (r"median difference", "time"),
     (r"throughput ratio", "count"),
 )
+TIMES: Final = ("response", "service", "first byte")
 TRENDS: Final = ("memory slope", "response drift")
 _HIGHEST: Final = {
     "response": math.inf,
     "service": math.inf,
+    "first byte": math.inf,
     "error rate": 100.0,
     "success": 100.0,
     "throughput": math.inf,
@@ -84,7 +90,7 @@ _LINE: Final = re.compile(
     rf"(?:(?P<op>{_COMPARATORS})\s*(?P<limit>-?\d+(?:\.\d+)?)\s*(?P<unit>\S*))?$"
 )
 _KNOWN: Final = (
-    "known: p50…p99.9, median, mean or max with response or service; error rate, success, throughput, "
+    "known: p50…p99.9, median, mean or max with response, service or first byte; error rate, success, throughput, "
     "throughput / offered, capacity, inflight, memory growth (per hour, per 1000 requests), memory slope, "
     "response drift; A vs B: median difference or throughput ratio"
 )
@@ -95,10 +101,10 @@ _EXAMPLE: Final = 'write it like "p99 response < 250 ms", "buy: error rate < 1 %
 class Objective:
     """A parsed objective. `limit` and the figure compared with it are in `unit`: ms, %, /s, MB, MB/min or none.
 
-    metric      "response", "service", "error rate", "success", "throughput", "throughput / offered", "capacity",
-                "inflight", "memory growth", "memory growth per hour", "memory growth per 1000 requests",
+    metric      "response", "service", "first byte", "error rate", "success", "throughput", "throughput / offered",
+                "capacity", "inflight", "memory growth", "memory growth per hour", "memory growth per 1000 requests",
                 "memory slope", "response drift", "median difference" or "throughput ratio"
-    statistic   for response and service: "mean", "max" or "quantile" (then `q` in 0…1)
+    statistic   for response, service and first byte: "mean", "max" or "quantile" (then `q` in 0…1)
     operation   rows of one operation only; None: all of the scenario
     stage       rows of one stage only, counted from 1; None: all
     versus      the two operations compared, as ("mcp", "direct"): mcp − direct or mcp / direct
@@ -122,7 +128,7 @@ class Objective:
     @property
     def name(self) -> str:
         """The usual name of the metric: "p99 response", "error rate"."""
-        if self.metric not in ("response", "service"):
+        if self.metric not in TIMES:
             return self.metric
         label = f"p{self.q * 100:g}" if self.q is not None else self.statistic
         return f"{label} {self.metric}"
