@@ -3,25 +3,18 @@
 A lane is a connection. Service time begins when the request is assigned to it, so a request that has to connect first
 includes that time, which its `connect` span shows. So does one that follows redirects, each a span `redirect`.
 
-Whatever goes wrong with a request ends that request alone, as a row with its class of error. Where several fail in a
-row on a lane without any answer, each next one begins later (`BACKOFF_S`). A request that was written to a connection
-that the server had closed is sent again on a new one, once, where that is safe; see `_broken_off`.
+Whatever goes wrong with a request ends that request alone, as a row with its class of error. A request that was written
+to a connection that the server had closed is sent again on a new one, once, where that is safe; see `_broken_off`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import ssl
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final
 
 import httptools
 
-from perflib.store.schema import NONE_NS, NONE_STATUS
-from perflib.targets.base import Driver, Lane, in_words
-from perflib.targets.connection import Address, connect
+from perflib.store.schema import NONE_NS
+from perflib.targets.base import Driver, in_words
 from perflib.targets.evidence import ANSWER_BYTES, Evidence
 from perflib.targets.heads import (
     HEAD_ENDS,
@@ -33,107 +26,36 @@ from perflib.targets.heads import (
     server_timing,
     with_one_length,
 )
+from perflib.targets.http.connected import NO_HEADS, ConnectedLane, ParsedHead, Server, clock
 from perflib.targets.http.redirects import STATUSES as REDIRECTS
 from perflib.targets.http.redirects import NotFollowedError, following
 
-clock = time.monotonic_ns
 _MAX_PARSED_HEADS: Final = 512
-_NO_HEADS: dict[bytes, ParsedHead] = {}
 NO_LIMIT: Final = 2**62
-BACKOFF_S: Final = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # after so many failures in a row
 _MOST_TIMINGS: Final = 32  # of one answer become spans
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedHead:
-    """What a head parsed before means: length of the whole answer in bytes, error code, status, time, charset."""
-
-    length: int
-    error: int
-    status: int
-    server_ns: int
-    charset: str
-
-
-class Server(Protocol):
-    """What the lanes of one server share: its address, heads parsed before, and how it is spoken to.
-
-    keep_alive       connections are used again
-    redirects        how many in a row are followed
-    max_body_bytes   a longer body is an error; None: no limit, but where bodies are read
-    """
-
-    @property
-    def address(self) -> Address: ...
-
-    @property
-    def keep_alive(self) -> bool: ...
-
-    @property
-    def redirects(self) -> int: ...
-
-    @property
-    def max_body_bytes(self) -> int | None: ...
-
-    @property
-    def parsed_heads(self) -> dict[bytes, ParsedHead]: ...
-
-    def may_go_to(self, host: str) -> bool:
-        """Whether a redirect to this host is followed."""
-        ...
-
-    def address_of(self, origin: str) -> Address:
-        """The address of another server, to which a redirect leads."""
-        ...
-
-
-class HttpLane(Lane, asyncio.Protocol):
+class HttpLane(ConnectedLane):
     """One connection, one request at a time. This class and Driver.finish are the hot path."""
 
     __slots__ = (
-        "_cancelling",
-        "_charset",
-        "_closing",
         "_complete",
-        "_connecting",
-        "_elsewhere",
-        "_failures",
-        "_first_ns",
         "_head",
-        "_heads",
         "_hop",
         "_hop_ns",
         "_hops",
         "_interim",
         "_keep_alive",
         "_most_bytes",
-        "_parser",
-        "_payload",
         "_received",
-        "_sent",
-        "_served",
-        "_server",
-        "_setup",
-        "_transport",
-        "_write",
     )
 
     def __init__(self, driver: Driver, index: int, server: Server) -> None:
-        super().__init__(driver, index)
-        self._server = server
-        self._heads = _NO_HEADS
-        self._transport: asyncio.Transport | None = None
-        self._write: Callable[[bytes], None] = self._send_later
-        self._connecting: asyncio.Task[Any] | asyncio.TimerHandle | None = None
-        self._closing = self._cancelling = self._served = False
+        super().__init__(driver, index, server)
         self._keep_alive = True
-        self._payload, self._charset = b"", "utf-8"
         self._hops, self._hop, self._hop_ns = 0, b"", 0  # redirects followed, the last request for one, and since when
-        self._elsewhere: Address | None = None  # of the server that a redirect led to
         self._most_bytes = server.max_body_bytes or NO_LIMIT
-        self._failures = self._complete = self._interim = self._received = self._sent = 0
-        self._setup: list[tuple[str, int, int]] = []  # spans of the request in flight: name, start, duration
-        self._first_ns = NONE_NS
+        self._complete = self._interim = self._received = 0
         self._head = b""
 
     def start(self) -> None:
@@ -161,7 +83,7 @@ class HttpLane(Lane, asyncio.Protocol):
         """Read an answer that is not complete, or whose head is new."""
         if self._first_ns == NONE_NS:
             self._first_ns, self._head = now, data
-            self._heads = _NO_HEADS  # the next bytes may be the rest of this answer
+            self._heads = NO_HEADS  # the next bytes may be the rest of this answer
         elif len(self._head) < ANSWER_BYTES or end_of_head(self._head) < 0:
             self._head += data
         self._received += len(data)
@@ -270,17 +192,12 @@ class HttpLane(Lane, asyncio.Protocol):
             self._elsewhere = None if comes_back else self._server.address_of(hop.origin)
         self._setup.append(("redirect", self._hop_ns, now - self._hop_ns))
         self._hops, self._hop, self._hop_ns = self._hops + 1, hop.request, now
-        self._complete, self._first_ns, self._heads = 0, NONE_NS, _NO_HEADS
+        self._complete, self._first_ns, self._heads = 0, NONE_NS, NO_HEADS
         payload = self._addressed(hop.request)
         self._sent += len(payload)
         self._forget_body()
         self._write(payload)
         return True
-
-    @property
-    def _address(self) -> Address:
-        """Of the server that the request in flight is sent to."""
-        return self._elsewhere or self._server.address
 
     def _note_head(self) -> None:
         """An answer has come: a lane of a user keeps its cookies."""
@@ -330,29 +247,8 @@ class HttpLane(Lane, asyncio.Protocol):
         ):
             if len(heads) >= _MAX_PARSED_HEADS:  # probably heads that never come again, as those with a counter
                 heads.clear()
-            heads[head] = ParsedHead(self._received, error, status, server_ns, self._charset)
+            heads[head] = ParsedHead(self._received, error, status, server_ns)
         self._heads = heads
-
-    def _finish(self, now: int, error: int, status: int, server_ns: int = NONE_NS) -> None:
-        """The request is over: it becomes a row, and the next one starts, if there is one."""
-        if self._row(now, error, status, server_ns):
-            self.start()
-
-    def _failed(self, error: str, why: object, now: int) -> None:
-        """The request is over without a whole answer. The next one starts after a pause where nobody answered."""
-        if why:
-            self.driver.explain(error, str(why))
-        if self._first_ns != NONE_NS:
-            self._failures = 0  # somebody is there
-        if self._row(now, self.driver.error_code(error), NONE_STATUS, NONE_NS):
-            wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
-            self._failures += 1
-            self.start_ns = clock()
-            self._connecting = self.driver.loop.call_later(wait_s, self._start_late)
-
-    def _start_late(self) -> None:
-        self._connecting = None
-        self.start()
 
     def _row(self, now: int, error: int, status: int, server_ns: int) -> bool:
         """Make the request a row. True: the next one is assigned."""
@@ -396,69 +292,12 @@ class HttpLane(Lane, asyncio.Protocol):
             self._setup += [(f"server:{label[:40]}", self.start_ns, ns) for label, ns in some]
         return parts.get("total", next(iter(parts.values()), NONE_NS))
 
-    # Connections.
-
     def _not_built(self, problem: Exception) -> None:
         """End a request that cannot be built. The connection stays."""
-        self._heads = _NO_HEADS  # the next answer is parsed, which ends the back-off
+        self._heads = NO_HEADS  # the next answer is parsed, which ends the back-off
         self._sent = 0
         self.start_ns = clock()
         self._failed("template", in_words(problem), self.start_ns)
-
-    def _connect(self) -> None:
-        self._connecting = self.driver.loop.create_task(self._try_to_connect())
-
-    async def _try_to_connect(self) -> None:
-        try:
-            await connect(self.driver.loop, self._address, lambda: self, self._setup)
-        except asyncio.CancelledError:
-            self._cancelling = False
-            if not self._closing and self.start_ns and self._payload:  # else connection_lost connects again
-                self._connect()
-            raise
-        except Exception as error:  # refused, unreachable, no name, no descriptors, no certificate
-            self._not_connected("tls" if isinstance(error, ssl.SSLError) else "connect", error)
-
-    def _not_connected(self, error: str, why: object) -> None:
-        """End a request that reached no server."""
-        self._connecting = None
-        self._setup.clear()
-        self._sent = 0
-        self._failed(error, why, clock())
-
-    def _send_later(self, payload: bytes) -> None:
-        """Connect first, since there is no connection to write to yet."""
-        self._payload = payload
-        if not self._closing and not self._cancelling:  # else what ends first is waited for
-            self._connect()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._cancelling:  # too late: the request that it was for has been given up
-            self._closing = True
-            transport.abort()  # type: ignore[attr-defined]
-            return
-        self._transport = transport  # type: ignore[assignment]
-        self._write, self._heads = transport.write, _NO_HEADS  # type: ignore[attr-defined]
-        self._connecting, self._served = None, False
-        step, began, took = self._setup.pop()
-        self._setup.append((step, began, took or clock() - began))  # the last step ends here
-        self._parser = new_parser(self)
-        if self.start_ns:
-            self._write(self._payload)
-
-    def eof_received(self) -> None:
-        """The server sends no more, and the transport closes itself next. What starts until then is not lost."""
-        if not self.start_ns and not self._closing:
-            self._closing, self._payload, self._write = True, b"", self._send_later
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport, self._write = None, self._send_later
-        if self._closing:
-            self._closing = False
-            if self.start_ns and self._payload and not self._cancelling:
-                self._connect()
-        elif self.start_ns:
-            self._broken_off(exc, clock())
 
     def _broken_off(self, exc: Exception | None, now: int) -> None:
         """The connection ended during a request.
@@ -490,24 +329,3 @@ class HttpLane(Lane, asyncio.Protocol):
             is_safe = request.idempotent or self._hop.startswith((b"GET ", b"HEAD "))
             return self._addressed(self._hop) if is_safe else None
         return self._addressed(request.fixed or request.build(self.row)) if request.idempotent else None
-
-    def _disconnect(self) -> None:
-        if self._transport is not None and not self._closing:
-            self._closing, self._payload, self._write = True, b"", self._send_later
-            self._transport.abort()
-
-    def abort(self, error: str) -> None:
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._cancelling = isinstance(self._connecting, asyncio.Task)
-            self._connecting, self._payload = None, b""
-            self._setup.clear()
-        self._disconnect()
-        self._finish(clock(), self.driver.error_code(error), NONE_STATUS)
-
-    def close(self) -> None:
-        self.start_ns = 0
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._cancelling = isinstance(self._connecting, asyncio.Task)
-        self._disconnect()

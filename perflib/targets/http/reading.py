@@ -9,7 +9,8 @@ from perflib.targets.answer import Answer
 from perflib.targets.base import judge
 from perflib.targets.encodings import TooLongError, decoded, encodings_of
 from perflib.targets.heads import HEAD_ENDS, charset_of, cookies_of, end_of_head, header_values, new_parser, text_of
-from perflib.targets.http.lane import HttpLane, clock
+from perflib.targets.http.connected import clock
+from perflib.targets.http.lane import HttpLane
 from perflib.targets.http.redirects import STATUSES as REDIRECTS
 from perflib.targets.http.request import parse_json
 

@@ -16,7 +16,8 @@ from perflib.suite.target import HttpTargetSpec
 from perflib.targets.answer import Reader
 from perflib.targets.base import Driver, Lane, TargetKind, is_loopback
 from perflib.targets.connection import Address, check_url
-from perflib.targets.http.lane import HttpLane, ParsedHead
+from perflib.targets.http.connected import ParsedHead
+from perflib.targets.http.lane import HttpLane
 from perflib.targets.http.reading import ReadingHttpLane
 from perflib.targets.http.request import Request, compiled
 from perflib.targets.http.token import Token, Tokens, fixed_header

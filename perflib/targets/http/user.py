@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from urllib.request import Request as UrlRequest
 
 from perflib.targets.base import Driver, in_words
-from perflib.targets.http.lane import Server, clock
+from perflib.targets.http.connected import Server, clock
 from perflib.targets.http.reading import HttpAnswer, ReadingHttpLane
 from perflib.targets.http.token import Token
 from perflib.targets.template import Row

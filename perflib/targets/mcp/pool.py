@@ -14,7 +14,7 @@ from perflib.suite.environment import from_environment
 from perflib.suite.target import McpTargetSpec
 from perflib.targets.base import Lane
 from perflib.targets.connection import Address
-from perflib.targets.http.lane import ParsedHead
+from perflib.targets.http.connected import ParsedHead
 from perflib.targets.http.reading import MOST_BODY_BYTES
 from perflib.targets.mcp.pipe import Pipe
 from perflib.targets.mcp.session import HttpConnection, Session, negotiate, open_http
