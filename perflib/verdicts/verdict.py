@@ -27,7 +27,7 @@ from perflib.stats import Interval, LeakLimit, Outcome
 from perflib.stats.intervals import scaled
 from perflib.stats.trend import FEWEST_BYTES
 from perflib.store.recording import Recording, ScenarioRun
-from perflib.suite.objectives import Objective
+from perflib.suite.objectives import TIMES, Objective
 from perflib.text import number
 from perflib.text.html import card
 
@@ -74,7 +74,8 @@ class Verdict:
         if interval.n == 0:
             return "–", "–"
         seen = objective.metric == "inflight" or objective.statistic == "max"  # a maximum of what was seen
-        bounds = "exact" if seen and not interval.at_least else f"{number(interval.low)} … {number(interval.high)}"
+        low = 0.0 if objective.metric in TIMES and interval.low == -math.inf else interval.low  # no time is less
+        bounds = "exact" if seen and not interval.at_least else f"{number(low)} … {number(interval.high)}"
         if not math.isnan(interval.estimate):
             figure = f"{'≥ ' if interval.at_least else ''}{number(interval.estimate)}"
         elif math.isfinite(interval.low):
