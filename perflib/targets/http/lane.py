@@ -438,7 +438,7 @@ class HttpLane(Lane, asyncio.Protocol):
             transport.abort()  # type: ignore[attr-defined]
             return
         self._transport = transport  # type: ignore[assignment]
-        self._write, self._heads = transport.write, _NO_HEADS  # type: ignore[attr-defined]
+        self._write, self._heads = self._address.writer(transport), _NO_HEADS  # type: ignore[arg-type]
         self._connecting, self._served = None, False
         step, began, took = self._setup.pop()
         self._setup.append((step, began, took or clock() - began))  # the last step ends here
