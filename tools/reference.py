@@ -58,6 +58,7 @@ WORDS: Final = {
     "int | Seq[int]": "whole number, or a list",
     "str": "text",
     "str | Callable[..., Any]": "text",
+    "str | Seq[str]": "text, or a list of texts",
     "str | Seq[float]": "text, or a list of numbers",
 }
 

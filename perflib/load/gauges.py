@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from perflib.store.schema import GAUGES, label, table_of, write_part
-from perflib.suite.environment import from_environment
 from perflib.suite.model import Target
 from perflib.targets.connection import Address
 from perflib.targets.exchange import get
@@ -26,15 +25,15 @@ class Gauges:
 
     def __init__(self, run_dir: Path, t0_ns: int) -> None:
         self._run_dir, self._t0_ns = run_dir, t0_ns
-        self._specs: dict[str, Target] = {}
+        self._specs: dict[str, tuple[Target, str]] = {}
         self._rows: list[tuple[int, str, str, float]] = []
         self._parts, self._stop = 0, threading.Event()
         self._thread: threading.Thread | None = None
         self.failure: OSError | None = None
 
-    def watch(self, name: str, spec: Target) -> None:
+    def watch(self, name: str, spec: Target, folder: str) -> None:
         """Read gauges of this target from the path `gauges` of its host, which returns a JSON object of numbers."""
-        self._specs[name] = spec
+        self._specs[name] = spec, folder
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="gauges", daemon=True)
             self._thread.start()
@@ -47,9 +46,9 @@ class Gauges:
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):
-            for name, spec in list(self._specs.items()):
+            for name, (spec, folder) in list(self._specs.items()):
                 now = time.monotonic_ns() - self._t0_ns
-                self._rows += [(now, name, gauge, value) for gauge, value in read(spec).items()]
+                self._rows += [(now, name, gauge, value) for gauge, value in read(spec, folder).items()]
             self._write()
 
     def _write(self) -> None:
@@ -63,10 +62,10 @@ class Gauges:
             self.failure = error
 
 
-def read(spec: Target) -> dict[str, float]:
+def read(spec: Target, folder: str = "") -> dict[str, float]:
     """The gauges of a target by name; empty if it does not return a JSON object, whatever else it does."""
     try:
-        address = Address.of_url(from_environment(spec.url or "", "url"), verify_tls=getattr(spec, "verify_tls", True))
+        address = Address.of(spec, "url", folder)
         _, body = get(address, spec.gauges or "/", timeout_s=PERIOD_S, most_bytes=LONGEST_BYTES)
         values = json.loads(body)
     except (OSError, ValueError, RecursionError):

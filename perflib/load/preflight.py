@@ -18,6 +18,7 @@ from perflib.suite.redaction import learn
 from perflib.targets.answer import Reader
 from perflib.targets.base import refuse_foreign
 from perflib.targets.kinds import load_kind
+from perflib.targets.network import check_network
 from perflib.targets.template import variables_in
 
 Files = dict[str, DataFile]
@@ -30,6 +31,7 @@ def check(suite: Suite) -> None:
         kind = load_kind(spec.kind, f"targets.{name}.kind")
         used = [op for s in suite.scenarios for op in (*s.operations, *s.prepare) if (op.target or s.target) == name]
         kind.check(name, spec, used)
+        check_network(name, spec, suite.folder)
         if spec.url and "{" not in spec.url:
             may_be_loaded(name, spec, suite)
     for scenario in suite.scenarios:

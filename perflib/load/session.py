@@ -204,7 +204,7 @@ class Session:
             self.targets[name] = spec = target.spec
             about.pids = target.pids
             self._share_urls(name, spec)
-        elif spec.url and (why := why_unready(spec)):
+        elif spec.url and (why := why_unready(spec, self.suite.folder)):
             raise TargetError(
                 f"nothing answers at {redact_text(spec.url)}: {why}",
                 where=f"targets.{name}",
@@ -214,7 +214,7 @@ class Session:
         self.manifest.targets[name] = about
         self.sampler.watch("target", name, [*about.pids, *spec.pids])
         if spec.gauges and spec.url:
-            self.gauges.watch(name, spec)
+            self.gauges.watch(name, spec, self.suite.folder)
         self.dir.save()
 
     def _share_urls(self, name: str, spec: Target) -> None:

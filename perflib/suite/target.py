@@ -74,15 +74,27 @@ class Target(Family):
         return False
 
 
+@plain_dataclass(frozen=True, kw_only=True)
+class Network:
+    """How the server of a target with a URL is reached. Files are relative to the suite."""
+
+    verify_tls: StrictBool = True  # check certificates
+    ca_file: str | None = None  # certificates of the authorities that are trusted, in PEM; default: the system's
+    client_cert: str | Seq[str] | None = None  # certificate and key of the client: one file in PEM, or a list of two
+    server_name: str | None = None  # name that TLS asks for, and that the certificate is for; default: the URL's host
+    connect_to: str | None = None  # "host:port" to connect to instead of the URL's; the requests stay as they are
+    unix_socket: str | None = None  # path of a socket to connect to instead
+    proxy: str | None = None  # URL of an HTTP proxy, `http://user:${PASSWORD}@proxy:3128`; none is taken from elsewhere
+
+
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
-class HttpTargetSpec(Target, tag="http"):
+class HttpTargetSpec(Network, Target, tag="http"):
     """An HTTP server."""
 
     kind: Literal["http"] = "http"
     headers: Mapping[str, str] = Field(default_factory=dict)  # headers of every request; `${NAME}` for secrets
     keep_alive: StrictBool = True  # use a connection for more than one request
-    verify_tls: StrictBool = True  # check certificates
     redirects: Annotated[int, Field(ge=0, le=50)] = 0  # how many in a row are followed, within `allow_hosts`
     cookies: StrictBool | None = None  # each user keeps the server's cookies; default: if `order = "sequence"`
     auth: Auth | None = None  # how requests say who sends them
@@ -91,13 +103,12 @@ class HttpTargetSpec(Target, tag="http"):
 
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
-class McpTargetSpec(Target, tag="mcp"):
+class McpTargetSpec(Network, Target, tag="mcp"):
     """An MCP server: at a `url`, or a `command` that speaks MCP on its standard input and output."""
 
     kind: Literal["mcp"] = "mcp"
     command: Seq[str] = ()  # command of a server on stdio, instead of `url`
     headers: Mapping[str, str] = Field(default_factory=dict)  # headers of every request; `${NAME}` for secrets
-    verify_tls: StrictBool = True  # check certificates
     client: Literal["lean", "sdk"] = "lean"  # perflib's own client, or the official SDK's
     protocol: str = "auto"  # protocol version; `auto`: negotiated with the server
     session: Literal["shared", "own"] = "shared"  # one session for all requests, or one per connection

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import httptools
 
 from perflib.targets.connection import Address, connect
 from perflib.targets.heads import LONGEST_HEAD_BYTES, new_parser
+from perflib.targets.reasons import worded
 
 LONGEST_ANSWER_BYTES: Final = 64_000_000
 T = TypeVar("T")
@@ -26,6 +28,8 @@ def get(address: Address, path: str, *, timeout_s: float, most_bytes: int) -> tu
     async def exchange() -> tuple[int, bytes]:
         client = HttpClient(address, most_bytes)
         head = f"GET {path} HTTP/1.1\r\nHost: {address.authority}\r\nUser-Agent: perflib\r\nAccept: */*\r\n"
+        if address.authorization:
+            head += f"Authorization: {address.authorization}\r\n"
         try:
             async with asyncio.timeout(timeout_s):
                 status, _, body = await client.request(f"{head}Connection: close\r\n\r\n".encode())
@@ -37,12 +41,19 @@ def get(address: Address, path: str, *, timeout_s: float, most_bytes: int) -> tu
 
 
 def accepts(address: Address, timeout_s: float) -> None:
-    """Connect and disconnect, from any thread, within a total time. Raises OSError, which TimeoutError is."""
+    """Connect without TLS and disconnect, from any thread, within a total time. Raises OSError, as TimeoutError is."""
 
     async def exchange() -> None:
+        made: list[asyncio.BaseTransport] = []
+
+        class Made(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                made.append(transport)
+
         async with asyncio.timeout(timeout_s):
-            _, writer = await asyncio.open_connection(address.host, address.port)
-            writer.transport.abort()
+            await connect(asyncio.get_running_loop(), replace(address, tls=None), Made, [])
+        for transport in made:
+            transport.abort()  # type: ignore[attr-defined]
 
     _run(exchange())
 
@@ -79,9 +90,12 @@ class HttpClient:
             self._transport = self._protocol.transport
         answer = self._protocol
         answer.begin()
-        self._transport.write(payload)
+        self._address.writer(self._transport)(payload)
         try:
             await answer.done
+        except OSError as error:
+            self.close()
+            raise worded(error, self._address.place, self._address.server_name) from error
         except BaseException:
             self.close()
             raise

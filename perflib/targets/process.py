@@ -35,7 +35,7 @@ class StartedTarget:
     """One started command. `spec` has its port filled in; `pids` are its processes, the guard left out."""
 
     def __init__(self, name: str, spec: Target, *, log: Path, folder: str) -> None:
-        self.name, self.log = name, log
+        self.name, self.log, self._folder = name, log, folder
         self._seen: list[int] = []  # its processes, each the first of its group
         self.spec = fill_port(spec)
         where = f"targets.{name}"
@@ -74,7 +74,7 @@ class StartedTarget:
 
     def wait_ready(self) -> None:
         """Return when it answers. Raises TargetError with the last line of its log where it does not in time."""
-        until = time.monotonic() + self.spec.ready.timeout_s
+        until, why = time.monotonic() + self.spec.ready.timeout_s, ""
         while time.monotonic() < until:
             if not self.alive:
                 raise TargetError(
@@ -82,12 +82,13 @@ class StartedTarget:
                     where=f"targets.{self.name}",
                     mend=f"its output is in {self.log}",
                 )
-            if answers(self.spec):
+            why = why_unready(self.spec, self._folder)
+            if not why:
                 return
             time.sleep(0.05)
         self.stop()
         raise TargetError(
-            f"not ready after {self.spec.ready.timeout_s:g} s{self._last_words()}",
+            f"not ready after {self.spec.ready.timeout_s:g} s ({why}){self._last_words()}",
             where=f"targets.{self.name}",
             mend=f"its output is in {self.log}; raise ready.timeout_s if it is only slow",
         )
@@ -129,15 +130,13 @@ class StartedTarget:
         return [line for line in self.log.read_text("utf-8", "replace").splitlines() if line.strip()]
 
 
-def answers(spec: Target) -> bool:
-    """Whether the target may be loaded: its ready path answers below 400, or its port accepts."""
-    return not why_unready(spec)
+def why_unready(spec: Target, folder: str = "") -> str:
+    """Why a target may not be loaded yet, in a line; "" where its ready path answers below 400, or its port accepts.
 
-
-def why_unready(spec: Target) -> str:
-    """Why a target may not be loaded yet, in a line; "" where its ready path answers below 400, or its port accepts."""
+    It is reached as the load reaches it.
+    """
     try:
-        address = Address.of_url(from_environment(spec.url or "", "url"), verify_tls=getattr(spec, "verify_tls", True))
+        address = Address.of(spec, "url", folder)
         if not address.host:
             return ""
         if spec.ready.http:

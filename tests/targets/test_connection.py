@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from perflib.suite.target import HttpTargetSpec
 from perflib.targets.connection import Address, connect
-from perflib.targets.process import answers
+from perflib.targets.process import why_unready
 from tests.support.runs import run_quietly
 from tests.support.servers import raw_server, says
 from tests.support.suites import suite
@@ -94,6 +95,31 @@ def test_where_all_refuse_the_reason_is_raised() -> None:
         connected_to([refusing(), refusing()])
 
 
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "name not known: shop.localhost:80"),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "shop.localhost:80: Temporary failure"),
+        (OSError(errno.EMFILE, "Too many open files"), "too many open files: raise the limit (ulimit -n)"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "no route to shop.localhost:80"),
+    ],
+    ids=["name", "name server", "files", "route"],
+)
+def test_what_the_system_says_is_said_in_words(problem: OSError, said: str) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def getaddrinfo(*args: Any, **keys: Any) -> list[Any]:
+            raise problem
+
+        loop.getaddrinfo = getaddrinfo  # type: ignore[method-assign]
+        await connect(loop, Address.of(HttpTargetSpec(url="http://shop.localhost:80"), "here"), asyncio.Protocol, [])
+
+    with pytest.raises(type(problem)) as caught:
+        asyncio.run(main())
+    assert str(caught.value).startswith(said)
+
+
 def test_no_proxy_of_the_environment_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -101,6 +127,6 @@ def test_no_proxy_of_the_environment_is_taken(monkeypatch: pytest.MonkeyPatch, t
         monkeypatch.delenv(name, raising=False)
     with raw_server(OK) as url:
         target = {"kind": "http", "url": url, "ready": {"http": "/up"}}
-        assert answers(HttpTargetSpec(**target))
+        assert why_unready(HttpTargetSpec(**target)) == ""
         made = run_quietly(suite(target), tmp_path)
     assert made.rows(phase=None)["ok"].all()

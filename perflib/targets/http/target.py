@@ -38,7 +38,7 @@ class HttpTarget(TargetKind):
     def __init__(self, name: str, spec: HttpTargetSpec, *, folder: str = "") -> None:
         super().__init__(name, spec, folder=folder)
         where = f"targets.{name}"
-        self.address = Address.of(spec, where)
+        self.address = Address.of(spec, where, folder)
         self.headers = {key: from_environment(value, f"{where}.headers.{key}") for key, value in spec.headers.items()}
         self.keep_alive, self.redirects, self.max_body_bytes = spec.keep_alive, spec.redirects, spec.max_body_bytes
         self.token: Token | None = None
@@ -47,6 +47,8 @@ class HttpTarget(TargetKind):
             self._tokens = Tokens(spec.auth, self, f"{where}.auth")
         elif spec.auth is not None:
             self.headers |= fixed_header(spec.auth, f"{where}.auth")
+        elif self.address.authorization and "authorization" not in map(str.lower, self.headers):
+            self.headers["Authorization"] = self.address.authorization
         self.logs_in_users = isinstance(spec.auth, LoginAuth) and spec.auth.per == "user"
         self._renewing: asyncio.Task[None] | None = None
         self._reads = False
@@ -99,9 +101,9 @@ class HttpTarget(TargetKind):
             self._renewing.cancel()
 
     def hosts(self) -> list[str]:
-        hosts = [self.address.host]
+        hosts = self.address.hosts
         if isinstance(self.spec.auth, OAuthAuth):
-            hosts.append(Address.of(replace(self.spec, url=self.spec.auth.token_url), f"targets.{self.name}.auth").host)
+            hosts += self._elsewhere(self.spec.auth.token_url).hosts
         return hosts
 
     def may_go_to(self, host: str) -> bool:
@@ -117,8 +119,13 @@ class HttpTarget(TargetKind):
         if address is None:
             if len(self._addresses) >= _MOST_ADDRESSES:
                 self._addresses.clear()
-            address = self._addresses[origin] = Address.of(replace(self.spec, url=origin), f"targets.{self.name}")
+            address = self._addresses[origin] = self._elsewhere(origin)
         return address
+
+    def _elsewhere(self, url: str) -> Address:
+        """The address of another server, without what is for the target's own alone."""
+        spec = replace(self.spec, url=url, server_name=None, client_cert=None, connect_to=None, unix_socket=None)
+        return Address.of(spec, f"targets.{self.name}", self.folder)
 
     def info(self) -> dict[str, Any]:
         return {"host": self.address.host, "port": self.address.port}

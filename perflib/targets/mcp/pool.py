@@ -41,7 +41,7 @@ class Pool:
         self.children: tuple[int, ...] = ()  # processes that serve the shared session
         self.ids = itertools.count(FIRST_ID)
         self.where = f"targets.{name}"
-        self.address = Address.of(spec, self.where) if spec.url else None
+        self.address = Address.of(spec, self.where, folder) if spec.url else None
         self.headers = {k: from_environment(v, f"{self.where}.headers.{k}") for k, v in spec.headers.items()}
         self.command = tuple(from_environment(part, f"{self.where}.command") for part in spec.command)
         self.env = {k: from_environment(v, f"{self.where}.env.{k}") for k, v in spec.env.items()}

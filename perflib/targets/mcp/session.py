@@ -164,6 +164,9 @@ class HttpConnection:
             fields["MCP-Protocol-Version"] = version
         if self.session_id:
             fields["Mcp-Session-Id"] = self.session_id
+        own = {key.lower() for key in self._headers}
+        if self._address.authorization and "authorization" not in own:
+            fields["Authorization"] = self._address.authorization
         fields |= self._headers
         lines = "".join(f"{key}: {one_header_line(value)}\r\n" for key, value in fields.items())
         query = f"?{self._address.query}" if self._address.query else ""

@@ -108,7 +108,7 @@ class McpTarget(TargetKind):
         await self.pool.close()
 
     def hosts(self) -> list[str]:
-        return [self.pool.address.host] if self.pool.address else []
+        return self.pool.address.hosts if self.pool.address else []
 
     def info(self) -> dict[str, Any]:
         return self._about
