@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 import subprocess
 import sys
@@ -221,7 +222,11 @@ def lab(arguments: tuple[str, ...]) -> int:
 @click.option("--port", default=8866, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def dashboard(notebooks: Path | None, data: str | None, port: int, no_browser: bool) -> int:
-    """Serve a web page of the runs. It is for this machine only, and shows the run in progress, verdicts and trends."""
+    """Serve a web page of the runs. It shows the run in progress, verdicts and trends.
+
+    It is for this machine only: it needs the token in the address that is printed (or JUPYTER_TOKEN), and refuses
+    requests that other sites have the browser make.
+    """
     import importlib.util
 
     if importlib.util.find_spec("voila") is None:
@@ -230,12 +235,13 @@ def dashboard(notebooks: Path | None, data: str | None, port: int, no_browser: b
     from perflib.store.runs import data_folder
 
     runs = data if is_url(data) else str(data_folder(data).resolve())
-    environment = {**_jupyter_environment(), "PERFLIB_DATA": runs}
+    token = os.environ.get("JUPYTER_TOKEN") or secrets.token_urlsafe(24)  # not on the command line, which all can read
+    environment = {**_jupyter_environment(), "PERFLIB_DATA": runs, "JUPYTER_TOKEN": token}
     command = [
-        sys.executable, "-P", "-m", "voila", str(chosen_notebook("dashboard", None, notebooks)), f"--port={port}",
-        "--Voila.ip=127.0.0.1", "--template=perflib", *(["--no-browser"] if no_browser else []),
+        sys.executable, "-P", "-m", "perflib.notebook.server", str(chosen_notebook("dashboard", None, notebooks)),
+        f"--port={port}", "--Voila.ip=127.0.0.1", "--template=perflib", *(["--no-browser"] if no_browser else []),
     ]  # fmt: skip
-    click.echo(f"http://127.0.0.1:{port}/ (Ctrl-C ends it)", err=True)
+    click.echo(f"http://127.0.0.1:{port}/?token={token} (Ctrl-C ends it)", err=True)
     return _become(command, environment)
 
 

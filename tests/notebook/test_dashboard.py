@@ -3,18 +3,23 @@ from elsewhere."""
 
 from __future__ import annotations
 
+import http.cookiejar
 import os
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import perflib
 from perflib.notebook import runs_table
 from perflib.notebook.dashboard import Dashboard, Live, trends
+from perflib.notebook.server import MOST_KERNELS
 from tests.support.browsing import ROOT, browser, picture, served
 from tests.support.written import latencies, written
 
@@ -33,16 +38,17 @@ perflib.run(Suite(name="naps", targets={"here": target}, scenarios=[scenario]), 
 
 @pytest.mark.browser
 def test_the_dashboard_shows_runs_and_follows_one_that_is_made_elsewhere(
-    browser: Any, small_run: perflib.Run, tmp_path: Path
+    browser: Any, small_run: perflib.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(small_run.path, tmp_path / "data" / "runs" / small_run.id)
+    monkeypatch.setenv("JUPYTER_TOKEN", "sesame-of-the-test")
     with served(tmp_path, "dashboard", "--port=PORT", "--no-browser") as url:
         page = browser.new_page(viewport={"width": 1240, "height": 1500})
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         made = subprocess.Popen([sys.executable, "-c", RUN], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
         try:
-            page.goto(url, timeout=60_000)
+            page.goto(f"{url}/?token=sesame-of-the-test", timeout=60_000)
             page.get_by_text("napping", exact=True).wait_for(timeout=60_000)
             page.locator("td", has_text=small_run.id).first.wait_for(timeout=30_000)
             assert page.locator("tr", has_text=small_run.id).locator("td").last.inner_text().endswith(small_run.verdict)
@@ -61,6 +67,63 @@ def test_the_dashboard_shows_runs_and_follows_one_that_is_made_elsewhere(
     assert [
         address for address in asked if not address.startswith((url, url.replace("http", "ws"), "data:", "blob:"))
     ] == []
+
+
+def _status(url: str, **headers: str) -> int:
+    request = urllib.request.Request(url, headers={key.replace("_", "-"): value for key, value in headers.items()})
+    try:
+        with _opener.open(request, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+class _Here(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Here())
+
+
+def test_the_doors_are_locked_before_a_kernel_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_TOKEN", "sesame-of-the-test")
+    with served(tmp_path, "dashboard", "--port=PORT", "--no-browser") as url:
+        (server,) = [
+            process
+            for process in psutil.Process().children(recursive=True)
+            if "perflib.notebook.server" in process.cmdline()
+        ]
+        right = f"{url}/?token=sesame-of-the-test"
+        assert _status(url) == 302 and _status(f"{url}/?token=wrong") == 302, "to the page that asks for a token"
+        assert _status(right, Host="evil.example") == 403
+        assert _status(right, Origin="http://evil.example") == 403
+        assert _status(right, Sec_Fetch_Site="cross-site") == 403
+        assert _status(f"{url}/api/kernels/00000000-0000-0000-0000-000000000000/channels") in (302, 400, 403)
+        assert server.children() == [], "no kernel was started by any of them"
+        assert "sesame" not in " ".join(server.cmdline())
+    assert "?token=sesame-of-the-test" in (tmp_path / "server.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_session_has_one_kernel_and_all_of_them_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_TOKEN", "sesame-of-the-test")
+    with served(tmp_path, "dashboard", "--port=PORT", "--no-browser") as url:
+        (server,) = [
+            process
+            for process in psutil.Process().children(recursive=True)
+            if "perflib.notebook.server" in process.cmdline()
+        ]
+        right, statuses = f"{url}/?token=sesame-of-the-test", []
+        session = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+        )
+        for _ in range(3):
+            with session.open(right, timeout=100) as page:
+                assert page.status == 200 and page.read()
+            assert len(server.children()) == 1
+        statuses = [_status(right) for _ in range(MOST_KERNELS)]
+        assert statuses == [200] * (MOST_KERNELS - 1) + [503] and len(server.children()) == MOST_KERNELS
 
 
 def test_runs_are_listed_newest_first_with_what_they_came_to(small_run: perflib.Run, tmp_path: Path) -> None:
