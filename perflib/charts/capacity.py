@@ -87,8 +87,10 @@ def capacity_scaling(scenario: ScenarioRun) -> Figure:
     curve = np.geomspace(measured[:, 0].min() / 1.2, measured[:, 0].max() * 1.2, 200)
     axes.plot(curve, found.usl.throughput(curve), color=COLOURS[0], label="Universal Scalability Law")
     axes.plot(measured[:, 0], measured[:, 1], "o", color=COLOURS[6], ms=4, label="measured, a step each")
-    if found.usl.peak_concurrency <= curve[-1]:
-        axes.axvline(found.usl.peak_concurrency, color=COLOURS[4], lw=1.2, label="peak of the fit")
+    peak = found.usl.peak_concurrency
+    if peak.estimate <= curve[-1]:
+        axes.axvspan(max(peak.low, curve[0]), min(peak.high, curve[-1]), color=COLOURS[4], alpha=0.13, lw=0)
+        axes.axvline(peak.estimate, color=COLOURS[4], lw=1.2, label="peak of the fit, 95 %")
     log_scale(axes, "x")
     axes.set_ylim(0, float(max(measured[:, 1].max(), found.usl.throughput(curve).max())) * 1.25)
     axes.legend(loc="upper left", ncols=3)

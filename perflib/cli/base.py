@@ -145,6 +145,7 @@ def chosen_notebook(default: str, named: str | None, folder: Path | None, takes:
 
 def print_verdicts(run: Run, codes: Mapping[str, int] | None = None) -> int:
     """Print the table of verdicts, and the run's. Returns its exit code."""
+    from perflib.verdicts.next_steps import warmup_cautions
 
     verdicts = run.verdicts()
     print_table(
@@ -163,6 +164,8 @@ def print_verdicts(run: Run, codes: Mapping[str, int] | None = None) -> int:
     )
     for reason in run.manifest.reasons:
         click.echo(reason, err=True)
+    for name, text in warmup_cautions(run):
+        click.echo(f"{name}: {text}", err=True)
     word = run.verdict
     click.echo(
         f"{run.id}: {word.upper()}"

@@ -272,4 +272,4 @@ def _fingerprint(run: Recording) -> str:
     """A fingerprint of everything that the counts depend on: the part files, the run or the side of an A/B, where the
     measured part begins, and the stages."""
     stages = [_stage(entry) for entry in run.scenarios]
-    return stamp((), run.fingerprint, run.id, run.cuts, stages)
+    return stamp((), run.fingerprint, run.id, run.warmups, stages)

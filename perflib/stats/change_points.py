@@ -122,8 +122,8 @@ def course(
     levels = [_level(x[a:b], found.correlation, confidence) for a, b in itertools.pairwise(ends)]
     p_values = _p_values(found, edges, confirmed)
     changes = tuple(
-        _change(int(positions[edge]), levels[i], levels[i + 1], p_value)
-        for i, (edge, p_value) in enumerate(zip(edges, p_values, strict=True))
+        _change(int(positions[edge]), before, after, p_value)
+        for edge, p_value, (before, after) in zip(edges, p_values, itertools.pairwise(levels), strict=True)
     )
     drift = _drift(x, found, max_p_value, confidence, real) if found.shape == "line" else None
     start_and_end = _ends(x, found.correlation, confidence)
@@ -157,8 +157,8 @@ class _Real:
         """Whether the change matters, and enough points of either level are nearer to it than to the other one."""
         means = float(before.mean()), float(after.mean())
         sign, middle = math.copysign(1, means[1] - means[0]), sum(means) / 2
-        nearer = np.sum(sign * (before - middle) < 0), np.sum(sign * (after - middle) > 0)
-        return self.matters(*means) and bool(min(nearer) >= self.confirmed)
+        nearer = int(np.sum(sign * (before - middle) < 0)), int(np.sum(sign * (after - middle) > 0))
+        return self.matters(*means) and min(nearer) >= self.confirmed
 
 
 def _clip(x: Floats) -> Floats:

@@ -19,34 +19,32 @@ FEWEST_LOADS: Final = 4  # three parameters, and one to see the error by
 class Usl:
     """The fitted law: `sigma` is contention, `kappa` coherency, `gamma` the throughput at concurrency 1.
 
-    peak_concurrency: where the curve is highest; inf where it never falls.
+    peak_concurrency: where the curve is highest; inf where it never falls. peak_throughput: the curve's highest value;
+    its asymptote gamma / sigma where it never falls, inf where it has none; open above where the curve may never fall.
     """
 
     sigma: Interval
     kappa: Interval
     gamma: Interval
-    peak_concurrency: float
+    peak_concurrency: Interval
+    peak_throughput: Interval
 
     def throughput(self, concurrency: Values) -> Floats:
         """The fitted curve at these concurrencies, in their shape and in the unit of the throughput that was given."""
         return _curve(np.asarray(concurrency, float), self.gamma.estimate, self.sigma.estimate, self.kappa.estimate)
 
-    @property
-    def peak_throughput(self) -> float:
-        """The curve's highest value: its asymptote gamma / sigma where it never falls, inf where it has none."""
-        if math.isfinite(self.peak_concurrency):
-            return float(self.throughput(np.array([self.peak_concurrency]))[0])
-        return self.gamma.estimate / self.sigma.estimate if self.sigma.estimate > 0 else math.inf
 
+def fit_usl(concurrency: Values, throughput: Values, confidence: float = 0.95, *, proportional: bool = True) -> Usl:
+    """X(N) = γN / (1 + σ(N − 1) + κN(N − 1)), by weighted least squares with σ, κ ≥ 0 (Gunther 2007, ch. 4 to 6).
 
-def fit_usl(concurrency: Values, throughput: Values, confidence: float = 0.95) -> Usl:
-    """X(N) = γN / (1 + σ(N − 1) + κN(N − 1)), by nonlinear least squares with σ, κ ≥ 0 (Gunther 2007, ch. 4 to 6).
+    concurrency, throughput: one value for each measured load, shape (loads,), in any order; loads may repeat.
+    proportional: whether the errors of the throughput are in proportion to it, as they usually are; else they are
+    alike at all loads, and the estimates equal those of R's package `usl`.
 
-    concurrency, throughput: one value for each measured load, shape (loads,), in any order; loads may repeat. The
-    estimates equal those of R's package `usl`. The intervals are Student's t with loads − 3 degrees of freedom, cut
-    at 0, on standard errors that are right also where errors grow with the throughput (HC3, MacKinnon & White 1985),
-    which R's are not. `peak_concurrency` is √((1 − σ)/κ), at least 1, and inf where κ = 0. Raises ValueError for
-    arrays of different lengths, figures that are not finite and positive, and fewer than 4 different loads.
+    The intervals are Student's t with loads − 3 degrees of freedom on the fit's standard errors, cut at 0. The peak,
+    √((1 − σ)/κ), at least 1, has the interval of Fieller (1954), which is open above where κ may be 0; its estimate is
+    inf where κ = 0. Raises ValueError for arrays of different lengths, figures that are not finite and positive, and
+    fewer than 4 different loads.
     """
     n, x = np.asarray(concurrency, float), np.asarray(throughput, float)
     if n.shape != x.shape or n.ndim != 1:
@@ -55,15 +53,44 @@ def fit_usl(concurrency: Values, throughput: Values, confidence: float = 0.95) -
         raise ValueError("concurrency and throughput must be finite and positive")
     if len(np.unique(n)) < FEWEST_LOADS:
         raise ValueError(f"a fit needs {FEWEST_LOADS} different loads, not {len(np.unique(n))}")
-    fitted = _least_squares(n, x)
-    errors = _standard_errors(n, x, fitted)
+    fitted, covariance = _least_squares(n, x, x if proportional else np.full(len(x), x.max()))
     t = student_t(confidence, len(n) - 3)
+
+    def interval(value: float, low: float, high: float) -> Interval:
+        return Interval(value, max(0.0, low), high, len(n), float(len(n)), confidence)
+
+    errors = np.sqrt(np.diag(covariance))
     gamma, sigma, kappa = (
-        Interval(float(value), max(0.0, float(value - t * error)), float(value + t * error), len(n), len(n), confidence)
+        interval(float(value), float(value - t * error), float(value + t * error))
         for value, error in zip(fitted, errors, strict=True)
     )
     peak = math.sqrt(max(1.0, (1 - sigma.estimate) / kappa.estimate)) if kappa.estimate > 0 else math.inf
-    return Usl(sigma, kappa, gamma, peak)
+    low, high = _peak_bounds(fitted, covariance, t)
+    at_peak = interval(peak, min(low, peak), max(high, peak))
+    if math.isinf(peak):
+        limit = gamma.estimate / sigma.estimate if sigma.estimate > 0 else math.inf
+        return Usl(sigma, kappa, gamma, at_peak, interval(limit, 0.0, math.inf))
+    highest = float(_curve(np.array([peak]), *fitted)[0])
+    slopes = _jacobian(np.array([peak]), *fitted)[0]  # the curve is flat there: where the peak is adds no error
+    half = t * math.sqrt(max(0.0, float(slopes @ covariance @ slopes)))
+    above = highest + half if math.isfinite(high) else math.inf
+    return Usl(sigma, kappa, gamma, at_peak, interval(highest, highest - half, above))
+
+
+def _peak_bounds(fitted: Floats, covariance: Floats, t: float) -> tuple[float, float]:
+    """The concurrencies N at which 1 − σ − κN² may be 0 (Fieller 1954): the lowest and the highest, or inf."""
+    _, sigma, kappa = fitted
+    of_sigma, of_kappa, of_both = covariance[1, 1], covariance[2, 2], covariance[1, 2]
+    square = kappa**2 - t**2 * of_kappa
+    linear = kappa * (1 - sigma) + t**2 * of_both
+    constant = (1 - sigma) ** 2 - t**2 * of_sigma
+    inside = linear**2 - square * constant
+    if inside < 0 or square == 0:
+        return 1.0, math.inf
+    ends = sorted((linear + sign * math.sqrt(inside)) / square for sign in (-1, 1))
+    if square > 0:
+        return math.sqrt(max(1.0, ends[0])), math.sqrt(max(1.0, ends[1]))
+    return math.sqrt(max(1.0, ends[1])), math.inf
 
 
 def _curve(n: Floats, gamma: float, sigma: float, kappa: float) -> Floats:
@@ -77,35 +104,29 @@ def _jacobian(n: Floats, gamma: float, sigma: float, kappa: float) -> Floats:
     return np.column_stack((n / below, -gamma * n * (n - 1) / below**2, -gamma * n**2 * (n - 1) / below**2))
 
 
-def _least_squares(n: Floats, x: Floats) -> Floats:
-    """γ, σ, κ with the smallest sum of squares, shape (3,): the best of several starts, each in its own scale."""
+def _least_squares(n: Floats, x: Floats, errors: Floats) -> tuple[Floats, Floats]:
+    """γ, σ, κ with the smallest weighted sum of squares, shape (3,), and their covariance: the best of several starts,
+    each parameter in its own scale. errors: how large each value's error is beside the others', shape (loads,)."""
     from scipy import optimize
 
     unit = np.array([float((x / n).max()), 1.0, 1.0 / float(n.max())])
 
-    def residuals(p: Floats) -> Floats:
-        return np.asarray((_curve(n, *(p * unit)) - x) / x.max(), float)
+    def curve(n: Floats, *p: float) -> Floats:
+        return _curve(n, *(np.array(p) * unit))
 
-    def slopes(p: Floats) -> Floats:
-        return np.asarray(_jacobian(n, *(p * unit)) * (unit / x.max()), float)
+    def slopes(n: Floats, *p: float) -> Floats:
+        return np.asarray(_jacobian(n, *(np.array(p) * unit)) * unit, float)
 
-    starts = (np.array([1.0, sigma, kappa]) for sigma, kappa in ((0.01, 0.01), (0.1, 0.001), (0.5, 0.1)))
-    bounds, tolerance = (np.zeros(3), np.full(3, np.inf)), 1e-15
-    fits = [
-        optimize.least_squares(residuals, start, slopes, bounds, xtol=tolerance, ftol=tolerance, gtol=tolerance)
-        for start in starts
-    ]
-    best = np.asarray(min(fits, key=lambda fit: float(fit.cost)).x, float)
+    best, smallest = np.zeros(3), math.inf
+    for sigma, kappa in ((0.01, 0.01), (0.1, 0.001), (0.5, 0.1)):
+        found, _ = optimize.curve_fit(
+            curve, n, x, [1.0, sigma, kappa], errors, bounds=(0, np.inf), jac=slopes, xtol=1e-15, ftol=1e-15, gtol=1e-15
+        )
+        squares = float((((x - curve(n, *found)) / errors) ** 2).sum())
+        if squares < smallest:
+            best, smallest = np.asarray(found, float), squares
     best[1:][best[1:] < 1e-7] = 0.0  # the bound 0, which the interior-point method approaches and does not reach
-    return np.asarray(best * unit, float)
-
-
-def _standard_errors(n: Floats, x: Floats, fitted: Floats) -> Floats:
-    """Standard errors of γ, σ, κ, shape (3,), by HC3: the sandwich estimator with residuals divided by 1 − leverage."""
-    jacobian = _jacobian(n, *fitted)
-    scale = np.linalg.norm(jacobian, axis=0)
-    scaled = jacobian / scale
-    bread = np.linalg.pinv(scaled.T @ scaled)
-    leverage = np.minimum(np.sum(scaled @ bread * scaled, axis=1), 0.99)
-    meat = scaled.T * ((x - _curve(n, *fitted)) / (1 - leverage)) ** 2 @ scaled
-    return np.asarray(np.sqrt(np.diag(bread @ meat @ bread)) / scale, float)
+    weighted = slopes(n, *best) / errors[:, None]
+    scale = np.linalg.norm(weighted, axis=0)
+    inverse = np.linalg.pinv((weighted / scale).T @ (weighted / scale)) / np.outer(scale, scale)
+    return best * unit, inverse * smallest / (len(n) - 3) * np.outer(unit, unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from perflib.stats.change_points import course
 from perflib.stats.intervals import Values, effective_sample_size
 from perflib.stats.trend import trend
 
@@ -28,6 +30,11 @@ _CERTAIN: Final = 14.0  # twice the log-likelihood that a warm-up must gain over
 _LIKELY: Final = (
     5.0  # twice the log-likelihood that an end may lose to the best one: 95 %, the shape being chosen as well
 )
+
+_PARTS, _EARLY_PARTS = 12, 9  # of a warm-up: the early ones must be off the steady level, the others may be near it
+_OFF: Final = 0.25  # by at least this share of what the fit says
+_PIECES: Final = 150  # of what follows the warm-up, whose levels are compared
+_SHORTEST: Final = 0.06  # the share of them that a level needs
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,15 @@ def warmup_end(values: Values, tolerance: float = TOLERANCE) -> WarmupEnd:
     ramp, a parabola, an exponential, a hyperbola or an S-curve, whichever explains them best by least squares. The
     end is where the fit comes within the tolerance. Its interval, 95 %, is that of all fits that are about as likely,
     given the autocorrelation (profile likelihood: Venzon & Moolgavkar 1988). What follows is searched again, so that
-    a warm-up of several stages is cut as a whole. A warm-up must explain significantly more than no warm-up does;
-    without one, index, low and high are 0. MSER-5 (White 1997) finds steps as well, but not the end of gradual
-    warm-ups (tests/benchmarks/calibration.py compares).
+    a warm-up of several stages is cut as a whole. A warm-up must explain significantly more than no warm-up does, and
+    last from the first value on: a disturbance that begins later is none, and is left out where it hides one. Without
+    a warm-up, index, low and high are 0. MSER-5 (White 1997) finds steps as well, but not the end of gradual warm-ups
+    (tests/benchmarks/calibration.py compares).
 
     Assumes a warm-up of about one of these shapes. Where noise hides the tail of a gradual one, the interval is wide.
-    Not settled: an end beyond half of the series (`index` is then the half and `high` the whole), or after it a trend
-    (99 %) of more than twice the tolerance. Fewer than 40 values: index 0, not settled. Constant values: settled from
+    Not settled: an end beyond half of the series (`index` is then the half and `high` the whole); or after it a trend
+    (99 %) of more than twice the tolerance, or a change of level (`change_points`, 99.9 %) of more than that,
+    which lasts. Fewer than 40 values: index 0, not settled. Constant values: settled from
     0 on. Raises ValueError for NaN and infinite values.
     """
     x = np.asarray(values, float)
@@ -73,12 +82,15 @@ def warmup_end(values: Values, tolerance: float = TOLERANCE) -> WarmupEnd:
     cut = low = high = 0
     for stage in range(3):
         end = _cut(blocks[cut:], tolerance, 2 * tolerance if stage else tolerance)
+        if end is None and not stage and (calm := _calmed(blocks)) is not None:
+            end = _cut(calm, tolerance, tolerance)
         if end is None or (stage and end[1] == 0):  # the rest of a gradual warm-up is not another stage
             break
         cut, low, high = (cut + blocks_more for blocks_more in end)
         if cut > len(blocks) // 2:
             return WarmupEnd(n // 2, False, min(low * size, n // 2), n)
-    return WarmupEnd(cut * size, not _drifts(np.exp(blocks[cut:]), 2 * tolerance), low * size, min(high * size, n))
+    settled = not _drifts(np.exp(blocks[cut:]), 2 * tolerance) and not _changes_level(blocks[cut:], 2 * tolerance)
+    return WarmupEnd(cut * size, settled, low * size, min(high * size, n))
 
 
 def _blocks(x: Floats, size: int) -> Floats:
@@ -97,20 +109,31 @@ def _cut(blocks: Floats, tolerance: float, material: float) -> tuple[int, int, i
     """The end of a warm-up and its interval, as numbers of blocks; None where there is none.
 
     The end is the first block within the tolerance of the best fit's steady level, the interval the first and the
-    last such block of all likely fits. There is no warm-up where chance explains it, or where the first block is off
-    by `material` at most.
+    last such block of all likely fits. There is no warm-up where chance explains it, where the first block is off by
+    `material` at most, or where the best fit lasts beyond blocks at the steady level.
     """
-    n, chance = len(blocks), float(((blocks - blocks.mean()) ** 2).sum())
+    chance = float(((blocks - blocks.mean()) ** 2).sum())
     if chance <= 1e-18 * max(1.0, float(blocks @ blocks)):
         return None
-    shapes = _shapes(n)
+    shapes = _shapes(len(blocks))
     excesses, residuals, slopes = _fits(blocks, shapes)
     losses = np.maximum((residuals**2).sum(axis=1), 1e-12 * chance)
     best = int(np.argmin(losses))
     n_effective = effective_sample_size(residuals[best])
     if n_effective * math.log(chance / losses[best]) < _CERTAIN or abs(excesses[best] * shapes[best, 0]) <= material:
         return None
-    room = losses[best] * math.exp(_LIKELY / n_effective) - losses
+    fitted = np.log(1 + excesses[best] * shapes[best])
+    if _is_idle(fitted + residuals[best], fitted, int(_ends(shapes, excesses, tolerance)[best])):
+        return None
+    return _with_interval(shapes, excesses, slopes, losses, n_effective, tolerance)
+
+
+def _with_interval(
+    shapes: Floats, excesses: Floats, slopes: Floats, losses: Floats, n_effective: float, tolerance: float
+) -> tuple[int, int, int]:
+    """The end of the best fit, and the first and the last end of all likely ones, as numbers of blocks."""
+    n = shapes.shape[1]
+    room = losses.min() * math.exp(_LIKELY / n_effective) - losses
     likely = room >= 0
     shapes, excesses, room = shapes[likely], excesses[likely], room[likely]
     ends = _ends(shapes, excesses, tolerance)
@@ -161,6 +184,45 @@ def _ends(shapes: Floats, excesses: Floats, tolerance: float) -> NDArray[np.int6
     """For each warm-up the first block that is within the tolerance of the steady level; n where none is."""
     within = np.abs(excesses[:, None] * shapes) <= tolerance
     return np.asarray(np.where(within[:, -1], within.argmax(axis=1), shapes.shape[1]))
+
+
+def _calmed(blocks: Floats) -> Floats | None:
+    """The blocks without disturbances: stretches far off the median that neither begin nor end the series.
+
+    None where there is no such stretch.
+    """
+    usual = float(np.median(blocks))
+    distances = np.abs(blocks - usual)
+    far = distances > _SPIKE * 1.4826 * np.median(distances)
+    edges = np.flatnonzero(np.diff(far)) + 1
+    if len(edges) < 2:
+        return None
+    calmed = blocks.copy()
+    for first, last in itertools.pairwise(edges.tolist()):
+        if far[first]:
+            calmed[first:last] = usual
+    return calmed
+
+
+def _is_idle(observed: Floats, fitted: Floats, end: int) -> bool:
+    """Whether a piece of a fitted warm-up, before its last quarter, is surely hardly off the steady level."""
+    noise = float((observed - fitted).std())
+    edges = np.linspace(0, end, _PARTS + 1).round().astype(int)[: _EARLY_PARTS + 1]
+    for first, last in itertools.pairwise(edges.tolist()):
+        if last > first:
+            fit, off = float(fitted[first:last].mean()), float(observed[first:last].mean())
+            if off * math.copysign(1, fit) + 2 * noise / math.sqrt(last - first) < _OFF * abs(fit):
+                return True
+    return False
+
+
+def _changes_level(blocks: Floats, material: float) -> bool:
+    """Whether the level changes by more than `material`, for a share of the time that is no mere disturbance."""
+    size = max(1, len(blocks) // _PIECES)
+    pieces = np.median(blocks[: len(blocks) // size * size].reshape(-1, size), axis=1)
+    confirmed = max(3, math.ceil(_SHORTEST * len(pieces)))
+    found = course(pieces, max_p_value=0.001, confirmed=confirmed, smallest=0.0, smallest_shift=math.log1p(material))
+    return bool(found.changes)
 
 
 def _drifts(blocks: Floats, material: float) -> bool:

@@ -72,7 +72,7 @@ class ScenarioRun:
         """The result of `find` for this scenario (JSON). For runs with many rows it is cached on disk, until the rows
         or the values in `about` change."""
         run = self.run
-        depends_on = stamp((), run.fingerprint, run.cuts, self.record, self.spec, *about)
+        depends_on = stamp((), run.fingerprint, run.warmups, self.record, self.spec, *about)
         return load_or_compute(
             run.path, f"{name}-{run.cache_name(self.name)}", depends_on, find, lambda _: run.is_cached
         )
@@ -362,19 +362,22 @@ class Recording:
     def is_measured(self) -> str:
         """What makes a row a measured one, in SQL.
 
-        It was due when the measured part had begun; or it was due in the warm-up, and was given up after that: a
-        request that hung belongs to the time in which it did.
+        It was due when the measured part had begun; or it was due in the warm-up, and was given up after that, because
+        a request that hung belongs to the time in which it did. An estimated warm-up leaves out no request that hung:
+        none that was given up, and none that took many times the steady level.
         """
-        cuts = dict(self.cuts)
-        starts = {
-            scenario.name: cuts.get(scenario.name) or _measured_from(scenario.record) for scenario in self.scenarios
-        }
-        begins = " ".join(f"when {quoted(name)} then {start_ns}" for name, start_ns in starts.items() if start_ns)
-        if not begins:
-            return "phase = 'measure'"
-        start = f"case scenario {begins} else 0 end"
-        begun = f"{DUE} >= {start}" if cuts else "true"
-        return f"((phase = 'measure' and {begun}) or (error in ('timeout', 'aborted') and end_ns > {start}))"
+        starts = {scenario.name: _measured_from(scenario.record) for scenario in self.scenarios}
+        named = " ".join(f"when {quoted(name)} then {start_ns}" for name, start_ns in starts.items() if start_ns)
+        given_up = "error in ('timeout', 'aborted')"
+        measured = "phase = 'measure'"
+        if named:
+            measured = f"({measured} or ({given_up} and end_ns > case scenario {named} else 0 end))"
+        if not self.warmups:
+            return measured
+        begins = " ".join(f"when {quoted(name)} then {cut.at_ns}" for name, cut in self.warmups.items())
+        hung = " ".join(f"when {quoted(name)} then {cut.hung_ns}" for name, cut in self.warmups.items())
+        begun = f"{DUE} >= case scenario {begins} else 0 end or {given_up}"
+        return f"({measured} and ({begun} or response_ns >= case scenario {hung} else {2**62} end))"
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:

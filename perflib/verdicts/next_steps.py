@@ -22,6 +22,7 @@ STATUS: Final = {
     "running": "The run is still going on; this is what it has so far.",
 }
 VAGUE: Final = 0.1  # of what is measured
+STATED: Final = 0.1  # of the load: where more is cut off as warm-up, it is said
 ENOUGH_REQUESTS: Final = 5_000_000  # more than this nobody will send for one verdict
 
 
@@ -48,20 +49,24 @@ def next_steps(run: Recording, verdicts: Sequence[Verdict]) -> list[Step]:
 def cautions(run: Recording) -> list[tuple[str, str]]:
     """What speaks against the figures without making the run invalid: (scenario, what)."""
     said = [(entry.name, str(text)) for entry in run.scenarios for text in entry.record.doubts]
+    return said + warmup_cautions(run)
+
+
+def warmup_cautions(run: Recording) -> list[tuple[str, str]]:
+    """What is to be known about estimated warm-ups: (scenario, what). Response times never settled, much was cut off,
+    or more than a tenth of what is measured may be warm-up still."""
     never = "response times never settled at a level: what is measured is still warming up, or drifts; run it longer"
-    return said + [(name, never) for name in run.unsettled] + _vague_warmups(run)
-
-
-def _vague_warmups(run: Recording) -> list[tuple[str, str]]:
-    """Where more than a tenth of what is measured may be warm-up still."""
-    said = []
+    said = [(name, never) for name in run.unsettled]
     for name, cut in run.warmups.items():
-        entry = run.scenario(name)
-        start_ns, stop_ns = entry.record.start_ns or 0, entry.record.stop_ns or 0
-        if cut.settled and cut.latest_ns - cut.at_ns > VAGUE * (stop_ns - cut.at_ns):
-            at, latest = ((ns - start_ns) / 1e9 for ns in (cut.at_ns, cut.latest_ns))
-            said.append((name, f"the warm-up was cut after {at:.1f} s, but it may last until {latest:.1f} s: "
-                         f"run it longer, or name it, warmup = {{ duration_s = {math.ceil(latest)} }}"))  # fmt: skip
+        record = run.scenario(name).record
+        start_ns, stop_ns = record.start_ns or 0, record.stop_ns or cut.latest_ns
+        at_s, latest_s, whole_s = ((ns - start_ns) / 1e9 for ns in (cut.at_ns, cut.latest_ns, stop_ns))
+        if at_s > STATED * whole_s:
+            said.append((name, f"the first {at_s:.1f} s of {whole_s:.1f} s ({at_s / whole_s:.0%}) were cut off as "
+                         f"warm-up; to measure them too, warmup = {{ duration_s = 0 }}"))  # fmt: skip
+        if cut.settled and latest_s - at_s > VAGUE * (whole_s - at_s):
+            said.append((name, f"the warm-up was cut after {at_s:.1f} s, but it may last until {latest_s:.1f} s: "
+                         f"run it longer, or name it, warmup = {{ duration_s = {math.ceil(latest_s)} }}"))  # fmt: skip
     return said
 
 

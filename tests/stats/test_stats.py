@@ -490,6 +490,22 @@ def test_warm_ups_of_two_stages_and_with_spikes() -> None:
     assert 2850 <= stats.warmup_end(values).index <= 4500
 
 
+def test_a_disturbance_is_no_warm_up_and_hides_none() -> None:
+    rng = np.random.default_rng(45)
+    stalled = simulate.ar1(rng, 6000, 0.5, 0.3)
+    stalled[600:900] *= 50
+    assert stats.warmup_end(stalled).index == 0
+    warm = stalled * (1 + 2 * np.exp(-np.arange(6000) / 100))
+    assert 200 <= stats.warmup_end(warm).index <= 600
+
+
+def test_a_level_that_changes_late_is_not_settled() -> None:
+    rng = np.random.default_rng(46)
+    values = simulate.ar1(rng, 6000, 0.5, 0.3)
+    values[4500:] *= 1.3
+    assert not stats.warmup_end(values).settled
+
+
 def test_warm_ups_of_odd_series() -> None:
     assert stats.warmup_end(np.zeros(0)) == stats.WarmupEnd(0, False, 0, 0)
     assert stats.warmup_end(np.ones(39)) == stats.WarmupEnd(0, False, 0, 39)
@@ -529,36 +545,63 @@ def test_memory_growth_does_not_depend_on_the_order_of_its_samples() -> None:
 def test_usl_gives_the_published_fit() -> None:
     # The README of R's package usl 3.0: specsdm91, a Sun SPARCcenter 2000 in SPEC SDM 91.
     loads, throughput = (1, 18, 36, 72, 108, 144, 216), (64.9, 995.9, 1652.4, 1853.2, 1828.9, 1775.0, 1702.2)
-    fit = stats.fit_usl(np.array(loads), np.array(throughput))
+    fit = stats.fit_usl(np.array(loads), np.array(throughput), proportional=False)
     assert round(fit.sigma.estimate, 7) == 0.0277285
     assert round(fit.kappa.estimate, 7) == 0.0001044
     assert fit.gamma.estimate == pytest.approx(89.9952330, abs=2e-7)  # R stops 1e-7 short of the minimum
-    assert round(fit.peak_concurrency, 2) == 96.52
-    assert round(fit.peak_throughput) == 1884
+    assert round(fit.peak_concurrency.estimate, 2) == 96.52
+    assert round(fit.peak_throughput.estimate) == 1884
     # Its test `usl-default` prints 0.06 and 0.00 for raytracer, an SGI Origin 2000; more digits are from R 4.2's nls.
     loads, throughput = (1, 4, 8, 12, 16, 20, 24, 28, 32, 48, 64), (20, 78, 130, 170, 190, 200, 210, 230, 260, 280, 310)
-    fit = stats.fit_usl(np.array(loads), np.array(throughput))
+    fit = stats.fit_usl(np.array(loads), np.array(throughput), proportional=False)
     assert (round(fit.sigma.estimate, 7), fit.kappa.estimate) == (0.0577708, 0)
     assert fit.gamma.estimate == pytest.approx(21.8488427709, rel=1e-7)
     # Its test of exact values, σ = κ = 0.02 to three digits.
     loads, throughput = (1, 2, 4, 6, 8, 10), (1, 1.8868, 3.0769, 3.5294, 3.5398, 3.3557)
-    exact = stats.fit_usl(np.array(loads), np.array(throughput))
+    exact = stats.fit_usl(np.array(loads), np.array(throughput), proportional=False)
     assert (exact.sigma.estimate, exact.kappa.estimate) == pytest.approx((0.02, 0.02), abs=5e-5)
 
 
 def test_usl_intervals_cover_and_bounds_hold() -> None:
     rng, loads = np.random.default_rng(61), np.array([1, 2, 4, 8, 16, 32, 64, 96])
     curve = 100 * loads / (1 + 0.03 * (loads - 1) + 2e-4 * loads * (loads - 1))
-    hits = np.zeros(3)
+    peak = math.sqrt(0.97 / 2e-4)
+    highest = 100 * peak / (1 + 0.03 * (peak - 1) + 2e-4 * peak * (peak - 1))
+    hits, widths = np.zeros(5), []
     for _ in range(100):
         fit = stats.fit_usl(loads, curve * (1 + 0.02 * rng.normal(size=8)))
-        truths = ((fit.sigma, 0.03), (fit.kappa, 2e-4), (fit.gamma, 100.0))
+        truths = (
+            (fit.sigma, 0.03),
+            (fit.kappa, 2e-4),
+            (fit.gamma, 100.0),
+            (fit.peak_concurrency, peak),
+            (fit.peak_throughput, highest),
+        )
         hits += [interval.low <= truth <= interval.high for interval, truth in truths]
-    assert hits.min() >= 84, hits
+        widths.append(fit.gamma.high - fit.gamma.low)
+    assert hits.min() >= 88, hits
+    assert np.mean(widths) < 10  # a third of what an unweighted fit with robust errors needs
     linear = stats.fit_usl(loads, 10.0 * loads)
     assert (linear.sigma.estimate, linear.kappa.estimate) == (0, 0)
     assert linear.gamma.estimate == pytest.approx(10)
-    assert linear.peak_concurrency == linear.peak_throughput == math.inf
+    assert linear.peak_concurrency.estimate == linear.peak_throughput.estimate == math.inf
+
+
+def test_a_peak_that_may_not_exist_has_no_upper_bound() -> None:
+    rng, loads = np.random.default_rng(62), np.array([1, 2, 4, 8, 16, 32])
+    fit = stats.fit_usl(loads, 100 * loads / (1 + 0.05 * (loads - 1)) * (1 + 0.02 * rng.normal(size=6)))
+    assert 1 <= fit.peak_concurrency.low < fit.peak_concurrency.high == math.inf
+    assert fit.peak_throughput.high == math.inf
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, 0.5), st.floats(0, 0.01), st.floats(1, 1e5), st.integers(0, 2**16))
+def test_usl_intervals_hold_their_estimates(sigma: float, kappa: float, gamma: float, seed: int) -> None:
+    loads = np.array([1.0, 2, 4, 8, 16, 32, 64])
+    exact = gamma * loads / (1 + sigma * (loads - 1) + kappa * loads * (loads - 1))
+    fit = stats.fit_usl(loads, exact * np.exp(0.05 * np.random.default_rng(seed).normal(size=7)))
+    for each in (fit.sigma, fit.kappa, fit.gamma, fit.peak_concurrency, fit.peak_throughput):
+        assert 0 <= each.low <= each.estimate <= each.high
 
 
 @pytest.mark.parametrize(
