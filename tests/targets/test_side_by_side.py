@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.clients import REQUESTS, SERVERS, counted
+from tests.support.side_by_side import REQUESTS, SERVERS, counted
 
 RACES = "closes after each answer without a word"  # httpx does not send again what the server has not read
 

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.clients`: what perflib, curl and httpx count of the same servers, ordinary and hostile.
+"""`python -m tests.support.side_by_side`: what perflib, curl and httpx count of the same servers, ordinary and hostile.
 
 Each sends REQUESTS requests, one after the other, on a kept connection where the server allows it.
 """
