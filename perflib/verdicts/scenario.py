@@ -7,13 +7,12 @@ scenario.percentiles(); scenario.percentiles().frame; scenario.errors(); scenari
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from perflib.metrics.incidents import incidents
 from perflib.metrics.processes import growth, unread
 from perflib.metrics.scenario import PROCESSES as LISTED
 from perflib.metrics.scenario import scenario_figures, shown_time
-from perflib.metrics.source import Time
 from perflib.stats import Outcome
 from perflib.store.manifest import FailureRecord, ScenarioRecord
 from perflib.store.recording import Recording, ScenarioRun
@@ -146,7 +145,7 @@ def _time_rows(figures: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The scenario and each of its operations; a row of response times, and one of service times where they differ."""
     operations = figures["operations"] if len(figures["operations"]) > 1 else []
     for each, label in ((figures, "all"), *((operation, operation["name"]) for operation in operations)):
-        for kind in get_args(Time):
+        for kind in ("response", "service"):
             times = each[f"{kind}_ms"]
             if kind == "service" and times == each["response_ms"]:
                 continue  # nothing was scheduled: they are the same

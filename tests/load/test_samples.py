@@ -63,7 +63,11 @@ def test_what_a_failed_request_was_answered_is_in_the_samples(tmp_path: Path) ->
     joined = made.sql("select r.error = s.error as same from samples s join rows r using (scenario, worker, seq)")
     assert len(joined) == len(made.samples()) and joined["same"].all(), "a sample is that of its row"
     (line,) = made.scenario("one").record.trouble
-    assert line.startswith("400 errors: ") and "× check 'bad luck' in `check`" in line and "4 more kinds" in line
+    assert (
+        line.startswith("400 errors: ")
+        and "× check 'the answer does not contain \"good\"' in `check`" in line
+        and "4 more kinds" in line
+    )
     compact(made)
     again = perflib.open_run(made.path)
     assert len(again.samples("one")) == len(made.samples())

@@ -17,6 +17,7 @@ from perflib.suite.file import from_table, load_suite
 from perflib.suite.load import ClosedLoad, Load, StagesLoad
 from perflib.suite.model import Operation, Target
 from perflib.suite.operation import HttpOperation, McpOperation, OtherOperation, UnboundOperation
+from perflib.suite.placeholders import variables_in
 from perflib.suite.target import CallableTargetSpec, HttpTargetSpec, OtherTargetSpec
 from tests.support.suites import table
 
@@ -232,7 +233,10 @@ def test_quick_names_what_it_cannot_replace() -> None:
 
 
 def test_variables_of_every_kind_are_known() -> None:
-    assert HttpOperation(name="a", path="/{x}", json={"y": 1}).texts()[:2] == ["/{x}", {"y": 1}]
+    of_http = {"path": "/{a}", "params": {"b": "{b}"}, "headers": {"X": "{c}"}, "method": "POST"}
+    bodies = {"json": {"y": "{d}"}, "form": {"{d}": 1}, "body": "{d}", "multipart": {"t": "{d}"}}
+    for key, body in bodies.items():
+        assert variables_in(HttpOperation(name="a", **of_http, **{key: body}).texts()) == {"a", "b", "c", "d"}
     assert "{tool}" in McpOperation(name="a", tool="{tool}").texts()
 
 
