@@ -73,7 +73,11 @@ def test_a_server_that_asks_for_a_certificate(authority: Authority, server: dict
         assert not why_not(tmp_path, {**target, "client_cert": "both.pem", "ready": {"http": "/"}})
     with openssl_server(*map(Path, server.values()), "-Verify", "1", "-verify_return_error") as port:
         said = why_not(tmp_path, {"url": f"https://127.0.0.1:{port}", "verify_tls": False, "ready": {"http": "/"}})
+        one = {"model": "closed", "concurrency": 1, "requests": 2}
+        refused = run(tmp_path, {"url": f"https://127.0.0.1:{port}", "verify_tls": False}, load=one)
     assert "asks for a certificate of the client (client_cert)" in said
+    (failure,) = refused.scenario("one").record.failures
+    assert failure.error == "tls" and said in failure.texts
 
 
 def test_a_unix_socket(tmp_path: Path, server: dict[str, str]) -> None:

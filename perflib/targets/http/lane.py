@@ -9,6 +9,7 @@ to a connection that the server had closed is sent again on a new one, once, whe
 
 from __future__ import annotations
 
+import ssl
 from typing import Final
 
 import httptools
@@ -29,6 +30,7 @@ from perflib.targets.heads import (
 from perflib.targets.http.connected import NO_HEADS, ConnectedLane, ParsedHead, Server, clock
 from perflib.targets.http.redirects import STATUSES as REDIRECTS
 from perflib.targets.http.redirects import NotFollowedError, following
+from perflib.targets.reasons import worded
 
 _MAX_PARSED_HEADS: Final = 512
 NO_LIMIT: Final = 2**62
@@ -312,6 +314,8 @@ class HttpLane(ConnectedLane):
             error, server_ns = self._judge(status)
             self._failures = 0
             self._finish(now, error, status, server_ns)
+        elif isinstance(exc, ssl.SSLError) and not self._served:  # the server did not like our certificate, say
+            self._failed("tls", worded(exc, self._address.place, self._address.server_name), now)
         elif not self._served or self._first_ns != NONE_NS:
             self._failed("reset", exc or "the server closed the connection before the answer was complete", now)
         elif (payload := self._same_again()) is not None:
