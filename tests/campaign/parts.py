@@ -69,13 +69,14 @@ def runs_that_are_killed(folder: Path, budget: Budget, chance: random.Random, co
     def trial(number: int) -> None:
         here, role = folder / f"{command}{number}", ROLES[number % len(ROLES)]
         commands.prepare(here)
-        more = ["--block", "0.2", "--budget", "4"] if command == "ab" else []
+        more = ["--b", "targets.api.timeout_s=29", "--block", "0.1", "--budget", "4"] if command == "ab" else []
         process = commands.start(here, [command, "s.toml", *more])
         _wait_and_kill(process, role, chance.uniform(0.0, 6.0))
         killed_at = time.time()
         process.join(commands.END_S)
         line = lines[role]
         line.trials += 1
+        line.harm += [f"{here.name}: {commands.printed(here)[-200:]}"] if process.exitcode == 2 else []
         left = commands.orphans(here)
         line.orphans += len(left)
         line.harm += [f"{here.name}: {word}" for word in left]
