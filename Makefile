@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: report test wheel quick lab clean lint types unit performance benchmark calibration environment
+.PHONY: report test wheel quick lab clean lint types unit performance benchmark calibration audit campaign environment
 
 report: $(READY)  ## the acceptance suite at full size, and its report
 	$(BIN)/perflib run acceptance || [ $$? -le 3 -a $$? -ne 2 ]
@@ -40,6 +40,12 @@ calibration: $(READY)  ## how often intervals, alarms and findings are right, by
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/perflib lab
+
+audit: $(READY)  ## licences of all packages, and known vulnerabilities where an index is reachable
+	$(BIN)/python -m tools.supply_chain
+
+campaign: $(READY)  ## kills, faults and attacks, for a quarter of an hour; its table says what was lost
+	$(BIN)/python -m tests.campaign
 
 environment: $(READY)
 

@@ -75,9 +75,15 @@ LONGEST_MESSAGE = 4000  # characters of the one line about an error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of a write that do not name the file
 
 
+LEAST_BYTES = 2_500_000_000  # of address space that the libraries reserve, which they mostly do not use
+LEAST_BYTES_PER_CORE = 250_000_000  # for the stacks and arenas of their threads
+WITHOUT_LIBRARIES = ("serve", "mcp", "notebooks", "lab", "dashboard")  # commands that need neither Arrow nor DuckDB
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="perflib-workbench")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Run load tests. Every request is stored as a row, and every verdict is based on an interval.
 
     \b
@@ -92,6 +98,22 @@ def cli() -> None:
     Exit codes: 0 passed, 1 an objective failed, 2 bad input, 3 inconclusive, 4 run invalid,
     128 + n interrupted by signal n (Ctrl-C: 130).
     """
+    _check_address_space(context.invoked_subcommand)
+
+
+def _check_address_space(command: str | None) -> None:
+    """Raise PerflibError where a limit (`ulimit -v`) is so low that the libraries would crash instead of saying so."""
+    if sys.platform == "win32" or command in WITHOUT_LIBRARIES:
+        return
+    import resource
+
+    limit, needed = (
+        resource.getrlimit(resource.RLIMIT_AS)[0],
+        LEAST_BYTES + LEAST_BYTES_PER_CORE * (os.cpu_count() or 1),
+    )
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        what = f"the address space is limited to {limit / 1e9:.1f} GB, and {needed / 1e9:.1f} GB are needed"
+        raise PerflibError(what, where="ulimit -v", mend="raise it; a cgroup bounds memory without bounding addresses")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -120,6 +142,8 @@ def _main(arguments: Sequence[str] | None) -> None:
         _die(f"{' '.join(error.format_message().split()).rstrip('.')}{see}", EXIT_BAD_INPUT)
     except PerflibError as error:
         _die(str(error), error.exit_code)
+    except MemoryError:
+        _die("not enough memory; end other programs, or raise the limit of this one", EXIT_INVALID)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

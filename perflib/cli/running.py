@@ -154,8 +154,10 @@ def _cluster(address: str | None) -> Iterator[Any]:
     if address is None:
         yield None
         return
-    from perflib.load.cluster import connected
+    from perflib.load.cluster import connected, doubt
 
+    if said := doubt(address):
+        click.echo(f"perflib: {said}", err=True)
     with connected(address) as client:
         yield client
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import cloudpickle
 
@@ -26,6 +27,8 @@ from perflib.load.resources import Sampler
 from perflib.load.workers import Message, Process, WorkerTotals
 from perflib.store.metadata import perflib_version
 from perflib.store.remote import Store, Upload, spool
+from perflib.targets.base import is_loopback
+from perflib.text import one_line
 
 LEASE_S: Final = 5.0  # without a question from the coordinator, under load
 START_S: Final = 60.0  # the same before it, while other machines start their processes
@@ -33,6 +36,7 @@ PATIENCE_S: Final = 10.0  # without an answer from a host
 STORE_S: Final = 300.0  # until a host has put the rest of its rows into the store
 LISTEN_S: Final = 0.1
 EXCHANGES: Final = 40
+TLS_SETTINGS: Final = "distributed.comm.tls (ca-file, client.cert, client.key)"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,22 @@ class Clock:
 
     offset_ns: int
     uncertainty_ns: int
+
+
+def is_encrypted(address: str) -> bool:
+    """Whether the address of a scheduler is one with TLS, whose two sides know each other by certificates."""
+    return address.startswith(("tls://", "wss://"))
+
+
+def doubt(address: str) -> str:
+    """What a scheduler without TLS means, in a line; "" where it has TLS or is on this machine only."""
+    host = urlsplit(address).hostname or address.partition(":")[0]
+    if is_encrypted(address) or is_loopback(host) or ("://" in address and address.startswith("inproc")):
+        return ""
+    return (
+        f"--dask: the scheduler at {host} has no TLS: whoever reaches its port can run code on all its workers and "
+        "read the suite with its secrets; use tls:// (docs/cluster.md), or a network that nobody else is in"
+    )
 
 
 @contextlib.contextmanager
@@ -54,11 +74,10 @@ def connected(address: str) -> Iterator[Any]:
         ) from None
     try:
         client = Client(address, timeout=PATIENCE_S, direct_to_workers=True)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TimeoutError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise TargetError(
-            f"no Dask scheduler answers at {address}: {reason}", where="--dask", mend="start one: dask scheduler"
-        ) from None
+    except Exception as error:  # TypeError and RuntimeError among them, where certificates are missing
+        reason = one_line(error, 200) or type(error).__name__
+        mend = f"set {TLS_SETTINGS} in Dask's configuration" if is_encrypted(address) else "start one: dask scheduler"
+        raise TargetError(f"no Dask scheduler answers at {address}: {reason}", where="--dask", mend=mend) from None
     with client:
         yield client
 

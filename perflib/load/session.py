@@ -170,7 +170,7 @@ class Session:
         self.manifest.stopped_ns = self.ledger.now()
         if self.manifest.status == "running":
             self.manifest.status = "complete"
-        self.dir.save()
+        self.dir.save(durable=True)
         if self.upload is not None and (unsaved := self.upload.close()):
             self.ledger.invalid(unsaved)
         self.view.end(self.manifest.status)

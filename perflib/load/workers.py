@@ -270,6 +270,8 @@ class Process(WorkerTotals):
         lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
         code = self._processes[worker].returncode
         ended = f"hung for {STALL_S:g} s and was killed" if worker in self._stalled else f"ended with code {code}"
+        if code == -9 and worker not in self._stalled:
+            ended = "was killed (SIGKILL), as the system does where memory runs out"
         return {
             "what": f"worker {worker} {ended}" + (f": {lines[-1][:300]}" if lines else ""),
             "where": "",

@@ -9,6 +9,7 @@ A run.json of an older schema is converted when it is read (`_migrated`); one of
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 from collections import Counter
@@ -20,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from perflib.errors import RunError
-from perflib.store.files import write_atomically
+from perflib.store.files import sync, write_atomically
 from perflib.suite.redaction import all_without_known, struck_out
 from perflib.text import all_cleaned, one_line
 
@@ -393,8 +394,17 @@ class RunDirectory:
         self.manifest = Manifest(run=self.path.name, **about)
         self.save()
 
-    def save(self) -> None:
-        write_manifest(self.path, self.manifest)
+    def save(self, *, durable: bool = False) -> None:
+        """Write run.json; durable: when all files of the run are on disk, and return when it is there as well."""
+        if durable:
+            for folder, _, names in os.walk(self.path):
+                for name in names:
+                    if not name.startswith("."):
+                        sync(Path(folder, name))
+                sync(Path(folder))
+        write_manifest(self.path, self.manifest, durable=durable)
+        if durable:
+            sync(self.path.parent)
 
     def event(self, t_ns: int, kind: str, text: str) -> None:
         """Record an event, which the report and its charts show."""

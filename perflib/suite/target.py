@@ -107,7 +107,7 @@ class McpTargetSpec(Network, Target, tag="mcp"):
     """An MCP server: at a `url`, or a `command` that speaks MCP on its standard input and output."""
 
     kind: Literal["mcp"] = "mcp"
-    command: Seq[str] = ()  # command of a server on stdio, instead of `url`
+    command: Seq[str] = ()  # command of a server on stdio, instead of `url`; `${NAME}` for secrets
     headers: Mapping[str, str] = Field(default_factory=dict)  # headers of every request; `${NAME}` for secrets
     client: Literal["lean", "sdk"] = "lean"  # perflib's own client, or the official SDK's
     protocol: str = "auto"  # protocol version; `auto`: negotiated with the server

@@ -13,6 +13,7 @@ import yaml
 import perflib
 from perflib.cli import cli
 from perflib.store import metadata
+from tools import supply_chain
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -81,3 +82,11 @@ def test_the_example_workflow_uses_commands_that_exist() -> None:
     used = {name for step in steps for name in re.findall(r"\.venv/bin/perflib (\w+)", step)}
     assert {"run", "report", "check", "compare", "baseline"} <= used
     assert used <= set(cli.commands)
+
+
+def test_every_package_has_a_licence_that_is_allowed() -> None:
+    found = supply_chain.licences()
+    assert len(found) > 60
+    assert [entry for entry in found if not supply_chain.is_allowed(entry[2])] == []
+    for refused in ("GNU Affero General Public License v3 (AGPL)", "GPL-3.0-only", "Proprietary", "not stated"):
+        assert not supply_chain.is_allowed(refused)
