@@ -55,6 +55,10 @@ def _success(scenario: ScenarioRun, objective: Objective) -> Interval:
     return _requests(scenario, objective).success_rate()
 
 
+def _apdex(scenario: ScenarioRun, objective: Objective) -> Interval:
+    return _requests(scenario, objective).apdex(*objective.apdex_ms)
+
+
 def _throughput(scenario: ScenarioRun, objective: Objective) -> Interval:
     requests = _requests(scenario, objective)
     return requests.throughput() if requests.windows else _NOTHING
@@ -127,14 +131,15 @@ def paired(scenario: ScenarioRun, objective: Objective) -> tuple[NDArray[np.floa
 
 
 def _block_rates(scenario: ScenarioRun, operation: str) -> NDArray[np.float64]:
-    """Good answers per second of each of an operation's blocks, in turn."""
-    windows = sorted(window for window in measured_windows(scenario, operation=operation))
-    ends = scenario.run.query(
-        "select end_ns from measured where scenario = ? and operation = ? and ok order by end_ns",
+    """The throughput of each of an operation's blocks, in turn."""
+    start_ns, stop_ns = np.array(sorted(measured_windows(scenario, operation=operation)), np.int64).reshape(-1, 2).T
+    rows = scenario.run.query(
+        "select end_ns, end_ns - start_ns as took from measured where scenario = ? and operation = ? and ok "
+        "order by end_ns",
         [scenario.name, operation],
-    ).fetchnumpy()["end_ns"]
-    counts = [np.searchsorted(ends, stop, "right") - np.searchsorted(ends, start, "left") for start, stop in windows]
-    return np.array([count / ((stop - start) / 1e9) for count, (start, stop) in zip(counts, windows, strict=True)])
+    ).fetchnumpy()
+    counts = stats.completions(np.asarray(rows["end_ns"]), start_ns, stop_ns, np.asarray(rows["took"]))
+    return counts / ((stop_ns - start_ns) / 1e9)
 
 
 def _column(scenario: ScenarioRun, objective: Objective, column: str, condition: str) -> NDArray[np.float64]:
@@ -152,7 +157,7 @@ def _asked(scenario: ScenarioRun, objective: Objective, columns: str, rows: str,
 _MEASURES: Final[dict[str, Callable[[ScenarioRun, Objective], Interval]]] = {
     "response": _times, "service": _times, "first byte": _times,
     "error rate": _error_rate, "success": _success, "throughput": _throughput,
-    "throughput / offered": _followed, "capacity": _capacity,
+    "throughput / offered": _followed, "apdex": _apdex, "capacity": _capacity,
     "inflight": _inflight, "memory growth": _memory, "memory growth per hour": _memory,
     "memory growth per 1000 requests": _memory, "memory slope": _memory, "response drift": _drift,
     "median difference": _median_difference, "throughput ratio": _throughput_ratio,

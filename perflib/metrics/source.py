@@ -94,6 +94,11 @@ class Source(ABC):
         and of those that perhaps do not, because they were given up before the limit."""
 
     @abstractmethod
+    def apdex(self, satisfied_ms: float, tolerated_ms: float) -> Interval:
+        """The application performance index, 0…1: a good answer within the first time counts 1, within the second ½,
+        any other and a failed request 0."""
+
+    @abstractmethod
     def answered(self, at_ns: NDArray[Any]) -> NDArray[Any]:
         """How many requests had ended by each of these moments."""
 
@@ -216,6 +221,10 @@ class Rows(Source):
         shares = [stats.share_interval(each, toward) for each in ((certain, perhaps) if self.given_up() else (missed,))]
         return shares[0], shares[-1]
 
+    def apdex(self, satisfied_ms: float, tolerated_ms: float) -> Interval:
+        within = [self._ok & (self._rows["response"] <= limit_ms * 1e6) for limit_ms in (satisfied_ms, tolerated_ms)]
+        return stats.score_interval((within[0].astype(float) + within[1]) / 2, self._rows["response"])
+
     def answered(self, at_ns: NDArray[Any]) -> NDArray[Any]:
         return np.searchsorted(self._rows["end"], at_ns, "right")
 
@@ -281,6 +290,16 @@ class Counted(Source):
         q = 1 - share if objective.wants_less else share
         (size,) = counts.effective_sizes(self._moments, self._steps("response"), [q])
         return stats.proportion_interval(round(share * n), n, n_effective=size)
+
+    def apdex(self, satisfied_ms: float, tolerated_ms: float) -> Interval:
+        answered, n = self._answered("response"), self.requests
+        within = [min(answered.below_value(limit_ms * 1e6), n) for limit_ms in (satisfied_ms, tolerated_ms)]
+        if not n:
+            return stats.score_interval(np.zeros(0), np.zeros(0))
+        share = within[0] / n
+        (size,) = counts.effective_sizes(self._moments, self._steps("response"), [share])
+        found = stats.proportion_interval(round(sum(within) / 2), n, n_effective=min(size, self._effective_trials()))
+        return replace(found, estimate=sum(within) / 2 / n)
 
     def answered(self, at_ns: NDArray[Any]) -> NDArray[Any]:
         by = self._moments

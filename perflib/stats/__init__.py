@@ -16,9 +16,10 @@ from perflib.stats.intervals import (
     quantile_interval,
     quantile_intervals,
     ratio_interval,
+    score_interval,
     share_interval,
 )
-from perflib.stats.rates import rate_interval, throughput_interval
+from perflib.stats.rates import completions, rate_interval, throughput_interval
 from perflib.stats.scalability import Usl, fit_usl
 from perflib.stats.shifts import (
     BetweenRuns,
@@ -47,6 +48,7 @@ __all__ = [
     "WarmupEnd",
     "between_runs",
     "change_points",
+    "completions",
     "course",
     "difference",
     "effective_sample_size",
@@ -72,6 +74,7 @@ __all__ = [
     "ratio_interval",
     "ratio_shift",
     "run_deviation",
+    "score_interval",
     "share_interval",
     "spending_confidence",
     "throughput_interval",

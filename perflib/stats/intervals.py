@@ -19,7 +19,8 @@ from perflib.text.html import render
 
 Values = NDArray[Any]
 BEYOND: Final = 10  # effective values that must lie beyond a quantile before it has a bound on that side
-LARGEST_LOG: Final = 700.0  # the exponential function of more than this overflows
+LARGEST_LOG: Final = math.log(1000)  # of a ratio's bound: one of more than thousandfold bounds nothing
+MOST_NEEDED: Final = 1_000_000_000  # values: more would decide nothing in anybody's time
 _ACF_POINTS: Final = 2**16  # longer series are averaged over batches before their autocovariances are computed
 _PIECE: Final = 2**16  # values that fit into the processor's cache
 _LAGS, _LJUNG_BOX = 5, 11.070  # of the test for dependence: the 95 % quantile of χ² with 5 degrees of freedom
@@ -243,16 +244,34 @@ def share_interval(hits: Values, values: Values, confidence: float = 0.95) -> In
     no dependence, else that of the indicator of the largest twentieth of the values, at least ten.
     """
     count, n = int(np.count_nonzero(hits)), len(hits)
-    if 0 < count < n:
-        return proportion_interval(count, n, confidence, n_effective=effective_sample_size(hits))
-    largest = max(BEYOND, round(n / 20))
-    if n < 2 * BEYOND:
-        size = effective_sample_size(values)
-    elif _looks_independent(values):
-        size = float(n)
-    else:
-        size = effective_sample_size(values >= np.partition(values, n - largest)[n - largest])
+    size = effective_sample_size(hits) if 0 < count < n else _size_without_hits(values)
     return proportion_interval(count, n, confidence, n_effective=size)
+
+
+def score_interval(scores: Values, values: Values, confidence: float = 0.95) -> Interval:
+    """The mean of scores from 0 to 1, with the interval of a proportion with as many successes, in order of time.
+
+    No scores of this mean vary more than ones and zeros, so the interval holds the truth at least as often as it says.
+    scores, values: shape (n,); values: the larger, the nearer to another score. None: unknown.
+    """
+    n = len(scores)
+    if n == 0:
+        return unknown(math.nan, 0, confidence)
+    mean, varies = float(np.mean(scores)), bool(np.min(scores) < np.max(scores))
+    size = min(effective_sample_size(np.asarray(scores)) if varies else _size_without_hits(values), float(n))
+    low, high = _clopper_pearson(mean * size, size, confidence)
+    return Interval(mean, low, high, n, size, confidence)
+
+
+def _size_without_hits(values: Values) -> float:
+    """The effective sample size of an indicator that is the same for all values, 1…n."""
+    n = len(values)
+    if n < 2 * BEYOND:
+        return effective_sample_size(values)
+    if _looks_independent(values):
+        return float(n)
+    largest = max(BEYOND, round(n / 20))
+    return effective_sample_size(values >= np.partition(values, n - largest)[n - largest])
 
 
 def _looks_independent(values: Values) -> bool:
@@ -295,8 +314,14 @@ def ratio_interval(numerator: Values, denominator: Values, confidence: float = 0
     logs = mean_interval(np.log(a / b), confidence)
     if logs.n < 3:
         return unknown(math.exp(logs.estimate), logs.n, confidence)
-    low, high = math.exp(logs.low), math.exp(logs.high) if logs.high < LARGEST_LOG else math.inf
+    low, high = (math.exp(bound) for bound in ratio_bounds(logs))
     return Interval(math.exp(logs.estimate), low, high, logs.n, logs.n_effective, confidence)
+
+
+def ratio_bounds(logs: Interval) -> tuple[float, float]:
+    """The bounds of the logarithm of a ratio: −inf and inf where they are more than LARGEST_LOG away from it."""
+    low = logs.low if logs.estimate - logs.low < LARGEST_LOG else -math.inf
+    return low, logs.high if logs.high - logs.estimate < LARGEST_LOG else math.inf
 
 
 def needed_samples(interval: Interval, limit: float, q: float = 0.5) -> int | None:
@@ -305,7 +330,7 @@ def needed_samples(interval: Interval, limit: float, q: float = 0.5) -> int | No
     interval, limit: in one unit. q: the quantile whose interval it is. The half-width is taken to shrink with the
     square root of n. Where the bound towards the limit is open, the result is how many values it takes to close it:
     10 effective ones beyond the q-quantile. None where the interval does not contain the limit now, or where no
-    number of values would help, because the estimate is the limit itself.
+    number of values would help, because the estimate is too near the limit.
     """
     if not interval.low <= limit <= interval.high or interval.n == 0:
         return None
@@ -316,8 +341,8 @@ def needed_samples(interval: Interval, limit: float, q: float = 0.5) -> int | No
         return max(1, math.ceil(closing - interval.n))
     if distance == 0:
         return None
-    factor = (abs(bound - interval.estimate) / distance) ** 2
-    return max(1, math.ceil(interval.n * (factor - 1) * 1.1))
+    more = interval.n * ((abs(bound - interval.estimate) / distance) ** 2 - 1) * 1.1
+    return max(1, math.ceil(more)) if more < MOST_NEEDED else None
 
 
 def needed_trials(interval: Interval, limit: float) -> int | None:
@@ -325,7 +350,7 @@ def needed_trials(interval: Interval, limit: float) -> int | None:
 
     The proportion is taken to stay as it is. The number is searched by doubling and halving on the exact interval,
     which near 0 and 1 shrinks faster than with the square root of n. None where the interval does not contain the
-    limit now, or where no number of trials would help, because the proportion is the limit itself.
+    limit now, or where no number of trials would help, because the proportion is too near the limit.
     """
     share = interval.estimate
     if not interval.low <= limit <= interval.high or interval.n == 0 or share == limit:
@@ -338,7 +363,7 @@ def needed_trials(interval: Interval, limit: float) -> int | None:
     few = many = max(interval.n_effective, 1.0)
     while undecided(many):
         few, many = many, many * 2
-        if many > 1e12:
+        if many > MOST_NEEDED:
             return None
     while many - few > max(0.5, few * 1e-3):
         middle = (few + many) / 2

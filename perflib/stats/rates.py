@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perflib.stats.intervals import BEYOND, Interval, Values, mean_interval, unknown
 
@@ -31,7 +32,7 @@ def throughput_interval(
     completed = np.asarray(completed_ns, np.int64)
     starts, stops = np.atleast_1d(start_ns), np.atleast_1d(stop_ns)
     seconds = float((stops - starts).sum()) / 1e9
-    inside = np.searchsorted(completed, stops, "right") - np.searchsorted(completed, starts, "right")
+    inside = completions(completed, starts, stops)
     n, rates = int(inside.sum()), []
     most = min(STRETCHES, n // BEYOND)
     for start, stop in zip(starts, stops, strict=True) if n > BEYOND and seconds > 0 else ():
@@ -42,14 +43,28 @@ def throughput_interval(
     interval = rate_interval(n, seconds, np.concatenate(rates or [np.zeros(0)]), confidence)
     if took_ns is None or not len(completed) or not seconds > 0:
         return interval
-    exact = sum(_shares_inside(completed, np.asarray(took_ns), *window) for window in zip(starts, stops, strict=True))
-    moved = exact / seconds - interval.estimate
+    moved = float(completions(completed, starts, stops, took_ns).sum()) / seconds - interval.estimate
     return replace(
         interval,
         estimate=interval.estimate + moved,
         low=max(0.0, interval.low + moved) if math.isfinite(interval.low) else interval.low,
         high=interval.high + moved,
     )
+
+
+def completions(
+    completed_ns: Values, start_ns: int | Values, stop_ns: int | Values, took_ns: Values | None = None
+) -> NDArray[np.float64]:
+    """How many completions each of several windows of time has, shape (windows,); arguments as `throughput_interval`.
+
+    Divided by the windows' lengths they are the throughput, wherever one is given.
+    """
+    completed, starts, stops = np.asarray(completed_ns, np.int64), np.atleast_1d(start_ns), np.atleast_1d(stop_ns)
+    if took_ns is None or not len(completed):
+        counts = np.searchsorted(completed, stops, "right") - np.searchsorted(completed, starts, "right")
+        return np.asarray(counts, float)
+    took = np.asarray(took_ns)
+    return np.array([_shares_inside(completed, took, *window) for window in zip(starts, stops, strict=True)])
 
 
 def _shares_inside(completed: Values, took: Values, start: int, stop: int) -> float:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from perflib.stats.intervals import (
-    LARGEST_LOG,
     Interval,
     Values,
     mean_interval,
     normal_quantile,
     quantile_intervals,
+    ratio_bounds,
     student_t,
     unknown,
 )
+
+OVERFLOWS: Final = 700.0  # the exponential function of more
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ def ratio_shift(base: Interval, candidate: Interval) -> Interval:
         return unknown(math.nan, base.n + candidate.n, min(base.confidence, candidate.confidence))
     if base.estimate <= 0 or candidate.estimate <= 0:
         raise ValueError(f"a relative change needs positive figures, not {base.estimate} and {candidate.estimate}")
-    change = difference(_logarithm(base), _logarithm(candidate))
-    return _of_two(base, candidate, math.expm1(change.estimate), math.expm1(change.low), math.expm1(change.high))
+    change = _exponential(difference(_logarithm(base), _logarithm(candidate)))
+    return _of_two(base, candidate, change.estimate, change.low, change.high)
 
 
 def quantile_shift(base: Values, candidate: Values, q: float, confidence: float = 0.95) -> Interval:
@@ -233,10 +236,9 @@ def _logarithm(interval: Interval) -> Interval:
 
 
 def _exponential(interval: Interval) -> Interval:
-    """The relative change, e^x − 1, of a difference of logarithms with its bounds."""
-    estimate, low, high = (
-        math.expm1(min(x, LARGEST_LOG)) if x < math.inf else x for x in (interval.estimate, interval.low, interval.high)
-    )
+    """The relative change, e^x − 1, of a difference of logarithms with its bounds, open where these bound nothing."""
+    low, high = (math.expm1(bound) for bound in ratio_bounds(interval))
+    estimate = math.expm1(min(interval.estimate, OVERFLOWS))
     return Interval(estimate, low, high, interval.n, interval.n_effective, interval.confidence)
 
 

@@ -6,6 +6,8 @@
     "stage 2: throughput >= 10 /s"             one stage of a staged load
     "error rate < 1 %"    "success >= 99 %"    "inflight >= 100"
     "throughput / offered >= 95 %"             successful requests as a share of the offered ones, in an open load
+    "apdex >= 0.9"                             satisfied within 500 ms, tolerating within 1500 ms, as in JMeter
+    "apdex 300 ms / 1.2 s >= 0.9"              other times; without the second it is four times the first
     "capacity >= 400 /s"                       in a steps load: the highest rate at which the other objectives hold
     "memory growth < 50 MB"                    the target's process tree, over the whole scenario
     "memory growth per hour < 100 MB"          "memory growth per 1000 requests < 1 MB" how fast it grows: a leak
@@ -62,6 +64,7 @@ _METRICS: Final = (
     (r"success(?: rate)?", "ratio"),
     (r"throughput", "rate"),
     (r"throughput / offered", "ratio"),
+    (r"apdex(?: (?P<satisfied>[\d.]+ ?m?s)(?: / (?P<tolerated>[\d.]+ ?m?s))?)?", "count"),
     (r"capacity", "rate"),
     (r"inflight", "count"),
     (r"memory growth(?: per (?:hour|1,?000 requests))?", "bytes"),
@@ -72,6 +75,7 @@ _METRICS: Final = (
 )
 TIMES: Final = ("response", "service", "first byte")
 TRENDS: Final = ("memory slope", "response drift")
+APDEX_MS: Final = (500.0, 1500.0)  # JMeter's
 _HIGHEST: Final = {
     "response": math.inf,
     "service": math.inf,
@@ -80,6 +84,7 @@ _HIGHEST: Final = {
     "success": 100.0,
     "throughput": math.inf,
     "throughput / offered": math.inf,
+    "apdex": 1.0,
     "capacity": math.inf,
     "inflight": math.inf,
 }
@@ -91,7 +96,7 @@ _LINE: Final = re.compile(
 )
 _KNOWN: Final = (
     "known: p50…p99.9, median, mean or max with response, service or first byte; error rate, success, throughput, "
-    "throughput / offered, capacity, inflight, memory growth (per hour, per 1000 requests), memory slope, "
+    "throughput / offered, apdex, capacity, inflight, memory growth (per hour, per 1000 requests), memory slope, "
     "response drift; A vs B: median difference or throughput ratio"
 )
 _EXAMPLE: Final = 'write it like "p99 response < 250 ms", "buy: error rate < 1 %" or "throughput >= 480 /s"'
@@ -102,6 +107,7 @@ class Objective:
     """A parsed objective. `limit` and the figure compared with it are in `unit`: ms, %, /s, MB, MB/min or none.
 
     metric      "response", "service", "first byte", "error rate", "success", "throughput", "throughput / offered",
+                "apdex",
                 "capacity", "inflight", "memory growth", "memory growth per hour", "memory growth per 1000 requests",
                 "memory slope", "response drift", "median difference" or "throughput ratio"
     statistic   for response, service and first byte: "mean", "max" or "quantile" (then `q` in 0…1)
@@ -120,6 +126,8 @@ class Objective:
     versus: tuple[str, str] | None = None
     comparator: str | None = None
     limit: float | None = None
+    apdex_ms: tuple[float, float] = APDEX_MS
+    """Of an apdex: within which time users are satisfied, and within which they tolerate an answer."""
 
     @property
     def unit(self) -> str:
@@ -128,6 +136,8 @@ class Objective:
     @property
     def name(self) -> str:
         """The usual name of the metric: "p99 response", "error rate"."""
+        if self.metric == "apdex":
+            return "apdex" if self.apdex_ms == APDEX_MS else f"apdex {self.apdex_ms[0]:g} / {self.apdex_ms[1]:g} ms"
         if self.metric not in TIMES:
             return self.metric
         label = f"p{self.q * 100:g}" if self.q is not None else self.statistic
@@ -165,11 +175,14 @@ class Objective:
                 f"objective {text!r} asks for the 0th percentile", mend="use a percentile above 0, like p50 or p99.9"
             )
         statistic = "quantile" if q is not None else groups.get("named") or ""
-        name = groups.get("time") or ("success" if metric.startswith("success") else metric)
+        name = groups.get("time") or next((m for m in ("success", "apdex") if metric.startswith(m)), metric)
         comparator = {"≤": "<=", "≥": ">="}.get(match["op"], match["op"])
         if limit is not None:
             _check_limit(name, comparator, limit, text)
-        return cls(" ".join(text.split()), name, dimension, statistic, q, operation, stage, versus, comparator, limit)
+        return cls(
+            " ".join(text.split()), name, dimension, statistic, q, operation, stage, versus, comparator, limit,
+            _apdex_ms(groups.get("satisfied"), groups.get("tolerated"), text),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -195,6 +208,25 @@ def _metric(words: str, text: str) -> tuple[str, str, dict[str, str | None]]:
         if match:
             return words.replace("1,000", "1000"), dimension, match.groupdict()
     raise SuiteError(f"unknown metric {words!r} in objective {text!r}", mend=_KNOWN)
+
+
+def _apdex_ms(satisfied: str | None, tolerated: str | None, text: str) -> tuple[float, float]:
+    """The two times of an apdex, ms. Raises SuiteError where the second is not longer."""
+    if satisfied is None:
+        return APDEX_MS
+    try:
+        first = _milliseconds(satisfied)
+        second = _milliseconds(tolerated) if tolerated else 4 * first
+    except ValueError:
+        raise SuiteError(f"cannot read the times of {text!r}", mend='write "apdex 300 ms / 1.2 s >= 0.9"') from None
+    if not 0 < first < second:
+        what = f"{text!r}: users tolerate more than satisfies them"
+        raise SuiteError(what, mend='write the longer time second: "apdex 300 ms / 1.2 s >= 0.9"')
+    return first, second
+
+
+def _milliseconds(text: str) -> float:
+    return float(text.rstrip("ms ")) * (1.0 if text.endswith("ms") else 1e3)
 
 
 def _scope(scope: str | None, metric: str, text: str) -> tuple[str | None, int | None, tuple[str, str] | None]:
@@ -236,7 +268,7 @@ def _check_limit(metric: str, comparator: str, limit: float, text: str) -> None:
     if holds is None or highest is None or holds(0.0, limit) != holds(highest, limit):
         return
     always = "met" if holds(0.0, limit) else "missed"
-    between = "0 and 100 %" if math.isfinite(highest) else "0 and infinity"
+    between = f"0 and {highest:g}{' %' * (highest == 100)}" if math.isfinite(highest) else "0 and infinity"
     raise SuiteError(
         f"objective {text!r} is always {always}", mend=f"choose a limit between {between}, or list it under `figures`"
     )

@@ -116,7 +116,7 @@ class Blocks:
 
     times_ms    by block: the response times that percentiles are taken of
     good        shape (blocks,): good answers
-    in_time     those of them that came before the block ended
+    in_time     those of them that came before the block ended; of closed loads, one that was under way then in part
     failed      failed requests
     seconds     the length of each block
     cpu_s       CPU time of the target's processes; NaN where it was not sampled throughout, or for one operation
@@ -124,7 +124,7 @@ class Blocks:
 
     times_ms: list[NDArray[Any]]
     good: NDArray[np.int64]
-    in_time: NDArray[np.int64]
+    in_time: NDArray[np.float64]
     failed: NDArray[np.int64]
     seconds: NDArray[np.float64]
     cpu_s: NDArray[np.float64]
@@ -156,11 +156,17 @@ class Side:
         return Blocks(
             np.split(rows["response"][timed][order] / 1e6, cuts),
             np.bincount(of[rows["ok"]], minlength=count),
-            np.bincount(of[rows["ok"] & (rows["end"] <= self.windows[of, 1])], minlength=count),
+            self._in_time(rows),
             np.bincount(of[~rows["ok"]], minlength=count),
             (self.windows[:, 1] - self.windows[:, 0]) / 1e9,
             self._cpu_s() if part.operation is None else np.full(count, math.nan),
         )
+
+    def _in_time(self, rows: Columns) -> NDArray[np.float64]:
+        """The good answers of each block, as throughput counts them."""
+        ok, is_open = rows["ok"], self._run.scenario(self._scenario).spec.load.is_open
+        took_ns = None if is_open else rows["service"][ok]
+        return stats.completions(rows["end"][ok], self.windows[:, 0], self.windows[:, 1], took_ns)
 
     def _cpu_s(self) -> NDArray[np.float64]:
         found = cpu_time(self._run, "target", sampled_names(self._run.scenario(self._scenario)))

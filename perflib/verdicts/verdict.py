@@ -192,7 +192,9 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
         )
     if interval.at_least:
         return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, None, _given_up(scenario, objective))
-    if objective.metric in ("error rate", "success"):
+    if objective.metric == "apdex":
+        more = stats.needed_trials(interval, objective.limit)
+    elif objective.metric in ("error rate", "success"):
         more = stats.needed_trials(scaled(interval, 0.01), objective.limit / 100)
     else:
         more = stats.needed_samples(interval, objective.limit, objective.q or 0.5)

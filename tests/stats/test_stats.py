@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 
 from perflib import stats
+from perflib.stats import Interval
 from tests.support import simulate
 from tests.support.simulate import ar1
 
@@ -675,3 +676,35 @@ def test_holm_never_lowers_a_p_value_nor_changes_their_order(p_values: list[floa
     adjusted = stats.holm(p_values)
     assert all(before <= after <= 1 for before, after in zip(p_values, adjusted, strict=True))
     assert all(a <= b for (_, a), (_, b) in itertools.pairwise(sorted(zip(p_values, adjusted, strict=True))))
+
+
+@given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3), st.floats(1e-6, 100), st.integers(2, 4), st.integers(0, 2**32 - 1))
+def test_no_bound_of_a_ratio_is_more_than_a_thousandfold(
+    base: float, candidate: float, spread: float, runs: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    sides = [
+        [Interval(figure * np.exp(spread * rng.normal()), 0.0, math.inf, 10, 10.0) for _ in range(runs)]
+        for figure in (base, candidate)
+    ]
+    found = stats.between_runs(sides[0], sides[1], relative=True).shift
+    pairs = [np.array([each.estimate for each in side]) for side in sides]
+    for ratio, high, low in (
+        (1 + found.estimate, 1 + found.high, 1 + found.low),
+        *((i.estimate, i.high, i.low) for i in [stats.ratio_interval(pairs[1], pairs[0])]),
+    ):
+        assert high == math.inf or high <= 1001 * ratio
+        assert low <= 1e-12 or low >= ratio / 1001
+
+
+def test_more_values_than_anybody_can_measure_are_not_advised() -> None:
+    near = Interval(10.0, 1.0, 1e12, 100, 100.0)
+    assert stats.needed_samples(near, 10.0 + 1e-9) is None
+    assert stats.needed_trials(Interval(0.5, 0.4, 0.6, 100, 100.0), 0.5 + 1e-9) is None
+
+
+def test_completions_are_counted_by_their_share_of_the_window() -> None:
+    ends = np.array([5, 12, 30], np.int64)
+    assert stats.completions(ends, [0, 10], [10, 20]).tolist() == [1, 1]
+    assert stats.completions(ends, [0, 10], [10, 20], np.array([5, 4, 20])).tolist() == [1 + 0.5, 0.5 + 0.5]
+    assert stats.completions(ends[:0], 0, 10, ends[:0]).tolist() == [0]

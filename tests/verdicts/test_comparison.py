@@ -209,6 +209,23 @@ def test_several_runs_a_side_hold_the_spread_between_runs(tmp_path: Path) -> Non
     assert any("taken to spread" in note for note in mixed.notes)
 
 
+def test_one_straggler_makes_no_endless_numbers(tmp_path: Path) -> None:
+    """One answer of 9 s in a load of 6 s: bounds are near the figure, or open, and no advice is for quadrillions."""
+    times = [np.full(60, 100.0), np.concatenate((np.full(59, 100.0), [9000.0])), np.full(11, 500.0)]
+    limits = ("throughput >= 9.99 /s", "throughput >= 50 /s", "p95 response < 100 ms", "error rate < 1 %")
+    options: dict[str, Any] = {"rate_per_s": 10.0, "model": "closed", "objectives": limits}
+    runs = [written(tmp_path, each, **options) for each in times]
+    for run in runs:
+        for verdict in run.verdicts():
+            assert verdict.needs_more is None or verdict.needs_more <= 1_000_000_000
+            if verdict.objective.metric == "throughput" and math.isfinite(verdict.interval.high):
+                assert verdict.interval.high < 100 * verdict.interval.estimate
+        for other in runs:
+            for change in perflib.compare(run, other).changes:
+                bounds = (change.relative.low, change.relative.high, change.difference.low, change.difference.high)
+                assert all(abs(bound) < 1e6 for bound in bounds if math.isfinite(bound)), change
+
+
 def test_the_spread_between_runs_is_borrowed_from_the_history(tmp_path: Path) -> None:
     """Eight runs that vary by 5 %: a candidate 12 % slower than the last one may be another such run."""
     levels = [5.0, 5.3, 4.8, 5.2, 4.9, 5.25, 4.85, 5.0]

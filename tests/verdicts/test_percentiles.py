@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perflib.errors import SuiteError
 from perflib.report import markdown
 from perflib.store import recording
+from perflib.suite.objectives import Objective
 from perflib.verdicts.comparison import compare
 from perflib.verdicts.run import Run
 from perflib.verdicts.verdict import Verdict
@@ -103,3 +105,39 @@ def test_refused_requests_are_not_times(tmp_path: Path) -> None:
     run = written(tmp_path, times, failed=refused, objectives=["p95 response < 250 ms", "max response < 250 ms"])
     assert [verdict.verdict for verdict in run.verdicts()] == ["pass", "pass"]
     assert run.verdicts()[0].interval.n == 900
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_apdex_counts_satisfied_and_tolerating_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: bool
+) -> None:
+    """Of 2,000 users 60 % wait for 100 ms, 20 % for 0.9 s, 10 % for 3 s, and 10 % get an error at once: 0.7."""
+    times = np.tile([100.0] * 6 + [900.0] * 2 + [3000.0, 100.0], 200)
+    failed = np.arange(2000) % 10 == 9
+    objectives = ["apdex >= 0.65", "apdex > 0.8", "apdex >= 0.7", "apdex 1 s >= 0.8", "get: apdex 50 ms / 0.2 s < 0.4"]
+    order = np.random.default_rng(1).permutation(2000)
+    last = order[times[order] < 1000][:70]  # so that all answers come within the run
+    order = np.concatenate((order[~np.isin(order, last)], last))
+    run = written(tmp_path, times[order], rate_per_s=20.0, failed=failed[order], objectives=objectives)
+    if counted:
+        monkeypatch.setattr(recording, "IN_MEMORY_ROWS", 1000)
+        run = Run(run.path)
+    found = judged(run)
+    assert [v.verdict for v in found.values()] == ["pass", "fail", "inconclusive", "pass", "pass"]
+    assert [v.interval.estimate for v in found.values()] == pytest.approx([0.7, 0.7, 0.7, 0.85, 0.3], abs=0.002)
+    assert found["apdex >= 0.65"].interval.low < 0.7 < found["apdex >= 0.65"].interval.high
+    assert [v.objective.name for v in found.values()][2:4] == ["apdex", "apdex 1000 / 4000 ms"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("apdex >= 90 %", "bad unit '%'"),
+        ("apdex >= 1.2", "is always missed; choose a limit between 0 and 1"),
+        ("apdex 2 s / 500 ms >= 0.9", "users tolerate more than satisfies them"),
+        ("apdex 5.5.5 ms >= 0.9", "cannot read the times"),
+    ],
+)
+def test_an_apdex_that_cannot_be_is_refused(text: str, said: str) -> None:
+    with pytest.raises(SuiteError, match=said):
+        Objective.parse(text)
