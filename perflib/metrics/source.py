@@ -32,7 +32,7 @@ from perflib.metrics import counts
 from perflib.metrics.selection import Selection
 from perflib.stats import Interval
 from perflib.stats.histogram import LogBuckets, LogHistogram
-from perflib.stats.intervals import exact, fewest_values, scaled
+from perflib.stats.intervals import exact, fewest_values, scaled, skewness, tail_hides_mean
 from perflib.stats.rates import STRETCHES
 from perflib.store.cache import once
 from perflib.store.database import DUE, FIRST_BYTE, TIMED
@@ -82,7 +82,8 @@ class Source(ABC):
         """An interval at each of these quantiles, 0 < q < 1."""
 
     @abstractmethod
-    def mean(self, time: Time = "response") -> Interval: ...
+    def mean(self, time: Time = "response") -> Interval:
+        """The mean; open above where a few large values decide it (`stats.intervals.tail_hides_mean`)."""
 
     @abstractmethod
     def maximum(self, time: Time = "response") -> Interval:
@@ -149,6 +150,13 @@ def known(interval: Interval, q: float) -> float:
     return interval.estimate if interval.n >= fewest_values(q) else math.nan
 
 
+def _mean(found: Interval, skew: float, given_up: bool) -> Interval:
+    """A mean without an upper bound where a few large values decide it, or requests that were given up do."""
+    if tail_hides_mean(skew, found.n_effective):
+        found = replace(found, high=math.inf)
+    return _open_above(found, given_up)
+
+
 def _open_above(interval: Interval, is_open: bool) -> Interval:
     """Without an upper bound, where some times were given up."""
     return replace(interval, high=math.inf, at_least=True) if is_open else interval
@@ -205,7 +213,8 @@ class Rows(Source):
         return [stats.effective_sample_size(times <= value) for value in at]
 
     def mean(self, time: Time = "response") -> Interval:
-        return _open_above(stats.mean_interval(self._times(time)), self.given_up() > 0)
+        times = self._times(time)
+        return _mean(stats.mean_interval(times), skewness(times), self.given_up() > 0)
 
     def maximum(self, time: Time = "response") -> Interval:
         times = self._times(time)
@@ -269,7 +278,8 @@ class Counted(Source):
         return counts.quantiles(self.scenario.run, counts.name_of(time), self.chosen, qs)
 
     def mean(self, time: Time = "response") -> Interval:
-        return _open_above(counts.mean(self.scenario.run, counts.name_of(time), self.chosen), self.given_up() > 0)
+        found = counts.mean(self.scenario.run, counts.name_of(time), self.chosen)
+        return _mean(found, self._steps(time).skewness, self.given_up() > 0)
 
     def maximum(self, time: Time = "response") -> Interval:
         n = self.timed(time)

@@ -101,6 +101,13 @@ class LogHistogram:
         """The variance between the buckets' means; within them, some width² / 4 of the mean square, is left out."""
         return float(self.counts @ (self.sums / self.counts - self.mean) ** 2) / self.n if self.n else math.nan
 
+    @property
+    def skewness(self) -> float:
+        """The skewness of the buckets' means; 0 of constant values."""
+        if not self.n or not self.variance > 0:
+            return 0.0
+        return float(self.counts @ (self.sums / self.counts - self.mean) ** 3) / self.n / self.variance**1.5
+
     def quantile(self, q: float) -> float:
         """The q-quantile, 0 ≤ q ≤ 1, within `LogBuckets.relative_error` of the exact one; NaN of no values.
 

@@ -25,6 +25,7 @@ _ACF_POINTS: Final = 2**16  # longer series are averaged over batches before the
 _PIECE: Final = 2**16  # values that fit into the processor's cache
 _LAGS, _LJUNG_BOX = 5, 11.070  # of the test for dependence: the 95 % quantile of χ² with 5 degrees of freedom
 _CONSTANT: Final = 1e-12  # a relative spread below this is rounding
+_VALUES_PER_SKEWNESS: Final = 25  # effective values that a mean needs for each unit of squared skewness (Cochran 1977)
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,29 @@ def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
         return unknown(mean, n, confidence)
     half = student_t(confidence, n_effective - 1) * deviation / math.sqrt(n_effective) if deviation else 0.0
     return Interval(mean, mean - half, mean + half, n, n_effective, confidence)
+
+
+def tail_hides_mean(skewness: float, n_effective: float) -> bool:
+    """Whether so few large values decide a mean that its interval cannot be trusted above.
+
+    That is where n_eff ≤ 25 × skewness², by the rule of Cochran (1977, Sampling Techniques, section 2.15). Of a
+    distribution without a variance, such as Pareto's, no number of values is enough.
+    """
+    return n_effective <= _VALUES_PER_SKEWNESS * skewness**2
+
+
+def skewness(values: Values) -> float:
+    """The third central moment over the cubed standard deviation; 0 of constant values."""
+    x = np.asarray(values)
+    if len(x) < 2:
+        return 0.0
+    mean = x.mean()
+    moments = np.zeros(2)
+    for i in range(0, len(x), _PIECE):
+        piece = x[i : i + _PIECE] - mean
+        moments += (piece @ piece, (piece * piece) @ piece)
+    second, third = moments / len(x)
+    return float(third / second**1.5) if second > (_CONSTANT * mean) ** 2 else 0.0
 
 
 def proportion_interval(failures: int, n: int, confidence: float = 0.95, n_effective: float | None = None) -> Interval:

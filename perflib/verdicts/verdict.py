@@ -33,6 +33,10 @@ from perflib.text.html import card
 
 DRIFT: Final = 20.0  # % of the median: so much of a drift does not matter to an objective "not above"
 
+_HIDDEN_MEAN: Final = (
+    "a few very slow requests decide the mean, so that it has no upper bound: state a percentile instead"
+)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -192,6 +196,8 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
         )
     if interval.at_least:
         return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, None, _given_up(scenario, objective))
+    if objective.statistic == "mean" and math.isinf(interval.high):
+        return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, None, _HIDDEN_MEAN)
     if objective.metric == "apdex":
         more = stats.needed_trials(interval, objective.limit)
     elif objective.metric in ("error rate", "success"):

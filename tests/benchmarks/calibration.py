@@ -1,19 +1,22 @@
 """`python -m tests.benchmarks.calibration [NAME…] [--simulations N]`: how often the statistics are right.
 
 Prints one Markdown table of these parts: coverage, objectives, shifts, alarms, trials, power, changes, leak,
-leak_short, leak_rates, warmup, usl. Every truth is known by simulation and every seed is fixed; on one core the whole
-takes some minutes. Where apache-otava is installed, change points are compared with its own.
+leak_short, leak_rates, history, means, warmup, public, usl. Every truth is known by simulation and every seed is fixed;
+on one core the whole takes some minutes. Where apache-otava is installed, change points are compared with its own;
+`public` needs data that the variable PERFLIB_PUBLIC_DATA names (histories.py).
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +31,7 @@ from perflib.verdicts import paired
 from perflib.verdicts.change import ALARM, Change, Held, Margins, changes_of, judged_together
 from perflib.verdicts.power import needed
 from perflib.verdicts.verdict import by_share
+from tests.benchmarks.histories import history, public
 from tests.benchmarks.rows import Hits, Row, joined, share
 from tests.benchmarks.warmups import warmup
 from tests.support import simulate
@@ -433,28 +437,61 @@ def usl(simulations: int) -> Iterator[Row]:
         ("specsdm91", SPECSDM91, "0.0277285, 0.0001044, 89.9952330 (usl 3.0)"),
         ("raytracer", RAYTRACER, "0.06, 0.00 (usl 2.0); 0.0577708, 0, 21.8488428 (nls of R 4.2)"),
     ):
-        fit = stats.fit_usl(*map(np.array, data))
+        fit = stats.fit_usl(*map(np.array, data), proportional=False)
         estimates = f"{fit.sigma.estimate:.7f}, {fit.kappa.estimate:.7f}, {fit.gamma.estimate:.7f}"
         yield Row(f"USL of {name}: contention, coherency, throughput at 1", goal, estimates, 1)
     rng, loads = np.random.default_rng(14), np.array([1, 2, 4, 8, 16, 32, 64, 96])
-    hits = {"sigma": (Hits(), 0.03), "kappa": (Hits(), 2e-4), "gamma": (Hits(), 100.0)}
-    for _ in range(simulations // 4):
-        exact = 100 * loads / (1 + 0.03 * (loads - 1) + 2e-4 * loads * (loads - 1))
+    exact, peak = _law(loads), math.sqrt(0.97 / 2e-4)
+    truths = {"sigma": 0.03, "kappa": 2e-4, "gamma": 100.0, "peak_concurrency": peak, "peak_throughput": _law(peak)}
+    hits = {name: Hits() for name in truths}
+    widths: dict[str, list[float]] = {name: [] for name in truths}
+    simulations = max(1, simulations // 2)
+    for _ in range(simulations):
         fit = stats.fit_usl(loads, exact * (1 + 0.02 * rng.normal(size=len(loads))))
-        for name, (hit, truth) in hits.items():
-            hit.add(getattr(fit, name), truth)
-    yield Row(
-        "coverage of USL, 8 loads with 2 % noise: contention / coherency / throughput at 1",
-        "93 to 97 %",
-        joined(hit for hit, _ in hits.values()),
-        simulations // 4,
-    )
+        for name, truth in truths.items():
+            found = getattr(fit, name)
+            hits[name].add(found, truth)
+            widths[name].append((found.high - found.low) / truth)
+    names = "contention / coherency / throughput at 1 / peak's concurrency / peak's throughput"
+    measured = joined(hits.values())
+    yield Row(f"coverage of USL, 8 loads with 2 % noise: {names}", "93 to 97 %", measured, simulations)
+    measured = " / ".join(f"{100 * np.median(each):.0f} %" for each in widths.values())
+    yield Row("median widths of these intervals, of the truth", "", measured, simulations)
+
+
+def _law(n: Any) -> Any:
+    """The throughput at n requests in flight, of the simulated law."""
+    return 100 * n / (1 + 0.03 * (n - 1) + 2e-4 * n * (n - 1))
+
+
+def means(simulations: int) -> Iterator[Row]:
+    """Upper bounds of means, as objectives are judged by them; a mean that a few values decide has none."""
+    simulations = max(1, simulations // 2)
+    for name, draw, truth in (
+        ("Pareto 1.1", lambda rng: 1 + rng.pareto(1.1, 3000), 11.0),
+        ("Pareto 1.5", lambda rng: 1 + rng.pareto(1.5, 3000), 3.0),
+        ("Pareto 3", lambda rng: 1 + rng.pareto(3.0, 3000), 1.5),
+        ("lognormal, σ = 1", lambda rng: simulate.ar1(rng, 3000, 0.0), simulate.ar1_mean()),
+        ("lognormal, σ = 0.5, AR(1) 0.5", lambda rng: simulate.ar1(rng, 3000, 0.5, 0.5), simulate.ar1_mean(0.5)),
+    ):
+        rng = np.random.default_rng(24)
+        found = [_timed(1e6 * draw(rng)).mean() for _ in range(simulations)]
+        wrong, bounded = sum(i.high < 1e6 * truth for i in found), sum(math.isfinite(i.high) for i in found)
+        yield Row(
+            f"mean of 3,000 requests, {name}: its upper bound is below the truth; how many have one",
+            "≤ 5 %",
+            f"{share(wrong, simulations)}; {share(bounded, simulations)}",
+            simulations,
+        )
 
 
 TABLES = {
     f.__name__: f
-    for f in (coverage, objectives, shifts, alarms, trials, power, changes, leak, leak_short, leak_rates, warmup, usl)
-}
+    for f in (
+        coverage, objectives, shifts, alarms, trials, power, changes, leak, leak_short, leak_rates,
+        history, means, warmup, public, usl,
+    )
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
