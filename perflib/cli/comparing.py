@@ -113,8 +113,8 @@ def plan(run: str, margin: tuple[str, ...], data: str | None, as_json: bool) -> 
     """Compute how long runs must be to see a change, and to fail one. RUN is a pilot run: an id, a path, a baseline's
     name, or `latest`.
 
-    At that length, 95 of 100 comparisons see a change as large as the margin (the verdict is at least `worse`), or fail
-    one of twice the margin; a figure that has not changed passes.
+    At that length, 95 of 100 comparisons see a change as large as the margin (the verdict is at least `worse`), or,
+    with several runs a side, fail one of twice the margin; a figure that has not changed passes.
     """
     from perflib.text import a_while
     from perflib.verdicts.power import FAILS, lengths

@@ -106,7 +106,8 @@ class LogHistogram:
         """The skewness of the buckets' means; 0 of constant values."""
         if not self.n or not self.variance > 0:
             return 0.0
-        return float(self.counts @ (self.sums / self.counts - self.mean) ** 3) / self.n / self.variance**1.5
+        third = float(self.counts @ (self.sums / self.counts - self.mean) ** 3) / self.n
+        return float(third / self.variance**1.5)
 
     def quantile(self, q: float) -> float:
         """The q-quantile, 0 ≤ q ≤ 1, within `LogBuckets.relative_error` of the exact one; NaN of no values.
