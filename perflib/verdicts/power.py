@@ -1,10 +1,10 @@
 """How long a run must be for a comparison with its like to see a change as large as its margin, and to fail one of
 twice the margin.
 
-A pilot, one run of the base, tells how much each figure varies. At the length that is named here, 95 of 100 comparisons,
-corrected for all the figures that are judged, see a change as large as the margin ("worse", though perhaps within the
-margin), or, with several runs a side, fail one of twice the margin; and where nothing has changed, every figure is
-within its margin. What two runs of the same thing differ by comes on top.
+A pilot, one run of the base, tells how much each figure varies. At the length that is named here, 95 of 100
+comparisons, corrected for all the figures that are judged, see a change as large as the margin ("worse", though perhaps
+within the margin), or, with several runs a side, fail one of twice the margin; and where nothing has changed, every
+figure is within its margin. What two runs of the same thing differ by comes on top.
 """
 
 from __future__ import annotations
