@@ -24,6 +24,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import TypeAdapter
 
+import perflib
 from perflib import charts
 from perflib.cli import cli
 from perflib.errors import PerflibError
@@ -164,6 +165,9 @@ class Reader:
             said = done.exception if isinstance(done.exception, PerflibError) else repr(done.exception)
             pytest.fail(f"{where}: {said}\n{done.output}")
         assert (done.return_value or 0) in VERDICTS, f"{where}: exit code {done.return_value}\n{done.output}"
+        if arguments[0] == "run" and "--data" not in arguments and "--repeat" not in arguments:
+            good = perflib.open_run("latest").sql("select scenario, sum(ok::int) as good from rows group by scenario")
+            assert (good["good"] > 0).all(), f"{where}: nothing was answered\n{done.output}"
 
     def csv(self, block: Block, text: str) -> None:
         assert block.file, block
