@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-from perflib.errors import SuiteError
+from perflib.errors import SuiteError, TargetError
 from perflib.experiments.run import make
 from perflib.load.generator import plan
 from perflib.load.scenario import Ledger
@@ -59,7 +59,8 @@ def ab(
     looks     how often, at most, to check whether all figures are decided; 1: use the whole budget
 
     The run has the scenarios and targets of both sides, with names like "browse@a". More looks make the intervals wider
-    (`stats.spending_confidence`). Raises SuiteError, before anything is started, if the sides cannot run together.
+    (`stats.spending_confidence`). Raises SuiteError, before anything is started, if the sides cannot run together, and TargetError if nothing was
+    loaded.
     """
     sides = [_side(suite, which, only, quick, overrides) for which in (a, b)]
     if seed is not None:
@@ -85,6 +86,8 @@ def ab(
     source = sides[0].name if isinstance(suite, Suite) else str(suite)
     command = python_call(source, only, quick, seed, overrides, "ab", _options(texts, asked))
     run = make(both(*sides, block_s=block_s), data=data, command=command, quick=quick, progress=progress, turns=turns)
+    if run.status == "invalid" and not any(scenario.record.workers for scenario in run.scenarios):
+        raise TargetError("; ".join(run.manifest.reasons), where=run.id)  # there is nothing to compare
     return compare(Run(run.path, "a"), Run(run.path, "b"))
 
 

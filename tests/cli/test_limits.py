@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from perflib.errors import TargetError
 from perflib.load.cluster import connected, doubt
 from perflib.store import files, manifest
-from tests.support.command_line import perflib_process
 from tests.support.runs import run_quietly
 from tests.support.suites import suite
 
@@ -58,26 +56,3 @@ def test_the_last_step_of_a_run_is_on_disk(tmp_path: Path, monkeypatch: pytest.M
     assert written <= set(synced) and {run.path.name, "rows", "runs"} <= set(synced)
     last = max(i for i, name in enumerate(synced) if name.endswith(".parquet"))
     assert any(name.startswith(".run.json") for name in synced[last:]), "run.json comes after what it promises"
-
-
-@pytest.mark.slow
-def test_a_cluster_with_tls(tmp_path: Path) -> None:
-    security = pytest.importorskip("distributed.security").Security.temporary()
-    from distributed import LocalCluster
-
-    names = {"ca-file": "tls_ca_file", "client__cert": "tls_client_cert", "client__key": "tls_client_key"}
-    environment = dict(os.environ)
-    for name, value in names.items():
-        (tmp_path / f"{value}.pem").write_text(getattr(security, value))
-        environment[f"DASK_DISTRIBUTED__COMM__TLS__{name.replace('-', '_').upper()}"] = str(tmp_path / f"{value}.pem")
-    (tmp_path / "s.toml").write_text(
-        'name = "s"\n[targets.f]\nkind = "callable"\nfunction = "json:loads"\n'
-        '[[scenarios]]\nname = "one"\ntarget = "f"\n'
-        'operations = [{ name = "a", args = ["1"] }]\nload = { model = "closed", concurrency = 1, requests = 20 }\n'
-    )
-    with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, security=security, dashboard_address=None, protocol="tls"
-    ) as cluster:
-        assert cluster.scheduler_address.startswith("tls://")
-        done = perflib_process("run", "s.toml", "--dask", cluster.scheduler_address, cwd=tmp_path, env=environment)
-    assert done.returncode == 0 and "no TLS" not in done.stderr, done.stderr

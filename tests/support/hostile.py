@@ -290,7 +290,8 @@ def mcp_run(folder: Path, transport: str) -> Any:
 def harm_done(run: Any) -> list[str]:
     """What went wrong in a run besides its bad answers: nothing may have."""
     rows = run.rows(phase=None).sort_values("seq")
-    harm = [reason for reason in run.manifest.reasons if "the target hung" not in reason]  # which it did
+    said = ("the target hung", "the load generator was")  # which it did; and a busy machine is no harm of an answer
+    harm = [reason for reason in run.manifest.reasons if not any(words in reason for words in said)]
     if run.status not in ("complete", "invalid"):
         harm.append(f"the run is {run.status}")
     expected = [operation.name for operation in run.suite.scenarios[0].operations]
