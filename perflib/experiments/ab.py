@@ -59,8 +59,8 @@ def ab(
     looks     how often, at most, to check whether all figures are decided; 1: use the whole budget
 
     The run has the scenarios and targets of both sides, with names like "browse@a". More looks make the intervals wider
-    (`stats.spending_confidence`). Raises SuiteError, before anything is started, if the sides cannot run together, and TargetError if nothing was
-    loaded.
+    (`stats.spending_confidence`). Raises SuiteError, before anything is started, if the sides cannot run together;
+    TargetError if nothing was loaded.
     """
     sides = [_side(suite, which, only, quick, overrides) for which in (a, b)]
     if seed is not None:
