@@ -581,8 +581,8 @@ def means(simulations: int) -> Iterator[Row]:
 TABLES = {
     f.__name__: f
     for f in (
-        coverage, objectives, shifts, alarms, trials, between, errors, apdex, power, changes, leak, leak_short, leak_rates,
-        history, means, warmup, public, usl,
+        coverage, objectives, shifts, alarms, trials, between, errors, apdex, power, changes, leak, leak_short,
+        leak_rates, history, means, warmup, public, usl,
     )
 }  # fmt: skip
 
