@@ -1,9 +1,9 @@
 """`python -m tests.benchmarks.calibration [NAME…] [--simulations N]`: how often the statistics are right.
 
-Prints one Markdown table of these parts: coverage, objectives, shifts, alarms, trials, power, changes, leak,
-leak_short, leak_rates, history, means, warmup, public, usl. Every truth is known by simulation and every seed is fixed;
-on one core the whole takes some minutes. Where apache-otava is installed, change points are compared with its own;
-`public` needs data that the variable PERFLIB_PUBLIC_DATA names (histories.py).
+Prints one Markdown table of these parts: coverage, objectives, shifts, alarms, trials, between, errors, apdex, power,
+changes, leak, leak_short, leak_rates, history, means, warmup, public, usl. Every truth is known by simulation and every
+seed is fixed; on one core the whole takes some minutes. Where apache-otava is installed, change points are compared
+with its own; `public` needs data that the variable PERFLIB_PUBLIC_DATA names (histories.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ from perflib.metrics.source import Rows
 from perflib.stats import Interval, Outcome
 from perflib.suite.objectives import Objective
 from perflib.verdicts import paired
-from perflib.verdicts.change import ALARM, Change, Held, Margins, changes_of, judged_together
-from perflib.verdicts.power import needed
+from perflib.verdicts.change import ALARM, Change, Held, Margins, changes_of, judged_together, p_moved
+from perflib.verdicts.power import needed, needed_to_fail
 from perflib.verdicts.verdict import by_share
 from tests.benchmarks.histories import history, public
 from tests.benchmarks.rows import Hits, Row, joined, share
@@ -283,30 +283,123 @@ def p_values(sides: list[list[Floats]], look: int) -> list[float]:
 
 
 def power(simulations: int) -> Iterator[Row]:
-    """At the run length that `perflib plan` names from a pilot of 5,000 requests, for 8 figures."""
-    simulations = max(1, simulations // 4)
-    for label, key, change in (
-        ("the median 5 % slower", "p50", {"scale": 1.05}),
-        ("the p99 10 % slower", "p99", {"tail": 1.10}),
-        ("0.5 % more errors (1 to 1.5 %)", "errors", {"errors": 0.015}),
+    """At the run lengths that `perflib plan` names from a pilot of 5,000 requests, for 8 figures."""
+    few = max(1, simulations // 4)
+    for label, key, margin, twice in (
+        ("the median 5 %", "p50", {"scale": 1.05}, {"scale": 1.10}),
+        ("the p99 10 %", "p99", {"tail": 1.10}, {"tail": 1.20}),
+        ("errors 0.5 points", "errors", {"errors": 0.015}, {"errors": 0.020}),
     ):
         for rho in (0.0, 0.5):
-            rng, detected, passed, lengths = np.random.default_rng(9), 0, 0, []
-            for _ in range(simulations):
+            rng, lengths, hits = np.random.default_rng(9), [], Counter[str]()
+            for _ in range(few):
                 pilot = side(rng, 5000, rho).figures[key]
-                n = min(200_000, needed(pilot, METRICS[key], METRICS[key].margin, comparisons=8) or 200_000)
-                lengths.append(n)
-                base = side(rng, n, rho)
-                detected += compared(base, side(rng, n, rho, **change))[key].seen == "worse"
-                passed += compared(base, side(rng, n, rho))[key].verdict == "pass"
-            both = f"{share(detected, simulations)} / {share(passed, simulations)}"
+                see, fail = (
+                    min(200_000, find(pilot, METRICS[key], METRICS[key].margin, comparisons=8) or 200_000)
+                    for find in (needed, needed_to_fail)
+                )
+                lengths.append((see, fail))
+                base = side(rng, see, rho)
+                hits["seen"] += compared(base, side(rng, see, rho, **margin))[key].seen == "worse"
+                hits["passed"] += compared(base, side(rng, see, rho))[key].verdict == "pass"
+                base = side(rng, fail, rho)
+                hits["failed"] += failed_within_runs(base, side(rng, fail, rho, **twice), key)
+            medians = " and ".join(f"{length:,.0f}" for length in np.median(lengths, axis=0))
             yield Row(
-                f"{label}, AR(1) {rho}, at the length named beforehand (median {np.median(lengths):,.0f}): "
-                "found / where nothing changed, passed",
+                f"{label} worse, AR(1) {rho}, at the lengths named beforehand (medians {medians}): seen / nothing "
+                "changed: passed / twice as much: fails",
                 "≥ 95 %",
-                both,
-                simulations,
+                " / ".join(share(hits[word], few) for word in ("seen", "passed", "failed")),
+                few,
             )
+    for n in (500, 20_000):
+        rng, hits = np.random.default_rng(19), Counter[str]()
+        length = needed(Rows(_failed(np.zeros(n, bool))).error_rate(), METRICS["errors"], 0.5, comparisons=8) or 0
+        for _ in range(simulations):
+            change = errors_change(np.zeros(length, bool), rng.random(length) < 0.005)
+            hits["seen"] += p_moved(change) <= ALARM / 8
+        yield Row(
+            f"none to 0.5 % errors, from a pilot of {n:,} requests without any: seen after {length:,}",
+            "≥ 95 %",
+            share(hits["seen"], simulations),
+            simulations,
+        )
+
+
+def failed_within_runs(base: Measured, candidate: Measured, key: str) -> bool:
+    """Whether the figure fails by what varies within runs, which is what `plan` plans for."""
+    changes = changes_of(Selection("one"), [base], [candidate], Margins({}, tuple(METRICS)))
+    judged = judged_together([replace(change, between=0.0) for change in changes], lambda _: Held())
+    return next(change.verdict for change in judged if change.metric.key == key) == Outcome.FAIL
+
+
+def errors_change(base: np.ndarray, candidate: np.ndarray) -> Change:
+    """The change of an error rate, not judged yet."""
+    sides = [[Measured(len(each), 0, 0.0, figures={"errors": Rows(_failed(each)).error_rate()})]
+             for each in (base, candidate)]  # fmt: skip
+    (change,) = changes_of(Selection("one"), *sides, Margins({}))
+    return change
+
+
+def errors(simulations: int) -> Iterator[Row]:
+    """Errors of 20,000 requests a side, by the very code that judges a comparison, with the usual margin."""
+    for before, after, goal in ((0.0, 0.0, "pass ≥ 95 %"), (0.0, 0.003, "fail ≥ 95 %"), (0.001, 0.001, "fail ≤ 1 %"),
+                                (0.001, 0.002, "pass ≤ 5 %"), (0.02, 0.02, "pass ≥ 95 %")):  # fmt: skip
+        rng, words = np.random.default_rng(20), Counter[str]()
+        for _ in range(simulations):
+            change = errors_change(rng.random(20_000) < before, rng.random(20_000) < after)
+            words[judged_together([change], lambda _: Held())[0].verdict] += 1
+        cells = ", ".join(f"{word} {share(words[word], simulations)}" for word in ("pass", "worse", "fail"))
+        yield Row(f"errors {before:.1%} to {after:.1%} of 20,000 requests", goal, cells, simulations)
+
+
+def between(simulations: int) -> Iterator[Row]:
+    """One run a side, whose level varies from run to run: p50, p95 and throughput, judged as a comparison does."""
+    for spread in (0.01, 0.02, 0.05):
+        for runs in (0, 8):
+            rng, words, slower = np.random.default_rng(21), Counter[str](), Counter[str]()
+            for _ in range(simulations):
+                words[one_a_side(rng, spread, 1.0, runs)] += 1
+                slower[one_a_side(rng, spread, 1.3, runs)] += 1
+            known = f"a history of {runs} runs" if runs else "no history"
+            yield Row(
+                f"A/A of single runs that vary by {spread:.0%}, {known}: fail / worse / pass; 30 % slower: fail / pass",
+                "fail ≤ 1 %; pass 0 %",
+                " / ".join(share(words[word], simulations) for word in ("fail", "worse", "pass"))
+                + "; " + " / ".join(share(slower[word], simulations) for word in ("fail", "pass")),
+                simulations,
+            )  # fmt: skip
+
+
+def one_a_side(rng: Rng, spread: float, slower: float, runs: int) -> Outcome:
+    """The verdict on one run a side of 3,000 requests, with so many earlier runs of the base in the history."""
+
+    def level() -> float:
+        return float(np.exp(spread * rng.normal()))
+
+    def run(by: float) -> Measured:
+        rows = _timed(by * simulate.ar1(rng, 3000, 0.3, 0.4))
+        p50, p95 = rows.quantiles([0.5, 0.95])
+        rate = stats.rate_interval(3000, 10 * by, 300 / by * (1 + 0.05 * rng.normal(size=50)))
+        return Measured(3000, 0, 10 * by, figures={"p50": p50, "p95": p95, "throughput": rate})
+
+    spreads = {
+        (Selection("one"), key): stats.run_deviation(spread * rng.normal(size=runs))
+        for key in ("p50", "p95", "throughput")
+        if runs
+    }
+    changes = changes_of(Selection("one"), [run(level())], [run(slower * level())], Margins({}), spreads)
+    return Outcome.worst(change.verdict for change in judged_together(changes, lambda _: Held()))
+
+
+def apdex(simulations: int) -> Iterator[Row]:
+    """The interval of an Apdex: of scores, and no narrower than that of a proportion."""
+    for rho, n in ((0.0, 1000), (0.5, 3000)):
+        rng, hit = np.random.default_rng(22), Hits()
+        limits = (simulate.ar1_quantile(0.8, 0.4), simulate.ar1_quantile(0.95, 0.4))
+        for _ in range(simulations):
+            hit.add(_timed(1e6 * simulate.ar1(rng, n, rho, 0.4)).apdex(*limits), 0.875)
+        yield Row(f"coverage, Apdex of 0.875, AR(1) {rho}, n = {n:,}", "≥ 95 %", str(hit), simulations)
 
 
 def changes(simulations: int) -> Iterator[Row]:
@@ -488,8 +581,8 @@ def means(simulations: int) -> Iterator[Row]:
 TABLES = {
     f.__name__: f
     for f in (
-        coverage, objectives, shifts, alarms, trials, power, changes, leak, leak_short, leak_rates,
-        history, means, warmup, public, usl,
+        coverage, objectives, shifts, alarms, trials, between, errors, apdex, power, changes, leak, leak_short,
+        leak_rates, history, means, warmup, public, usl,
     )
 }  # fmt: skip
 

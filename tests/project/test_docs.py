@@ -49,6 +49,8 @@ NOT_RUN = {
     "perflib report --notebook overhead": "rendered in test_overhead.py",
     "perflib run overhead": "run in test_overhead.py",
     "perflib run sessions": "run in test_overhead.py",
+    "perflib run shop.toml --repeat 3": "run in test_repeat.py",
+    "perflib run shop.toml --until p95=20 --repeat 4": "the same",
     'pip install "perflib-workbench[dask]"': "it is installed already",
     "dask scheduler": "a cluster is started in test_cluster.py",
     "dask worker tcp://scheduler:8786 --nthreads 2": "the same",
