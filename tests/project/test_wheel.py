@@ -208,9 +208,10 @@ def test_the_lab_opens_copies_and_the_dashboard_shows_the_runs(installed: Instal
     print("     perflib lab: it answers")
     assert (installed.folder / "notebooks" / "index.ipynb").is_file()
     port = free_port()
+    installed.environment["JUPYTER_TOKEN"] = "sesame-of-the-test"
     with installed.started(f"perflib dashboard --no-browser --port={port}"):
         wait_for(f"http://127.0.0.1:{port}/nothing")
-        page = _get(f"http://127.0.0.1:{port}/")
+        page = _get(f"http://127.0.0.1:{port}/?token=sesame-of-the-test")
         assert "jupyter.widget-view" in page and "Traceback" not in page
     print("     perflib dashboard: it answers")
     with installed.started("perflib serve --http 0") as server:
