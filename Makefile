@@ -23,7 +23,9 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal || \
+	    { echo "once more, one after the other, what a busy machine may have made fail:"; \
+	      $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 wheel: $(READY)  ## builds the wheel and tries it alone: a fresh environment, an empty folder, every command
 	$(BIN)/python -m pytest -m slow -s -q tests/project/test_wheel.py
