@@ -105,10 +105,10 @@ class Installed:
         )  # fmt: skip
 
     @contextlib.contextmanager
-    def started(self, text: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, text: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
         name, *arguments = shlex.split(text)
         process = subprocess.Popen(
-            [str(self.bin / name), *arguments], cwd=self.folder, env=self.environment, text=True,
+            [str(self.bin / name), *arguments], cwd=self.folder, env=self.environment | environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
@@ -208,8 +208,7 @@ def test_the_lab_opens_copies_and_the_dashboard_shows_the_runs(installed: Instal
     print("     perflib lab: it answers")
     assert (installed.folder / "notebooks" / "index.ipynb").is_file()
     port = free_port()
-    installed.environment["JUPYTER_TOKEN"] = "sesame-of-the-test"
-    with installed.started(f"perflib dashboard --no-browser --port={port}"):
+    with installed.started(f"perflib dashboard --no-browser --port={port}", JUPYTER_TOKEN="sesame-of-the-test"):
         wait_for(f"http://127.0.0.1:{port}/nothing")
         page = _get(f"http://127.0.0.1:{port}/?token=sesame-of-the-test")
         assert "jupyter.widget-view" in page and "Traceback" not in page
