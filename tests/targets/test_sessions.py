@@ -83,6 +83,23 @@ def test_cookies_are_sent_where_rfc_6265_says(tmp_path: Path) -> None:
     assert with_cookies(tmp_path / "off", list(lines), cookies=False) == ["", ""]
 
 
+def test_a_cookie_belongs_to_the_path_that_set_it_also_after_a_redirect(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+    moved = says(b"HTTP/1.1 302 Found\r\nLocation: /x/new\r\nContent-Length: 0\r\n\r\n")
+    good, sets = (
+        says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + line + b"\r\n") for line in (b"", b"Set-Cookie: a=1\r\n")
+    )
+    paths = ["/old", "/a/set", "/a/then"]
+    with raw_server({"/old": moved, "/x/new": good, "/a/set": sets, "/a/then": good}, heard) as url:
+        load = {"model": "closed", "concurrency": 1, "requests": 3}
+        target = {"kind": "http", "url": url, "redirects": 1}
+        operations = [{"name": path, "path": path} for path in paths]
+        run_quietly(
+            suite(target, operations=operations, order="sequence", load=load, warmup={"duration_s": 0}), tmp_path
+        )
+    assert [head.startswith(b"GET /a/then") for head in heard if b"\r\nCookie: a=1" in head] == [True]
+
+
 def test_a_flood_of_cookies_is_bounded(tmp_path: Path) -> None:
     (found, _) = with_cookies(tmp_path, [f"c{n}={n}" for n in range(900)])
     assert found.count(";") == 299

@@ -75,10 +75,14 @@ class ReadingHttpLane(HttpLane):
         self._good_again: tuple[Any, bytes] = (None, b"")  # an operation, and bytes that were a good answer to it
 
     def start(self) -> None:
+        self._expect_answer()
+        super().start()
+
+    def _expect_answer(self) -> None:
+        """Make room for the body of the next answer."""
         self._body = []
         reader = self.op.reader
         self._most_bytes = self._limit[reader is not None and reader.reads_body]
-        super().start()
 
     def data_received(self, data: bytes) -> None:
         now = clock()

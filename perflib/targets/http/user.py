@@ -85,9 +85,7 @@ class UserHttpLane(ReadingHttpLane):
         if not self._jar and self._token is None:
             super().start()
             return
-        self._body = []
-        reader = self.op.reader
-        self._most_bytes = self._limit[reader is not None and reader.reads_body]
+        self._expect_answer()
         try:
             payload = self._addressed(request.fixed or request.build(self.row))
         except Exception as problem:  # nothing fills a name, or what does cannot be written
@@ -130,7 +128,7 @@ class UserHttpLane(ReadingHttpLane):
 
     def _note_head(self) -> None:
         if self._jar is not None and b"et-cookie" in self._head.lower():
-            request = self._hop or self._request_bytes()
+            request = self._hop if self._hops else self._request_bytes()
             path = request.split(b" ", 2)[1].decode("latin-1") if request else "/"
             head = self._head.partition(b"\r\n\r\n")[0]
             self._jar.extract_cookies(_Headers(head), UrlRequest(self._address.origin + path))  # type: ignore[arg-type]
