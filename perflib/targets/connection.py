@@ -25,6 +25,7 @@ from perflib.targets.reasons import worded
 
 clock = time.monotonic_ns
 NEXT_ADDRESS_S: Final = 0.25  # after which the next address is tried as well (RFC 8305)
+STEPS: Final = frozenset(("dns", "connect", "proxy", "tls"))
 LONGEST_PROXY_HEAD_BYTES: Final = 65_536
 Spans = list[tuple[str, int, int]]  # name, start_ns, duration_ns; duration 0: not over yet
 
@@ -60,6 +61,11 @@ class Address:
     def origin(self) -> str:
         """Scheme, host and port, as a redirect names them."""
         return f"{'https' if self.tls else 'http'}://{self.authority}"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but TCP to an IP address is needed."""
+        return self.is_literal and self.tls is None and not self.unix_socket
 
     @property
     def hosts(self) -> list[str]:
@@ -132,7 +138,7 @@ async def connect(
     try:
         if address.unix_socket:
             await _connect_unix(loop, address, protocol, spans)
-        elif address.is_literal and address.tls is None:
+        elif address.is_plain:
             spans.append(("connect", clock(), 0))
             await loop.create_connection(protocol, *address.reached)
         else:

@@ -91,7 +91,8 @@ def test_garbage_after_an_answer_does_not_spoil_the_next(tmp_path: Path) -> None
         assert classes(run(url, tmp_path)) == {"ok": 20}
 
 
-def test_timeouts_are_rows_that_took_that_long(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_timeouts_are_rows_that_took_that_long(keep_alive: bool, tmp_path: Path) -> None:
     def never(connection: socket.socket, number: int) -> bool:
         import time
 
@@ -99,7 +100,8 @@ def test_timeouts_are_rows_that_took_that_long(tmp_path: Path) -> None:
         return False
 
     with raw_server(never) as url:
-        made = run(url, tmp_path, {"timeout_s": 0.3}, load={"model": "closed", "concurrency": 4, "requests": 8})
+        target = {"timeout_s": 0.3, "keep_alive": keep_alive}
+        made = run(url, tmp_path, target, load={"model": "closed", "concurrency": 4, "requests": 8})
     rows = made.rows(phase=None)
     assert classes(made) == {"timeout": 8}
     assert rows["service_ns"].between(0.3e9, 0.6e9).all()
@@ -284,11 +286,13 @@ def test_the_parts_of_a_request_are_where_its_time_went(tmp_path: Path) -> None:
     assert "The slowest 1 % spend" in str(figure.get_label())
 
 
+@pytest.mark.parametrize("keep_alive", [True, False])
 @pytest.mark.parametrize("size", [0, 1, 70_000, 10_000_000])
-def test_bodies_of_every_size_are_counted_to_the_byte(size: int, tmp_path: Path) -> None:
+def test_bodies_of_every_size_are_counted_to_the_byte(size: int, keep_alive: bool, tmp_path: Path) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
     with raw_server(says(head + b"x" * size)) as url:
-        made = run(url, tmp_path, load={"model": "closed", "concurrency": 2, "requests": 6})
+        load = {"model": "closed", "concurrency": 2, "requests": 6}
+        made = run(url, tmp_path, {"keep_alive": keep_alive}, load=load)
     assert made.rows(phase=None)["ok"].all()
     assert set(made.rows(phase=None)["bytes_received"]) == {len(head) + size}
 
@@ -324,3 +328,15 @@ def test_a_name_is_looked_up_in_a_span_of_its_own(tmp_path: Path) -> None:
         )
     assert classes(made) == {"ok": 20}
     assert sorted(made.spans()["span"].unique()) == ["connect", "dns"]
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_a_large_body_arrives_whole(keep_alive: bool, tmp_path: Path) -> None:
+    body = "".join(f"{number:07d}\n" for number in range(200_000))
+    heard: list[bytes] = []
+    with raw_server(says(OK), heard) as url:
+        operation = {"name": "send", "path": "/", "method": "POST", "body": body}
+        load = {"model": "closed", "concurrency": 1, "requests": 3}
+        made = run(url, tmp_path, {"keep_alive": keep_alive}, operations=[operation], load=load)
+    assert classes(made) == {"ok": 3}
+    assert [request.partition(b"\r\n\r\n")[2] for request in heard] == [body.encode()] * 3

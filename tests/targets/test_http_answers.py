@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import perflib
 from tests.support.runs import run_quietly
 from tests.support.servers import Answer, raw_server, says
@@ -17,6 +19,7 @@ from tests.support.suites import suite
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload\r\n\r\n"
 DEEP = b"[" * 200_000
+both = pytest.mark.parametrize("keep_alive", [True, False])
 
 
 def length(body: bytes, *lines: str) -> bytes:
@@ -28,7 +31,13 @@ def in_pieces(*pieces: bytes) -> Answer:
     return says(*pieces, pause_s=0.003)
 
 
-def asked(answers: dict[str, Answer], tmp_path: Path, expect: dict[str, Any] | None = None, rounds: int = 3) -> Any:
+def asked(
+    answers: dict[str, Answer],
+    tmp_path: Path,
+    expect: dict[str, Any] | None = None,
+    rounds: int = 3,
+    keep_alive: bool = True,
+) -> Any:
     """The rows of a load that asks for each answer in turn, by operation: {name: [error classes]}."""
     expects = expect or {}
     operations = [
@@ -37,7 +46,7 @@ def asked(answers: dict[str, Answer], tmp_path: Path, expect: dict[str, Any] | N
     with raw_server({f"/{name}": answer for name, answer in answers.items()}) as url:
         made = run_quietly(
             suite(
-                {"kind": "http", "url": url, "timeout_s": 2},
+                {"kind": "http", "url": url, "timeout_s": 2, "keep_alive": keep_alive},
                 operations=operations,
                 order="interleaved",
                 load={"model": "closed", "concurrency": 1, "requests": rounds * len(answers)},
@@ -74,8 +83,11 @@ READ: dict[str, Answer] = {
 WANTED = {"byte-order-mark": {"json": {"$.a[0]": 1}}, "latin-1": {"contains": "größe"}, "utf-16": {"contains": "größe"}}
 
 
-def test_what_curl_reads_is_read(tmp_path: Path) -> None:
-    made, found = asked(READ, tmp_path, {name: WANTED.get(name, {"contains": "good"}) for name in READ})
+@both
+def test_what_curl_reads_is_read(keep_alive: bool, tmp_path: Path) -> None:
+    made, found = asked(
+        READ, tmp_path, {name: WANTED.get(name, {"contains": "good"}) for name in READ}, keep_alive=keep_alive
+    )
     assert found == {name: ["ok"] for name in READ}, made.scenario("one").record.error_texts
 
 
@@ -90,12 +102,14 @@ CUT = {
 }
 
 
-def test_a_cut_answer_is_an_error(tmp_path: Path) -> None:
-    _, found = asked(CUT, tmp_path, rounds=2)
+@both
+def test_a_cut_answer_is_an_error(keep_alive: bool, tmp_path: Path) -> None:
+    _, found = asked(CUT, tmp_path, rounds=2, keep_alive=keep_alive)
     assert found == {name: ["reset"] for name in CUT}
 
 
-def test_answers_that_cannot_be_made_sense_of_end_one_request_each(tmp_path: Path) -> None:
+@both
+def test_answers_that_cannot_be_made_sense_of_end_one_request_each(keep_alive: bool, tmp_path: Path) -> None:
     answers = {
         "deep": says(length(DEEP)),
         "huge-number": says(length(b'{"a": ' + b"9" * 10_000 + b"}")),
@@ -104,7 +118,12 @@ def test_answers_that_cannot_be_made_sense_of_end_one_request_each(tmp_path: Pat
         "no-http": says(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", keep=False),
         "fine": says(length(b'{"a": 1}')),
     }
-    made, found = asked(answers, tmp_path, {name: {"json": {"$.a": 1}} for name in ("deep", "huge-number", "fine")})
+    made, found = asked(
+        answers,
+        tmp_path,
+        {name: {"json": {"$.a": 1}} for name in ("deep", "huge-number", "fine")},
+        keep_alive=keep_alive,
+    )
     assert found == {
         "deep": ["check"], "huge-number": ["check"], "different-lengths": ["protocol"],
         "another-protocol": ["protocol"], "no-http": ["protocol"], "fine": ["ok"],
@@ -112,7 +131,8 @@ def test_answers_that_cannot_be_made_sense_of_end_one_request_each(tmp_path: Pat
     assert "the server switched to another protocol" in made.scenario("one").record.error_texts["protocol"]
 
 
-def test_whatever_server_timing_says_the_answer_is_good(tmp_path: Path) -> None:
+@both
+def test_whatever_server_timing_says_the_answer_is_good(keep_alive: bool, tmp_path: Path) -> None:
     said = {
         "plain": "db;dur=3, total;dur=12.5",
         "huge": "total;dur=1e300",
@@ -124,14 +144,15 @@ def test_whatever_server_timing_says_the_answer_is_good(tmp_path: Path) -> None:
         "empty": "",
     }
     answers = {name: says(length(b"x", f"Server-Timing: {text}")) for name, text in said.items()}
-    made, found = asked(answers, tmp_path)
+    made, found = asked(answers, tmp_path, keep_alive=keep_alive)
     assert found == {name: ["ok"] for name in said}
     server_ms = made.rows(phase=None).groupby("operation", observed=True)["server_ns"].first() / 1e6
     assert server_ms.dropna().to_dict() == {"plain": 12.5, "described": 2.0, "quoted": 4.5, "many": 0.0}
     assert made.spans()["span"].value_counts().drop("connect").max() < 100
 
 
-def test_an_interim_answer_does_not_stand_for_the_next(tmp_path: Path) -> None:
+@both
+def test_an_interim_answer_does_not_stand_for_the_next(keep_alive: bool, tmp_path: Path) -> None:
     """The same hint, with bodies of the same length, before a good answer, a bad one, and no answer at all."""
     bad = b"HTTP/1.1 500 No\r\nContent-Length: 4\r\n\r\nnone"
     answers = {
@@ -140,16 +161,17 @@ def test_an_interim_answer_does_not_stand_for_the_next(tmp_path: Path) -> None:
         "surplus": says(b"\r\n\r\n" + GOOD[:-4] + b"good"),
         "as-long": says(b"\r\n\r\n" + bad),
     }
-    _, found = asked(answers, tmp_path, rounds=8)
+    _, found = asked(answers, tmp_path, rounds=8, keep_alive=keep_alive)
     assert found == {"good": ["ok"], "bad": ["http_5xx"], "surplus": ["ok"], "as-long": ["http_5xx"]}
 
 
-def test_lines_that_end_with_line_feeds_alone_are_told_apart(tmp_path: Path) -> None:
+@both
+def test_lines_that_end_with_line_feeds_alone_are_told_apart(keep_alive: bool, tmp_path: Path) -> None:
     answers = {
         "good": says(b"HTTP/1.1 200 OK\nContent-Length: 4\n\ngood"),
         "bad": says(b"HTTP/1.1 500 No\nContent-Length: 4\n\nbad!"),
     }
-    _, found = asked(answers, tmp_path, rounds=8)
+    _, found = asked(answers, tmp_path, rounds=8, keep_alive=keep_alive)
     assert found == {"good": ["ok"], "bad": ["http_5xx"]}
 
 
@@ -206,7 +228,8 @@ def test_only_what_is_safe_is_sent_again_and_the_rest_is_stale(tmp_path: Path) -
             assert (made.spans()["span"] == "resent").sum() == 4
 
 
-def test_an_answer_that_comes_before_the_request_is_whole_is_read(tmp_path: Path) -> None:
+@both
+def test_an_answer_that_comes_before_the_request_is_whole_is_read(keep_alive: bool, tmp_path: Path) -> None:
     import threading
 
     def serve(server: socket.socket) -> None:
@@ -225,7 +248,7 @@ def test_an_answer_that_comes_before_the_request_is_whole_is_read(tmp_path: Path
         threading.Thread(target=serve, args=(server,), daemon=True).start()
         made = run_quietly(
             suite(
-                {"kind": "http", "url": f"http://127.0.0.1:{server.getsockname()[1]}"},
+                {"kind": "http", "url": f"http://127.0.0.1:{server.getsockname()[1]}", "keep_alive": keep_alive},
                 operations=[{"name": "big", "path": "/", "method": "POST", "body": "x" * 5_000_000}],
                 load={"model": "closed", "concurrency": 1, "requests": 4},
             ),

@@ -151,7 +151,10 @@ def test_a_server_of_http_2_only_is_named(server: dict[str, str], tmp_path: Path
     assert "perhaps it speaks HTTP/2 only" in said
 
 
-def test_the_reason_of_a_failed_connection_is_in_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_the_reason_of_a_failed_connection_is_in_the_rows(
+    keep_alive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import perflib.load.session as session
 
     monkeypatch.setattr(session, "why_unready", lambda *_: "")
@@ -164,7 +167,7 @@ def test_the_reason_of_a_failed_connection_is_in_the_rows(tmp_path: Path, monkey
         }
         made = perflib.Suite(
             name="tested",
-            targets={f"t{number}": {"kind": "http", "url": url} for number, url in enumerate(wanted)},
+            targets={f"t{n}": {"kind": "http", "url": url, "keep_alive": keep_alive} for n, url in enumerate(wanted)},
             scenarios=[{
                 "name": "one", "order": "sequence", "load": {**LOAD, "concurrency": 1, "requests": 2},
                 "operations": [{"name": f"t{n}", "target": f"t{n}", "path": "/"} for n in range(2)],

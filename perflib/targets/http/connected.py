@@ -16,7 +16,8 @@ from typing import Any, Final, Protocol
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, Lane
 from perflib.targets.connection import Address, connect
-from perflib.targets.heads import new_parser
+from perflib.targets.reasons import worded
+from perflib.targets.short_connections import ShortConnection, ShortConnections
 
 clock = time.monotonic_ns
 NO_HEADS: dict[bytes, ParsedHead] = {}
@@ -25,12 +26,16 @@ BACKOFF_S: Final = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # after so many 
 
 @dataclass(frozen=True, slots=True)
 class ParsedHead:
-    """What a head parsed before means: length of the whole answer in bytes, error code, status, time."""
+    """What a head parsed before means: length of the whole answer in bytes, error code, status, time.
+
+    closes   the connection is not used again
+    """
 
     length: int
     error: int
     status: int
     server_ns: int
+    closes: bool
 
 
 class Server(Protocol):
@@ -39,6 +44,7 @@ class Server(Protocol):
     keep_alive       connections are used again
     redirects        how many in a row are followed
     max_body_bytes   a longer body is an error; None: no limit, but where bodies are read
+    short_connections   of requests that have a connection each; None: those of the event loop
     """
 
     @property
@@ -52,6 +58,9 @@ class Server(Protocol):
 
     @property
     def max_body_bytes(self) -> int | None: ...
+
+    @property
+    def short_connections(self) -> ShortConnections | None: ...
 
     @property
     def parsed_heads(self) -> dict[bytes, ParsedHead]: ...
@@ -92,7 +101,7 @@ class ConnectedLane(Lane, asyncio.Protocol):
         self._heads = NO_HEADS
         self._transport: asyncio.Transport | None = None
         self._write: Callable[[bytes], None] = self._send_later
-        self._connecting: asyncio.Task[Any] | asyncio.TimerHandle | None = None
+        self._connecting: asyncio.Task[Any] | asyncio.TimerHandle | ShortConnection | None = None
         self._closing = self._cancelling = self._served = False
         self._payload = b""
         self._elsewhere: Address | None = None  # of the server that a redirect led to
@@ -135,6 +144,12 @@ class ConnectedLane(Lane, asyncio.Protocol):
         self.start()
 
     def _connect(self) -> None:
+        short = self._server.short_connections
+        if short is not None and self._elsewhere is None:
+            self._setup.append(("connect", clock(), 0))
+            self._connecting = connection = ShortConnection(short, self)
+            connection.begin()
+            return
         self._connecting = self.driver.loop.create_task(self._try_to_connect())
 
     async def _try_to_connect(self) -> None:
@@ -147,6 +162,9 @@ class ConnectedLane(Lane, asyncio.Protocol):
             raise
         except Exception as error:  # refused, unreachable, no name, no descriptors, no certificate
             self._not_connected("tls" if isinstance(error, ssl.SSLError) else "connect", error)
+
+    def connection_failed(self, error: OSError) -> None:
+        self._not_connected("connect", worded(error, self._address.place, ""))
 
     def _not_connected(self, error: str, why: object) -> None:
         """End a request that reached no server."""
@@ -167,11 +185,12 @@ class ConnectedLane(Lane, asyncio.Protocol):
             transport.abort()  # type: ignore[attr-defined]
             return
         self._transport = transport  # type: ignore[assignment]
-        self._write, self._heads = self._address.writer(transport), NO_HEADS  # type: ignore[arg-type]
+        self._write = self._address.writer(transport)  # type: ignore[arg-type]
+        self._heads = NO_HEADS if self._server.keep_alive else self._server.parsed_heads
         self._connecting, self._served = None, False
         step, began, took = self._setup.pop()
         self._setup.append((step, began, took or clock() - began))  # the last step ends here
-        self._parser = new_parser(self)
+        self._parser: Any = None  # made where an answer has to be parsed
         if self.start_ns:
             self._write(self._payload)
 

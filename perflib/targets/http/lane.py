@@ -16,6 +16,7 @@ import httptools
 
 from perflib.store.schema import NONE_NS
 from perflib.targets.base import Driver, in_words
+from perflib.targets.connection import STEPS
 from perflib.targets.evidence import ANSWER_BYTES, Evidence
 from perflib.targets.heads import (
     HEAD_ENDS,
@@ -76,6 +77,10 @@ class HttpLane(ConnectedLane):
         answer = self._heads.get(data[: data.find(HEAD_ENDS) + 4])
         if answer is None or answer.length != len(data) or not self.start_ns:
             self._parse(data, now)
+        elif answer.closes:
+            self._first_ns, self._received, self._failures = now, answer.length, 0
+            self._disconnect()
+            self._finish(now, answer.error, answer.status, answer.server_ns)
         elif self.driver.finish(
             self, now, now, answer.error, answer.status, self._sent, answer.length, answer.server_ns
         ):
@@ -89,6 +94,8 @@ class HttpLane(ConnectedLane):
         elif len(self._head) < ANSWER_BYTES or end_of_head(self._head) < 0:
             self._head += data
         self._received += len(data)
+        if self._parser is None:
+            self._parser = new_parser(self)
         try:
             self._parser.feed_data(data)
             problem = ""
@@ -164,10 +171,10 @@ class HttpLane(ConnectedLane):
         if self._server.redirects and status in REDIRECTS and self._is_followed(status, now):
             return
         error, server_ns = self._judge(status)
+        if self._complete == 1 and self._keep_alive == self._server.keep_alive:
+            self._remember(status, error, server_ns)
         if self._complete > 1 or not self._keep_alive or not self._server.keep_alive:
             self._disconnect()
-        else:
-            self._remember(status, error, server_ns)
         self._finish(now, error, status, server_ns)
 
     def _is_followed(self, status: int, now: int) -> bool:
@@ -241,7 +248,7 @@ class HttpLane(ConnectedLane):
         heads, head = self._server.parsed_heads, self._head[: self._head.find(HEAD_ENDS) + 4]
         if (
             self._received == len(self._head)
-            and not self._setup
+            and all(span[0] in STEPS for span in self._setup)  # none of them comes from this answer
             and head.startswith(b"HTTP/1.")
             and end_of_head(head) == len(head)
             and b"\r\ntransfer-encoding:" not in head.lower()
@@ -249,7 +256,7 @@ class HttpLane(ConnectedLane):
         ):
             if len(heads) >= _MAX_PARSED_HEADS:  # probably heads that never come again, as those with a counter
                 heads.clear()
-            heads[head] = ParsedHead(self._received, error, status, server_ns)
+            heads[head] = ParsedHead(self._received, error, status, server_ns, not self._server.keep_alive)
         self._heads = heads
 
     def _row(self, now: int, error: int, status: int, server_ns: int) -> bool:

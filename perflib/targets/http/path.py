@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -16,7 +16,7 @@ from perflib.targets.template import Piece, Row, UnfilledError, joined, text_pie
 _AS_WRITTEN: Final = f"{AS_IT_IS}{{}}"
 _CLEAN: Final = re.compile(r"/[\w/?.~,;:!@$&'()*+=%-]*", re.ASCII)  # needs no further look
 _ABSOLUTE: Final = re.compile(r"https?://", re.IGNORECASE)
-_quoted = lru_cache(maxsize=4096)(quote)
+_quoted = lru_cache(maxsize=4096)(partial(quote, safe=""))
 
 
 def path_template(path: str, address: Address) -> Callable[[Row], str]:
@@ -47,7 +47,7 @@ def path_template(path: str, address: Address) -> Callable[[Row], str]:
 
 def encoded(text: str) -> str:
     """A value for one part of a path or query."""
-    return text if text.isalnum() and text.isascii() else _quoted(text, safe="")
+    return text if text.isalnum() and text.isascii() else _quoted(text)
 
 
 def with_query(path: str, query: str) -> str:

@@ -88,7 +88,7 @@ class ReadingHttpLane(HttpLane):
         now = clock()
         split = data.find(HEAD_ENDS) + 4
         answer = self._heads.get(data[:split])
-        if answer is None or answer.length != len(data) or not self.start_ns:
+        if answer is None or answer.length != len(data) or answer.closes or not self.start_ns:
             self._parse(data, now)
             return
         if self._good_again[0] is self.op and self._good_again[1] == data:

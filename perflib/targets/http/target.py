@@ -22,6 +22,7 @@ from perflib.targets.http.reading import ReadingHttpLane
 from perflib.targets.http.request import Request, compiled
 from perflib.targets.http.token import Token, Tokens, fixed_header
 from perflib.targets.http.user import UserHttpLane
+from perflib.targets.short_connections import ShortConnections
 from perflib.targets.template import Row
 
 _MOST_ADDRESSES = 64  # of servers that redirects led to
@@ -53,6 +54,7 @@ class HttpTarget(TargetKind):
         self._renewing: asyncio.Task[None] | None = None
         self._reads = False
         self._addresses: dict[str, Address] = {}
+        self.short_connections: ShortConnections | None = None
         self.parsed_heads: dict[bytes, ParsedHead] = {}  # shared by all lanes
 
     @classmethod
@@ -78,6 +80,8 @@ class HttpTarget(TargetKind):
         return (ReadingHttpLane if self._reads else HttpLane)(driver, index, self)
 
     async def open(self, driver: Driver) -> None:
+        if not self.keep_alive and self.address.is_plain and ShortConnections.are_possible():
+            self.short_connections = ShortConnections(driver.loop, *self.address.reached)
         if self._tokens is not None and not self.logs_in_users:
             self.token = await self._tokens.get({})
             if self.token.until_ns:
@@ -99,6 +103,8 @@ class HttpTarget(TargetKind):
     async def close(self) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
+        if self.short_connections is not None:
+            self.short_connections.close()
 
     def hosts(self) -> list[str]:
         hosts = self.address.hosts
