@@ -35,6 +35,7 @@ LARGEST = 60_000
 FAULTS = ("--error-rate", "0.01", "--stall-after-s", "22", "--stall-s", "0.4", "--leak-bytes-per-request", "15000")
 
 CHARTS: dict[str, Callable[[], Figure]] = {
+    "overview": lambda: charts.overview(several()),
     "latency_percentiles": lambda: charts.latency_percentiles(shop(), "browse"),
     "response_over_time": lambda: charts.response_over_time(shop(), "browse"),
     "throughput": lambda: charts.throughput(shop(), "browse"),
@@ -114,6 +115,23 @@ def shop() -> Run:
         {"name": "shop", "targets": {"api": target}, "scenarios": [scenario]}, folder=str(ROOT / "perflib" / "suites")
     )
     return perflib.run(made, data=data())
+
+
+@cache
+def several() -> Run:
+    """Three loads on the reference service, six seconds each."""
+    start = ["{python}", "-m", "perflib.service", "--http", "{port}"]
+    target = {"kind": "http", "url": "http://127.0.0.1:{port}", "start": start, "ready": {"http": "/health"}}
+    loads = {
+        "visitors": {"model": "poisson", "rate_per_s": 80, "duration_s": 6},
+        "one user": {"model": "closed", "concurrency": 1, "duration_s": 6},
+        "twenty users": {"model": "closed", "concurrency": 20, "duration_s": 6},
+    }
+    scenarios = [
+        {"name": name, "target": "api", "operations": [{"name": "stats", "path": "/stats"}], "load": load,
+         "objectives": ["p95 response < 50 ms"]} for name, load in loads.items()
+    ]  # fmt: skip
+    return perflib.run(from_table({"name": "shop", "targets": {"api": target}, "scenarios": scenarios}), data=data())
 
 
 @cache

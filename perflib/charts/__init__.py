@@ -12,6 +12,7 @@ from perflib.charts.comparison import ecdf, forest, shift_function, two_distribu
 from perflib.charts.distributions import breakdown, latency_percentiles, paired_differences, response_by_inflight
 from perflib.charts.history import history
 from perflib.charts.overhead import ladder, ladder_parts
+from perflib.charts.overview import overview
 from perflib.charts.resources import cpu, gauges, memory
 from perflib.charts.timelines import errors_over_time, inflight, response_over_time, throughput
 
@@ -31,6 +32,7 @@ __all__ = [
     "ladder_parts",
     "latency_percentiles",
     "memory",
+    "overview",
     "paired_differences",
     "response_by_inflight",
     "response_over_time",

@@ -6,7 +6,6 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from perflib.metrics.scenario import shown_time
 from perflib.text import cleaned, inert
 from perflib.text.html import environment
 from perflib.verdicts.comparison import Comparison
@@ -34,10 +33,9 @@ def of_run(run: Run, title: str | None = None) -> str:
         whole="report.html",
         run=run,
         title=title or run.suite.name,
-        judged=judged,
-        urgent=[v for v in judged if v.verdict != "pass"],
-        scenarios=run.summary()["scenarios"],
-        shown_time=shown_time,
+        urgent=sorted((v for v in judged if v.verdict != "pass"), key=lambda v: -v.verdict.rank),
+        met=[v for v in judged if v.verdict == "pass"],
+        tested=run.tested().values,
     )
 
 

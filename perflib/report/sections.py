@@ -145,6 +145,7 @@ _SHOWS: Final[dict[Callable[..., Figure], Callable[..., Any]]] = {
     charts.paired_differences: lambda scenario: any(
         objective.metric == "median difference" for objective in scenario.spec.objectives
     ),
+    charts.overview: lambda run: len(run.scenarios) > 1,
     charts.breakdown: lambda scenario: scenario_figures(scenario)["timed_parts"],
     charts.errors_over_time: lambda scenario: scenario_figures(scenario)["errors"],
     charts.memory: lambda scenario: scenario_figures(scenario)["memory_mb"],

@@ -208,6 +208,12 @@ class ScenarioRecord(_Record):
             more = f", and {rest} more kinds" if rest > 1 else ", and 1 more kind" if rest == 1 else ""
             listed = ", ".join(failure.in_words for failure in each[:_FAILURES_SAID])
             said.append(f"{total:,} error{'s' if total > 1 else ''}: {listed}{more}")
+        return [*said, *self.remarks]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was not as planned besides failed requests, in words."""
+        said = []
         if self.resent:
             once = "1 request was" if self.resent == 1 else f"{self.resent:,} requests were"
             said.append(f"{once} sent again on a new connection, since the server had closed the one that was kept")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -61,6 +61,11 @@ class Load(Family):
         """The number of requests that ends the load; 0 if time or a schedule ends it."""
         return 0
 
+    @property
+    def words(self) -> str:
+        """The load in words: "80 requests/s at random times for 20 s"."""
+        raise NotImplementedError
+
     def parts(self) -> tuple[Load, ...]:
         """The stages, or the load itself."""
         return (self,)
@@ -104,6 +109,12 @@ class ClosedLoad(Load, tag="closed"):
         return False
 
     @property
+    def words(self) -> str:
+        until = f"for {self.duration_s:g} s" if self.duration_s is not None else f"until {self.requests:,} requests"
+        pause = f", {self.think_time_s:g} s after each answer" if self.think_time_s else ""
+        return f"{self.concurrency:,} user{'s' if self.concurrency > 1 else ''} {until}{pause}"
+
+    @property
     def users(self) -> int:
         return self.concurrency
 
@@ -121,12 +132,17 @@ class ClosedLoad(Load, tag="closed"):
 class _OneRate:
     """The common part of loads with one rate. Each subclass declares the fields, so that each can describe them."""
 
+    SPACED: ClassVar[str]
     rate_per_s: float
     duration_s: float
 
     def __post_init__(self) -> None:
         if self.rate_per_s * self.duration_s < 1:
             raise SuiteError("the load makes less than one request", mend="raise rate_per_s or duration_s")
+
+    @property
+    def words(self) -> str:
+        return f"{self.rate_per_s:,g} requests/s {self.SPACED} for {self.duration_s:g} s"
 
     @property
     def highest_rate_per_s(self) -> float:
@@ -144,6 +160,7 @@ class _OneRate:
 class ConstantLoad(_OneRate, Load, tag="constant"):
     """Requests at equal intervals."""
 
+    SPACED: ClassVar[str] = "at equal intervals"
     model: Literal["constant"] = "constant"
     rate_per_s: Positive  # requests per second
     duration_s: Positive  # length of the load
@@ -154,6 +171,7 @@ class ConstantLoad(_OneRate, Load, tag="constant"):
 class PoissonLoad(_OneRate, Load, tag="poisson"):
     """Requests at random times, as from many independent users."""
 
+    SPACED: ClassVar[str] = "at random times"
     model: Literal["poisson"] = "poisson"
     rate_per_s: Positive  # mean requests per second
     duration_s: Positive  # length of the load
@@ -172,6 +190,10 @@ class RampLoad(Load, tag="ramp"):
     def __post_init__(self) -> None:
         if not (self.from_per_s or self.to_per_s):
             raise SuiteError("a ramp from 0 to 0 makes no request", mend="raise `to`")
+
+    @property
+    def words(self) -> str:
+        return f"{self.from_per_s:,g} to {self.to_per_s:,g} requests/s within {self.duration_s:g} s"
 
     @property
     def highest_rate_per_s(self) -> float:
@@ -198,6 +220,11 @@ class SpikeLoad(Load, tag="spike"):
             raise SuiteError("the spike ends after the load", mend="raise duration_s, or start the spike earlier")
 
     @property
+    def words(self) -> str:
+        spike = f"{self.spike_rate_per_s:,g} requests/s for {self.spike_s:g} s after {self.spike_at_s:g} s"
+        return f"{self.rate_per_s:,g} requests/s for {self.duration_s:g} s, {spike}"
+
+    @property
     def highest_rate_per_s(self) -> float:
         return max(self.rate_per_s, self.spike_rate_per_s)
 
@@ -219,6 +246,11 @@ class StepsLoad(Load, tag="steps"):
     def __post_init__(self) -> None:
         if not any(rate * self.step_s >= 1 for rate in self.rates_per_s()):
             raise SuiteError("the steps make no request", mend="raise `to` above `from`, or step_s")
+
+    @property
+    def words(self) -> str:
+        rates = self.rates_per_s()
+        return f"{rates[0]:,g} to {rates[-1]:,g} requests/s in {len(rates)} steps of {self.step_s:g} s"
 
     @property
     def highest_rate_per_s(self) -> float:
@@ -245,6 +277,12 @@ class ReplayLoad(Load, tag="replay"):
         if not self.starts:
             raise SuiteError("a replay needs at least one start time", mend="name a file, or list the seconds")
 
+    @property
+    def words(self) -> str:
+        if isinstance(self.starts, str):
+            return f"the start times in {self.starts}"
+        return f"{len(self.starts):,} recorded start times"
+
     def seconds(self) -> None:
         return None
 
@@ -262,6 +300,10 @@ class StagesLoad(Load, tag="stages"):
             raise SuiteError("a load of stages needs at least one stage", mend="list at least one under `stages`")
         if any(isinstance(stage, StagesLoad) for stage in self.stages):
             raise SuiteError("a stage cannot have stages", mend="list them all on one level")
+
+    @property
+    def words(self) -> str:
+        return "; then ".join(stage.words for stage in self.stages)
 
     @property
     def is_open(self) -> bool:

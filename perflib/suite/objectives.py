@@ -1,6 +1,6 @@
 """Objectives: each is one line of text, parsed into a metric, the rows that it covers, and a limit.
 
-    "p99 response < 250 ms"                    every operation of the scenario
+    "p99 response < 250 ms"                    every operation of the scenario; "p99 < 250 ms" is the same
     "buy: p95 response < 400 ms"               one operation
     "p95 first byte < 200 ms"                  until the answer began, as a stream does with its first token
     "stage 2: throughput >= 10 /s"             one stage of a staged load
@@ -57,7 +57,8 @@ BASE_UNIT: Final = {"time": "ms", "ratio": "%", "rate": "/s", "bytes": "MB", "by
 
 _METRICS: Final = (
     (
-        r"(?:p(?P<q>\d{1,2}(?:\.\d+)?)|(?P<named>mean|median|max)) (?P<time>response|service|first byte)(?: time)?",
+        r"(?:p(?P<q>\d{1,2}(?:\.\d+)?)|(?P<named>mean|median|max))"
+        r"(?: (?P<time>response|service|first byte)(?: time)?)?",
         "time",
     ),
     (r"error rate", "ratio"),
@@ -176,6 +177,8 @@ class Objective:
             )
         statistic = "quantile" if q is not None else groups.get("named") or ""
         name = groups.get("time") or next((m for m in ("success", "apdex") if metric.startswith(m)), metric)
+        if statistic and not groups.get("time"):
+            name = "response"
         comparator = {"≤": "<=", "≥": ">="}.get(match["op"], match["op"])
         if limit is not None:
             _check_limit(name, comparator, limit, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -103,6 +104,18 @@ class Run(Recording):
             linked=self._linked,
         )
 
+    def tested(self) -> View:
+        """What was tested: the targets, the machine, and the load, requests, errors and times, ms, of each scenario."""
+        rows = [scenario.overview() for scenario in self.scenarios]
+        return View(
+            "run/tested",
+            [{key: value for key, value in row.items() if key != "shown"} for row in rows],
+            run=self,
+            rows=rows,
+            facts=[*_tested(self)],
+            linked=self._linked,
+        )
+
     def objectives(self) -> View:
         """Every objective with its limit, the observed figure, its interval and its verdict."""
         found = self._verdicts
@@ -150,9 +163,9 @@ class Run(Recording):
         )
 
     def machine(self) -> View:
-        """Host, versions, targets, and the command that repeats the run."""
+        """Host, versions, targets, the command that repeats the run, and its suite."""
         facts = [{"fact": fact, "value": value} for fact, value in _facts(self.manifest)]
-        return View("run/machine", facts, run=self, facts=facts)
+        return View("run/machine", facts, run=self, facts=facts, suite=json.dumps(self.manifest.suite, indent=2))
 
     def capacity(self, scenario: str | None = None) -> CapacityTables:
         """What the target can bear, by this scenario, or by the first whose load is `steps`.
@@ -196,6 +209,19 @@ class Run(Recording):
 def _listed(verdicts: Sequence[Verdict]) -> str:
     texts = [f"{v.scenario}, {v.objective.text}" for v in verdicts[:3]]
     return "; ".join(texts) + (f"; and {len(verdicts) - 3} more" if len(verdicts) > 3 else "")
+
+
+def _tested(run: Run) -> Iterable[tuple[str, str]]:
+    """The targets, each with how it was started or where it is, the commit, and the machine of the load generator."""
+    m = run.manifest
+    for name, about in m.targets.items():
+        spec = run.suite.targets.get(name)
+        started = " ".join(spec.start).replace("{python}", "python") if spec and spec.start else ""
+        says = about.model_dump().get("server")  # of an MCP server: its name and version
+        yield f"Target {name}", ", ".join(filter(None, (started, about.url, _plain(says or "")))) or about.kind
+    if m.git:
+        yield "Commit", f"{m.git.commit[:12]}{' with uncommitted changes' if m.git.dirty else ''}"
+    yield "Machine", f"{m.host.cpu}, {m.host.cores} cores, {m.host.memory_bytes / 1e9:.0f} GB"
 
 
 def _facts(m: Manifest) -> Iterable[tuple[str, str]]:

@@ -72,6 +72,22 @@ class JudgedScenario(ScenarioRun):
         """What the suite says that it does, as a sentence; "" where it says nothing."""
         return f"{self.spec.description}." if self.spec.description else ""
 
+    def overview(self) -> dict[str, Any]:
+        """The scenario as a row of what was tested; times in ms, memory as its change in words."""
+        figures, times = scenario_figures(self), ("p50", "p95", "p99")
+        return {
+            "scenario": self.name,
+            "verdict": self.verdict,
+            "load": self.spec.load.words,
+            "requests": figures["requests"],
+            "errors": figures["errors"],
+            "errors_by_class": dict(figures["errors_by_class"]),
+            "throughput_per_s": figures["throughput_per_s"],
+            **{f"{key}_ms": figures["response_ms"][key] for key in times},
+            "memory": (figures["memory_growth"] or {}).get("verdict"),
+            "shown": {key: shown_time(figures, key) for key in times},
+        }
+
     def percentiles(self) -> View:
         """Requests, errors, good answers per second, and percentiles of response and service time, ms, of the scenario
         and of each operation."""

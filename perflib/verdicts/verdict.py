@@ -143,9 +143,21 @@ def judge(scenario: ScenarioRun, objective: Objective) -> Verdict:
     judged = _judged(scenario, objective)
     if objective.metric.startswith("memory"):
         return _of_memory(scenario.run, judged)
+    if judged.verdict == Outcome.FAIL and objective.metric in ("error rate", "success"):
+        return replace(judged, reason=_why_failed(scenario, objective))
     if objective.q is None:
         return judged
     return replace(judged, interval=replace(judged.interval, estimate=known(judged.interval, objective.q)))
+
+
+def _why_failed(scenario: ScenarioRun, objective: Objective) -> str:
+    """The most frequent reason why requests failed: "http_5xx in get item: 'KeyError: id 41'; and 2 more kinds"."""
+    kinds = [each for each in scenario.record.failures if objective.operation in (None, each.operation)]
+    if not kinds:
+        return ""
+    most = max(kinds, key=lambda each: each.requests)
+    more = f"; and {len(kinds) - 1} more kind{'s' if len(kinds) > 2 else ''}" if len(kinds) > 1 else ""
+    return f"{most.error} in {most.operation}" + (f": {most.why}" if most.why else "") + more
 
 
 def _of_memory(run: Recording, found: Verdict) -> Verdict:

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from bs4 import BeautifulSoup
 
 import perflib
 from perflib import charts
@@ -24,6 +25,9 @@ from tests.support.html_pages import ParsedPage
 from tests.support.servers import raw_server, says
 from tests.support.suites import table
 from tests.support.written import latencies, written
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+BROKEN = b'HTTP/1.1 500 No\r\nContent-Type: application/json\r\nContent-Length: 28\r\n\r\n{"error": "KeyError: id 41"}'
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,28 @@ def test_the_verdict_comes_first_in_words(folder: Path) -> None:
     markdown = (folder / "report.md").read_text()
     assert markdown.startswith("## ✗ A &lt;small&gt; run: fail\n")
     assert markdown.index("✗ fail") < markdown.index("<details>")
+
+
+def test_the_beginning_answers_what_was_tested_and_why_it_failed(tmp_path: Path) -> None:
+    """The questions of a stranger, in the first 1,500 letters of the page's text and of report.md."""
+    with raw_server({"/items": says(OK), "/items/41": says(BROKEN)}) as url:
+        made = table(
+            operations=[{"name": "list", "path": "/items"}, {"name": "get item", "path": "/items/41"}],
+            load={"model": "constant", "rate_per_s": 50, "duration_s": 2},
+            objectives=["error rate < 1 %", "p95 < 2 s"],
+        )
+        made |= {"description": "What a visitor reads on a Monday morning."}
+        made["targets"]["api"]["url"] = url
+        run = perflib.run(from_table(made), data=tmp_path, progress=False)
+    out = reports.report(run, out=tmp_path / "out")
+    page = " ".join(BeautifulSoup((out / "report.html").read_text(), "html.parser").main.get_text(" ").split())
+    for text in (page, (out / "report.md").read_text()):
+        beginning = text[:1500]
+        for asked in (
+            "What a visitor reads on a Monday morning.", "50 requests/s at equal intervals for 2 s",
+            "1 of 2 objectives", "http_5xx", "KeyError: id 41", "get item", url.removeprefix("http://"), "cores",
+        ):  # fmt: skip
+            assert asked in beginning, (asked, beginning)
 
 
 def test_summary_and_junit_say_the_same(folder: Path, small_run: perflib.Run) -> None:

@@ -38,6 +38,10 @@ OBJECTIVES = (
 Place = str
 Figure = tuple[str, str]  # of which operation ("all" for the scenario), which figure: p95, throughput …
 Shown = Iterator[tuple[Place, Figure, str]]
+TESTED_COLUMNS = {
+    "Requests": "requests", "Errors": "errors", "Good answers /s": "throughput", "p50 ms": "p50", "p95 ms": "p95",
+    "p99 ms": "p99",
+}  # fmt: skip
 PAGE_COLUMNS = {"Requests": "requests", "Errors": "errors", "Good answers /s": "throughput", "p99.9": "p99.9"}
 
 
@@ -91,6 +95,10 @@ def on_page(folder: Path) -> Shown:
                 for column, value in cells.items():
                     if (key := PAGE_COLUMNS.get(column, column)) not in ("Operation", "remark"):
                         yield "page, figures", (cells["Operation"], key), value
+            elif caption == "What was tested":
+                for column, value in cells.items():
+                    if column in TESTED_COLUMNS:
+                        yield "page, tested", ("all", TESTED_COLUMNS[column]), value.partition(" ")[0]
             elif caption.startswith("Objectives"):
                 objective = next(asked for asked in OBJECTIVES if asked in cells["Objective"])
                 if cells["Objective"].partition(" ")[2].startswith(objective):
@@ -120,8 +128,8 @@ def in_markdown(folder: Path) -> Shown:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| one |"):
             names = ("requests", "errors", "throughput", "p50", "p95", "p99")
-            for key, value in zip(names, cells[1:], strict=True):
-                yield "markdown, figures", ("all", key), value
+            for key, value in zip(names, cells[2:8], strict=True):
+                yield "markdown, figures", ("all", key), value.partition(" (")[0]
         elif line.startswith("| ") and ": " in cells[1]:
             objective = cells[1].partition(": ")[2].replace("&lt;", "<").replace("&gt;", ">")
             yield "markdown, objectives", _asked(objective), _bare(cells[2].partition(" [")[0])
@@ -181,7 +189,8 @@ def test_a_figure_is_the_same_wherever_it_is_shown(run: Run, folder: Path) -> No
     assert not different(shown)
     places = {place for texts in shown.values() for each in texts.values() for place in each}
     assert places == {
-        "summary", "summary, objective", "page, figures", "page, objectives", "page, heading", "page, chart",
+        "summary", "summary, objective", "page, tested", "page, figures", "page, objectives", "page, heading",
+        "page, chart",
         "markdown, figures", "markdown, objectives", "show", "check", "compare, base", "compare, candidate",
         "explorer", "chart",
     }  # fmt: skip

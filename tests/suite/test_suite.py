@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -132,6 +133,48 @@ def test_the_acceptance_suite_is_whole() -> None:
     assert all(s.objectives for s in whole.scenarios)
     assert all(s.quick for s in whole.scenarios)
     load_suite("acceptance", quick=True)
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        ({"model": "closed", "concurrency": 1, "requests": 2000}, "1 user until 2,000 requests"),
+        (
+            {"model": "closed", "concurrency": 5, "duration_s": 8, "think_time_s": 0.5},
+            "5 users for 8 s, 0.5 s after each answer",
+        ),
+        ({"model": "constant", "rate_per_s": 1200, "duration_s": 20}, "1,200 requests/s at equal intervals for 20 s"),
+        ({"model": "poisson", "rate_per_s": 0.5, "duration_s": 20}, "0.5 requests/s at random times for 20 s"),
+        ({"model": "ramp", "from": 0, "to": 50, "duration_s": 60}, "0 to 50 requests/s within 60 s"),
+        (
+            {"model": "steps", "from": 100, "to": 500, "step_per_s": 100, "step_s": 10},
+            "100 to 500 requests/s in 5 steps of 10 s",
+        ),
+        ({"model": "replay", "starts": [0, 1, 2.5]}, "3 recorded start times"),
+        ({"model": "replay", "starts": "starts.csv"}, "the start times in starts.csv"),
+        (
+            {"model": "spike", "rate_per_s": 5, "spike_rate_per_s": 50, "spike_at_s": 4, "spike_s": 2, "duration_s": 9},
+            "5 requests/s for 9 s, 50 requests/s for 2 s after 4 s",
+        ),
+        (
+            {"model": "stages", "stages": [
+                {"model": "closed", "concurrency": 2, "duration_s": 3},
+                {"model": "ramp", "from": 1, "to": 9, "duration_s": 4},
+            ]},
+            "2 users for 3 s; then 1 to 9 requests/s within 4 s",
+        ),
+    ],
+)  # fmt: skip
+def test_a_load_is_said_in_words(load: dict[str, Any], words: str) -> None:
+    assert from_table(table(load=load)).scenarios[0].load.words == words
+
+
+@pytest.mark.parametrize(
+    ("short", "whole"), [("p95", "p95 response"), ("mean", "mean response"), ("max", "max response")]
+)
+def test_a_time_without_a_name_is_the_response_time(short: str, whole: str) -> None:
+    found, wanted = (Objective.parse(f"buy: {text} < 250 ms") for text in (short, whole))
+    assert replace(found, text=wanted.text) == wanted
 
 
 def test_objectives_are_read() -> None:
