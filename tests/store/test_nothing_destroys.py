@@ -98,6 +98,34 @@ def test_two_that_compact_at_once_lose_nothing(original: Run, tmp_path: Path) ->
             process.communicate()
 
 
+def test_who_reads_a_run_while_it_is_compacted_sees_each_row_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files go between their listing and their reading; run.json says which count between its reading and theirs."""
+    listed, opened, within = Run(run.path), Run(run.path), []
+    assert len(listed.parts) > 1
+    sync = compaction.sync
+
+    def old_and_new_are_there(folder: Path) -> None:
+        if not within:
+            within.append(Run(run.path))
+            assert len(within[0].parts) < len(listed.parts)  # which the switch to come replaces once more
+            assert opened.query("select count(*) from rows").fetchone() == (ROWS,)
+        sync(folder)
+
+    monkeypatch.setattr(compaction, "sync", old_and_new_are_there)
+    compaction.compact(Run(run.path))
+    for reader in (listed, opened, *within):
+        counted = "select count(*), count(distinct (scenario, worker, seq)) from rows"
+        assert reader.query(counted).fetchone() == (ROWS, ROWS)
+        assert reader.damage == [] and reader.verdict == run.verdict
+
+
+def test_a_run_that_vanishes_while_it_is_read_is_one_line(run: Run) -> None:
+    assert run.parts
+    shutil.rmtree(run.path)
+    with pytest.raises(RunError, match=r"cannot read run\.json"):
+        run.verdicts()
+
+
 def test_old_files_stay_when_a_new_one_is_lost_or_damaged_after_the_switch(run: Run, original: Run) -> None:
     old = [f"rows/{path.name}" for path in sorted((run.path / "rows").iterdir())]
     run.manifest.replacing = Replacing(old=old, new=["rows/part-c0-000000.parquet"], rows=ROWS)
