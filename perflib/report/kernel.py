@@ -39,9 +39,11 @@ class Kernel(KernelManager):
         self._sockets = tempfile.mkdtemp(prefix="perflib-kernel-")
         # nbclient waits for answers in an event loop; to start and to end it is possible from any thread.
         super().__init__(
-            kernel_name="python3", client_class="jupyter_client.asynchronous.AsyncKernelClient",
-            transport="tcp" if sys.platform == "win32" else "ipc", connection_file=str(Path(self._sockets, "kernel.json")),
-        )  # fmt: skip
+            kernel_name="python3",
+            client_class="jupyter_client.asynchronous.AsyncKernelClient",
+            transport="tcp" if sys.platform == "win32" else "ipc",
+            connection_file=str(Path(self._sockets, "kernel.json")),
+        )
         # Modules are not imported from the working directory, where a file may have the name of one of ours.
         self._kernel_spec = KernelSpec(**get_kernel_dict(python_arguments=["-P"]))
         self._clients: list[Any] = []

@@ -50,8 +50,11 @@ class ScenarioRun:
 
     @cached_property
     def spec(self) -> Scenario:
-        """The scenario of the suite, as it was run."""
-        return next(scenario for scenario in self.run.suite.scenarios if scenario.name == self.name)
+        """The scenario of the suite, as it was run. Raises RunError if the suite has none of this name."""
+        for scenario in self.run.suite.scenarios:
+            if scenario.name == self.name:
+                return scenario
+        raise RunError(f"scenario {self.name!r} is not in its suite", where=self.run.id, mend="choose another run")
 
     @property
     def operations(self) -> list[str]:
