@@ -363,6 +363,15 @@ def read_manifest(path: Path) -> Manifest:
         raise _no_run(path, f"{key}: {first['msg']}") from None
 
 
+def version(path: Path) -> tuple[int, int, int]:
+    """What changes with each writing of the run.json in a folder; zeros where there is none."""
+    try:
+        status = (path / FILE).stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def write_manifest(path: Path, manifest: Manifest, *, durable: bool = False) -> None:
     """Write the run.json of a run atomically; durable: and wait until it is on disk. Raises OSError."""
     content = manifest.model_dump(by_alias=True, mode="json")

@@ -23,7 +23,7 @@ from perflib.errors import RunError
 from perflib.store.cache import load_or_compute, stamp
 from perflib.store.database import DUE, connected, parts, quoted, row_counts
 from perflib.store.lease import is_written
-from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest
+from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest, version
 from perflib.suite.file import from_plain
 from perflib.suite.variants import sided
 
@@ -95,6 +95,7 @@ class Recording:
 
     def __init__(self, path: Path, side: str | None = None) -> None:
         self.path, self.side = path, side
+        self._version = version(path)
         self.manifest: Manifest = read_manifest(path)
         if side is not None:
             self._take_side(side)
@@ -319,7 +320,7 @@ class Recording:
             new = [self.path / name for name in replacing.new]
             found -= {self.path / name for name in replacing.old}
             found |= {path.with_name(f".{path.name}") for path in new if not path.exists()}
-        if read_manifest(self.path).replacing != replacing:
+        if version(self.path) != self._version and read_manifest(self.path).replacing != replacing:
             raise FileNotFoundError(errno.ENOENT, "files were replaced while they were listed", str(self.path))
         return sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
 
@@ -347,6 +348,7 @@ class Recording:
         """List the part files anew, and have the database read them."""
         for name in ("parts", "fingerprint"):
             vars(self).pop(name, None)
+        self._version = version(self.path)
         self.manifest.replacing = read_manifest(self.path).replacing
         if "_tables" in vars(self):
             self._fill(self._tables)

@@ -19,7 +19,7 @@ from tests.campaign import commands
 from tests.support import canaries, hostile
 from tests.support.synthetic import synthetic_run
 
-ROWS = 20_000
+ROWS = 8_000
 AT_ONCE = 3
 ROLES = ("coordinator", "coordinator", "worker", "watcher", "keeper", "target")
 
