@@ -80,6 +80,8 @@ def _row_count(path: Path, schema: pa.Schema | None) -> int | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not path.is_file():  # a device or a pipe, which has no end
+        return None
     try:
         if schema is None:
             return int(pq.read_metadata(path).num_rows)

@@ -343,6 +343,8 @@ class Manifest(_Record):
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the run in a folder. Raises RunError if the folder has no valid run.json."""
+    if not (path / FILE).is_file() and (path / FILE).exists():  # a device or a pipe has no end
+        raise _no_run(path, "it is no regular file")
     try:
         content = all_cleaned(json.loads((path / FILE).read_text("utf-8")))  # it may be somebody else's
     except (OSError, ValueError, RecursionError) as error:

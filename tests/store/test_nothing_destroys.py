@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -122,6 +123,28 @@ def test_who_reads_a_run_while_it_is_compacted_sees_each_row_once(
         counted = "select count(*), count(distinct (scenario, worker, seq)) from rows"
         assert reader.query(counted).fetchone() == (ROWS, ROWS)
         assert reader.damage == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no named pipes")
+def test_pipes_in_a_run_are_not_waited_for(run: Run) -> None:
+    os.mkfifo(run.path / "rows" / "part-9999-000000.parquet")
+    assert Run(run.path).corrupt == ["rows/part-9999-000000.parquet"]
+    (run.path / "run.json").unlink()
+    os.mkfifo(run.path / "run.json")
+    with pytest.raises(RunError, match="no regular file"):
+        Run(run.path)
+
+
+def test_a_run_of_numbers_that_nothing_holds_is_one_line(run: Run) -> None:
+    file = run.path / "run.json"
+    content = json.loads(file.read_text("utf-8"))
+    content["scenarios"][0]["segments"][0]["stop_ns"] = 10**25
+    file.write_text(json.dumps(content), "utf-8")
+    assert "stop_ns" in said("check", str(run.path))
+    content["scenarios"][0]["segments"][0]["stop_ns"] = 1
+    content["scenarios"][0]["name"] = "nobody's"
+    file.write_text(json.dumps(content), "utf-8")
+    assert "is not in its suite" in said("check", str(run.path))
 
 
 def test_a_run_that_vanishes_while_it_is_read_is_one_line(run: Run) -> None:
