@@ -88,7 +88,7 @@ def _row_count(path: Path, schema: pa.Schema | None) -> int | None:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             rows = sum(len(file.read_row_group(group, use_threads=False)) for group in range(file.num_row_groups))
             return rows if rows == file.metadata.num_rows and _agree(file.schema_arrow, schema) else None
-    except (OSError, ValueError, pa.ArrowException):
+    except (OSError, ValueError, KeyError, pa.ArrowException):  # KeyError: a column that is there twice
         return None
 
 
