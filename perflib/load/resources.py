@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -100,17 +101,16 @@ class Sampler:
         """Find the descendants of the watched processes."""
         tree: dict[int, _Watched] = {}
         for (role, name), pids in self._roots.items():
-            for pid in pids:
-                try:
-                    root = psutil.Process(pid)
-                    for process in (root, *(root.children(recursive=True) if role == "target" else ())):
-                        known = self._tree.get(process.pid)
-                        same = known if known and known.process == process and not _is_young(process) else None
-                        description = same.description if same else described(process)
-                        tree[process.pid] = _Watched(role, name, process, description)
-                except psutil.Error:
-                    continue
+            for process in (each for pid in pids for each in _found(pid, with_descendants=role == "target")):
+                with suppress(psutil.Error):  # it has ended; the others have not
+                    tree[process.pid] = _Watched(role, name, process, self._description(process))
         self._tree = tree
+
+    def _description(self, process: psutil.Process) -> str:
+        """The description of a process, which was read before unless it may have changed."""
+        known = self._tree.get(process.pid)
+        is_known = known is not None and known.process == process and not _is_young(process)
+        return known.description if known is not None and is_known else described(process)
 
     def _sample(self, with_uss: bool) -> None:
         for pid, (role, name, process, description) in list(self._tree.items()):
@@ -139,6 +139,15 @@ class Sampler:
             [table_of(rows, RESOURCES)], RESOURCES, self._run_dir / "resources", f"part-{self._label}{self._parts:06d}"
         )
         self._parts += 1
+
+
+def _found(pid: int, *, with_descendants: bool) -> list[psutil.Process]:
+    """The process with this number, and its descendants; none once it has ended."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *(root.children(recursive=True) if with_descendants else ())]
+    except psutil.Error:
+        return []
 
 
 def _is_young(process: psutil.Process) -> bool:

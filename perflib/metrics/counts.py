@@ -10,6 +10,7 @@ deleted at any time.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -257,7 +258,7 @@ def _keep(run: Recording, name: str, file: Path) -> None:
 
     if run.status not in FINAL or file.parent.is_symlink():
         return
-    unfinished = file.with_name(f".{file.name}.tmp")
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")  # two processes may count the same run
     try:
         file.parent.mkdir(exist_ok=True)
         run.query(f"copy {name} to {quoted(str(unfinished))} (format parquet)")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 from threading import Thread
 from types import TracebackType
 from typing import Any, Final
@@ -31,8 +35,15 @@ class Kernel(KernelManager):
     def __init__(self) -> None:
         from ipykernel.kernelspec import get_kernel_dict
 
+        # Sockets in a private folder: a port that was free a moment ago may be another's when the kernel binds it.
+        self._sockets = tempfile.mkdtemp(prefix="perflib-kernel-")
         # nbclient waits for answers in an event loop; to start and to end it is possible from any thread.
-        super().__init__(kernel_name="python3", client_class="jupyter_client.asynchronous.AsyncKernelClient")
+        super().__init__(
+            kernel_name="python3",
+            client_class="jupyter_client.asynchronous.AsyncKernelClient",
+            transport="tcp" if sys.platform == "win32" else "ipc",
+            connection_file=str(Path(self._sockets, "kernel.json")),
+        )
         # Modules are not imported from the working directory, where a file may have the name of one of ours.
         self._kernel_spec = KernelSpec(**get_kernel_dict(python_arguments=["-P"]))
         self._clients: list[Any] = []
@@ -50,4 +61,8 @@ class Kernel(KernelManager):
             self._clients.pop().stop_channels()
         if not self.shutting_down:
             self.shutting_down = True
-            Thread(target=self.shutdown_kernel, kwargs={"now": kind is not None}).start()
+            Thread(target=self._end, args=(kind is not None,)).start()
+
+    def _end(self, now: bool) -> None:
+        self.shutdown_kernel(now=now)
+        shutil.rmtree(self._sockets, ignore_errors=True)

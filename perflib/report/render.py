@@ -139,6 +139,8 @@ def _papermill(source: Path, parameters: Mapping[str, Any], output: Path, kernel
         where, what = f"notebook {source.stem}, cell {error.exec_count}", f"{error.ename}: {error.evalue}"
     except DeadKernelError:
         where, what = f"notebook {source.stem}", "its kernel ended"
+    except RuntimeError as error:  # it never answered
+        where, what = f"notebook {source.stem}", f"its kernel did not start: {error}"
     raise ReportError(what, where=where, mend=f"open {output} to see it")
 
 

@@ -75,7 +75,7 @@ def _compact(run: Recording, lease: Lease) -> Compacted:
             run.manifest.replacing = Replacing(old=_names(run, old), new=_names(run, new), rows=total)
             write_manifest(run.path, run.manifest, durable=True)
             finish(run.path)
-    except (duckdb.Error, OSError) as error:
+    except (duckdb.Error, OSError, TypeError) as error:  # TypeError: a time that is null
         raise RunError(
             str(error).splitlines()[0], where=run.id, mend="no row was lost; solve the problem and compact again"
         ) from None

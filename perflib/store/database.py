@@ -80,13 +80,15 @@ def _row_count(path: Path, schema: pa.Schema | None) -> int | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not path.is_file():  # a device or a pipe, which has no end
+        return None
     try:
         if schema is None:
             return int(pq.read_metadata(path).num_rows)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             rows = sum(len(file.read_row_group(group, use_threads=False)) for group in range(file.num_row_groups))
             return rows if rows == file.metadata.num_rows and _agree(file.schema_arrow, schema) else None
-    except (OSError, ValueError, pa.ArrowException):
+    except (OSError, ValueError, KeyError, pa.ArrowException):  # KeyError: a column that is there twice
         return None
 
 

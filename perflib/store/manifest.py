@@ -50,6 +50,7 @@ def _part_name(name: str) -> str:
 
 RunName = Annotated[str, AfterValidator(_run_name)]
 PartName = Annotated[str, AfterValidator(_part_name)]
+Whole = Annotated[int, Field(ge=-(2**61), le=2**61)]  # a number or a time that arrays and the database can hold
 
 
 class _Record(BaseModel):
@@ -62,12 +63,12 @@ class Segment(_Record):
     """A stretch of a scenario's load: a warm-up, a stage, a step, a block or a turn."""
 
     phase: str
-    start_ns: int
-    stop_ns: int
-    stage: int | None = None
+    start_ns: Whole
+    stop_ns: Whole
+    stage: Whole | None = None
     operation: str | None = None
-    turn: int | None = None
-    offered: int = 0  # requests that were due
+    turn: Whole | None = None
+    offered: Whole = 0  # requests that were due
 
 
 class UnansweredRecord(_Record):
@@ -75,25 +76,25 @@ class UnansweredRecord(_Record):
 
     users_s: float = 0.0
     waited_s: float = 0.0
-    users: int = 0
-    at_end: int = 0
+    users: Whole = 0
+    at_end: Whole = 0
 
 
 class WorkerRecord(_Record):
     """One worker: its number of requests, and the health of the load generator."""
 
-    worker: int
-    pid: int | None = None
-    rows: int = 0
-    errors: int = 0
+    worker: Whole
+    pid: Whole | None = None
+    rows: Whole = 0
+    errors: Whole = 0
     wall_s: float = 0.0
     cpu_s: float = 0.0
     loop_cpu_s: float = 0.0
     loop_pause_ms: dict[str, float | None] = Field(default_factory=dict)
-    gc_count: int = 0
+    gc_count: Whole = 0
     gc_ms: float = 0.0
     late_ms: dict[str, float | None] = Field(default_factory=dict)
-    waited: int = 0
+    waited: Whole = 0
     few_descriptors: bool = False  # file descriptors, and not max_connections, bounded its connections
     unanswered: UnansweredRecord = Field(default_factory=UnansweredRecord)
 
@@ -101,11 +102,11 @@ class WorkerRecord(_Record):
 class MissingWorker(_Record):
     """A worker that was lost, and since when its share of the load is missing."""
 
-    worker: int
+    worker: Whole
     host: str = ""
     what: str = ""
     share: float = 0.0
-    at_ns: int = 0
+    at_ns: Whole = 0
     after_s: float | None = None
 
 
@@ -124,7 +125,7 @@ class ClockRecord(_Record):
     """The clock of another machine, compared with the coordinator's."""
 
     host: str = ""
-    workers: list[int] = Field(default_factory=list)
+    workers: list[Whole] = Field(default_factory=list)
     offset_ns: float = 0.0
     uncertainty_ns: float = 0.0
     drift_ns: float | None = None
@@ -133,8 +134,8 @@ class ClockRecord(_Record):
 class PrepareRecord(_Record):
     """The operations before the load."""
 
-    requests: int = 0
-    failed: int = 0  # of them; their rounds were made again
+    requests: Whole = 0
+    failed: Whole = 0  # of them; their rounds were made again
 
 
 class FailureRecord(_Record):
@@ -142,8 +143,8 @@ class FailureRecord(_Record):
 
     operation: str
     error: str
-    requests: int = 0
-    texts: dict[str, int] = Field(default_factory=dict)  # why, and how often: of errors of the server, of the samples
+    requests: Whole = 0
+    texts: dict[str, Whole] = Field(default_factory=dict)  # why, and how often: of errors of the server, of the samples
 
     @property
     def why(self) -> str:
@@ -163,15 +164,15 @@ class ScenarioRecord(_Record):
 
     name: str
     status: str = "running"
-    start_ns: int | None = None
-    stop_ns: int | None = None
+    start_ns: Whole | None = None
+    stop_ns: Whole | None = None
     segments: list[Segment] = Field(default_factory=list)
     prepare: PrepareRecord = Field(default_factory=PrepareRecord)
     workers: list[WorkerRecord] = Field(default_factory=list)
     missing: list[MissingWorker] = Field(default_factory=list)
     doubts: list[str] = Field(default_factory=list)
-    unsent: int = 0
-    resent: int = 0  # sent again on a new connection, since the server had closed the one that they were written to
+    unsent: Whole = 0
+    resent: Whole = 0  # sent again on a new connection, since the server had closed the one that they were written to
     failures: list[FailureRecord] = Field(default_factory=list)
     machine: MachineShares | None = None
     clocks: list[ClockRecord] = Field(default_factory=list)
@@ -239,17 +240,17 @@ class TargetRecord(_Record):
 
     kind: str = ""
     via: list[str] = Field(default_factory=list)  # other targets whose processes are sampled for this one
-    pids: list[int] = Field(default_factory=list)
+    pids: list[Whole] = Field(default_factory=list)
     url: str | None = None
     host: str | None = None
-    port: int | None = None
-    exit_code: int | None = None
+    port: Whole | None = None
+    exit_code: Whole | None = None
 
 
 class Event(_Record):
     """Something that happened during the run."""
 
-    t_ns: int
+    t_ns: Whole
     kind: str
     text: str
 
@@ -257,7 +258,7 @@ class Event(_Record):
 class ProcessRecord(_Record):
     """The coordinator's process."""
 
-    pid: int
+    pid: Whole
     created: float
 
 
@@ -265,8 +266,8 @@ class HostRecord(_Record):
     """The machine of the run's coordinator."""
 
     cpu: str = ""
-    cores: int = 0
-    memory_bytes: int = 0
+    cores: Whole = 0
+    memory_bytes: Whole = 0
     os: str = ""
     kernel: str = ""
     machine: str = ""
@@ -286,14 +287,14 @@ class Replacing(_Record):
 
     old: list[PartName] = Field(default_factory=list)
     new: list[PartName] = Field(default_factory=list)
-    rows: int | None = None
+    rows: Whole | None = None
 
 
 class RepeatRecord(_Record):
     """The place of a run among those of one `perflib run --repeat`."""
 
     first: RunName  # the id of their first run
-    number: int  # from 1
+    number: Whole  # from 1
 
 
 class AbRecord(_Record):
@@ -323,7 +324,7 @@ class Manifest(_Record):
     versions: dict[str, str] = Field(default_factory=dict)
     git: GitRecord | None = None
     started_at: str = ""
-    stopped_ns: int | None = None
+    stopped_ns: Whole | None = None
     targets: dict[str, TargetRecord] = Field(default_factory=dict)
     scenarios: list[ScenarioRecord] = Field(default_factory=list)
     events: list[Event] = Field(default_factory=list)
@@ -348,6 +349,8 @@ class Manifest(_Record):
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the run in a folder. Raises RunError if the folder has no valid run.json."""
+    if not (path / FILE).is_file() and (path / FILE).exists():  # a device or a pipe has no end
+        raise _no_run(path, "it is no regular file")
     try:
         content = all_cleaned(json.loads((path / FILE).read_text("utf-8")))  # it may be somebody else's
     except (OSError, ValueError, RecursionError) as error:
@@ -366,6 +369,15 @@ def read_manifest(path: Path) -> Manifest:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise _no_run(path, f"{key}: {first['msg']}") from None
+
+
+def version(path: Path) -> tuple[int, int, int]:
+    """What changes with each writing of the run.json in a folder; zeros where there is none."""
+    try:
+        status = (path / FILE).stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def write_manifest(path: Path, manifest: Manifest, *, durable: bool = False) -> None:

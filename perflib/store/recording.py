@@ -12,17 +12,18 @@ samples (of requests that failed).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from perflib.errors import RunError
 from perflib.store.cache import load_or_compute, stamp
 from perflib.store.database import DUE, connected, parts, quoted, row_counts
 from perflib.store.lease import is_written
-from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest
+from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest, version
 from perflib.suite.file import from_plain
 from perflib.suite.variants import sided
 
@@ -37,6 +38,8 @@ FINAL: Final = ("complete", "interrupted", "invalid")
 IN_MEMORY_ROWS: Final = 1_000_000
 CACHED_ROWS: Final = 50_000
 SLACK_NS: Final = 1_000_000_000
+_LOOKS: Final = 4  # at a run that is compacted meanwhile, which changes run.json twice
+_Value = TypeVar("_Value")
 
 
 class ScenarioRun:
@@ -47,8 +50,11 @@ class ScenarioRun:
 
     @cached_property
     def spec(self) -> Scenario:
-        """The scenario of the suite, as it was run."""
-        return next(scenario for scenario in self.run.suite.scenarios if scenario.name == self.name)
+        """The scenario of the suite, as it was run. Raises RunError if the suite has none of this name."""
+        for scenario in self.run.suite.scenarios:
+            if scenario.name == self.name:
+                return scenario
+        raise RunError(f"scenario {self.name!r} is not in its suite", where=self.run.id, mend="choose another run")
 
     @property
     def operations(self) -> list[str]:
@@ -89,6 +95,7 @@ class Recording:
 
     def __init__(self, path: Path, side: str | None = None) -> None:
         self.path, self.side = path, side
+        self._version = version(path)
         self.manifest: Manifest = read_manifest(path)
         if side is not None:
             self._take_side(side)
@@ -181,7 +188,7 @@ class Recording:
 
     def query(self, query: str, values: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
         """The result of a query as a DuckDB cursor: .df(), .fetchnumpy(), .fetchone()."""
-        return self._database.cursor().execute(query, list(values))
+        return self._read(lambda: self._database.cursor().execute(query, list(values)))
 
     def resources(self) -> pd.DataFrame:
         """Samples of the target's and the generator's processes, in order of time."""
@@ -201,11 +208,15 @@ class Recording:
 
     def rows_sha256(self) -> str:
         """A digest of the names and sizes of the part files, which identifies the rows."""
-        digest = hashlib.sha256()
-        for path in sorted((self.path / "rows").glob("part-*.parquet")):
-            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
-            digest.update(path.read_bytes())
-        return digest.hexdigest()
+
+        def find() -> str:
+            digest = hashlib.sha256()
+            for path in sorted((self.path / "rows").glob("part-*.parquet")):
+                digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+                digest.update(path.read_bytes())
+            return digest.hexdigest()
+
+        return self._read(find)
 
     @property
     def corrupt(self) -> list[str]:
@@ -280,15 +291,13 @@ class Recording:
 
         Once the run has ended, every file is read whole, and its pages are compared with their checksums.
         """
+        return self._read(self._parts)
+
+    def _parts(self) -> list[tuple[Path, int | None]]:
+        """Raises FileNotFoundError where a file is replaced meanwhile."""
         from perflib.store.schema import TABLES
 
-        kinds = tuple(TABLES)
-        found = {path for kind in kinds for path in (self.path / kind).glob("part-*.parquet")}
-        if replacing := self.manifest.replacing:  # a `compact` that was interrupted after its switch
-            new = [self.path / name for name in replacing.new]
-            found -= {self.path / name for name in replacing.old}
-            found |= {path.with_name(f".{path.name}") for path in new if not path.exists()}
-        ordered = sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
+        ordered = self._listed(tuple(TABLES))
         schemas = None if self.status == "running" else TABLES
         rows = load_or_compute(
             self.path,
@@ -297,12 +306,57 @@ class Recording:
             lambda: row_counts(ordered, schemas),
             lambda rows: self.status in FINAL and sum(n or 0 for n in rows) > CACHED_ROWS,
         )
+        for path, number in zip(ordered, rows, strict=True):
+            if number is None:
+                path.stat()  # damaged, or gone?
         return list(zip(ordered, rows, strict=True))
+
+    def _listed(self, kinds: Sequence[str]) -> list[Path]:
+        """The part files, without those that are replaced. run.json says which these are, so it is read before and
+        after; raises FileNotFoundError where it changed meanwhile."""
+        replacing = self.manifest.replacing
+        found = {path for kind in kinds for path in (self.path / kind).glob("part-*.parquet")}
+        if replacing:  # a `compact` that goes on just now, or was interrupted after its switch
+            new = [self.path / name for name in replacing.new]
+            found -= {self.path / name for name in replacing.old}
+            found |= {path.with_name(f".{path.name}") for path in new if not path.exists()}
+        if version(self.path) != self._version and read_manifest(self.path).replacing != replacing:
+            raise FileNotFoundError(errno.ENOENT, "files were replaced while they were listed", str(self.path))
+        return sorted(found, key=lambda path: (kinds.index(path.parent.name), path.name))
+
+    def _read(self, read: Callable[[], _Value]) -> _Value:
+        """What `read` returns. Where it finds part files gone, as those that `compact` replaces are, it looks again, at
+        the run's new state. Raises RunError where files are gone each time."""
+        gone = ""
+        for look in range(_LOOKS):
+            try:
+                if look:
+                    self._look_again()
+                return read()
+            except Exception as error:
+                if not _is_gone(error) or self._has_its_files():
+                    raise
+                gone = str(error).splitlines()[0]
+        mend = "wait until nothing changes the run, and do it again"
+        raise RunError(f"its files cannot be read: {gone}", where=self.id, mend=mend)
+
+    def _has_its_files(self) -> bool:
+        """Whether the files that were listed are all still there, so that another file was not found."""
+        return "parts" in vars(self) and all(path.exists() for path, _ in self.parts)
+
+    def _look_again(self) -> None:
+        """List the part files anew, and have the database read them."""
+        for name in ("parts", "fingerprint"):
+            vars(self).pop(name, None)
+        self._version = version(self.path)
+        self.manifest.replacing = read_manifest(self.path).replacing
+        if "_tables" in vars(self):
+            self._fill(self._tables)
 
     @cached_property
     def fingerprint(self) -> str:
         """A fingerprint of its part files."""
-        return stamp(path for path, _ in self.parts)
+        return self._read(lambda: stamp(path for path, _ in self.parts))
 
     @cached_property
     def many(self) -> bool:
@@ -351,7 +405,7 @@ class Recording:
         from perflib.store.warmup import Cut, cut
 
         def find() -> dict[str, Cut]:
-            each = {scenario.name: cut(self._tables, scenario.record, scenario.spec) for scenario in self.scenarios}
+            each = self._read(lambda: {each.name: cut(self._tables, each.record, each.spec) for each in self.scenarios})
             return {name: end for name, end in each.items() if end is not None}
 
         depends_on = stamp((), self.fingerprint, self.manifest.scenarios, self.manifest.suite["scenarios"])
@@ -388,9 +442,14 @@ class Recording:
 
     @cached_property
     def _tables(self) -> duckdb.DuckDBPyConnection:
+        database = connected()
+        self._fill(database)
+        return database
+
+    def _fill(self, database: duckdb.DuckDBPyConnection) -> None:
+        """Make the tables of the part files."""
         from perflib.store import schema as schema
 
-        database = connected()
         for kind, columns in schema.TABLES.items():
             readable = [(path, rows) for path, rows in self.parts if path.parent.name == kind and rows is not None]
             files = [path for path, _ in readable]
@@ -402,8 +461,9 @@ class Recording:
                 if kind == "rows"
                 else ""
             )
-            database.execute(f"create {relation} {kind} as select *{extra} from {self._chosen(kind, source)}")
-        return database
+            database.execute(
+                f"create or replace {relation} {kind} as select *{extra} from {self._chosen(kind, source)}"
+            )
 
     def _chosen(self, kind: str, source: str) -> str:
         """The rows of a table that belong to this run, or to its side."""
@@ -414,6 +474,11 @@ class Recording:
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {self.status}, {len(self.scenarios)} scenarios>"
+
+
+def _is_gone(error: Exception) -> bool:
+    """Whether a file was not there, as Python or DuckDB says it."""
+    return isinstance(error, FileNotFoundError) or type(error).__name__ == "IOException"
 
 
 def _miscount(counted: dict[int, int], found: dict[int, tuple[int, int]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler
@@ -18,13 +19,12 @@ OTHER = "other"  # the tag of a kind that does not come with perflib
 def keys_of(cls: type) -> list[str]:
     """The keys of a class in a suite file: all its fields, except those that a file cannot set."""
     hidden = getattr(cls, "HIDDEN", ())
-    fields: Mapping[str, Any] = cls.__dataclass_fields__  # type: ignore[attr-defined]
-    return [ALIASES.get(name, name) for name in fields if name not in hidden]
+    return [ALIASES.get(field.name, field.name) for field in fields(cls) if field.name not in hidden]
 
 
 def fields_of(cls: type) -> set[str]:
     """All names of the keys of the class, in TOML and in Python."""
-    return {*keys_of(cls), *cls.__dataclass_fields__}  # type: ignore[attr-defined]
+    return {*keys_of(cls), *(field.name for field in fields(cls))}
 
 
 class Family:

@@ -14,6 +14,7 @@ description in docs/suite.md (`python -m tools.reference` writes them there).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -80,8 +81,7 @@ class Scenario:
         if not self.operations:
             raise SuiteError(f"scenario {self.name!r} has no operations", mend="list at least one under `operations`")
         for group in (self.operations, self.prepare):
-            names = [operation.name for operation in group]
-            twice = {name for name in names if names.count(name) > 1}
+            twice = [name for name, times in Counter(operation.name for operation in group).items() if times > 1]
             if twice:
                 raise SuiteError(
                     f"scenario {self.name!r} names an operation twice: {min(twice)!r}",

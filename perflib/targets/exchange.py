@@ -15,10 +15,11 @@ from typing import Any, Final, TypeVar
 import httptools
 
 from perflib.targets.connection import Address, connect
-from perflib.targets.heads import LONGEST_HEAD_BYTES, new_parser
+from perflib.targets.heads import new_parser
 from perflib.targets.reasons import worded
 
 LONGEST_ANSWER_BYTES: Final = 64_000_000
+LONGEST_HEAD_BYTES: Final = 100_000  # the parser copies a header with each piece of it that arrives
 T = TypeVar("T")
 
 

@@ -39,13 +39,13 @@ def new_parser(receiver: Any) -> httptools.HttpResponseParser:
     return parser
 
 
-def end_of_head(data: bytes) -> int:
-    """Where the first head in the data ends; -1 where it does not end."""
-    match = _END.search(data)
+def end_of_head(data: bytes | bytearray, begin: int = 0) -> int:
+    """Where the first head in the data ends, looked for from `begin` on; -1 where it does not end."""
+    match = _END.search(data, begin)
     return match.end() if match else -1
 
 
-def ends_with_connection(head: bytes) -> bool:
+def ends_with_connection(head: bytes | bytearray) -> bool:
     """Whether the end of the connection completes the answer: its whole head names neither a length nor chunks."""
     end = end_of_head(head)
     return end >= 0 and not _FRAMED.search(head[:end])
@@ -82,7 +82,7 @@ def text_of(body: bytes, charset: str) -> str:
     return body.decode(charset, "replace").removeprefix("\ufeff")
 
 
-def server_timing(head: bytes) -> dict[str, int]:
+def server_timing(head: bytes | bytearray) -> dict[str, int]:
     """The durations that a head's Server-Timing names, ns. What is no time, or less than none, is left out."""
     parts: dict[str, int] = {}
     for line in _TIMING_LINE.findall(head[:LONGEST_TIMED_BYTES]):

@@ -1,4 +1,5 @@
-"""`python -m tests.campaign [--short] [--minutes 15] [--seed N]`: kills, faults and attacks on the real command line.
+"""`python -m tests.campaign [--short] [--minutes 15] [--seed N] [--only PART …]`: kills, faults and attacks on the real
+command line.
 
 Prints a table: for each kind of trial how many there were, the rows that were lost, the runs that open afterwards, the
 processes that were left, and secrets that leaked or other harm. Exit code 1 where anything was.
@@ -11,6 +12,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.campaign import parts
@@ -19,9 +21,11 @@ from tests.campaign.parts import Budget, Line
 SHORT = {"runs": (12.0, 4), "ab": (0.0, 0), "commands": (6.0, 5), "pairs": (4.0, 4), "limits": (5.0, 3)}
 WHOLE = {"runs": (210.0, 90), "ab": (60.0, 12), "commands": (300.0, 140), "pairs": (120.0, 110), "limits": (90.0, 18)}
 
+PARTS = (*WHOLE, "hostile", "canaries")
 
-def campaign(folder: Path, short: bool, minutes: float, seed: int) -> list[Line]:
-    """Make all trials, at most for so many minutes."""
+
+def campaign(folder: Path, short: bool, minutes: float, seed: int, only: Sequence[str] = ()) -> list[Line]:
+    """Make all trials, or those of some parts, at most for so many minutes."""
     chance = random.Random(seed)
     budgets = {
         name: Budget(seconds * (1.0 if short else minutes / 15), trials)
@@ -37,6 +41,8 @@ def campaign(folder: Path, short: bool, minutes: float, seed: int) -> list[Line]
         "hostile": lambda: [] if short else parts.hostile_answers(folder, ("HTTP", "http", "sse", "stdio")),
         "canaries": lambda: [] if short else parts.secrets(folder / "canaries", quick=False),
     }.items():
+        if only and name not in only:
+            continue
         began = time.monotonic()
         lines += made()
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
@@ -48,9 +54,10 @@ def main() -> int:
     options.add_argument("--short", action="store_true", help="a minute's worth of it")
     options.add_argument("--minutes", type=float, default=15.0)
     options.add_argument("--seed", type=int, default=random.randrange(10**6))
+    options.add_argument("--only", nargs="+", metavar="PART", default=(), choices=PARTS, help=", ".join(PARTS))
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="perflib-campaign-") as folder:
-        lines = campaign(Path(folder), given.short, given.minutes, given.seed)
+        lines = campaign(Path(folder), given.short, given.minutes, given.seed, given.only)
     print(f"seed {given.seed}\n\n{parts.table(lines)}")
     for line in lines:
         for harm in line.harm[:20]:

@@ -19,7 +19,7 @@ from tests.campaign import commands
 from tests.support import canaries, hostile
 from tests.support.synthetic import synthetic_run
 
-ROWS = 20_000
+ROWS = 8_000
 AT_ONCE = 3
 ROLES = ("coordinator", "coordinator", "worker", "watcher", "keeper", "target")
 
@@ -142,7 +142,8 @@ def commands_that_are_killed(folder: Path, budget: Budget, chance: random.Random
         left = commands.orphans(here)
         if number % 4 == 0:  # and then again, undisturbed
             code = commands.whole(here, *arguments)
-            line.harm += [f"{here.name}: {name} again: exit code {code}"] if code not in (0, 1, 3) else []
+            again = f"{here.name}: {name} again: exit code {code}: {commands.printed(here)[-300:]}"
+            line.harm += [again] if code not in (0, 1, 3) else []
         line.trials += 1
         line.orphans += len(left)
         line.harm += [f"{here.name}: {word}" for word in left]
@@ -178,8 +179,8 @@ def _whole(here: Path, line: Line, paths: list[Path]) -> None:
             line.rows_lost = max(line.rows_lost, abs(ROWS - rows), abs(ROWS - distinct))
         except Exception as error:
             line.harm.append(f"{path.name}: {type(error).__name__} {error}")
-    if "Traceback" in commands.printed(here):
-        line.harm.append(f"{here.name}: a traceback")
+    if "Traceback" in (said := commands.printed(here)):
+        line.harm.append(f"{here.name}: a traceback: {said[-300:]}")
 
 
 def pairs_of_writers(folder: Path, budget: Budget, chance: random.Random) -> list[Line]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ from hypothesis import strategies as st
 import perflib
 from perflib import charts, stats
 from perflib.errors import SuiteError
+from perflib.load import resources
 from perflib.load.resources import Sampler, described
 from perflib.metrics.processes import Memory, Process, growth, growth_of
 from perflib.store.compaction import compact
@@ -296,6 +299,35 @@ def test_a_process_that_may_not_be_read_keeps_memory_from_passing(
     (verdict,) = perflib.open_run(run.path).verdicts()
     assert verdict.verdict == "inconclusive"
     assert f"(pid {child.pid}) could not be read" in verdict.reason
+
+
+def test_a_process_that_ends_while_its_tree_is_read_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nap = "import time; time.sleep(60)"
+    family = f"import subprocess, sys\nfor _ in range(3): subprocess.Popen([sys.executable, '-c', {nap!r}])\n{nap}"
+    parent = subprocess.Popen([sys.executable, "-c", family], start_new_session=True)
+    try:
+        while len(children := psutil.Process(parent.pid).children()) < 3:
+            time.sleep(0.05)
+        is_young = resources._is_young
+
+        def ended(process: psutil.Process) -> bool:
+            if process.pid == children[0].pid:
+                raise psutil.NoSuchProcess(process.pid)
+            return is_young(process)
+
+        sampler = Sampler(tmp_path, 0)
+        sampler.watch("target", "api", [parent.pid])
+        monkeypatch.setattr(resources, "_is_young", ended)
+        sampler.watch("target", "api", [parent.pid])
+        time.sleep(0.5)
+        sampler.close()
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+    pids = pq.read_table(tmp_path / "resources", columns=["pid"])["pid"].to_pylist()
+    assert min(pids.count(pid) for pid in (parent.pid, children[1].pid, children[2].pid)) >= 3
 
 
 def test_samples_of_an_older_version_are_read_and_compacted(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from click.testing import CliRunner
 import perflib
 from perflib.cli import cli
 from perflib.errors import RunError
-from perflib.store import baselines, compaction
+from perflib.store import baselines, compaction, recording
 from perflib.store.lease import WRITING, Lease, held
 from perflib.store.manifest import Replacing, write_manifest
 from perflib.store.runs import remove_run, run_ids
@@ -96,6 +97,61 @@ def test_two_that_compact_at_once_lose_nothing(original: Run, tmp_path: Path) ->
         for process in started:
             process.kill()
             process.communicate()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_who_reads_a_run_while_it_is_compacted_sees_each_row_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    """Files go between their listing and their reading; run.json says which count between its reading and theirs."""
+    if many:  # then they are read anew for each figure
+        monkeypatch.setattr(recording, "IN_MEMORY_ROWS", 1_000)
+    listed, opened, within = Run(run.path), Run(run.path), []
+    assert len(listed.parts) > 1
+    sync = compaction.sync
+
+    def old_and_new_are_there(folder: Path) -> None:
+        if not within:
+            within.append(Run(run.path))
+            assert len(within[0].parts) < len(listed.parts)  # which the switch to come replaces once more
+            assert opened.query("select count(*) from rows").fetchone() == (ROWS,)
+        sync(folder)
+
+    monkeypatch.setattr(compaction, "sync", old_and_new_are_there)
+    compaction.compact(Run(run.path))
+    for reader in (listed, opened, *within):
+        counted = "select count(*), count(distinct (scenario, worker, seq)) from rows"
+        assert reader.query(counted).fetchone() == (ROWS, ROWS)
+        assert reader.damage == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no named pipes")
+def test_pipes_in_a_run_are_not_waited_for(run: Run) -> None:
+    os.mkfifo(run.path / "rows" / "part-9999-000000.parquet")
+    assert Run(run.path).corrupt == ["rows/part-9999-000000.parquet"]
+    (run.path / "run.json").unlink()
+    os.mkfifo(run.path / "run.json")
+    with pytest.raises(RunError, match="no regular file"):
+        Run(run.path)
+
+
+def test_a_run_of_numbers_that_nothing_holds_is_one_line(run: Run) -> None:
+    file = run.path / "run.json"
+    content = json.loads(file.read_text("utf-8"))
+    content["scenarios"][0]["segments"][0]["stop_ns"] = 10**25
+    file.write_text(json.dumps(content), "utf-8")
+    assert "stop_ns" in said("check", str(run.path))
+    content["scenarios"][0]["segments"][0]["stop_ns"] = 1
+    content["scenarios"][0]["name"] = "nobody's"
+    file.write_text(json.dumps(content), "utf-8")
+    assert "is not in its suite" in said("check", str(run.path))
+
+
+def test_a_run_that_vanishes_while_it_is_read_is_one_line(run: Run) -> None:
+    assert run.parts
+    shutil.rmtree(run.path)
+    with pytest.raises(RunError, match=r"cannot read run\.json"):
+        run.verdicts()
 
 
 def test_old_files_stay_when_a_new_one_is_lost_or_damaged_after_the_switch(run: Run, original: Run) -> None:

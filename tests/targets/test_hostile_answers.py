@@ -11,8 +11,10 @@ import pytest
 
 import perflib
 from perflib.load import gauges, session
+from perflib.load.tryout import try_suite
 from perflib.suite.model import Target
 from perflib.targets import process
+from perflib.targets.http.lane import HttpLane
 from perflib.targets.mcp.wire import Events
 from tests.support import hostile
 from tests.support.command_line import perflib_process
@@ -38,6 +40,22 @@ def test_of_mcp(transport: str, tmp_path: Path) -> None:
     assert hostile.harm_done(run) == []
     about = run.manifest.targets["it"].model_dump()
     assert about["server"]["name"] == "hostile" and len(str(about)) < 10_000
+
+
+def test_a_head_that_drips_byte_by_byte_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each byte has the head searched and copied anew, this takes a minute."""
+    parse = HttpLane._parse
+
+    def byte_by_byte(lane: HttpLane, data: bytes, now: int) -> None:  # a socket would put the bytes together again
+        for at in range(len(data)):
+            parse(lane, data[at : at + 1], now)
+
+    monkeypatch.setattr(HttpLane, "_parse", byte_by_byte)
+    lines = b"\r\n".join(b"X-%d: %b" % (number, b"x" * 100) for number in range(2_000))
+    with raw_server(says(b"HTTP/1.1 200 OK\r\n%b\r\nContent-Length: 2\r\n\r\nok" % lines)) as url:
+        (tried,) = try_suite(suite({"kind": "http", "url": url, "timeout_s": 60}))
+    assert tried.error == "" and tried.bytes_received > 200_000
+    assert tried.milliseconds < 8_000
 
 
 def test_readiness_and_gauges_take_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ class HttpLane(ConnectedLane):
     __slots__ = (
         "_complete",
         "_head",
+        "_head_end",
         "_hop",
         "_hop_ns",
         "_hops",
@@ -51,6 +52,7 @@ class HttpLane(ConnectedLane):
         "_keep_alive",
         "_most_bytes",
         "_received",
+        "_searched",
     )
 
     def __init__(self, driver: Driver, index: int, server: Server) -> None:
@@ -59,7 +61,8 @@ class HttpLane(ConnectedLane):
         self._hops, self._hop, self._hop_ns = 0, b"", 0  # redirects followed, the last request for one, and since when
         self._most_bytes = server.max_body_bytes or NO_LIMIT
         self._complete = self._interim = self._received = 0
-        self._head = b""
+        self._head: bytes | bytearray = b""  # of the answer, and the first bytes of its body
+        self._head_end, self._searched = -1, 0
 
     def start(self) -> None:
         request = self.op.request
@@ -90,8 +93,11 @@ class HttpLane(ConnectedLane):
         """Read an answer that is not complete, or whose head is new."""
         if self._first_ns == NONE_NS:
             self._first_ns, self._head = now, data
+            self._head_end, self._searched = -1, 0
             self._heads = NO_HEADS  # the next bytes may be the rest of this answer
-        elif len(self._head) < ANSWER_BYTES or end_of_head(self._head) < 0:
+        elif len(self._head) < ANSWER_BYTES or self._end_of_head() < 0:
+            if isinstance(self._head, bytes):
+                self._head = bytearray(self._head)  # to which small pieces are added in linear time
             self._head += data
         self._received += len(data)
         if self._parser is None:
@@ -106,11 +112,11 @@ class HttpLane(ConnectedLane):
         if self._interim:
             self._drop_interim_heads()
         if problem and not self._complete and not self._has_one_length(problem):
-            speaks_http2 = is_http2(self._head)
+            speaks_http2 = is_http2(bytes(self._head[:9]))
             self._broken("the server speaks HTTP/2 only, and perflib HTTP/1.1" if speaks_http2 else problem, now)
-        elif len(self._head) > LONGEST_HEAD_BYTES and end_of_head(self._head) < 0:
+        elif len(self._head) > LONGEST_HEAD_BYTES and self._end_of_head() < 0:
             self._broken(f"the head of the answer is longer than {LONGEST_HEAD_BYTES:,} bytes", now)
-        elif self._received > self._most_bytes and self._received - end_of_head(self._head) > self._most_bytes:
+        elif self._received > self._most_bytes and 0 <= self._end_of_head() < self._received - self._most_bytes:
             self._too_large(now)
         elif self._complete and self.start_ns:
             if problem:
@@ -119,6 +125,13 @@ class HttpLane(ConnectedLane):
         elif not self.start_ns:  # an answer without a request
             self._complete, self._received, self._first_ns = 0, 0, NONE_NS
             self._disconnect()
+
+    def _end_of_head(self) -> int:
+        """Where the head ends; -1 while it does not. Bytes are searched once, however small the pieces are."""
+        if self._head_end < 0:
+            self._head_end = end_of_head(self._head, self._searched)
+            self._searched = max(0, len(self._head) - 3)
+        return self._head_end
 
     def on_message_complete(self) -> None:
         parser = self._parser
@@ -130,17 +143,19 @@ class HttpLane(ConnectedLane):
 
     def _drop_interim_heads(self) -> None:
         """Leave in `_head` what follows the interim answers, and cache nothing of an answer that came with them."""
+        begin = 0
         while self._interim:
-            self._head = self._head[end_of_head(self._head) :]
+            begin = max(begin, end_of_head(self._head, begin))
             self._interim -= 1
+        self._head, self._head_end, self._searched = self._head[begin:], -1, 0
 
     def _has_one_length(self, problem: str) -> bool:
         """Whether the parser refused no more than a length that is given twice, the same; then it is read anew."""
         if "Content-Length" not in problem:
             return False
-        if end_of_head(self._head) < 0:
+        if self._end_of_head() < 0:
             return True  # the rest of the head is to come, and the parser will refuse it again
-        whole = with_one_length(self._head)
+        whole = with_one_length(bytes(self._head))
         if whole is None:
             return False
         self._parser = new_parser(self)
@@ -167,6 +182,7 @@ class HttpLane(ConnectedLane):
     def _answered(self, now: int) -> None:
         status = self._parser.get_status_code()
         self._failures, self._served = 0, True
+        self._head = bytes(self._head)  # no copy of an answer in one piece
         self._note_head()
         if self._server.redirects and status in REDIRECTS and self._is_followed(status, now):
             return
@@ -189,7 +205,7 @@ class HttpLane(ConnectedLane):
             request = self.op.request
             self._hop, self._hop_ns = request.fixed or request.build(self.row), self.start_ns
         try:
-            hop = following(self._hop, status, self._head, self._address.origin, self._server.may_go_to)
+            hop = following(self._hop, status, bytes(self._head), self._address.origin, self._server.may_go_to)
         except NotFollowedError as why:
             self._end_with("redirect", str(why), status, now)
             return True
@@ -245,7 +261,7 @@ class HttpLane(ConnectedLane):
         Only of an answer that came in one piece and is all there was: a head alone says how long it is, and the same
         bytes of a head can belong to nothing else.
         """
-        heads, head = self._server.parsed_heads, self._head[: self._head.find(HEAD_ENDS) + 4]
+        heads, head = self._server.parsed_heads, bytes(self._head[: self._head.find(HEAD_ENDS) + 4])
         if (
             self._received == len(self._head)
             and all(span[0] in STEPS for span in self._setup)  # none of them comes from this answer
@@ -278,7 +294,7 @@ class HttpLane(ConnectedLane):
         if is_answered and not self._head:  # known by its head, and not looked at
             self._server.parsed_heads.clear()
             return None
-        return Evidence.of_http(self._request_bytes(), self._head)
+        return Evidence.of_http(self._request_bytes(), bytes(self._head))
 
     def _request_bytes(self) -> bytes:
         """The request in flight; b"" where it cannot be built."""

@@ -112,7 +112,7 @@ class ReadingHttpLane(HttpLane):
             self.start()
 
     def _judge(self, status: int) -> tuple[int, int]:
-        self._answer_head = self._head[: max(end_of_head(self._head), 0)]
+        self._answer_head = bytes(self._head[: max(end_of_head(self._head), 0)])
         return super()._judge(status)
 
     def _remember(self, status: int, error: int, server_ns: int) -> None:
