@@ -46,12 +46,14 @@ WORDS: Final = {
     "Seq[Load]": "list of [tables](#load)",
     "Seq[Operation]": "list of [tables](#operation)",
     "Seq[Scenario]": "[tables](#scenario)",
+    "Seq[UserStage]": "list of [tables](#userstage)",
     "Seq[int]": "list of whole numbers",
     "Seq[str]": "list of texts",
     "Source": "[source](#kept)",
     "StrictBool": "true or false",
     "Text": "text",
     "Texts": "text, or a list of texts",
+    "Think": "number ≥ 0, or a [table](#pause)",
     "Warmup": "[table](#warmup)",
     "float": "number",
     "int": "whole number",
@@ -59,6 +61,8 @@ WORDS: Final = {
     "str": "text",
     "str | Callable[..., Any]": "text",
     "str | Seq[str]": "text, or a list of texts",
+    "tuple[NotNegative, NotNegative]": "two numbers ≥ 0",
+    "tuple[Positive, Positive]": "two numbers > 0",
     "str | Seq[float]": "text, or a list of numbers",
 }
 

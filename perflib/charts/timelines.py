@@ -36,6 +36,7 @@ from perflib.stats.histogram import LogBuckets
 from perflib.stats.intervals import fewest_values
 from perflib.store.database import DUE, TIMED
 from perflib.store.recording import ScenarioRun
+from perflib.suite.load import UsersLoad
 from perflib.text import number
 
 _ROWS: Final = LogBuckets(math.log(10) / 16)  # of a density of response times
@@ -207,13 +208,21 @@ def inflight(scenario: ScenarioRun) -> Figure:
     t_s = (np.asarray(cells["x"]) + 0.5) * at.bin_s
     axes.fill_between(t_s, 0, np.asarray(cells["most"]), step="mid", color=COLOURS[5], alpha=0.35, label="most", lw=0)
     axes.step(t_s, np.asarray(cells["mean"]), where="mid", color=COLOURS[0], label="mean")
+    load = scenario.spec.load
+    if isinstance(load, UsersLoad):
+        line_s = np.linspace(0.0, load.seconds(), 400)
+        begun_s = (scenario.record.start_ns or 0) / 1e9 - at.start_ns / 1e9
+        users = [load.users_at(float(each)) for each in line_s]
+        axes.plot(line_s + begun_s, users, color=COLOURS[1], ls="--", label="users, as planned")
     highest = totals(scenario).max_inflight or 0
     limits = [float(each.limit or 0) for each in limits_of(scenario, "inflight")]
     for limit in limits:
         draw_limit(axes, limit, f"asked for: {limit:g}")
-    axes.set_ylim(0, max(int(np.max(cells["most"])), *limits, 1) * 1.25 + 0.5)
+    axes.set_ylim(
+        0, max(int(np.max(cells["most"])), load.users if isinstance(load, UsersLoad) else 0, *limits, 1) * 1.25 + 0.5
+    )
     shade_warmup(axes, scenario, at)
-    axes.legend(loc="upper right", ncols=2)
+    axes.legend(loc="upper right", ncols=3)
     name(
         figure,
         axes,

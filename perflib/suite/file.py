@@ -191,7 +191,8 @@ def _with_tags(table: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _tag_stages(scenario: Mapping[str, Any]) -> None:
     """Set the model of stages that do not name it: closed with `concurrency`, a ramp with `to`, otherwise constant."""
-    for load in (scenario.get("load"), scenario.get("quick")):
+    of_users = isinstance(scenario.get("load"), dict) and scenario["load"].get("model") == "users"
+    for load in () if of_users else (scenario.get("load"), scenario.get("quick")):
         for _, stage in _tables(load.get("stages") if isinstance(load, dict) else None):
             model = "closed" if "concurrency" in stage else "ramp" if "to" in stage else "constant"
             stage.setdefault("model", model)

@@ -1,6 +1,7 @@
 """When requests start: one class for each load model, created by Load(model=…).
 
     Load(model="closed", concurrency=10, duration_s=20, think_time_s=0.5)    # or requests=1000
+    Load(model="users", stages=[UserStage(users=50, over_s=30)])             # a number of users that rises and falls
     Load(model="constant", rate_per_s=500, duration_s=20)                    # evenly spaced; "poisson": random
     Load(model="ramp", from_per_s=10, to_per_s=500, duration_s=60)           # TOML also: from = 10, to = 500
     Load(model="stages", stages=[Load(...), Load(...)])                      # one after the other
@@ -14,11 +15,12 @@ The comment behind each field is its description in docs/suite.md (`python -m to
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from perflib.errors import SuiteError
@@ -26,6 +28,7 @@ from perflib.suite.family import ALIASES, Family
 from perflib.suite.fields import CONFIG, Count, NotNegative, Positive, Seq
 from perflib.suite.messages import TABLES, in_one_line
 
+_P95: Final = 1.6448536269514722  # of the standard normal distribution
 STEADY: Final = ("closed", "constant", "poisson")  # models whose level does not change with time
 
 
@@ -54,6 +57,11 @@ class Load(Family):
     @property
     def users(self) -> int:
         """The largest number of users that are busy at once; 0 for an open load."""
+        return 0
+
+    @property
+    def stage_count(self) -> int:
+        """The number of its stages; 0 where it has none."""
         return 0
 
     @property
@@ -88,14 +96,102 @@ class Load(Family):
 
 @in_one_line()
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
-class ClosedLoad(Load, tag="closed"):
+class Pause:
+    """A time that varies, in s; exactly one of its keys."""
+
+    uniform: tuple[NotNegative, NotNegative] | None = None  # any time from the first to the second
+    exponential: Positive | None = None  # its mean: as between independent events
+    lognormal: tuple[Positive, Positive] | None = None  # its median and its 95th percentile: now and then long
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("uniform", "exponential", "lognormal") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise SuiteError("a time that varies needs one of its keys", mend="give uniform, exponential or lognormal")
+        low, high = self.uniform or self.lognormal or (0.0, 1.0)
+        if low > high or (self.lognormal and low == high):
+            raise SuiteError(f"{given[0]} = [{low:g}, {high:g}] is the wrong way round", mend="write the smaller first")
+
+    @property
+    def words(self) -> str:
+        if self.uniform:
+            return f"{self.uniform[0]:g} to {self.uniform[1]:g} s"
+        if self.exponential:
+            return f"{self.exponential:g} s on average (exponential)"
+        assert self.lognormal is not None
+        return f"mostly {self.lognormal[0]:g} s, at times {self.lognormal[1]:g} s (lognormal)"
+
+    @property
+    def mean_s(self) -> float:
+        if self.uniform:
+            return sum(self.uniform) / 2
+        return self.exponential or self._median_s * math.exp(self._sigma**2 / 2)
+
+    def draw_s(self, rng: random.Random) -> float:
+        """One such time."""
+        if self.uniform:
+            return rng.uniform(*self.uniform)
+        if self.exponential:
+            return rng.expovariate(1 / self.exponential)
+        return self._median_s * math.exp(self._sigma * rng.gauss(0.0, 1.0))
+
+    @property
+    def _median_s(self) -> float:
+        assert self.lognormal is not None
+        return self.lognormal[0]
+
+    @property
+    def _sigma(self) -> float:
+        assert self.lognormal is not None
+        return math.log(self.lognormal[1] / self.lognormal[0]) / _P95
+
+
+def _pause(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    try:
+        return Pause(**value)
+    except SuiteError as error:
+        where = error.where.removeprefix(Pause.__name__).removeprefix(": ")
+        raise SuiteError(error.what, where=where, mend=error.mend) from None
+
+
+Think = Annotated[NotNegative | Pause, BeforeValidator(_pause)]
+
+
+class _OfUsers:
+    """What loads of users have in common: how long each pauses. Each subclass declares the fields."""
+
+    think_time_s: float | Pause
+    pacing_s: float
+
+    @property
+    def is_open(self) -> bool:
+        return False
+
+    @property
+    def mean_think_s(self) -> float:
+        """The time between an answer and the user's next request, on average."""
+        return self.think_time_s.mean_s if isinstance(self.think_time_s, Pause) else self.think_time_s
+
+    @property
+    def _pauses(self) -> str:
+        """How long users pause, as the end of a sentence."""
+        think = self.think_time_s.words if isinstance(self.think_time_s, Pause) else f"{self.think_time_s:g} s"
+        said = f", {think} after each answer" if self.think_time_s else ""
+        return said + (f", one round in {self.pacing_s:g} s" if self.pacing_s else "")
+
+
+@in_one_line()
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class ClosedLoad(_OfUsers, Load, tag="closed"):
     """A number of users, each of whom waits for an answer before the next request."""
 
     model: Literal["closed"] = "closed"
     concurrency: Count  # users that are busy at once
     requests: Count | None = None  # number of requests; either this or `duration_s`
     duration_s: Positive | None = None  # length of the load
-    think_time_s: NotNegative = 0.0  # time between an answer and the user's next request
+    think_time_s: Think = 0.0  # time between an answer and the user's next request
+    pacing_s: NotNegative = 0.0  # a user begins a round of the operations, or a request, at most once in this time
 
     def __post_init__(self) -> None:
         if (self.requests is None) == (self.duration_s is None):
@@ -105,14 +201,9 @@ class ClosedLoad(Load, tag="closed"):
             raise SuiteError(f"{self.requests} requests cannot keep {self.concurrency} in flight", mend=mend)
 
     @property
-    def is_open(self) -> bool:
-        return False
-
-    @property
     def words(self) -> str:
         until = f"for {self.duration_s:g} s" if self.duration_s is not None else f"until {self.requests:,} requests"
-        pause = f", {self.think_time_s:g} s after each answer" if self.think_time_s else ""
-        return f"{self.concurrency:,} user{'s' if self.concurrency > 1 else ''} {until}{pause}"
+        return f"{self.concurrency:,} user{'s' if self.concurrency > 1 else ''} {until}{self._pauses}"
 
     @property
     def users(self) -> int:
@@ -127,6 +218,71 @@ class ClosedLoad(Load, tag="closed"):
 
     def lasting(self, seconds: float) -> ClosedLoad:
         return replace(self, requests=None, duration_s=seconds)
+
+
+@in_one_line()
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class UserStage:
+    """A part of a load of users: their number changes evenly to `users` within `over_s`."""
+
+    users: Annotated[int, Field(ge=0)]  # how many there are at the end of the stage
+    over_s: Positive  # length of the stage
+
+
+@in_one_line()
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class UsersLoad(_OfUsers, Load, tag="users"):
+    """A number of users that rises, stays and falls; each waits for an answer before the next request."""
+
+    TABLES: ClassVar[Mapping[str, type]] = {"stages": UserStage}
+
+    model: Literal["users"] = "users"
+    stages: Seq[UserStage]  # the number of users at the end of each part of the load, and how long the part takes
+    start_users: Annotated[int, Field(ge=0)] = 0  # the number of users at the start
+    think_time_s: Think = 0.0  # time between an answer and the user's next request
+    pacing_s: NotNegative = 0.0  # a user begins a round of the operations, or a request, at most once in this time
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise SuiteError("a load of users needs at least one stage", mend="list at least one under `stages`")
+        if not self.users:
+            raise SuiteError("a load of users without a user makes no request", mend="raise `users` in a stage")
+
+    @property
+    def words(self) -> str:
+        parts, before = [], self.start_users
+        for stage in self.stages:
+            change = f"{stage.users:,}" if stage.users == before else f"{before:,} to {stage.users:,}"
+            parts.append(f"{change} users {'for' if stage.users == before else 'within'} {stage.over_s:g} s")
+            before = stage.users
+        return ", then ".join(parts) + self._pauses
+
+    @property
+    def users(self) -> int:
+        return max(self.start_users, *(stage.users for stage in self.stages))
+
+    @property
+    def mean_users(self) -> float:
+        """The number of users, on average over the load."""
+        ends = [self.start_users, *(stage.users for stage in self.stages)]
+        each = zip(self.stages, ends, ends[1:], strict=False)
+        return sum(stage.over_s * (before + after) / 2 for stage, before, after in each) / self.seconds()
+
+    @property
+    def stage_count(self) -> int:
+        return len(self.stages)
+
+    def users_at(self, seconds: float) -> int:
+        """The number of users so many seconds after the start: a straight line through the stages, rounded."""
+        before = self.start_users
+        for stage in self.stages:
+            if seconds < stage.over_s:
+                return round(before + (stage.users - before) * max(seconds, 0.0) / stage.over_s)
+            seconds, before = seconds - stage.over_s, stage.users
+        return before
+
+    def seconds(self) -> float:
+        return sum(stage.over_s for stage in self.stages)
 
 
 class _OneRate:
@@ -160,7 +316,7 @@ class _OneRate:
 class ConstantLoad(_OneRate, Load, tag="constant"):
     """Requests at equal intervals."""
 
-    SPACED: ClassVar[str] = "at equal intervals"
+    SPACED = "at equal intervals"
     model: Literal["constant"] = "constant"
     rate_per_s: Positive  # requests per second
     duration_s: Positive  # length of the load
@@ -171,7 +327,7 @@ class ConstantLoad(_OneRate, Load, tag="constant"):
 class PoissonLoad(_OneRate, Load, tag="poisson"):
     """Requests at random times, as from many independent users."""
 
-    SPACED: ClassVar[str] = "at random times"
+    SPACED = "at random times"
     model: Literal["poisson"] = "poisson"
     rate_per_s: Positive  # mean requests per second
     duration_s: Positive  # length of the load
@@ -308,6 +464,10 @@ class StagesLoad(Load, tag="stages"):
     @property
     def is_open(self) -> bool:
         return all(stage.is_open for stage in self.stages)
+
+    @property
+    def stage_count(self) -> int:
+        return len(self.stages)
 
     @property
     def highest_rate_per_s(self) -> float:

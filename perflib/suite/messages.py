@@ -103,7 +103,8 @@ def _place(loc: Sequence[str | int], outermost: type) -> _Place:
     while rest:
         key = rest.pop(0)
         place.keys.append(key)
-        inner = TABLES.get(str(key)) if key in keys_of(place.table) else None
+        own: Mapping[str, type] = getattr(place.table, "TABLES", {})
+        inner = own.get(str(key), TABLES.get(str(key))) if key in keys_of(place.table) else None
         if inner is None:
             place.keys += [key for key in rest if isinstance(key, int) or not _is_addition(key)]
             return place
@@ -121,7 +122,7 @@ def _place(loc: Sequence[str | int], outermost: type) -> _Place:
 
 
 def _is_addition(key: str) -> bool:
-    return key in _SCALARS or "[" in key
+    return key in _SCALARS or "[" in key or key.startswith("constrained-")
 
 
 def _tag_of(cls: type) -> str:

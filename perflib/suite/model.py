@@ -26,7 +26,7 @@ from perflib.errors import SuiteError
 from perflib.suite.answers import Expect
 from perflib.suite.compare import Compare
 from perflib.suite.fields import CONFIG, Burst, Count, Figure, Judged, Name, NotNegative, Positive, Seq
-from perflib.suite.load import ClosedLoad, Load, StagesLoad
+from perflib.suite.load import ClosedLoad, Load, UsersLoad
 from perflib.suite.messages import in_one_line
 from perflib.suite.objectives import Objective
 from perflib.suite.operation import Operation, bound
@@ -87,9 +87,12 @@ class Scenario:
                     f"scenario {self.name!r} names an operation twice: {min(twice)!r}",
                     mend="give each operation its own name",
                 )
-        if self.order in ("sequence", "blocks") and not isinstance(self.load, ClosedLoad):
+        fitting = {"sequence": ClosedLoad | UsersLoad, "blocks": ClosedLoad}
+        if self.order in fitting and not isinstance(self.load, fitting[self.order]):
+            models = '"closed" or "users"' if self.order == "sequence" else '"closed"'
             raise SuiteError(
-                f"order {self.order!r} needs a closed load", mend='use load model "closed", or order "weighted"'
+                f"order {self.order!r} needs users who wait for answers",
+                mend=f'use load model {models}, or order "weighted"',
             )
         if self.order == "blocks" and not self.load.seconds():
             raise SuiteError("order 'blocks' needs a duration", mend="give the load duration_s instead of requests")
@@ -130,7 +133,7 @@ class Scenario:
             if objective.metric == "throughput ratio" and self.order != "blocks":
                 raise SuiteError(f"objective {objective.text!r} needs blocks", mend='set order = "blocks"')
             self._check_rates(objective)
-            stages = len(self.load.stages) if isinstance(self.load, StagesLoad) else 0
+            stages = self.load.stage_count
             if objective.stage is not None and not 1 <= objective.stage <= stages:
                 what = f"objective {objective.text!r}: there is no stage {objective.stage}"
                 raise SuiteError(what, mend=f"the load has {stages} stages")

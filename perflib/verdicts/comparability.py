@@ -92,10 +92,19 @@ def _notes(a: Manifest, b: Manifest) -> list[str]:
 def _settings(load: Load) -> dict[str, Any]:
     """A load's fields that are set, as run.json of schema 1 wrote them: they tell the history's series apart."""
     fields = {field.name: getattr(load, field.name) for field in dataclasses.fields(cast(Any, load))}
+    if not fields.get("pacing_s"):
+        fields.pop("pacing_s", None)  # a key that older runs do not have
     return {
-        **{key: value for key, value in fields.items() if value not in (None, (), {})},
-        "think_time_s": fields.get("think_time_s", 0.0),
+        **{key: _plain(value) for key, value in fields.items() if value not in (None, (), {})},
+        "think_time_s": _plain(fields.get("think_time_s", 0.0)),
     }
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON holds it."""
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _shape(load: Load) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Whatever is raised on the way to a request ends that request, or the load with a
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections import deque
@@ -23,8 +24,9 @@ from perflib.load.generator.plan import Segment
 from perflib.load.generator.sample import sample_of
 from perflib.load.generator.timeouts import Timeouts, Unanswered
 from perflib.load.generator.timer import Timer
+from perflib.load.generator.users import Crowd, Pauses
 from perflib.store.schema import NONE_NS, NONE_STATUS, PHASES, Recorder
-from perflib.suite.load import ClosedLoad, opening_s
+from perflib.suite.load import ClosedLoad, UsersLoad, opening_s
 from perflib.targets.base import Lane, Op, TargetKind, in_words
 
 FOREVER = 2**62
@@ -83,7 +85,9 @@ class WorkerDriver:
         self._assign: Callable[[Lane, int], bool] = self._assign_closed
         self._at_once = len(ops) if order == "sequence" else 1  # requests that a user takes of those that are left
         self._reserved: dict[Lane, int] = {}
-        self._requests_left, self._until_ns, self._active, self._think_s = 0, 0, 0, 0.0
+        self._requests_left, self._until_ns, self.busy = 0, 0, 0
+        self._random = random.Random(f"{seed}/{index}/pauses")
+        self._pauses, self._crowd = Pauses(0.0, 0.0, 1, self._random), None  # type: tuple[Pauses, Crowd | None]
         self._start_ns, self._judged_from_ns, self._due_at = 0, 0, 0
         self._due: list[int] = []
         self._finished: asyncio.Future[None] = self.loop.create_future()
@@ -197,12 +201,16 @@ class WorkerDriver:
         reserved = self._reserved.get(lane.siblings[0], 0) if self._at_once > 1 else 0
         if (self._requests_left <= 0 and not reserved) or now >= self._until_ns:
             return self._retire(lane)
-        if (self._think_s or self._gap_ns) and lane.start_ns:
-            pause_s = max(self._think_s, self._wait_s(now))
+        if self._crowd is not None and self.busy > self._crowd.wanted and self._pauses.is_between(lane):
+            return self._retire(lane)
+        if (self._pauses or self._gap_ns) and lane.start_ns:
+            pause_s = max(self._pauses.next_s(lane, now), self._wait_s(now))
             if pause_s > 0:
                 lane.start_ns = 0
                 self._later(min(pause_s, (self._until_ns - now) / 1e9 + 0.001), self._resume, lane)
                 return False
+        if self._pauses.pacing_ns:
+            self._pauses.begin(lane, now)
         if self._at_once > 1:
             self._reserve(lane.siblings[0], reserved)
         else:
@@ -279,38 +287,70 @@ class WorkerDriver:
 
     async def _run_closed(self, segment: Segment, start_ns: int) -> None:
         load = segment.load
-        assert isinstance(load, ClosedLoad)
-        users = plan.share(load.concurrency, self.index, self.of)
-        self._think_s = load.think_time_s
-        requests = FOREVER
-        if load.requests is not None:
-            requests = plan.share_of_rounds(load.requests, self._at_once, self.index, self.of)
+        assert isinstance(load, ClosedLoad | UsersLoad)
+        seconds, requests = load.seconds(), FOREVER
+        if load.total_requests:
+            requests = plan.share_of_rounds(load.total_requests, self._at_once, self.index, self.of)
         await self._sleep_until(start_ns)
         with self.lock:
             self._assign, self._is_open = self._assign_closed, False
+            self._pauses = Pauses(load.think_time_s, load.pacing_s, self._at_once, self._random)
+            self._crowd = Crowd(self, load, start_ns) if isinstance(load, UsersLoad) else None
             self._requests_left = min(requests, self.budget) if not self.stopping else 0
             # One operation, always the same request, no pause: then a lane repeats what it has just done.
-            op = self._only_op
-            self._same_again = op is not None and not op.variables and not self._think_s and not self._gap_ns
-            self._until_ns = FOREVER if load.duration_s is None else start_ns + int(load.duration_s * 1e9)
-            self._active, before, until_ns = users, self._requests_left, self._until_ns
-            self.unanswered.begin(load.think_time_s)
-            while len(self.users) < users:
-                self.users.append(self._new_user())
-            for lane in self.users[:users]:
-                now = time.monotonic_ns()
-                if (wait_s := self._wait_s(now)) > 0:
-                    self._later(wait_s, self._resume, lane)
-                elif self._assign(lane, now):
-                    self._start(lane)
+            op, varies = self._only_op, bool(self._pauses or self._gap_ns or self._crowd)
+            self._same_again = op is not None and not op.variables and not varies
+            self._until_ns = FOREVER if seconds is None else start_ns + int(seconds * 1e9)
+            before, until_ns = self._requests_left, self._until_ns
+            self.unanswered.begin(load.mean_think_s)
+            users = self._begin_users(load)
         if users:
-            await self._closed_end(load.duration_s)
+            await self._closed_end(seconds)
         with self.lock:
             over_ns = min(time.monotonic_ns(), until_ns)
-            self.unanswered.end(users, over_ns - start_ns, over_ns)
+            mean = load.mean_users / self.of if isinstance(load, UsersLoad) else users
+            self.unanswered.end(users, mean * (over_ns - start_ns) / 1e9, over_ns - start_ns, over_ns)
             self._requests_left += sum(self._reserved.values())
             self._reserved.clear()
         self.budget -= before - self._requests_left if not self.stopping else 0
+
+    def _begin_users(self, load: ClosedLoad | UsersLoad) -> int:
+        """Begin with the users of a load; their number, or how many they will be at most."""
+        most = plan.share(load.users, self.index, self.of)
+        if self._crowd is not None:
+            self.busy = 0
+            if most:
+                self._crowd.follow()
+            return most
+        while len(self.users) < most:
+            self.users.append(self._new_user())
+        self.busy = most
+        for user in self.users[:most]:
+            self._begin_user(user)
+        return most
+
+    def _begin_user(self, user: Lane) -> None:
+        now = time.monotonic_ns()
+        if (wait_s := self._wait_s(now)) > 0:
+            self._later(wait_s, self._resume, user)
+        elif self._assign(user, now):
+            self._start(user)
+
+    def begin_new_user(self) -> None:
+        """Begin with one more user of a crowd."""
+        self.busy += 1
+        self._begin_user(self._new_user())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the segment of a crowd sends nothing more."""
+        return self._requests_left <= 0 or time.monotonic_ns() >= self._until_ns
+
+    def end_crowd(self) -> None:
+        """The load of a crowd is over: the segment ends with the last request in flight."""
+        self._crowd = None
+        if self.busy == 0:
+            self._end()
 
     async def _closed_end(self, duration_s: float | None) -> None:
         """Wait until all users are done: after the load at most as long as its requests may take."""
@@ -327,10 +367,20 @@ class WorkerDriver:
 
     def _retire(self, lane: Lane) -> bool:
         lane.start_ns = 0
-        self._active -= 1
-        if self._active == 0:
+        self.busy -= 1
+        if self._crowd is not None:
+            self.loop.call_soon_threadsafe(self._leave, lane.siblings)
+        elif self.busy == 0:
             self._end()
         return False
+
+    def _leave(self, lanes: list[Lane]) -> None:
+        """A user has left: whoever comes later is another one, with connections of its own."""
+        with self.lock:
+            self._pauses.forget(lanes[0])
+            for lane in lanes:
+                self._lanes.remove(lane)
+                lane.close()
 
     def _resume(self, lane: Lane) -> None:
         with self.lock:
@@ -344,7 +394,7 @@ class WorkerDriver:
         self._until_ns = FOREVER if only_warmup else start_ns + segment.warmup_ns  # due before it: warm-up
         self._phase = 0 if only_warmup or segment.warmup_ns else self._measure
         self._is_open = True
-        self._assign, self._exhausted, self._think_s, self._same_again = self._assign_open, False, 0.0, False
+        self._assign, self._exhausted, self._same_again = self._assign_open, False, False
         self._start_ns = start_ns
         # Lateness leaves the warm-up out, as the figures do: at first every request has to connect.
         opening = 0.0 if segment.warmup_ns or segment.turn else opening_s(segment.load.seconds() or 0.0)

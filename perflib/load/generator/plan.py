@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from perflib.load.generator import arrivals
-from perflib.suite.load import ConstantLoad, Load, RampLoad, SpikeLoad, StagesLoad, StepsLoad
+from perflib.suite.load import ClosedLoad, ConstantLoad, Load, RampLoad, SpikeLoad, StagesLoad, StepsLoad, UsersLoad
 from perflib.suite.model import Scenario
 
 TURN_SEEDS: Final = 1_000  # between turns, so that neighbouring seeds have no turn in common
@@ -70,6 +70,8 @@ def warmup_load(load: Load, seconds: float) -> Load:
     first = load.parts()[0]
     if first.is_steady:
         return first.lasting(seconds)
+    if isinstance(first, UsersLoad):
+        return ClosedLoad(concurrency=max(1, first.start_users), duration_s=seconds)
     rate = 1.0
     if isinstance(first, SpikeLoad):
         rate = first.rate_per_s

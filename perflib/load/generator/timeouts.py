@@ -87,9 +87,9 @@ class Unanswered:
             self._latest[user] = [began_ns, over_ns]
             self._stretches.append(self._latest[user])
 
-    def end(self, users: int, length_ns: int, end_ns: int) -> None:
-        """The load of so many users and that length ended at `end_ns`."""
-        self.users_s += users * length_ns / 1e9
+    def end(self, users: int, users_s: float, length_ns: int, end_ns: int) -> None:
+        """The load of that length ended at `end_ns` with so many users, whose time was `users_s` together."""
+        self.users_s += users_s
         long = [(began, over) for began, over in self._stretches if over - began >= LONG_SHARE * length_ns]
         self.waited_s += sum(max(0, min(over, end_ns) - began) for began, over in long) / 1e9
         at_end = sum(began < end_ns <= over for began, over in long)

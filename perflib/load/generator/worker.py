@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from perflib.load.generator.prepare import compile_operations, lanes_allowed, ma
 from perflib.store.failures import SAMPLES, Failures
 from perflib.store.schema import SECONDS_PER_PART, UNANSWERED, Recorder
 from perflib.suite.data_file import DataFile
-from perflib.suite.load import ClosedLoad, StagesLoad
+from perflib.suite.load import ClosedLoad, StagesLoad, UsersLoad
 from perflib.suite.redaction import learn, learn_environment
 from perflib.targets.base import TargetKind
 
@@ -162,6 +162,8 @@ def _recorded_segments(
 
     if isinstance(segment.load, ClosedLoad) and segment.load.duration_s is not None:
         stop_ns = min(stop_ns, start_ns + int(segment.load.duration_s * 1e9))
+    if isinstance(segment.load, UsersLoad):
+        return [*_user_stages(segment, start_ns, stop_ns)]
     if not segment.load.is_open:
         return [(segment.phase, segment.stage, start_ns, stop_ns)]
     measured_ns = start_ns + segment.warmup_ns
@@ -174,6 +176,16 @@ def _recorded_segments(
         segments.append((segment.phase, number if staged else None, measured_ns, min(end_ns, stop_ns)))
         measured_ns = end_ns
     return segments
+
+
+def _user_stages(segment: plan.Segment, start_ns: int, stop_ns: int) -> Iterator[tuple[str, int | None, int, int]]:
+    """The stages of a load of users that were begun."""
+    assert isinstance(segment.load, UsersLoad)
+    for number, stage in enumerate(segment.load.stages, 1):
+        end_ns = start_ns + int(stage.over_s * 1e9)
+        if start_ns < stop_ns:
+            yield segment.phase, number, start_ns, min(end_ns, stop_ns)
+        start_ns = end_ns
 
 
 def _operation_name(driver: WorkerDriver, segment: plan.Segment) -> str | None:

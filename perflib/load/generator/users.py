@@ -1,0 +1,94 @@
+"""Users of a load: how many there are, and how long each pauses before its next request."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from typing import Final, Protocol
+
+from perflib.load.generator import plan
+from perflib.suite.load import Pause, UsersLoad
+from perflib.targets.base import Lane
+
+FOLLOW_S: Final = 0.02  # how often the number of users is brought up to date
+
+
+class Drives(Protocol):
+    """The driver of a crowd. `busy`: how many users there are; `is_over`: nothing more is to be sent."""
+
+    loop: asyncio.AbstractEventLoop
+    lock: threading.RLock
+    index: int
+    of: int
+
+    @property
+    def busy(self) -> int: ...
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def begin_new_user(self) -> None: ...
+
+    def end_crowd(self) -> None: ...
+
+
+class Crowd:
+    """Users whose number rises and falls: those of one worker.
+
+    wanted   how many there are to be now; whoever is one too many leaves after its round
+    """
+
+    def __init__(self, driver: Drives, load: UsersLoad, start_ns: int) -> None:
+        self._driver, self._load, self._start_ns = driver, load, start_ns
+        self.wanted = 0
+
+    def follow(self) -> None:
+        """Bring in users where there are too few, now and then again until the load is over."""
+        driver = self._driver
+        with driver.lock:
+            seconds = (time.monotonic_ns() - self._start_ns) / 1e9
+            self.wanted = plan.share(self._load.users_at(seconds), driver.index, driver.of)
+            if driver.is_over:
+                driver.end_crowd()
+                return
+            while driver.busy < self.wanted:
+                driver.begin_new_user()
+            driver.loop.call_later(FOLLOW_S, self.follow)
+
+
+class Pauses:
+    """How long users pause: after each answer, and so that a round begins at most once in `pacing_s`.
+
+    size   of a round, in requests
+    """
+
+    def __init__(self, think_s: float | Pause, pacing_s: float, size: int, rng: random.Random) -> None:
+        self._think_s, self._size, self._random = think_s, size, rng
+        self.pacing_ns = int(pacing_s * 1e9)
+        self._began: dict[Lane, int] = {}  # a user's latest round
+
+    def __bool__(self) -> bool:
+        return bool(self._think_s) or self.pacing_ns > 0
+
+    def is_between(self, lane: Lane) -> bool:
+        """Whether the lane's user is between two rounds."""
+        return self._size == 1 or lane.siblings[0].position % self._size == 0
+
+    def next_s(self, lane: Lane, now: int) -> float:
+        """How long the lane's user pauses before its next request."""
+        think = self._think_s
+        pause_s = think if isinstance(think, float | int) else think.draw_s(self._random)
+        if self.pacing_ns and self.is_between(lane):
+            pause_s = max(pause_s, (self._began.get(lane.siblings[0], 0) + self.pacing_ns - now) / 1e9)
+        return pause_s
+
+    def begin(self, lane: Lane, now: int) -> None:
+        """The lane's user begins a request now."""
+        if self.pacing_ns and self.is_between(lane):
+            self._began[lane.siblings[0]] = now
+
+    def forget(self, user: Lane) -> None:
+        """The user has left."""
+        self._began.pop(user, None)
