@@ -58,7 +58,8 @@ def said_in(body: str) -> str:
     """The sentence of a body that says what is wrong; "" where the body is empty."""
     body = body.strip()
     if body.startswith(("data:", "event:", "id:")):  # server-sent events
-        body = next((line[5:].strip() for line in body.splitlines() if line.startswith("data:")), body)
+        data = [line[5:].strip() for line in body.splitlines() if line.startswith("data:")]
+        body = next(filter(None, reversed(data)), body)  # the last one is the answer
     if body.startswith(("{", "[", '"')):
         try:
             said = _said(json.loads(body))

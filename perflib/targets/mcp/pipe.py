@@ -12,19 +12,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perflib.suite.redaction import StruckOut
 from perflib.targets.guard import die_with_parent
 from perflib.targets.http.request import parse_json
-from perflib.targets.mcp.wire import FIRST_ID, LONGEST_MESSAGE_BYTES, encode_request, reply_to_server
-from perflib.text import cleaned
+from perflib.targets.mcp.events import LONGEST_MESSAGE_BYTES
+from perflib.targets.mcp.wire import FIRST_ID, encode_request, reply_to_server
+from perflib.text import cleaned, one_line
 
 clock = time.monotonic_ns
 _ID = re.compile(rb'"id":\s*(\d{1,18})(?=[,}\s])')
 LONGEST_SAID_BYTES = 65_536  # of a line on stderr
+LAST_WORDS_S, LAST_LINES_S = 0.3, 0.01  # after its stdout is closed, after it has ended
+MOST_LAST_LINES = 3  # on stderr, which say why it ended
 MOST_UNREAD_BYTES = 1_000_000  # of replies to a server that does not read them
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -33,19 +36,21 @@ class Pipe(asyncio.SubprocessProtocol):
     """A server process.
 
     pending        whoever waits for an answer, by the id of its request
-    cached_codes   the pool's error codes of answers read before, by their bytes without the id
+    answers        what the suite answers to requests of the server, by method
+    capabilities   of the client, which follow from that
     """
 
     transport = "stdio"
 
-    def __init__(self, cached_codes: dict[bytes, int]) -> None:
-        self._cached_codes = cached_codes
+    def __init__(self, answers: Mapping[str, Any], capabilities: Mapping[str, Any]) -> None:
+        self._answers, self.capabilities = answers, capabilities
         self.pending: dict[int, Any] = {}
         self.alive = True
         self.sent = self.received = 0
         self._rest: list[bytes] = []
         self._rest_bytes = 0
         self._said = b""
+        self._last_lines: deque[str] = deque(maxlen=MOST_LAST_LINES)
         self._is_too_long = False
         self._process: asyncio.SubprocessTransport | None = None
         self.pid: int | None = None
@@ -54,15 +59,20 @@ class Pipe(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(
-        cls, command: tuple[str, ...], env: Mapping[str, str], cwd: str | None, cached_codes: dict[bytes, int]
+        cls,
+        command: tuple[str, ...],
+        env: Mapping[str, str],
+        cwd: str | None,
+        answers: Mapping[str, Any],
+        capabilities: Mapping[str, Any],
     ) -> Pipe:
         """Start the server. Raises OSError."""
         _, pipe = await asyncio.get_running_loop().subprocess_exec(
-            lambda: cls(cached_codes),
+            lambda: cls(answers, capabilities),
             *command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if isinstance(sys.stderr, StruckOut) else None,
+            stderr=subprocess.PIPE,  # its last lines say why it ended
             env={**os.environ, **env},
             cwd=cwd,
             start_new_session=os.name == "posix",  # npx and its like start the server as a child
@@ -119,25 +129,37 @@ class Pipe(asyncio.SubprocessProtocol):
         if len(self._said) > LONGEST_SAID_BYTES:
             whole, newline, self._said = whole + newline + self._said, b"\n", b""
         if newline:
-            print(cleaned(whole.decode("utf-8", "replace")), file=sys.stderr)
+            text = cleaned(whole.decode("utf-8", "replace"))
+            self._last_lines.extend(line.strip() for line in text.splitlines()[-MOST_LAST_LINES:] if line.strip())
+            print(text, file=sys.stderr)
 
     def _receive_line(self, line: bytes) -> None:
         """Handle one line. An answer whose bytes, apart from its id, have been read before has a cached error code."""
         self.received += len(line) + 1
         match = _ID.search(line)
-        without_id = line[: match.start(1)] + line[match.end(1) :] if match else b""
-        code = self._cached_codes.get(without_id)
-        if code is not None and match is not None:
-            waiting = self.pending.get(int(match[1]))
-            if waiting is None or waiting.accepts_cached:
-                if waiting is not None:
-                    del self.pending[int(match[1])]
-                    waiting.finish_cached(code, len(line) + 1)
+        if match is None:
+            self._read(line, None, b"")
+            return
+        number = int(match[1])
+        without_id = line[: match.start(1)] + line[match.end(1) :]
+        waiting = self.pending.get(number)
+        if waiting is not None and waiting.accepts_cached:
+            code = waiting.op.request.cached_codes.get(without_id)
+            if code is not None:
+                del self.pending[number]
+                waiting.finish_cached(code, len(line) + 1)
                 return
-        self._read(line, int(match[1]) if match else None, without_id)
+        self._read(line, number, without_id)
 
     def _read(self, line: bytes, first_id: int | None, without_id: bytes) -> None:
         message = parse_json(line.decode("utf-8", "replace"))
+        if isinstance(message, list):  # a batch
+            for each in message:
+                self._take(each, line, None, b"")
+        else:
+            self._take(message, line, first_id, without_id)
+
+    def _take(self, message: Any, line: bytes, first_id: int | None, without_id: bytes) -> None:
         if not isinstance(message, dict):
             if line[:1] == b"{" and b'"jsonrpc"' in line and len(self.pending) == 1:
                 # The one answer that is due, and it cannot be read; else a log line on stdout.
@@ -145,12 +167,21 @@ class Pipe(asyncio.SubprocessProtocol):
             return
         if "method" in message:
             if "id" in message and self._unread_bytes() < MOST_UNREAD_BYTES:
-                self.send(reply_to_server(message) + b"\n")
+                self.send(reply_to_server(message, self._answers) + b"\n")
             return
-        number = message.get("id")
-        waiting = self.pending.pop(number, None) if isinstance(number, int) else None
+        waiting = self._waiting_for(message)
         if waiting is not None:
+            number = message.get("id")
             waiting.finish(message, len(line) + 1, without_id=without_id if number == first_id else b"")
+
+    def _waiting_for(self, message: dict[str, Any]) -> Any:
+        """Whoever waits for an answer. Some servers give the id back as text; an error may have none at all."""
+        number = message.get("id")
+        if isinstance(number, str) and number.isdigit() and len(number) < 20:
+            number = int(number)
+        if number is None and "error" in message and self.pending:
+            number = next(iter(self.pending))  # the server could not read a request: the oldest one, most likely
+        return self.pending.pop(number, None) if isinstance(number, int) else None
 
     def _unread_bytes(self) -> int:
         """Bytes that were written to the server, and wait for it to read them."""
@@ -160,12 +191,17 @@ class Pipe(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         self.alive = False  # what it has read may still be answered
         if fd == 1:
-            self._end()
+            self._end_after(LAST_WORDS_S)
 
     def process_exited(self) -> None:
-        self._end()
+        self.alive = False
+        self._end_after(LAST_LINES_S)
         if not self._gone.done():
             self._gone.set_result(None)
+
+    def _end_after(self, seconds: float) -> None:
+        """Fail all that waits, once it had time to say why: its exit code and its last lines come a little later."""
+        asyncio.get_running_loop().call_later(seconds, self._end)
 
     def _end(self) -> None:
         """Fail all that still waits: no answer will come."""
@@ -178,7 +214,8 @@ class Pipe(asyncio.SubprocessProtocol):
         number, answered = next(self._numbers), asyncio.get_running_loop().create_future()
         self.pending[number] = _Asked(answered)
         try:
-            if not self.send(encode_request(method, params, modern=modern).body(number) + b"\n"):
+            request = encode_request(method, params, modern=modern, capabilities=self.capabilities)
+            if not self.send(request.body(number) + b"\n"):
                 raise ConnectionResetError
             answer: dict[str, Any] = await answered
             return answer
@@ -191,11 +228,22 @@ class Pipe(asyncio.SubprocessProtocol):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await asyncio.shield(self._gone)
-        code = self._process.get_returncode() if self._process is not None else None
-        return "it closed its output" if code is None else f"it ended with code {code}"
+        return self.describe_end()
 
-    async def notify(self, method: str) -> None:
-        self.send(json.dumps({"jsonrpc": "2.0", "method": method}).encode() + b"\n")
+    def describe_end(self) -> str:
+        """Why it answers no more: its exit code, and its last lines on stderr."""
+        code = self._process.get_returncode() if self._process is not None else None
+        if code is None:
+            ended = "it closed its output"
+        else:
+            ended = f"it ended with code {code}" if code >= 0 else f"it was ended by signal {-code}"
+        last = [*self._last_lines, cleaned(self._said.decode("utf-8", "replace")).strip()]
+        said = one_line(" / ".join(filter(None, last[-MOST_LAST_LINES:])), 300)
+        return f"{ended}: {said}" if said else ended
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
+        message = {"jsonrpc": "2.0", "method": method} | ({"params": params} if params else {})
+        self.send(json.dumps(message).encode() + b"\n")
 
     async def close(self) -> None:
         """Close its stdin and wait; then terminate; then kill."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, Final
 
 from perflib.errors import TargetError
@@ -14,8 +15,9 @@ from perflib.targets.mcp.http import McpHttpLane
 from perflib.targets.mcp.pool import Pool
 from perflib.targets.mcp.session import Session
 from perflib.targets.mcp.stdio import McpStdioLane
-from perflib.targets.mcp.wire import HANDSHAKE_VERSIONS, METHODS, MODERN, McpRequest
+from perflib.targets.mcp.wire import HANDSHAKE_VERSIONS, MODERN, McpRequest
 
+_METHOD: Final = re.compile(r"[!-~]{1,200}")
 PROTOCOLS: Final = ("auto", *HANDSHAKE_VERSIONS, MODERN)
 
 
@@ -36,6 +38,7 @@ class McpTarget(TargetKind):
         super().__init__(name, spec, folder=folder)
         self.pool = Pool(name, spec, folder)
         self._about: dict[str, Any] = {}
+        self._requests: list[McpRequest] = []
 
     @classmethod
     def check(cls, name: str, spec: McpTargetSpec, operations: list[McpOperation]) -> None:
@@ -52,7 +55,10 @@ class McpTarget(TargetKind):
             _check_operation(operation)
 
     def compile(self, operation: McpOperation) -> McpRequest:
-        return McpRequest.of(operation, self.pool.trace_id)
+        request = McpRequest.of(operation, self.pool.trace_id, self.pool.capabilities)
+        self._requests.append(request)
+        self.pool.calls_tools |= request.tool is not None
+        return request
 
     def lane(self, driver: Driver, index: int) -> Lane:
         if self.spec.client == "sdk":
@@ -70,34 +76,47 @@ class McpTarget(TargetKind):
             async with asyncio.timeout(self.spec.ready.timeout_s):
                 session = await self._open()
         except (OSError, TimeoutError) as error:
-            problem = f"{type(error).__name__} {error}".strip()
-            raise TargetError(
-                f"cannot reach the MCP server: {problem}", where=self.pool.where, mend="is it running?"
-            ) from None
+            raise self._unreachable(error) from None
         self._about = {**session.about, "client": self.spec.client, "session": self.spec.session}
         if self.pool.trace_id:
             self._about["trace_id"] = self.pool.trace_id
+
+    def _unreachable(self, error: Exception) -> TargetError:
+        """Why no session could be begun."""
+        where, why = self.pool.where, (error.strerror if isinstance(error, OSError) else None) or str(error)
+        if isinstance(error, TimeoutError):
+            what, mend = f"the MCP server did not answer within {self.spec.ready.timeout_s:g} s", "is it running?"
+        elif self.pool.address is None:
+            what, mend = f"the MCP server does not start: {why}", "try its command in a terminal"
+        else:
+            what, mend = f"cannot reach the MCP server: {why}", "is it running?"
+        return TargetError(what, where=where, mend=mend)
 
     async def _open(self) -> Session:
         if self.spec.client == "sdk":
             from perflib.targets.mcp.sdk import shared_client
 
+            if self.pool.address is None and self.pool.known.protocol == "auto":
+                await self.pool.learn_protocol()  # the SDK's client does not start a server again that ended
             client = await shared_client(self.pool)
-            self.pool.sdk_client = client
+            self.pool.sdk_client = client if self.spec.session == "shared" else None
             self.pool.sdk_clients.append(client)
             self.children = self.pool.children
             return client.session
         shared = self.spec.session == "shared"
         if self.pool.address is None:
             pipe, session = await self.pool.start_pipe()
-            if shared:
-                self.pool.pipe, self.pool.session, self.children = pipe, session, (pipe.pid or 0,)
-            else:
+            self.pool.pipe, self.pool.session, self.children = pipe, session, (pipe.pid or 0,)
+            await self.pool.learn_tools(self._requests)
+            if not shared:
+                self.pool.pipe = self.pool.session = None
+                self.children = ()
                 await self.pool.end_pipe(pipe)
             return session
-        session = await self.pool.new_session()
-        if shared:
-            self.pool.session = session
+        self.pool.session = session = await self.pool.new_session()
+        await self.pool.learn_tools(self._requests)
+        if not shared:
+            self.pool.session = None
         return session
 
     async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -118,8 +137,8 @@ def _check_operation(operation: McpOperation) -> None:
     at = f"operation {operation.name!r}"
     what, mend = "an MCP operation needs a tool or a method", 'set tool = "name"'
     require(operation.tool or operation.method, what, where=at, mend=mend)
-    what, mend = f"unknown MCP method {operation.method!r}", f"known: {', '.join(METHODS)}"
-    require(operation.method in (None, *METHODS), what, where=at, mend=mend)
+    what, mend = f"not a method: {operation.method!r}", 'write it like "tools/list"'
+    require(operation.method is None or _METHOD.fullmatch(operation.method), what, where=at, mend=mend)
     if operation.method == "resources/read":
         require(operation.uri, "resources/read needs a uri", where=at, mend='set uri = "…"')
     refuse_http_only(operation)
