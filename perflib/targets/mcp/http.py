@@ -178,7 +178,7 @@ class McpHttpLane(ReadingHttpLane):
 
     async def _post(self, message: bytes, session: Session) -> None:
         """Send a message that has no answer."""
-        client = HttpClient(self._pool.address)  # type: ignore[arg-type]
+        client = HttpClient(self._pool.address)
         head = session.head + self._pool.token_line
         try:
             async with asyncio.timeout(self._pool.spec.timeout_s):
@@ -378,7 +378,6 @@ class McpHttpLane(ReadingHttpLane):
     async def _whole_session(self) -> None:
         """Connect, negotiate, list the tools or call one, end it: one row, a span for each step."""
         pool, request = self._pool, self.op.request
-        assert pool.address is not None
         try:
             params = request.params(self.row)
         except Exception as problem:

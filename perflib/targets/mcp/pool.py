@@ -7,16 +7,20 @@ import contextlib
 import itertools
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from perflib.errors import PerflibError
+from perflib.suite.auth import CommandAuth, LoginAuth, OAuthAuth
 from perflib.suite.environment import from_environment
 from perflib.suite.target import McpTargetSpec
-from perflib.targets.base import Driver, Lane, Op
+from perflib.targets.base import Driver, Lane, Op, is_loopback
 from perflib.targets.connection import Address
 from perflib.targets.http.connected import ParsedHead
 from perflib.targets.http.reading import MOST_BODY_BYTES
+from perflib.targets.http.token import fixed_header
+from perflib.targets.mcp.auth import Renewal
 from perflib.targets.mcp.pipe import Pipe
 from perflib.targets.mcp.results import Schemas, is_task
 from perflib.targets.mcp.session import HttpConnection, Known, Session, negotiate, open_http
@@ -69,7 +73,7 @@ class Pool:
         self.children: tuple[int, ...] = ()  # processes that serve the shared session
         self.ids = itertools.count(FIRST_ID)
         self.where = f"targets.{name}"
-        self.address = Address.of(spec, self.where, folder) if spec.url else None
+        self._address = Address.of(spec, self.where, folder) if spec.url else None
         self.headers = {k: from_environment(v, f"{self.where}.headers.{k}") for k, v in spec.headers.items()}
         self.command = tuple(from_environment(part, f"{self.where}.command") for part in spec.command)
         self.env = {k: from_environment(v, f"{self.where}.env.{k}") for k, v in spec.env.items()}
@@ -80,8 +84,13 @@ class Pool:
         self.capabilities: Mapping[str, Any] = capabilities_for(self.answers, polls_tasks=spec.poll_tasks)
         self.schemas = Schemas()
         self.streams_that_stayed_open = 0
-        self.token_line = b""
         self.calls_tools = False
+        self.allow_hosts: tuple[str, ...] = ()
+        self._renewal: Renewal | None = None
+        if isinstance(spec.auth, LoginAuth | OAuthAuth | CommandAuth):
+            self._renewal = Renewal(spec.auth, self)
+        elif spec.auth is not None:
+            self.headers |= fixed_header(spec.auth, f"{self.where}.auth")
         self.session: Session | None = None  # the shared one
         self.pipe: Pipe | None = None
         self.trace_id = secrets.token_hex(16) if spec.trace else None
@@ -112,8 +121,41 @@ class Pool:
             self._connections[session.id] = connection
         return session
 
+    @property
+    def address(self) -> Address:
+        """Of a server over HTTP."""
+        assert self._address is not None
+        return self._address
+
+    @property
+    def is_http(self) -> bool:
+        return self._address is not None
+
+    def may_go_to(self, host: str) -> bool:
+        """Whether requests for tokens may go to this host."""
+        if host == self.address.host or host in self.allow_hosts:
+            return True
+        return is_loopback(host) and is_loopback(self.address.host)
+
+    def address_of(self, origin: str) -> Address:
+        """The address of another server, without what is for the target's own alone."""
+        spec = replace(self.spec, url=origin, server_name=None, client_cert=None, connect_to=None, unix_socket=None)
+        return Address.of(spec, self.where, self.folder)
+
+    @property
+    def token_line(self) -> bytes:
+        """The header line of the token that requests carry; b"" where there is none."""
+        return self._renewal.line if self._renewal is not None else b""
+
+    async def get_token(self) -> None:
+        """Get the first token, where one is needed. Raises TargetError."""
+        if self._renewal is not None:
+            await self._renewal.begin()
+
     def token_refused(self) -> None:
         """The server did not accept the token that requests carry."""
+        if self._renewal is not None:
+            self._renewal.refused()
 
     def steps(self, request: McpRequest, params: dict[str, Any]) -> Steps:
         """What comes after each answer to a call."""
@@ -268,6 +310,8 @@ class Pool:
         return task
 
     async def close(self) -> None:
+        if self._renewal is not None:
+            self._renewal.close()
         await asyncio.gather(*(client.close() for client in self.sdk_clients))
         await asyncio.gather(*(self.end_pipe(pipe) for pipe in list(self._pipes)))
         with contextlib.suppress(TimeoutError):

@@ -63,7 +63,7 @@ async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
     warnings.filterwarnings("ignore", message=".*2026-07-28.*")
     protocol = pool.known.protocol
     mode = "auto" if protocol in ("auto", MODERN) else "legacy"  # pinned, it would not ask the server who it is
-    if pool.address is None:
+    if not pool.is_http:
         command, *args = pool.command
         cwd = str(Path(pool.folder) / pool.spec.cwd) if pool.spec.cwd else pool.folder or None
         server: Any = StdioServerParameters(command=command, args=args, env={**os.environ, **pool.env}, cwd=cwd)
@@ -76,7 +76,7 @@ async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
                 timeout=None,
                 limits=limits,
                 trust_env=False,
-                event_hooks={"request": [partial(_add_token, pool)]},
+                event_hooks={"request": [partial(_add_token, pool)], "response": [partial(_look_at_status, pool)]},
             )
         )
         url = from_environment(pool.spec.url or "", f"{pool.where}.url")
@@ -87,9 +87,7 @@ async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
     if protocol == "auto":
         pool.known.protocol = MODERN if client.protocol_version == MODERN else HANDSHAKE
     if pool.calls_tools:
-        with contextlib.suppress(
-            MCPError, ValidationError
-        ):  # for schemas, and arguments that are headers
+        with contextlib.suppress(MCPError, ValidationError):  # for schemas, and arguments that are headers
             await client.list_tools()
     return client
 
@@ -99,6 +97,12 @@ async def _add_token(pool: Pool, request: Any) -> None:
     name, _, value = pool.token_line.decode().strip().partition(": ")
     if name:
         request.headers[name] = value
+
+
+async def _look_at_status(pool: Pool, response: Any) -> None:
+    """Notice that the token was refused, which the SDK does not say."""
+    if response.status_code == 401:
+        pool.token_refused()
 
 
 def _callbacks(pool: Pool) -> dict[str, Any]:
@@ -186,7 +190,7 @@ async def shared_client(pool: Pool) -> ConnectedClient:
     """The client that all lanes share; the processes that it starts become the pool's `children`."""
     before = {child.pid for child in psutil.Process().children()}
     connected = await ConnectedClient.start(pool)
-    if pool.address is None:
+    if not pool.is_http:
         connected.transport = "stdio"
         pool.children = tuple(child.pid for child in psutil.Process().children() if child.pid not in before)
     return connected
@@ -274,7 +278,7 @@ class SdkLane(Lane):
     def _failed(self, problem: Exception) -> int:
         """The error code of a call that raised. A session that is over is given up, and begun anew by the next call."""
         name, why = _error_class(problem, self.op.request.result_of)
-        if name == "reset" and self._pool.address is None and not self._pool.spec.restart:
+        if name == "reset" and not self._pool.is_http and not self._pool.spec.restart:
             self.driver.stop(f"target {self._pool.name!r} died: {why}")
         if name in ("mcp_session", "reset"):
             self._client = None
@@ -297,7 +301,11 @@ class SdkLane(Lane):
             self._answer = answer
             self.driver.explain("mcp_tool", Evidence(body=json.dumps({"result": _dumped(answer)})).message)
             return self.driver.error_code("mcp_tool"), server_time_ns({"_meta": answer.meta})
-        return 0, server_time_ns({"_meta": answer.meta})
+        kind = getattr(answer, "result_type", None) or "complete"  # the SDK takes any
+        name, why = problem_of("", {"resultType": kind})
+        if name:
+            self.driver.explain(name, why)
+        return self.driver.error_code(name) if name else 0, server_time_ns({"_meta": answer.meta})
 
     def abort(self, error: str) -> None:
         if self._task is not None:

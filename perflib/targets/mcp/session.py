@@ -56,11 +56,13 @@ class Known:
 class Site(Protocol):
     """A server over HTTP. `headers`: of every request; `token_line`: the header line of a token that is renewed."""
 
-    address: Address | None
     headers: dict[str, str]
     capabilities: Mapping[str, Any]
     known: Known
     where: str
+
+    @property
+    def address(self) -> Address: ...
 
     @property
     def token_line(self) -> bytes: ...
@@ -186,7 +188,6 @@ class HttpConnection:
     transport = "http"
 
     def __init__(self, site: Site) -> None:
-        assert site.address is not None
         self._site, self._address = site, site.address
         self.capabilities = site.capabilities
         self._client = HttpClient(site.address)
