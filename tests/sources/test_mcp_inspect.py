@@ -486,11 +486,13 @@ def test_pages_are_followed_and_a_hostile_server_writes_no_escapes() -> None:
     assert "prompts: the server refused `prompts/list`: no!" in ran.stdout
     text = Path("ho-stile.toml").read_text()
     assert all(char.isprintable() or char == "\n" for char in text)
-    assert [op.tool for op in from_table(tomllib.loads(text)).scenarios[0].operations] == [
+    operations = from_table(tomllib.loads(text)).scenarios[0].operations
+    assert [op.tool for op in operations if op.tool] == [
         "one",
         "two\n[x]",
         "t{{h}}ree",
     ]
+    assert {op.method for op in operations if not op.tool} == {"resources/read"}
 
 
 def test_secrets_are_used_and_never_written(service: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -549,7 +551,7 @@ def test_what_is_wrong_is_said_in_one_line(arguments: list[str], code: int, word
 def test_a_url_that_is_no_mcp_server_is_named(service: Server) -> None:
     ran = perflib_process("mcp", "inspect", f"{service.url}/nothing")
     assert ran.returncode == 4
-    reason = "the server refused `initialize`: HTTP status 404; is this URL or command an MCP server?"
+    reason = "the server refused `initialize`: HTTP status 404; Not Found; is this URL or command an MCP server?"
     assert ran.stderr == f"perflib: {service.url}/nothing: {reason}\n"
 
 
