@@ -34,6 +34,7 @@ from perflib.targets.mcp.wire import (
     capabilities_for,
     param_headers_of,
 )
+from perflib.targets.short_connections import ShortConnections
 
 MUTE_S: Final = 0.8  # without an answer to a method that it may not know, a server on stdio is started once more
 MOST_PAGES: Final = 50  # of tools that are listed before the load
@@ -79,6 +80,7 @@ class Pool:
         self.env = {k: from_environment(v, f"{self.where}.env.{k}") for k, v in spec.env.items()}
         self.keep_alive, self.redirects, self.max_body_bytes = True, 0, MOST_BODY_BYTES
         self.parsed_heads: dict[bytes, ParsedHead] = {}
+        self.short_connections: ShortConnections | None = None  # connections are kept
         self.known = Known(spec.protocol)
         self.answers = {method: dict(answer) for method, answer in spec.answers.items()}
         self.capabilities: Mapping[str, Any] = capabilities_for(self.answers, polls_tasks=spec.poll_tasks)
