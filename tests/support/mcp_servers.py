@@ -122,6 +122,7 @@ class Server:
     headers: list[dict[str, str]] = field(default_factory=list)  # of all requests over HTTP
     page: int = 0  # tools on a page of the list
     tasks: dict[str, list[Any]] = field(default_factory=dict)  # how often each is still at work, and its result
+    streams: dict[str, tuple[Session, Peer]] = field(default_factory=dict)  # of the old transport, by session
     inputs: list[Any] = field(default_factory=list)  # what calls brought for input that was asked for
     resumed: dict[str, Message] = field(default_factory=dict)  # answers by the event that they follow
     numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -673,6 +674,19 @@ class HttpPeer(Peer):
         raise ConnectionAbortedError
 
 
+class StreamPeer(Peer):
+    """One request whose answer comes on the stream of its session."""
+
+    def __init__(self, stream: HttpPeer) -> None:
+        self.stream = stream
+
+    async def text(self, text: bytes) -> None:
+        await self.stream.text(text)
+
+    async def answer(self, message: Message, status: int = 200) -> None:
+        await self.send(message)
+
+
 async def _http(server: Server) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -702,8 +716,13 @@ async def _exchange(server: Server, reader: asyncio.StreamReader, writer: asynci
         await peer.json(json.dumps([each[path[9:]] for each in server.headers if path[9:] in each]).encode())
     elif path == "/arguments":
         await peer.json(json.dumps(server.arguments).encode())
+    elif path == "/sse" and verb == "GET":
+        await _old_stream(server, peer)
+        return False
+    elif path.startswith("/messages?"):
+        await _old_message(server, path, json.loads(body), peer)
     elif path != "/mcp":
-        peer.head(404)
+        peer.head(405 if path == "/sse" else 404)
     elif verb == "POST" and _is_refused(server, headers):
         peer.more = 'WWW-Authenticate: Bearer error="invalid_token", resource_metadata="/resource"'
         peer.head(401)
@@ -720,6 +739,25 @@ async def _exchange(server: Server, reader: asyncio.StreamReader, writer: asynci
     else:
         peer.head(405)
     return True
+
+
+async def _old_stream(server: Server, peer: HttpPeer) -> None:
+    """The transport HTTP+SSE of 2024-11-05: a stream for all answers of a session, which names where to post."""
+    name = f"old-{next(server.numbers)}"
+    server.streams[name] = Session(name), StreamPeer(peer)
+    await peer.begin_stream()
+    peer.chunk(f"event: endpoint\r\ndata: /messages?session={name}\r\n\r\n".encode())
+    await peer.gone()
+    del server.streams[name]
+
+
+async def _old_message(server: Server, path: str, message: Message, peer: HttpPeer) -> None:
+    session, stream = server.streams[path.partition("=")[2]]
+    peer.head(202)
+    if "id" in message and "method" in message:
+        await server.request(message, session, stream)
+    else:
+        server.hear(message, session)
 
 
 def _metadata(server: Server) -> dict[str, Callable[[], Message]]:

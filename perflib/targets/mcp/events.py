@@ -26,10 +26,21 @@ class Events:
     retry_ms   how long the server wants a client to wait before it does so; None where it did not say
     """
 
-    __slots__ = ("_data", "_events", "_is_after_cr", "_is_first", "_kind", "_rest", "_size", "last_id", "retry_ms")
+    __slots__ = (
+        "_data", "_endless", "_events", "_is_after_cr", "_is_first", "_kind", "_kinds", "_rest", "_size", "last_id",
+        "retry_ms",
+    )  # fmt: skip
 
-    def __init__(self, last_id: str = "", retry_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        last_id: str = "",
+        retry_ms: int | None = None,
+        *,
+        kinds: tuple[bytes, ...] = (b"", b"message"),
+        endless: bool = False,
+    ) -> None:
         self.last_id, self.retry_ms = last_id, retry_ms
+        self._kinds, self._endless = kinds, endless  # of events that are read, and whether any number of them may come
         self._rest: list[bytes] = []  # pieces of a line that has not ended
         self._data: list[bytes] = []  # lines of data of an event that has not ended
         self._kind = b""
@@ -38,6 +49,10 @@ class Events:
 
     def feed(self, piece: bytes) -> list[Any]:
         """Raises ValueError for an event that is longer than LONGEST_MESSAGE_BYTES, and for more than MOST_EVENTS."""
+        return [_parsed(data) for _, data in self.raw(piece)]
+
+    def raw(self, piece: bytes) -> list[tuple[bytes, bytes]]:
+        """The kinds and data of the events that are complete, those without data left out. Raises as `feed` does."""
         if self._is_after_cr and piece[:1] == b"\n":
             piece = piece[1:]
         self._is_after_cr = piece[-1:] == b"\r"
@@ -51,24 +66,24 @@ class Events:
             return []
         *lines, last = b"".join([*self._rest, piece]).split(b"\n")
         self._rest = [last] if last else []
-        messages: list[Any] = []
+        found: list[tuple[bytes, bytes]] = []
         for line in lines:
-            self._take(line, messages)
-        return messages
+            self._take(line, found)
+        return found
 
     def end(self) -> list[Any]:
         """The message of an event that the end of the stream has cut short, where its data are JSON."""
-        messages: list[Any] = []
-        self._take(b"".join(self._rest), messages)
+        found: list[tuple[bytes, bytes]] = []
+        self._take(b"".join(self._rest), found)
         self._rest = []
-        self._dispatch(messages)
-        return [message for message in messages if message is not None]
+        self._dispatch(found)
+        return [message for _, data in found if (message := _parsed(data)) is not None]
 
-    def _take(self, line: bytes, messages: list[Any]) -> None:
+    def _take(self, line: bytes, found: list[tuple[bytes, bytes]]) -> None:
         if self._is_first:
             self._is_first, line = False, line.removeprefix(_BOM)
         if not line:
-            self._dispatch(messages)
+            self._dispatch(found)
             return
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
@@ -81,16 +96,20 @@ class Events:
         elif name == b"retry" and value.isdigit() and len(value) < 10:
             self.retry_ms = int(value)
 
-    def _dispatch(self, messages: list[Any]) -> None:
+    def _dispatch(self, found: list[tuple[bytes, bytes]]) -> None:
         """The event has ended."""
         self._events += 1
-        if self._events > MOST_EVENTS:
+        if self._events > MOST_EVENTS and not self._endless:
             raise ValueError(f"more than {MOST_EVENTS:,} events")
         data, kind = b"\n".join(self._data), self._kind
         self._data, self._kind = [], b""
         self._size = sum(map(len, self._rest))
-        if data and kind in (b"", b"message"):
-            messages.append(parse_json(data.decode("utf-8", "replace")))
+        if data and kind in self._kinds:
+            found.append((kind, data))
+
+
+def _parsed(data: bytes) -> Any:
+    return parse_json(data.decode("utf-8", "replace"))
 
 
 def content_type_of(head: bytes) -> str | None:

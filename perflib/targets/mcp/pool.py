@@ -21,6 +21,8 @@ from perflib.targets.http.connected import ParsedHead
 from perflib.targets.http.reading import MOST_BODY_BYTES
 from perflib.targets.http.token import fixed_header
 from perflib.targets.mcp.auth import Renewal
+from perflib.targets.mcp.channel import Channel
+from perflib.targets.mcp.legacy import EventChannel
 from perflib.targets.mcp.pipe import Pipe
 from perflib.targets.mcp.results import Schemas, is_task
 from perflib.targets.mcp.session import HttpConnection, Known, Session, negotiate, open_http
@@ -94,13 +96,14 @@ class Pool:
         elif spec.auth is not None:
             self.headers |= fixed_header(spec.auth, f"{self.where}.auth")
         self.session: Session | None = None  # the shared one
-        self.pipe: Pipe | None = None
+        self.pipe: Channel | None = None
         self.trace_id = secrets.token_hex(16) if spec.trace else None
+        self.last_refusal: tuple[int, str] | None = None  # by a status, and what it said, where the SDK hides it
         self.sdk_client: Any = None  # the shared ConnectedClient
         self.sdk_clients: list[Closable] = []
         self._connection: HttpConnection | None = None
         self._connections: dict[str, HttpConnection] = {}  # sessions to be ended, by their id
-        self._pipes: set[Pipe] = set()
+        self._pipes: set[Channel] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.negotiating = asyncio.Lock()
         self._failed_starts = 0
@@ -132,6 +135,11 @@ class Pool:
     @property
     def is_http(self) -> bool:
         return self._address is not None
+
+    @property
+    def is_channel(self) -> bool:
+        """Whether any number of calls go over one pipe or stream."""
+        return not self.is_http or self.known.is_legacy
 
     def may_go_to(self, host: str) -> bool:
         """Whether requests for tokens may go to this host."""
@@ -230,7 +238,7 @@ class Pool:
         if self.session is session:
             self.session = None
 
-    async def pipe_for(self, driver: Driver) -> tuple[Pipe, Session]:
+    async def pipe_for(self, driver: Driver) -> tuple[Channel, Session]:
         """A server on stdio for a lane that has none: its own, or the shared one, started again where it ended."""
         if self.spec.session == "own":
             return await self._started_again(driver)
@@ -239,7 +247,7 @@ class Pool:
                 self.pipe, self.session = await self._started_again(driver)
             return self.pipe, self.session
 
-    async def _started_again(self, driver: Driver) -> tuple[Pipe, Session]:
+    async def _started_again(self, driver: Driver) -> tuple[Channel, Session]:
         try:
             started = await self.start_pipe()
         except (OSError, PerflibError) as problem:
@@ -250,12 +258,14 @@ class Pool:
         self._failed_starts = 0
         return started
 
-    async def start_pipe(self) -> tuple[Pipe, Session]:
+    async def start_pipe(self) -> tuple[Channel, Session]:
         """Start a server on stdio and negotiate with it. Raises TargetError, OSError.
 
         Servers of the older era may end, or fall silent, where their first message is one that they do not know. Such
         a server is started a second time with a message that it knows; whichever is ready first is taken.
         """
+        if self.known.is_legacy:
+            return await self._negotiated(HANDSHAKE if self.spec.protocol == "auto" else self.spec.protocol)
         if self.known.protocol != "auto":
             return await self._negotiated(self.known.protocol)
         first = asyncio.ensure_future(self._negotiated("auto"))
@@ -276,7 +286,7 @@ class Pool:
         pipe, _ = await self.start_pipe()
         self.spawn(self.end_pipe(pipe))
 
-    async def _first_of(self, *starts: asyncio.Future[tuple[Pipe, Session]]) -> tuple[Pipe, Session]:
+    async def _first_of(self, *starts: asyncio.Future[tuple[Channel, Session]]) -> tuple[Channel, Session]:
         """The server that is ready first; the others are ended. Raises what the last one raised where none is."""
         waiting, ready = set(starts), None
         try:
@@ -290,9 +300,8 @@ class Pool:
                     self.spawn(self.end_pipe(each.result()[0]))
         return (ready or starts[-1]).result()
 
-    async def _negotiated(self, protocol: str) -> tuple[Pipe, Session]:
-        folder = str(Path(self.folder) / self.spec.cwd) if self.spec.cwd else self.folder or None
-        pipe = await Pipe.start(self.command, self.env, folder, self.answers, self.capabilities)
+    async def _negotiated(self, protocol: str) -> tuple[Channel, Session]:
+        pipe = await self._new_channel()
         self._pipes.add(pipe)
         try:
             return pipe, await negotiate(pipe, protocol, self.where)
@@ -300,7 +309,25 @@ class Pool:
             self.spawn(self.end_pipe(pipe))
             raise
 
-    async def end_pipe(self, pipe: Pipe) -> None:
+    async def _new_channel(self) -> Channel:
+        if self.known.is_legacy:
+            return await EventChannel.start(self, self.answers, self.capabilities)
+        folder = str(Path(self.folder) / self.spec.cwd) if self.spec.cwd else self.folder or None
+        return await Pipe.start(self.command, self.env, folder, self.answers, self.capabilities)
+
+    async def finds_legacy(self) -> bool:
+        """Whether the URL is that of an event stream, as a server of 2024-11-05 has it; this is then known."""
+        if self.spec.protocol == MODERN:
+            return False
+        try:
+            channel = await EventChannel.start(self, self.answers, self.capabilities)
+        except (OSError, TimeoutError):
+            return False
+        await channel.close()
+        self.known.is_legacy = True
+        return True
+
+    async def end_pipe(self, pipe: Channel) -> None:
         await pipe.close()
         self._pipes.discard(pipe)
 

@@ -27,7 +27,7 @@ from perflib.targets.base import Driver, Lane, in_words
 from perflib.targets.evidence import BODY_BYTES, Evidence
 from perflib.targets.http.request import one_header_line
 from perflib.targets.mcp.results import outcome, problem_of
-from perflib.targets.mcp.session import MOST_NAMES, Session, about_server, session_spans
+from perflib.targets.mcp.session import MOST_NAMES, Session, about_server, refusal, session_spans
 from perflib.targets.mcp.steps import MOST_STEPS
 from perflib.targets.mcp.wire import HANDSHAKE, MODERN, SESSION, McpRequest, server_time_ns
 from perflib.targets.template import UnfilledError
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 clock = time.monotonic_ns
 _CONNECTION_CLOSED: Final = -32000
+_UNKNOWN_REFUSAL: Final = "Server returned an error response"  # what the SDK says of any status from 400 on
 
 
 async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
@@ -47,6 +48,7 @@ async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
     try:
         import httpx2
         from mcp import Client, StdioServerParameters
+        from mcp.client.sse import sse_client
         from mcp.client.streamable_http import streamable_http_client
         from mcp.shared.exceptions import MCPError
         from pydantic import ValidationError
@@ -70,17 +72,18 @@ async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
     else:
         headers = {name: one_header_line(value) for name, value in pool.headers.items()}
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        http = await stack.enter_async_context(  # its proxies are not taken from the environment
-            httpx2.AsyncClient(
-                headers=headers,
-                timeout=None,
-                limits=limits,
-                trust_env=False,
-                event_hooks={"request": [partial(_add_token, pool)], "response": [partial(_look_at_status, pool)]},
-            )
-        )
+        hooks: dict[str, Any] = {"request": [partial(_add_token, pool)], "response": [partial(_look_at_status, pool)]}
+
+        def new_client(*_: Any, **__: Any) -> httpx2.AsyncClient:  # its proxies are not taken from the environment
+            return httpx2.AsyncClient(headers=headers, timeout=None, limits=limits, trust_env=False, event_hooks=hooks)
+
         url = from_environment(pool.spec.url or "", f"{pool.where}.url")
-        server = streamable_http_client(url, http_client=http)
+        if pool.known.is_legacy:
+            server = sse_client(url, sse_read_timeout=86_400, httpx_client_factory=new_client)
+        else:
+            server = streamable_http_client(url, http_client=await stack.enter_async_context(new_client()))
+    if pool.known.is_legacy:
+        mode = "legacy"
     client = await stack.enter_async_context(Client(server, mode=mode, cache=None, **_callbacks(pool)))
     if protocol == MODERN and client.protocol_version != MODERN:
         raise TargetError(f"the server does not speak {MODERN}", where=pool.where, mend='set protocol = "auto"')
@@ -100,9 +103,14 @@ async def _add_token(pool: Pool, request: Any) -> None:
 
 
 async def _look_at_status(pool: Pool, response: Any) -> None:
-    """Notice that the token was refused, which the SDK does not say."""
+    """Notice what the server refused, which the SDK does not say."""
     if response.status_code == 401:
         pool.token_refused()
+    if response.status_code >= 400:
+        pool.last_refusal = (
+            response.status_code,
+            refusal(response.status_code, response.headers, await response.aread()),
+        )
 
 
 def _callbacks(pool: Pool) -> dict[str, Any]:
@@ -155,7 +163,7 @@ class ConnectedClient:
                 await self._stop.wait()
         except Exception as problem:
             if not self._ready.done():
-                self._ready.set_exception(_plain(problem, pool.where))
+                self._ready.set_exception(_plain(problem, pool))
 
     @property
     def session(self) -> Session:
@@ -278,6 +286,9 @@ class SdkLane(Lane):
     def _failed(self, problem: Exception) -> int:
         """The error code of a call that raised. A session that is over is given up, and begun anew by the next call."""
         name, why = _error_class(problem, self.op.request.result_of)
+        if why == _UNKNOWN_REFUSAL and self._pool.last_refusal is not None:
+            status, why = self._pool.last_refusal
+            name = f"http_{status // 100}xx"
         if name == "reset" and not self._pool.is_http and not self._pool.spec.restart:
             self.driver.stop(f"target {self._pool.name!r} died: {why}")
         if name in ("mcp_session", "reset"):
@@ -424,10 +435,13 @@ def _of_invalid(errors: Sequence[Any], method: str) -> tuple[str, str]:
     return "mcp_result", one_line(f"the SDK's client cannot read the result: {where}: {first.get('msg')}", 300)
 
 
-def _plain(problem: BaseException, where: str) -> Exception:
+def _plain(problem: BaseException, pool: Pool) -> Exception:
     """The first problem of a group, as an error of this package."""
     while isinstance(problem, BaseExceptionGroup):
         problem = problem.exceptions[0]
     if isinstance(problem, TargetError | OSError):
         return problem
-    return TargetError(f"the SDK's client cannot connect: {problem}"[:300], where=where, mend="is this an MCP server?")
+    why = str(problem)
+    if why == _UNKNOWN_REFUSAL and pool.last_refusal is not None:
+        why = pool.last_refusal[1]
+    return TargetError(f"the SDK's client cannot connect: {why}"[:300], where=pool.where, mend="is this an MCP server?")

@@ -236,7 +236,7 @@ class HttpConnection:
             elif method == "server/discover" and "mcp-session-id" in headers:
                 await self._end_stray_session(headers["mcp-session-id"])
             return answer
-        return {"error": {"code": 0, "message": _refusal(status, headers, body)}}
+        return {"error": {"code": 0, "message": refusal(status, headers, body)}}
 
     async def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
         message = {"jsonrpc": "2.0", "method": method} | ({"params": params} if params else {})
@@ -317,7 +317,7 @@ def _media_type(headers: Mapping[str, str]) -> str | None:
     return text.partition(";")[0].strip().lower() if text is not None else None
 
 
-def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> str:
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> str:
     """What an answer that is no JSON-RPC says, for people."""
     said = [f"HTTP status {status}", one_line(said_in(body.decode("utf-8", "replace")), 120)]
     if "location" in headers:

@@ -1,4 +1,4 @@
-"""Calls over stdio: any number in flight on the pipe of a server's process."""
+"""Calls over stdio, or over the old transport HTTP+SSE: any number in flight on one pipe or stream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, Lane, in_words
 from perflib.targets.evidence import BODY_BYTES, Evidence
-from perflib.targets.mcp.pipe import Pipe
+from perflib.targets.mcp.channel import Channel
 from perflib.targets.mcp.results import outcome
 from perflib.targets.mcp.session import Session, call_or_list, session_spans
 from perflib.targets.mcp.steps import Step, Steps
@@ -35,7 +35,7 @@ class McpStdioLane(Lane):
         super().__init__(driver, index)
         self._pool, self._id, self._sent = pool, 0, 0
         self._answer: Any = None  # to the request that is being finished
-        self.pipe: Pipe | None = pool.pipe
+        self.pipe: Channel | None = pool.pipe
         self.session: Session | None = pool.session
         self._task: asyncio.Task[None] | None = None
         self._pause: asyncio.TimerHandle | None = None
@@ -63,10 +63,10 @@ class McpStdioLane(Lane):
         self.start_ns = clock()
         self._send(payload)
 
-    def _lost(self, pipe: Pipe) -> None:
+    def _lost(self, pipe: Channel) -> None:
         """The server has ended: it is started again where the suite says so, else the load ends."""
         self.pipe = self.session = None
-        if not self._pool.spec.restart:
+        if not (self._pool.spec.restart or self._pool.is_http):
             self.driver.stop(f"target {self._pool.name!r} died: {pipe.describe_end()}")
 
     def _not_built(self, problem: Exception) -> None:

@@ -78,7 +78,7 @@ class McpTarget(TargetKind):
             from perflib.targets.mcp.sdk import SdkLane
 
             return SdkLane(driver, index, self.pool)
-        return McpHttpLane(driver, index, self.pool) if self.pool.is_http else McpStdioLane(driver, index, self.pool)
+        return (McpStdioLane if self.pool.is_channel else McpHttpLane)(driver, index, self.pool)
 
     async def open(self, driver: Driver | None = None) -> None:
         """Connect and negotiate: for the shared session, or to learn which server it is.
@@ -113,26 +113,38 @@ class McpTarget(TargetKind):
 
             if not self.pool.is_http and self.pool.known.protocol == "auto":
                 await self.pool.learn_protocol()  # the SDK's client does not start a server again that ended
-            client = await shared_client(self.pool)
+            try:
+                client = await shared_client(self.pool)
+            except TargetError:
+                if not (self.pool.is_http and await self.pool.finds_legacy()):
+                    raise
+                client = await shared_client(self.pool)
             self.pool.sdk_client = client if self.spec.session == "shared" else None
             self.pool.sdk_clients.append(client)
             self.children = self.pool.children
             return client.session
         shared = self.spec.session == "shared"
-        if not self.pool.is_http:
+        if self.pool.is_http and (session := await self._streamable()) is not None:
+            self.pool.session = session
+        else:
             pipe, session = await self.pool.start_pipe()
-            self.pool.pipe, self.pool.session, self.children = pipe, session, (pipe.pid or 0,)
-            await self.pool.learn_tools(self._requests)
-            if not shared:
-                self.pool.pipe = self.pool.session = None
-                self.children = ()
-                await self.pool.end_pipe(pipe)
-            return session
-        self.pool.session = session = await self.pool.new_session()
+            self.pool.pipe, self.pool.session = pipe, session
+            self.children = (pipe.pid,) if pipe.pid else ()
         await self.pool.learn_tools(self._requests)
         if not shared:
-            self.pool.session = None
+            first, self.pool.pipe, self.pool.session, self.children = self.pool.pipe, None, None, ()
+            if first is not None:
+                await self.pool.end_pipe(first)
         return session
+
+    async def _streamable(self) -> Session | None:
+        """A session over streamable HTTP; None where the server has only the transport that came before it."""
+        try:
+            return await self.pool.new_session()
+        except TargetError:
+            if await self.pool.finds_legacy():
+                return None
+            raise
 
     async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """One request outside the load on the shared session: {"result": …} or {"error": …}. Raises OSError."""
