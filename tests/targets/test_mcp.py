@@ -437,11 +437,15 @@ def test_every_broken_answer_over_http_is_a_row_with_its_class(
 
 
 @pytest.mark.parametrize("fault", ["never", "late"])
-@pytest.mark.parametrize("answers", ["json", "sse"])
-def test_no_answer_over_http_is_a_timeout(fault: str, answers: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("answers", "protocol"), MODES)
+def test_no_answer_over_http_is_a_timeout_and_cancelled(
+    fault: str, answers: str, protocol: str, tmp_path: Path
+) -> None:
     with http_server("--fault", fault, "--answers", answers, "--after", "2") as server:
-        made = run({"url": server.url, "timeout_s": 0.3}, tmp_path, **FEW)
+        made = run({"url": server.url, "protocol": protocol, "timeout_s": 0.3}, tmp_path, **FEW)
+        cancelled = server.counts().get("notifications/cancelled", 0)
     assert classes(made) == {"ok": 2, "timeout": 6}
+    assert cancelled == (6 if protocol == LEGACY else 0)  # in the modern era, the end of the connection says it
     assert made.status == "complete"
 
 
@@ -462,6 +466,7 @@ def test_every_broken_answer_over_stdio_is_a_row_with_its_class(
     made = run({"command": stdio.command, "timeout_s": 0.3}, tmp_path, **FEW)
     assert classes(made) == {error: 8}
     assert stdio.counts()["tools/call"] == 8
+    assert stdio.counts().get("notifications/cancelled", 0) == (8 if error == "timeout" else 0)
     assert made.status == "complete"
 
 
