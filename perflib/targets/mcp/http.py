@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 clock = time.monotonic_ns
 MOST_REPLIES: Final = 16  # to requests of the server, during one call
 STREAM_END_S: Final = 0.02  # that the end of a stream is waited for, once the answer has come
-MOST_OPEN_STREAMS: Final = 3  # in a row: from then on, none is waited for
 RESUMED_AFTER_S: Final = 1.0  # where the server does not say when a stream is to be resumed
 
 
@@ -192,7 +191,7 @@ class McpHttpLane(ReadingHttpLane):
         super()._parse(data, now)
         if self.start_ns and not self._answered_ns and self._has_answer and not self._closing:
             self._answered_ns = now
-            if self._pool.streams_that_stayed_open >= MOST_OPEN_STREAMS:
+            if self._pool.leaves_streams():
                 self._leave_stream()
             else:
                 self._later = self.driver.loop.call_later(STREAM_END_S, self._stayed_open)

@@ -39,6 +39,8 @@ from perflib.targets.mcp.wire import (
 from perflib.targets.short_connections import ShortConnections
 
 MUTE_S: Final = 0.8  # without an answer to a method that it may not know, a server on stdio is started once more
+MOST_OPEN_STREAMS: Final = 3  # in a row, whose end was waited for in vain
+TRIED_AGAIN_AFTER: Final = 64  # streams that were left at once
 MOST_PAGES: Final = 50  # of tools that are listed before the load
 LISTED_WITHIN_S: Final = 10.0
 MOST_FAILED_STARTS: Final = 5  # in a row: then a server on stdio does not start again
@@ -166,6 +168,13 @@ class Pool:
         """The server did not accept the token that requests carry."""
         if self._renewal is not None:
             self._renewal.refused()
+
+    def leaves_streams(self) -> bool:
+        """Whether the end of a stream is not worth waiting for, since several in a row stayed open; some are tried."""
+        if self.streams_that_stayed_open < MOST_OPEN_STREAMS:
+            return False
+        self.streams_that_stayed_open += 1
+        return self.streams_that_stayed_open % TRIED_AGAIN_AFTER != 0
 
     def steps(self, request: McpRequest, params: dict[str, Any]) -> Steps:
         """What comes after each answer to a call."""

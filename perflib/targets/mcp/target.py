@@ -54,6 +54,8 @@ class McpTarget(TargetKind):
         if spec.url:
             check_url(name, spec)
         require(spec.url or spec.auth is None, "auth is for servers over HTTP", where=f"{where}.auth", mend="use env")
+        what, mend = "the SDK's client does not poll tasks", 'use client = "lean"'
+        require(not (spec.poll_tasks and spec.client == "sdk"), what, where=f"{where}.poll_tasks", mend=mend)
         per_user = isinstance(spec.auth, LoginAuth) and spec.auth.per == "user"
         what, mend = "an MCP server's users share a token", 'set per = "worker", or headers of the operations'
         require(not per_user, what, where=f"{where}.auth.per", mend=mend)
