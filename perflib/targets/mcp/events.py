@@ -112,7 +112,7 @@ def _parsed(data: bytes) -> Any:
     return parse_json(data.decode("utf-8", "replace"))
 
 
-def content_type_of(head: bytes) -> str | None:
+def content_type_of(head: bytes | bytearray) -> str | None:
     """The media type that a head names, in lower case; None where it names none."""
     match = _TYPE.search(head)
     return match[1].decode("latin-1").strip().lower() if match is not None else None
