@@ -95,7 +95,7 @@ def mcp() -> None:
 
 
 @mcp.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
-@click.argument("server", nargs=-1, required=True, type=click.UNPROCESSED, metavar="URL|COMMAND...")
+@click.argument("server", nargs=-1, required=True, type=click.UNPROCESSED, metavar="URL|COMMAND...|FILE")
 @click.option("--json", "as_json", is_flag=True, help="Print the server's lists as JSON.")
 @click.option(
     "--out", metavar="FILE", type=click.Path(path_type=Path), help="File of the suite; default: <server-name>.toml."
@@ -107,18 +107,33 @@ def mcp() -> None:
     metavar="'NAME: VALUE'",
     help="A header of each request; ${VAR} is read from the environment.",
 )
+@click.option("--protocol", default="auto", metavar="VERSION", help="Version of the protocol; default: negotiated.")
+@click.option("--env", multiple=True, metavar="NAME=VALUE", help="A variable of a command's environment.")
+@click.option("--cwd", metavar="DIR", type=click.Path(exists=True, file_okay=False), help="Folder of a command.")
+@click.option("--server", "server_name", metavar="NAME", help="The server in an mcpServers file, where it has several.")
+@click.option("--try", "tries", is_flag=True, help="Call each tool once that is marked as read-only.")
 @click.option(
     "--timeout", "timeout_s", default=60.0, show_default=True, metavar="SECONDS",
     type=click.FloatRange(0, min_open=True), help="Total time for the start and all answers.",
 )  # fmt: skip
 def inspect(
-    server: tuple[str, ...], as_json: bool, out: Path | None, headers: tuple[str, ...], timeout_s: float
+    server: tuple[str, ...],
+    as_json: bool,
+    out: Path | None,
+    headers: tuple[str, ...],
+    protocol: str,
+    env: tuple[str, ...],
+    cwd: str | None,
+    server_name: str | None,
+    tries: bool,
+    timeout_s: float,
 ) -> int:
     """Print what an MCP server offers, and write a suite for it. `perflib run` runs that suite.
 
     \b
     perflib mcp inspect http://127.0.0.1:8000/mcp --header 'Authorization: Bearer ${API_TOKEN}'
     perflib mcp inspect npx -y @modelcontextprotocol/server-everything
+    perflib mcp inspect --try mcp.json --server files         # a file with mcpServers, as clients have them
     perflib mcp inspect --timeout 10 -- my-server --json      # options after -- are passed to the command
 
     \b
@@ -128,11 +143,24 @@ def inspect(
 
     from perflib.sources import mcp_listing, mcp_suite
 
-    target = mcp_listing.target_of(server, mcp_listing.headers_of(headers))
+    target = mcp_listing.target_of(
+        server,
+        mcp_listing.headers_of(headers),
+        protocol=protocol,
+        env=mcp_listing.env_of(env),
+        cwd=cwd,
+        name=server_name,
+    )
     if out is not None:
         mcp_listing.must_be_new(out)
-    listing = asyncio.run(mcp_listing.read_listing(target, timeout_s))
-    lists = {"about": listing.about, "tools": listing.tools, "resources": listing.resources, "prompts": listing.prompts}
+    listing = asyncio.run(mcp_listing.read_listing(target, timeout_s, tries=tries))
+    lists = {
+        "about": listing.about,
+        "tools": listing.tools,
+        "resources": listing.resources,
+        "resourceTemplates": listing.templates,
+        "prompts": listing.prompts,
+    }
     click.echo(json.dumps(lists, indent=1) if as_json else mcp_listing.describe(listing, target))
     path = out or Path(mcp_suite.file_name(listing.about))
     mcp_listing.save(mcp_listing.suite_of(listing, target, path), path)

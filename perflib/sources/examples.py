@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any, Final
@@ -45,6 +46,21 @@ FORMATS: Final = {
 }
 
 
+_LONGEST_DESCRIPTION: Final = 2_000
+_SUCH_AS: Final = re.compile(r"(?:\be\.g\.,?|\bfor example,?:?|\bsuch as|\bexamples?:|\blike)\s+", re.IGNORECASE)
+_QUOTED: Final = re.compile(r"(?:'([^'\n]{1,200})'|\"([^\"\n]{1,200})\"|`([^`\n]{1,200})`)")
+_PLAIN: Final = re.compile(r"[^\s,;)'\"`]{1,100}")
+_NUMBER: Final = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
+_SHAPES: Final = {  # how descriptions write the form of a text
+    "YYYY-MM-DDTHH:MM": "2025-01-01T12:00:00Z",
+    "YYYY-MM-DD": "2025-01-01",
+    "HH:MM:SS": "12:00:00",
+    "HH:MM": "12:00",
+    "ISO 8601": "2025-01-01T12:00:00Z",
+    "ISO-8601": "2025-01-01T12:00:00Z",
+}
+
+
 def example(schema: Any) -> Any:
     """A value that the JSON Schema allows, as far as that can be decided; its own examples and defaults come first.
 
@@ -71,6 +87,7 @@ class _ExampleMaker:
     def candidates(self, schema: dict[str, Any], depth: int, number: int) -> Iterator[Any]:
         """Candidates for a merged schema: its own values, then one for each branch and type. At least one."""
         yield from named_values(schema)
+        yield from described_values(schema)
         if schema.get("const", ...) is None or None in schema.get("enum", ()):
             yield None
         for branches in self.branches(schema, depth):
@@ -157,6 +174,28 @@ def named_values(schema: Mapping[str, Any]) -> Iterator[Any]:
                 yield value
         except RecursionError:  # hundreds of nested levels
             pass
+
+
+def described_values(schema: Mapping[str, Any]) -> Iterator[Any]:
+    """Values that the description gives as an example: "IANA name (e.g. 'Europe/London')", "a date (YYYY-MM-DD)"."""
+    text = schema.get("description")
+    if not isinstance(text, str):
+        return
+    text = text[:_LONGEST_DESCRIPTION]
+    kinds = types(schema)
+    for match in _SUCH_AS.finditer(text):
+        quoted = _QUOTED.match(text, match.end())
+        plain = _PLAIN.match(text, match.end())
+        for found in (quoted, plain):
+            if found is None:
+                continue
+            word = found[found.lastindex or 0].strip().rstrip(".")
+            if "string" in kinds or kinds == ["any"]:
+                yield word
+            elif _NUMBER.fullmatch(word):
+                yield int(word) if word.lstrip("-").isdigit() else float(word)
+    if "string" in kinds:
+        yield from (value for words, value in _SHAPES.items() if words in text)
 
 
 def numbers(schema: Mapping[str, Any], number: int, *, integer: bool) -> Iterator[float | int]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -28,6 +30,11 @@ DANGEROUS: Final = (
 )  # fmt: skip
 _DANGEROUS_BEGINNINGS: Final = ("delete", "remove", "destroy", "erase", "purge", "wipe", "truncate")  # "deletefile" too
 _DEEPEST: Final = 40
+MOST_TOOLS: Final = 100  # that are written
+MOST_OTHERS: Final = 8  # resources, templates and prompts of each that are written
+_FAILED: Final = re.compile(
+    r"\s*((?:error|failed|failure|exception|traceback|invalid|access denied)\b:?)", re.IGNORECASE
+)
 
 _HEAD: Final = """\
 # Written by `perflib mcp inspect`. Run it, then read the report:
@@ -54,18 +61,41 @@ objectives = ["error rate < 1 %", "p95 response < 500 ms"]
 """
 
 
-def starter_suite(
-    about: Mapping[str, Any], tools: Sequence[Tool], target: McpTargetSpec, *, file: str = "suite.toml"
-) -> str:
-    """The TOML of a suite with one operation for each tool.
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a tool answered when it was called once. `is_good`: the answer is one that a load test can use."""
 
-    `about` and `tools` come from the server. `target` is written unchanged, so it must not contain secrets. `file` is
-    the path of the suite, which its first lines show.
+    is_good: bool
+    answer: str
+
+
+def starter_suite(
+    about: Mapping[str, Any],
+    tools: Sequence[Tool],
+    target: McpTargetSpec,
+    *,
+    file: str = "suite.toml",
+    others: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    tried: Mapping[str, Tried] | None = None,
+) -> str:
+    """The TOML of a suite with one operation for each tool, and for some resources and prompts.
+
+    `about`, `tools` and `others` (lists of `resources`, `resourceTemplates` and `prompts`) come from the server.
+    `target` is written unchanged, so it must not contain secrets. `file` is the path of the suite, which its first
+    lines show.
     """
     tools = [tool for tool in tools if tool["name"]]  # a tool without a name cannot be called
-    names = _unique_names([str(tool["name"]) for tool in tools])
-    operations = [_operation(name, tool) for name, tool in zip(names, tools, strict=True)]
-    if all(reason_left_out(tool) for tool in tools):
+    tried, others = tried or {}, others or {}
+    written = tools[:MOST_TOOLS]
+    parts: list[tuple[str, Callable[[str], str]]] = [
+        (str(tool["name"]), partial(_operation, tool=tool, tried=tried.get(str(tool["name"])))) for tool in written
+    ]
+    parts += _other_operations(others)
+    names = _unique_names([name for name, _ in parts])
+    operations = [make(name) for name, (_, make) in zip(names, parts, strict=True)]
+    if len(tools) > len(written):
+        operations.append(f"\n# {len(tools) - len(written):,} further tools are not written here.")
+    if not any(line.startswith("[[") for operation in operations for line in operation.splitlines()):
         operations.append(_operation_without_tool(about))
     return _HEAD.format(
         file=one_line(file, 200),
@@ -162,25 +192,48 @@ def _target(target: McpTargetSpec) -> Iterator[str]:
         yield "ready = { timeout_s = 60 }"
     if target.cwd:
         yield f"cwd = {toml(target.cwd)}"
+    if target.env:
+        yield f"env = {toml(dict(target.env))}"
+    if target.protocol != "auto":
+        yield f"protocol = {toml(target.protocol)}"
     if target.headers:
         variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", " ".join(target.headers.values())))
         yield f"# never stored, but read from the environment: {', '.join(variables)}"
         yield f"headers = {toml(dict(target.headers))}"
 
 
-def _operation(name: str, tool: Tool) -> str:
+def is_read_only(tool: Tool) -> bool:
+    """Whether the server says that a tool changes nothing, so that it can be tried."""
+    annotations = tool.get("annotations")
+    return isinstance(annotations, dict) and annotations.get("readOnlyHint") is True
+
+
+def arguments_of(tool: Tool) -> dict[str, Any]:
+    """The example arguments of a tool, as the suite has them."""
+    schema = tool.get("inputSchema")
+    values = example(schema) if isinstance(schema, dict) else {}
+    return values if isinstance(values, dict) else {}
+
+
+def _operation(name: str, tool: Tool, tried: Tried | None = None) -> str:
     """The lines of one tool, as comments if it is left out."""
-    comments = [one_line(first_line(tool.get("description")), 110), reason_left_out(tool)]
+    left_out = reason_left_out(tool)
+    if not left_out and tried is not None and not tried.is_good:
+        left_out = f"Left out, since it failed when it was tried: {one_line(tried.answer, 140)}"
+    comments = [one_line(first_line(tool.get("description")), 110), left_out]
     lines = ["[[scenarios.operations]]", f"name = {toml(name)}", f"tool = {toml(without_fields(str(tool['name'])))}"]
     lines += _arguments(tool.get("inputSchema"))
-    if comments[1]:
+    if tried is not None and tried.is_good:
+        lines.append(f"# answered: {one_line(tried.answer, 100)}")
+    elif tried is not None and says_error(tried.answer):
+        lines.append(f"expect = {{ absent = {toml([says_error(tried.answer)])} }}  # a failure that is no error of MCP")
+    if left_out:
         lines = [f"# {line}" for line in lines]
     return "\n".join(["", *(f"# {comment}" for comment in comments if comment), *lines])
 
 
 def _arguments(schema: Any) -> Iterator[str]:
-    values = example(schema) if isinstance(schema, dict) else {}
-    values = values if isinstance(values, dict) else {}
+    values = arguments_of({"inputSchema": schema})
     document = SchemaDocument(schema)
     tool = document.merged(document.root)
     properties, required = tool.get("properties", {}), frozenset(tool.get("required", ()))
@@ -199,6 +252,55 @@ def _arguments(schema: Any) -> Iterator[str]:
     if others:
         words = (f"{one_line(name, 40)} ({type_words(document, properties[name])})" for name in others)
         yield f"# further arguments: {one_line(', '.join(words), 400)}"
+
+
+def says_error(answer: str) -> str:
+    """The first word of an answer that is good for MCP, and says that something failed; "" for any other."""
+    match = _FAILED.match(answer)
+    return match[1] if match else ""
+
+
+def _other_operations(others: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, Callable[[str], str]]]:
+    """Names and makers of the operations for some resources, their templates, and prompts."""
+    for resource in others.get("resources", ())[:MOST_OTHERS]:
+        yield f"read {resource['uri']}", partial(_resource, resource=resource)
+    for template in others.get("resourceTemplates", ())[:MOST_OTHERS]:
+        yield f"read {template['uriTemplate']}", partial(_template, template=template)
+    for prompt in others.get("prompts", ())[:MOST_OTHERS]:
+        yield f"prompt {prompt['name']}", partial(_prompt, prompt=prompt)
+
+
+def _resource(name: str, resource: Mapping[str, Any]) -> str:
+    lines = ["[[scenarios.operations]]", f"name = {toml(name)}", 'method = "resources/read"']
+    lines.append(f"uri = {toml(without_fields(str(resource['uri'])))}")
+    return "\n".join(["", *_about(resource), *lines])
+
+
+def _template(name: str, template: Mapping[str, Any]) -> str:
+    """A template's operation is a comment, since nobody knows what its variables may be."""
+    lines = ["[[scenarios.operations]]", f"name = {toml(name)}", 'method = "resources/read"']
+    uri = one_line(template["uriTemplate"], 200)
+    lines.append(f"uri = {toml(without_fields(uri))}  # fill in its variables")
+    why = "# Left out, since a template has variables. Fill them in, and uncomment it."
+    return "\n".join(["", *_about(template), why, *(f"# {line}" for line in lines)])
+
+
+def _prompt(name: str, prompt: Mapping[str, Any]) -> str:
+    arguments = prompt.get("arguments")
+    lines = ["[[scenarios.operations]]", f"name = {toml(name)}", 'method = "prompts/get"']
+    lines.append(f"params.name = {toml(without_fields(str(prompt['name'])))}")
+    for argument in (arguments if isinstance(arguments, list) else [])[:MOST_OTHERS]:
+        if isinstance(argument, dict) and isinstance(argument.get("name"), str) and argument.get("required") is True:
+            schema = {"type": "string", "description": argument.get("description", "")}
+            value = toml(without_fields(example(schema)))
+            lines.append(f"arguments.{toml_key(without_fields(argument['name']))} = {value}  # required")
+    return "\n".join(["", *_about(prompt), *dict.fromkeys(lines)])
+
+
+def _about(entry: Mapping[str, Any]) -> Iterator[str]:
+    words = one_line(first_line(entry.get("description")) or entry.get("title") or "", 110)
+    if words:
+        yield f"# {words}"
 
 
 def _operation_without_tool(about: Mapping[str, Any]) -> str:

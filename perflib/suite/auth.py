@@ -86,7 +86,7 @@ class OAuthAuth(Auth, tag="oauth"):
     """A token by OAuth 2.0 client credentials (RFC 6749, 4.4)."""
 
     kind: Literal["oauth"] = "oauth"
-    token_url: Text  # where tokens are given; its host must be allowed
+    token_url: Text | None = None  # where tokens are given; its host must be allowed; an MCP server can name it
     client_id: Text  # the client's name
     client_secret: str  # its password; `${NAME}` reads it from the environment
     scope: str | None = None  # what is asked for

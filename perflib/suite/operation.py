@@ -18,7 +18,7 @@ from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
@@ -133,12 +133,15 @@ class McpOperation(Operation, tag="mcp"):
     kind: Literal["mcp"] = "mcp"
     tool: str | None = None  # the tool to call; with method `session`: within the session
     arguments: Mapping[str, Any] = Field(default_factory=dict)  # the arguments of the tool
-    method: str | None = None  # `tools/list`, `ping`, `resources/read`, …, `session`; default: `tools/call`
+    method: str | None = None  # any other method, as `tools/list`, `ping`, `resources/read`, `session`
     uri: str | None = None  # the resource that `resources/read` reads
     params: Mapping[str, Any] = Field(default_factory=dict)  # parameters of any other method
+    headers: Mapping[str, str] = Field(default_factory=dict)  # over HTTP: headers besides the target's
+    all_pages: StrictBool = False  # read a list to its end: the pages are one request, with a span for each
 
     def texts(self) -> list[Any]:
-        return [self.tool, dict(self.arguments), self.uri, dict(self.params)]
+        headers = {name: VARIABLE.sub("", value) for name, value in self.headers.items()}  # ${NAME} is filled in before
+        return [self.tool, dict(self.arguments), self.uri, dict(self.params), headers]
 
 
 @in_one_line()

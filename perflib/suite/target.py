@@ -113,6 +113,10 @@ class McpTargetSpec(Network, Target, tag="mcp"):
     protocol: str = "auto"  # protocol version; `auto`: negotiated with the server
     session: Literal["shared", "own"] = "shared"  # one session for all requests, or one per connection
     trace: StrictBool = False  # send a W3C trace context; the server may return its own time
+    answers: Mapping[str, Any] = Field(default_factory=dict)  # what to answer when the server asks: results by method
+    poll_tasks: StrictBool = False  # a call whose result is a task lasts until the task has ended
+    restart: StrictBool = False  # start a server on stdio again that ended; default: it ends the run
+    auth: Auth | None = None  # how requests say who sends them
 
     @property
     def runs_in_worker(self) -> bool:

@@ -61,6 +61,10 @@ class Driver(Protocol):
         """Record a part of the request whose `finish` comes next."""
         ...
 
+    def stop(self, reason: str) -> None:
+        """End the load, which is invalid: there is no target any more."""
+        ...
+
 
 @dataclass(slots=True)
 class Op:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httptools
 
-from perflib.targets.heads import charset_of, end_of_head, new_parser, text_of
+from perflib.targets.heads import charset_of, end_of_head, header_values, new_parser, text_of
 
 ANSWER_BYTES: Final = 8192  # of an answer that are at hand when its request is over: its head, and some of its body
 BODY_BYTES: Final = 2048  # of a body that are shown
@@ -50,15 +50,18 @@ class Evidence:
     @property
     def message(self) -> str:
         """What the answer says is wrong: a field of its JSON, the title of its page, the last line of a traceback, its
-        first line; the status where it has no body."""
-        return said_in(self.body) or self.status_line
+        first line; the status where it has no body. What it wants to be shown (WWW-Authenticate) comes with it."""
+        said = said_in(self.body) or self.status_line
+        challenge = header_values(self.head.encode("latin-1", "replace"), "www-authenticate")
+        return f"{said}; WWW-Authenticate: {challenge[0]}" if challenge else said
 
 
 def said_in(body: str) -> str:
     """The sentence of a body that says what is wrong; "" where the body is empty."""
     body = body.strip()
     if body.startswith(("data:", "event:", "id:")):  # server-sent events
-        body = next((line[5:].strip() for line in body.splitlines() if line.startswith("data:")), body)
+        data = [line[5:].strip() for line in body.splitlines() if line.startswith("data:")]
+        body = next(filter(None, reversed(data)), body)  # the last one is the answer
     if body.startswith(("{", "[", '"')):
         try:
             said = _said(json.loads(body))

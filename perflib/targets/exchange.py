@@ -7,7 +7,7 @@ no redirects, and reads bounded answers only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -76,21 +76,29 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 class HttpClient:
     """A client of one server, which connects anew where the server closed the connection.
 
-    status, headers, body = await HttpClient(address).request(payload)    # names of headers in lower case
+    status, headers, body = await HttpClient(address).request(payload)
+
+    The names of headers are in lower case, and cookies are one line each.
     """
 
     def __init__(self, address: Address, most_bytes: int = LONGEST_ANSWER_BYTES) -> None:
         self._address, self._most_bytes = address, most_bytes
         self._transport: asyncio.Transport | None = None
 
-    async def request(self, payload: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Send the bytes of a request and wait for its answer. Raises OSError."""
+    async def request(
+        self, payload: bytes, is_over: Callable[[dict[str, str], bytes], bool] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Send the bytes of a request and wait for its answer. Raises OSError.
+
+        `is_over`: is called with the headers and each piece of the body; where it returns True, the rest of the body is
+        not waited for.
+        """
         if self._transport is None or self._transport.is_closing():
             self._protocol = _Answer(self._most_bytes)
             await connect(asyncio.get_running_loop(), self._address, lambda: self._protocol, [])
             self._transport = self._protocol.transport
         answer = self._protocol
-        answer.begin()
+        answer.begin(is_over)
         self._address.writer(self._transport)(payload)
         try:
             await answer.done
@@ -122,8 +130,9 @@ class _Answer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
-    def begin(self) -> None:
+    def begin(self, is_over: Callable[[dict[str, str], bytes], bool] | None = None) -> None:
         """Expect one answer."""
+        self._is_over = is_over
         self._parser = new_parser(self)
         self.headers: dict[str, str] = {}
         self.body: list[bytes] = []
@@ -146,13 +155,19 @@ class _Answer(asyncio.Protocol):
             self.transport.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if key == "set-cookie" and key in self.headers:
+            text = f"{self.headers[key]}\n{text}"
+        self.headers[key] = text
 
     def on_body(self, body: bytes) -> None:
         self.body.append(body)
+        if self._is_over is not None and not self.done.done() and self._is_over(self.headers, body):
+            self.status = self._parser.get_status_code()
+            self._finish(None)
 
     def on_message_complete(self) -> None:
-        if self.done.done():  # more than one answer to one request
+        if self.done.done():  # more than one answer to one request, or the end of one that is known
             self.transport.abort()
             return
         self.status, self.keep_alive = self._parser.get_status_code(), self._parser.should_keep_alive()

@@ -486,11 +486,84 @@ def test_pages_are_followed_and_a_hostile_server_writes_no_escapes() -> None:
     assert "prompts: the server refused `prompts/list`: no!" in ran.stdout
     text = Path("ho-stile.toml").read_text()
     assert all(char.isprintable() or char == "\n" for char in text)
-    assert [op.tool for op in from_table(tomllib.loads(text)).scenarios[0].operations] == [
+    operations = from_table(tomllib.loads(text)).scenarios[0].operations
+    assert [op.tool for op in operations if op.tool] == [
         "one",
         "two\n[x]",
         "t{{h}}ree",
     ]
+    assert {op.method for op in operations if not op.tool} == {"resources/read"}
+
+
+HELPFUL = """
+import json, os, sys
+READS = {"annotations": {"readOnlyHint": True}}
+PLACE = {"type": "object", "required": ["zone"], "properties": {"zone": {
+    "type": "string", "description": "IANA name (e.g., 'Europe/Oslo', 'UTC')"}}}
+DAY = {"type": "object", "required": ["day"], "properties": {"day": {"type": "string", "description": "YYYY-MM-DD"}}}
+TOOLS = [
+    {"name": "now", "inputSchema": PLACE, **READS},
+    {"name": "hides", "inputSchema": DAY, **READS},
+    {"name": "fails", "inputSchema": DAY, **READS},
+    {"name": "writes", "inputSchema": DAY},
+]
+for line in sys.stdin:
+    asked = json.loads(line)
+    params = asked.get("params", {})
+    if asked["method"] == "initialize":
+        result = {"protocolVersion": params["protocolVersion"], "serverInfo": {"name": "helpful"},
+                  "capabilities": {"tools": {}, "resources": {}, "prompts": {}}}
+    elif asked["method"] == "tools/call":
+        text = {"now": f"{params['arguments'].get('zone')} {os.environ['PLACE']}", "hides": "Error: no such day",
+                "fails": "nothing there"}[params["name"]]
+        result = {"content": [{"type": "text", "text": text}], "isError": params["name"] == "fails"}
+    else:
+        result = {
+            "tools/list": {"tools": TOOLS},
+            "resources/list": {"resources": [{"uri": "x://one"}]},
+            "resources/templates/list": {"resourceTemplates": [{"uriTemplate": "x://{id}", "name": "any"}]},
+            "prompts/list": {"prompts": [{"name": "hello", "arguments": [{"name": "who", "required": True}]}]},
+        }.get(asked["method"])
+    if "id" in asked:
+        said = {"result": result} if result is not None else {"error": {"code": -32601, "message": "what?"}}
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], **said}), flush=True)
+"""
+
+
+def test_what_can_be_tried_is_and_what_fails_is_a_comment() -> None:
+    Path("helpful.py").write_text(HELPFUL)
+    entry = {"command": sys.executable, "args": ["helpful.py"], "env": {"PLACE": "there"}}
+    Path("mcp.json").write_text(json.dumps({"mcpServers": {"mine": entry, "other": {"url": "http://127.0.0.1:1/mcp"}}}))
+    ran = perflib_process("mcp", "inspect", "--try", "mcp.json", "--server", "mine")
+    assert ran.returncode == 0, ran.stderr
+    text = Path("helpful.toml").read_text()
+    operations = {op.name: op for op in from_table(tomllib.loads(text)).scenarios[0].operations}
+    assert list(operations) == ["now", "writes", "read x.//one", "prompt hello"]
+    assert operations["now"].arguments == {"zone": "Europe/Oslo"}  # type: ignore[attr-defined]
+    assert "# answered: Europe/Oslo there" in text
+    assert operations["writes"].arguments == {"day": "2025-01-01"}  # type: ignore[attr-defined]
+    assert "# Left out, since it failed when it was tried: nothing there" in text
+    assert '# expect = { absent = ["Error:"] }' in text
+    assert "x://{{id}}" in text
+    target = load_suite("helpful.toml").targets["server"]
+    assert target.env == {"PLACE": "there"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mcp.json"], "several servers in this file; choose one with --server: mine, other"),
+        (["mcp.json", "--server", "theirs"], "no server 'theirs' in this file"),
+        (["empty.json"], "no mcpServers in this file"),
+        (["--env", "PLACE", "--", sys.executable], "not a variable; write it like NAME=value"),
+    ],
+)
+def test_what_is_wrong_with_a_file_or_variable_is_said(arguments: list[str], words: str) -> None:
+    Path("mcp.json").write_text(json.dumps({"mcpServers": {"mine": {"command": "x"}, "other": {"command": "y"}}}))
+    Path("empty.json").write_text("[]")
+    ran = perflib_process("mcp", "inspect", *arguments)
+    assert ran.returncode == 2
+    assert words in ran.stderr
 
 
 def test_secrets_are_used_and_never_written(service: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -549,7 +622,7 @@ def test_what_is_wrong_is_said_in_one_line(arguments: list[str], code: int, word
 def test_a_url_that_is_no_mcp_server_is_named(service: Server) -> None:
     ran = perflib_process("mcp", "inspect", f"{service.url}/nothing")
     assert ran.returncode == 4
-    reason = "the server refused `initialize`: HTTP status 404; is this URL or command an MCP server?"
+    reason = "the server refused `initialize`: HTTP status 404; Not Found; is this URL or command an MCP server?"
     assert ran.stderr == f"perflib: {service.url}/nothing: {reason}\n"
 
 

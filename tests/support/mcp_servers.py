@@ -5,7 +5,8 @@
 
 Over HTTP they listen at a free port of loopback, printed as the last word of the first line; GET /counts counts what
 they received. They insist on what a client must send (session, version and routing headers, `initialized`).
-Faults befall `tools/call`, from call number N on; FAULTS and `--help` name them. Tests use `http_server` and `Stdio`.
+Faults befall `tools/call`, from call number N on; FAULTS and `--help` name them. A call whose argument `habit` names
+one has that one. Tests use `http_server` and `Stdio`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ TOOLS = [
     {"name": "echo", "description": "Says the text again.", "inputSchema": TEXT},
     {"name": "écho", "description": "The same, its name not fit for a header.", "inputSchema": TEXT},
     {"name": "letters", "description": "Says so many letters.", "inputSchema": SIZE},
+    {
+        "name": "measured",
+        "description": "Has a schema for its answers, and a header for an argument.",
+        "inputSchema": {"type": "object", "properties": {"unit": {"type": "string", "x-mcp-header": "Unit"}}},
+        "outputSchema": {"type": "object", "properties": {"length": {"type": "integer", "maximum": 3}}},
+    },
 ]
 PROMPTS = [{"name": "greet", "arguments": [{"name": "name", "required": True}]}]
 RESOURCES = [{"uri": "test://greeting", "name": "greeting", "mimeType": "text/plain"}]
@@ -101,6 +108,9 @@ class Server:
     fault: str = ""
     after: int = 0
     log: str = ""
+    token_calls: int = 0
+    token: str = ""  # that is good at the moment
+    token_used: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     sessions: dict[str, Session] = field(default_factory=dict)
     asked: dict[str, asyncio.Future[Message]] = field(default_factory=dict)
@@ -109,6 +119,12 @@ class Server:
     expired: bool = False
     door: asyncio.Server | None = None  # over HTTP
     arguments: list[Any] = field(default_factory=list)  # of all calls
+    headers: list[dict[str, str]] = field(default_factory=list)  # of all requests over HTTP
+    page: int = 0  # tools on a page of the list
+    tasks: dict[str, list[Any]] = field(default_factory=dict)  # how often each is still at work, and its result
+    streams: dict[str, tuple[Session, Peer]] = field(default_factory=dict)  # of the old transport, by session
+    inputs: list[Any] = field(default_factory=list)  # what calls brought for input that was asked for
+    resumed: dict[str, Message] = field(default_factory=dict)  # answers by the event that they follow
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def count(self, what: str, session: Session) -> None:
@@ -139,7 +155,9 @@ class Server:
         self.calls += 1
         session.calls += 1
         self.arguments.append(_params(message).get("arguments"))
-        fault = FAULTS[self.fault] if self.fault and self.calls > self.after else _well
+        self.inputs.append(_params(message) if "inputResponses" in _params(message) else None)
+        habit = (_params(message).get("arguments") or {}).get("habit", self.fault)
+        fault = FAULTS[habit] if habit and self.calls > self.after else _well
         await fault(self, peer, reply)
 
     def _admit(self, message: Message, modern: bool, session: Session) -> None:
@@ -162,6 +180,12 @@ class Server:
             return self._initialize(params, session)
         if method == "ping" and not modern:
             return {}
+        if method in ("tasks/get", "tasks/result"):
+            return self._task(method, params["taskId"], modern)
+        if method == "tools/list" and self.page:
+            at = int(params.get("cursor", 0))
+            more = {"nextCursor": str(at + self.page)} if at + self.page < len(TOOLS) else {}
+            return {"tools": TOOLS[at : at + self.page], **more}
         make = RESULTS.get(method)
         if make is None or (method == "server/discover" and not modern):
             raise Refused(-32601, "Method not found", 404 if modern else 200)
@@ -170,6 +194,16 @@ class Server:
             result |= {"resultType": "complete", "_meta": {META + "serverInfo": ABOUT}}
             result |= {"ttlMs": 0, "cacheScope": "private"} if method in CACHEABLE else {}
         return result
+
+    def _task(self, method: str, name: str, modern: bool) -> Message:
+        left, result = self.tasks[name]
+        if method == "tasks/result":
+            return dict(result)
+        self.tasks[name][0] -= 1
+        status = "working" if left > 1 else "completed"
+        task = {"taskId": name, "status": status, "pollIntervalMs" if modern else "pollInterval": 15}
+        done = {"result": result} if modern and status == "completed" else {}
+        return task | done | ({"resultType": "complete"} if modern else {})
 
     def _initialize(self, params: Message, session: Session) -> Message:
         asked = str(params.get("protocolVersion"))
@@ -205,7 +239,7 @@ def _params(message: Message) -> Message:
 
 def _call(params: Message) -> Message:
     arguments = params.get("arguments") or {}
-    if params.get("name") in ("echo", "écho"):
+    if params.get("name") in ("echo", "écho", "measured"):
         text = str(arguments.get("text", ""))
     elif params.get("name") == "letters":
         text = "x" * int(arguments["bytes"])
@@ -421,6 +455,95 @@ async def _sse_oddities(server: Server, peer: Peer, good: Message) -> None:
     await peer.end_stream()
 
 
+# Habits of streams and of bodies: the answer is there, and has to be found.
+
+
+def _stream(*pieces: bytes, after_s: float | None = 0.0) -> Fault:
+    """An event stream of these pieces, in which ANSWER stands for the answer; it ends `after_s` later, or never."""
+
+    async def fault(server: Server, peer: Peer, good: Message) -> None:
+        assert isinstance(peer, HttpPeer)
+        text = json.dumps(good, separators=(",", ":")).encode()
+        await peer.begin_stream()
+        for piece in pieces:
+            peer.chunk(piece.replace(b"ANSWER", text))
+            await peer.writer.drain()
+        if after_s is None:
+            await peer.gone()
+            await peer.cut()
+        await asyncio.sleep(after_s or 0.0)
+        await peer.end_stream()
+
+    return fault
+
+
+def _body(wrap: Callable[[bytes], bytes], kind: str = "application/json") -> Fault:
+    """A body of this type, made of the answer's JSON."""
+
+    async def fault(server: Server, peer: Peer, good: Message) -> None:
+        text = wrap(json.dumps(good).encode())
+        if isinstance(peer, HttpPeer):
+            peer.head(200, kind, len(text))
+            peer.writer.write(text)
+            await peer.writer.drain()
+        else:
+            await peer.text(text)
+
+    return fault
+
+
+def _result(**result: Any) -> Fault:
+    """Another result."""
+
+    async def fault(server: Server, peer: Peer, good: Message) -> None:
+        await peer.answer(good | {"result": result})
+
+    return fault
+
+
+async def _id_as_text(server: Server, peer: Peer, good: Message) -> None:
+    await peer.answer(good | {"id": str(good["id"])})
+
+
+async def _error_without_id(server: Server, peer: Peer, good: Message) -> None:
+    await peer.answer(Refused(-32700, "Parse error").reply(None))
+
+
+async def _resumed(server: Server, peer: Peer, good: Message) -> None:
+    """The stream ends before the answer, which a GET with the id of the last event gets."""
+    assert isinstance(peer, HttpPeer)
+    name = f"event-{next(server.numbers)}"
+    server.resumed[name] = good
+    await peer.begin_stream()
+    peer.chunk(f"id: {name}\nretry: 20\ndata:\n\n".encode())
+    await peer.end_stream()
+
+
+async def _a_task(server: Server, peer: Peer, good: Message) -> None:
+    """A task, which is at work for a while."""
+    name = f"task-{next(server.numbers)}"
+    result = good["result"]
+    server.tasks[name] = [3, result]
+    if "resultType" in result:
+        created = {"resultType": "task", "taskId": name, "status": "working", "pollIntervalMs": 15}
+    else:
+        created = {"task": {"taskId": name, "status": "working", "pollInterval": 15}}
+    await peer.answer(good | {"result": created})
+
+
+async def _asks_for_a_name(server: Server, peer: Peer, good: Message) -> None:
+    """Input is asked for as the modern era has it, until it comes with the state that was sent."""
+    said = server.inputs[-1]
+    if said is not None and said["requestState"] == "st/1" and said["inputResponses"]["who"]["content"]["name"]:
+        await peer.answer(good)
+    else:
+        schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+        params = {"mode": "form", "message": "Your name?", "requestedSchema": schema}
+        asked = {"method": "elicitation/create", "params": params}
+        result = {"resultType": "input_required", "inputRequests": {"who": asked}, "requestState": "st/1"}
+        await peer.answer(good | {"result": result})
+
+
 def _pieces(text: bytes) -> Iterator[bytes]:
     size = max(7, len(text) // 20)
     return (text[at : at + size] for at in range(0, len(text), size))
@@ -463,6 +586,28 @@ FAULTS: dict[str, Fault] = {
     "http-500": _http_500,
     "chunked": _chunked,
     "sse-oddities": _sse_oddities,
+    "stays-open": _stream(b"data: ANSWER\n\n", after_s=None),
+    "ends-late": _stream(b"data: ANSWER\n\n", after_s=0.2),
+    "no-blank-line": _stream(b"data: ANSWER\n"),
+    "no-line-end": _stream(b"event: message\ndata: ANSWER"),
+    "blank-first": _stream(b"\n\n", b"event: message\ndata: ANSWER\n\n"),
+    "carriage-returns": _stream(b": hm\revent: message\r", b"data: ANSWER\r", b"\r"),
+    "priming-event": _stream(b"id: 1\nretry: 5\ndata:\n\n", b"data: ANSWER\n\n"),
+    "stream-bom": _stream(b"\xef\xbb\xbfdata: ANSWER\n\n"),
+    "resumed": _resumed,
+    "json-blanks": _body(lambda text: b" \r\n" + text),
+    "json-bom": _body(lambda text: b"\xef\xbb\xbf" + text),
+    "json-batch": _body(lambda text: b"[" + text + b"]"),
+    "web-page": _body(lambda text: b"<title>Sign in</title>", "text/html"),
+    "id-as-text": _id_as_text,
+    "error-without-id": _error_without_id,
+    "asks-for-a-name": _asks_for_a_name,
+    "a-task": _a_task,
+    "only-a-task": _result(resultType="task", taskId="t9", status="working", ttlMs=1000),
+    "only-a-legacy-task": _result(task={"taskId": "t9", "status": "working", "createdAt": "2025-01-01T00:00:00Z"}),
+    "unknown-result": _result(resultType="haiku", content=[]),
+    "no-content": _result(structuredContent={"length": 1}),
+    "breaks-schema": _result(content=[], structuredContent={"length": 4}),
     "stays": _well,  # stdio: does not end with its stdin, nor by SIGTERM
 }
 
@@ -474,6 +619,7 @@ class HttpPeer(Peer):
         self.reader, self.writer, self.sse = reader, writer, sse
         self.streaming = False
         self.session = ""  # the id to hand out
+        self.more = ""  # another header
 
     def head(self, status: int, kind: str = "", length: int | None = 0) -> None:
         """Status line and headers; without a length the body is chunked."""
@@ -481,6 +627,7 @@ class HttpPeer(Peer):
         lines += [f"Content-Type: {kind}"] if kind else []
         lines += ["Transfer-Encoding: chunked"] if length is None else [f"Content-Length: {length}"]
         lines += [f"Mcp-Session-Id: {self.session}"] if self.session else []
+        lines += [self.more] if self.more else []
         self.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
 
     def chunk(self, data: bytes) -> None:
@@ -527,6 +674,19 @@ class HttpPeer(Peer):
         raise ConnectionAbortedError
 
 
+class StreamPeer(Peer):
+    """One request whose answer comes on the stream of its session."""
+
+    def __init__(self, stream: HttpPeer) -> None:
+        self.stream = stream
+
+    async def text(self, text: bytes) -> None:
+        await self.stream.text(text)
+
+    async def answer(self, message: Message, status: int = 200) -> None:
+        await self.send(message)
+
+
 async def _http(server: Server) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -547,21 +707,84 @@ async def _exchange(server: Server, reader: asyncio.StreamReader, writer: asynci
     headers = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
     peer = HttpPeer(reader, writer, server.answers == "sse")
+    server.headers.append(headers)
     if path == "/counts":
         await peer.json(json.dumps({**server.counts, "open sessions": len(server.sessions)}).encode())
+    elif path in (where := _metadata(server)):
+        await peer.json(json.dumps(where[path]()).encode())
+    elif path.startswith("/headers/"):
+        await peer.json(json.dumps([each[path[9:]] for each in server.headers if path[9:] in each]).encode())
     elif path == "/arguments":
         await peer.json(json.dumps(server.arguments).encode())
+    elif path == "/sse" and verb == "GET":
+        await _old_stream(server, peer)
+        return False
+    elif path.startswith("/messages?"):
+        await _old_message(server, path, json.loads(body), peer)
     elif path != "/mcp":
-        peer.head(404)
+        peer.head(405 if path == "/sse" else 404)
+    elif verb == "POST" and _is_refused(server, headers):
+        peer.more = 'WWW-Authenticate: Bearer error="invalid_token", resource_metadata="/resource"'
+        peer.head(401)
     elif verb == "POST":
         await _post(server, headers, body, peer)
     elif verb == "DELETE":
         session = server.sessions.pop(headers.get("mcp-session-id", ""), None)
         server.count("DELETE", session or Session())
         peer.head(200 if session else 404)
+    elif headers.get("last-event-id") in server.resumed:
+        server.count("GET", Session())
+        await peer.text(json.dumps(server.resumed.pop(headers["last-event-id"])).encode())
+        await peer.end_stream()
     else:
         peer.head(405)
     return True
+
+
+async def _old_stream(server: Server, peer: HttpPeer) -> None:
+    """The transport HTTP+SSE of 2024-11-05: a stream for all answers of a session, which names where to post."""
+    name = f"old-{next(server.numbers)}"
+    server.streams[name] = Session(name), StreamPeer(peer)
+    await peer.begin_stream()
+    peer.chunk(f"event: endpoint\r\ndata: /messages?session={name}\r\n\r\n".encode())
+    await peer.gone()
+    del server.streams[name]
+
+
+async def _old_message(server: Server, path: str, message: Message, peer: HttpPeer) -> None:
+    session, stream = server.streams[path.partition("=")[2]]
+    peer.head(202)
+    if "id" in message and "method" in message:
+        await server.request(message, session, stream)
+    else:
+        server.hear(message, session)
+
+
+def _metadata(server: Server) -> dict[str, Callable[[], Message]]:
+    """Where tokens come from, as a protected resource and its authorization server say, and the tokens."""
+    if not server.token_calls or server.door is None:
+        return {}
+    origin = f"http://127.0.0.1:{server.door.sockets[0].getsockname()[1]}"
+
+    def new_token() -> Message:
+        server.token, server.token_used = f"token-{next(server.numbers)}", 0
+        server.counts["tokens"] += 1
+        return {"access_token": server.token, "token_type": "Bearer", "expires_in": 3600}
+
+    return {
+        "/resource": lambda: {"resource": f"{origin}/mcp", "authorization_servers": [f"{origin}/issuer"]},
+        "/.well-known/oauth-authorization-server/issuer": lambda: {"token_endpoint": f"{origin}/token"},
+        "/token": new_token,
+    }
+
+
+def _is_refused(server: Server, headers: dict[str, str]) -> bool:
+    """Whether a token is needed, and this is none that is good."""
+    if not server.token_calls:
+        return False
+    server.token_used += 1
+    good = headers.get("authorization") == f"Bearer {server.token}"
+    return not good or server.token_used > server.token_calls
 
 
 async def _post(server: Server, headers: dict[str, str], body: bytes, peer: HttpPeer) -> None:
@@ -607,6 +830,9 @@ def _routed(headers: dict[str, str], message: Message) -> None:
     key = NAMED_BY.get(message["method"])
     if key and _decoded(headers.get("mcp-name", "")) != params.get(key):
         raise Refused(-32020, "mcp-name header does not match the body", 400)
+    unit = (params.get("arguments") or {}).get("unit") if params.get("name") == "measured" else None
+    if unit is not None and _decoded(headers.get("mcp-param-unit", "")) != unit:
+        raise Refused(-32020, "mcp-param-unit header does not match the body", 400)
     if (params.get("_meta") or {}).get(META + "protocolVersion") != MODERN:
         raise Refused(-32020, "mcp-protocol-version header does not match the body", 400)
 
@@ -688,6 +914,10 @@ class Running:
         """The arguments of every tool call."""
         return list(self._get("/arguments"))
 
+    def headers(self, name: str) -> list[str]:
+        """The values of a header, in lower case, of all requests."""
+        return list(self._get(f"/headers/{name}"))
+
     def _get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url.replace("/mcp", path), timeout=10) as answer:
             return json.loads(answer.read())
@@ -743,6 +973,8 @@ def main() -> None:
     parser.add_argument("--answers", choices=["json", "sse"], default="json")
     parser.add_argument("--fault", choices=list(FAULTS), default="")
     parser.add_argument("--after", type=int, default=0, help="calls that are answered well first")
+    parser.add_argument("--token-calls", type=int, default=0, help="over HTTP: a token is needed, for so many requests")
+    parser.add_argument("--page", type=int, default=0, help="tools on a page of the list; 0: all")
     parser.add_argument("--log", default="", help="file that gets a line for all that is heard")
     options = vars(parser.parse_args())
     serve = _stdio if options.pop("transport") == "stdio" else _http

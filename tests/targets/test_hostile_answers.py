@@ -15,7 +15,7 @@ from perflib.load.tryout import try_suite
 from perflib.suite.model import Target
 from perflib.targets import process
 from perflib.targets.http.lane import HttpLane
-from perflib.targets.mcp.wire import Events
+from perflib.targets.mcp.events import Events
 from tests.support import hostile
 from tests.support.command_line import perflib_process
 from tests.support.runs import run_quietly

@@ -39,10 +39,12 @@ class Request:
 class Sender(Protocol):
     """What all requests to a target share. `headers`: those of the target; `folder`: of the suite."""
 
-    address: Address
     headers: dict[str, str]
     keep_alive: bool
     folder: str
+
+    @property
+    def address(self) -> Address: ...
 
     def address_of(self, origin: str) -> Address:
         """The address of another server."""

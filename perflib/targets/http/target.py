@@ -14,7 +14,7 @@ from perflib.suite.environment import from_environment
 from perflib.suite.operation import HttpOperation
 from perflib.suite.target import HttpTargetSpec
 from perflib.targets.answer import Reader
-from perflib.targets.base import Driver, Lane, TargetKind, is_loopback
+from perflib.targets.base import Driver, Lane, TargetKind, is_loopback, require
 from perflib.targets.connection import Address, check_url
 from perflib.targets.http.connected import ParsedHead
 from perflib.targets.http.lane import HttpLane
@@ -60,6 +60,9 @@ class HttpTarget(TargetKind):
     @classmethod
     def check(cls, name: str, spec: HttpTargetSpec, operations: list[HttpOperation]) -> None:
         check_url(name, spec)
+        if isinstance(spec.auth, OAuthAuth):
+            what, mend = "OAuth needs the URL that gives tokens", "set token_url"
+            require(spec.auth.token_url, what, where=f"targets.{name}.auth", mend=mend)
         for operation in operations:
             Reader.of(operation)
 
@@ -109,7 +112,7 @@ class HttpTarget(TargetKind):
     def hosts(self) -> list[str]:
         hosts = self.address.hosts
         if isinstance(self.spec.auth, OAuthAuth):
-            hosts += self._elsewhere(self.spec.auth.token_url).hosts
+            hosts += self._elsewhere(self.spec.auth.token_url or "").hosts
         return hosts
 
     def may_go_to(self, host: str) -> bool:

@@ -101,7 +101,7 @@ class Tokens:
         return str(found), _lasts_s(answer.json)
 
     async def _ask(self, auth: OAuthAuth) -> tuple[str, float | None]:
-        address = self._sender.address_of(from_environment(auth.token_url, self._where))
+        address = self._sender.address_of(from_environment(auth.token_url or "", self._where))
         user, password = (from_environment(text, self._where) for text in (auth.client_id, auth.client_secret))
         READ[f"{self._where}.client_secret"] = password
         fields = {"grant_type": "client_credentials", "client_id": user, "client_secret": password}

@@ -4,65 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from perflib.suite.redaction import StruckOut
 from perflib.targets.guard import die_with_parent
-from perflib.targets.http.request import parse_json
-from perflib.targets.mcp.wire import FIRST_ID, LONGEST_MESSAGE_BYTES, encode_request, reply_to_server
-from perflib.text import cleaned
+from perflib.targets.mcp.channel import ID, Channel
+from perflib.targets.mcp.events import LONGEST_MESSAGE_BYTES
+from perflib.text import cleaned, one_line
 
 clock = time.monotonic_ns
-_ID = re.compile(rb'"id":\s*(\d{1,18})(?=[,}\s])')
 LONGEST_SAID_BYTES = 65_536  # of a line on stderr
-MOST_UNREAD_BYTES = 1_000_000  # of replies to a server that does not read them
+LAST_WORDS_S, LAST_LINES_S = 0.3, 0.01  # after its stdout is closed, after it has ended
+MOST_LAST_LINES = 3  # on stderr, which say why it ended
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
-class Pipe(asyncio.SubprocessProtocol):
-    """A server process.
-
-    pending        whoever waits for an answer, by the id of its request
-    cached_codes   the pool's error codes of answers read before, by their bytes without the id
-    """
+class Pipe(Channel, asyncio.SubprocessProtocol):
+    """A server process."""
 
     transport = "stdio"
 
-    def __init__(self, cached_codes: dict[bytes, int]) -> None:
-        self._cached_codes = cached_codes
-        self.pending: dict[int, Any] = {}
-        self.alive = True
-        self.sent = self.received = 0
+    def __init__(self, answers: Mapping[str, Any], capabilities: Mapping[str, Any]) -> None:
+        super().__init__(answers, capabilities)
         self._rest: list[bytes] = []
         self._rest_bytes = 0
         self._said = b""
+        self._last_lines: deque[str] = deque(maxlen=MOST_LAST_LINES)
         self._is_too_long = False
         self._process: asyncio.SubprocessTransport | None = None
-        self.pid: int | None = None
-        self._numbers = itertools.count(FIRST_ID // 2)
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
     async def start(
-        cls, command: tuple[str, ...], env: Mapping[str, str], cwd: str | None, cached_codes: dict[bytes, int]
+        cls,
+        command: tuple[str, ...],
+        env: Mapping[str, str],
+        cwd: str | None,
+        answers: Mapping[str, Any],
+        capabilities: Mapping[str, Any],
     ) -> Pipe:
         """Start the server. Raises OSError."""
         _, pipe = await asyncio.get_running_loop().subprocess_exec(
-            lambda: cls(cached_codes),
+            lambda: cls(answers, capabilities),
             *command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if isinstance(sys.stderr, StruckOut) else None,
+            stderr=subprocess.PIPE,  # its last lines say why it ended
             env={**os.environ, **env},
             cwd=cwd,
             start_new_session=os.name == "posix",  # npx and its like start the server as a child
@@ -103,11 +96,11 @@ class Pipe(asyncio.SubprocessProtocol):
         *lines, last = b"".join([*self._rest, data]).split(b"\n")
         self._rest, self._rest_bytes = ([last], len(last)) if last else ([], 0)
         for line in lines:
-            self._receive_line(line)
+            self.receive(line)
 
     def _give_up(self) -> None:
         """End the request whose answer is too long, and skip the rest of the line."""
-        match = _ID.search(b"".join(self._rest[:2])[:LONGEST_SAID_BYTES])
+        match = ID.search(b"".join(self._rest[:2])[:LONGEST_SAID_BYTES])
         waiting = self.pending.pop(int(match[1]), None) if match else None
         if waiting is not None:
             waiting.finish(None, self._rest_bytes, "protocol")
@@ -119,38 +112,9 @@ class Pipe(asyncio.SubprocessProtocol):
         if len(self._said) > LONGEST_SAID_BYTES:
             whole, newline, self._said = whole + newline + self._said, b"\n", b""
         if newline:
-            print(cleaned(whole.decode("utf-8", "replace")), file=sys.stderr)
-
-    def _receive_line(self, line: bytes) -> None:
-        """Handle one line. An answer whose bytes, apart from its id, have been read before has a cached error code."""
-        self.received += len(line) + 1
-        match = _ID.search(line)
-        without_id = line[: match.start(1)] + line[match.end(1) :] if match else b""
-        code = self._cached_codes.get(without_id)
-        if code is not None and match is not None:
-            waiting = self.pending.get(int(match[1]))
-            if waiting is None or waiting.accepts_cached:
-                if waiting is not None:
-                    del self.pending[int(match[1])]
-                    waiting.finish_cached(code, len(line) + 1)
-                return
-        self._read(line, int(match[1]) if match else None, without_id)
-
-    def _read(self, line: bytes, first_id: int | None, without_id: bytes) -> None:
-        message = parse_json(line.decode("utf-8", "replace"))
-        if not isinstance(message, dict):
-            if line[:1] == b"{" and b'"jsonrpc"' in line and len(self.pending) == 1:
-                # The one answer that is due, and it cannot be read; else a log line on stdout.
-                self.pending.popitem()[1].finish(None, len(line) + 1, "protocol")
-            return
-        if "method" in message:
-            if "id" in message and self._unread_bytes() < MOST_UNREAD_BYTES:
-                self.send(reply_to_server(message) + b"\n")
-            return
-        number = message.get("id")
-        waiting = self.pending.pop(number, None) if isinstance(number, int) else None
-        if waiting is not None:
-            waiting.finish(message, len(line) + 1, without_id=without_id if number == first_id else b"")
+            text = cleaned(whole.decode("utf-8", "replace"))
+            self._last_lines.extend(line.strip() for line in text.splitlines()[-MOST_LAST_LINES:] if line.strip())
+            print(text, file=sys.stderr)
 
     def _unread_bytes(self) -> int:
         """Bytes that were written to the server, and wait for it to read them."""
@@ -160,42 +124,34 @@ class Pipe(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         self.alive = False  # what it has read may still be answered
         if fd == 1:
-            self._end()
+            self._end_after(LAST_WORDS_S)
 
     def process_exited(self) -> None:
-        self._end()
+        self.alive = False
+        self._end_after(LAST_LINES_S)
         if not self._gone.done():
             self._gone.set_result(None)
 
-    def _end(self) -> None:
-        """Fail all that still waits: no answer will come."""
-        self.alive = False
-        waiting, self.pending = list(self.pending.values()), {}
-        for request in waiting:
-            request.finish(None, 0, "reset")
+    def _end_after(self, seconds: float) -> None:
+        """Fail all that waits, once it had time to say why: its exit code and its last lines come a little later."""
+        asyncio.get_running_loop().call_later(seconds, self._end)
 
-    async def ask(self, method: str, params: Mapping[str, Any], *, modern: bool = False) -> dict[str, Any]:
-        number, answered = next(self._numbers), asyncio.get_running_loop().create_future()
-        self.pending[number] = _Asked(answered)
-        try:
-            if not self.send(encode_request(method, params, modern=modern).body(number) + b"\n"):
-                raise ConnectionResetError
-            answer: dict[str, Any] = await answered
-            return answer
-        except ConnectionResetError:
-            raise ConnectionResetError(await self._describe_end()) from None
-        finally:
-            self.pending.pop(number, None)
-
-    async def _describe_end(self) -> str:
+    async def end_in_words(self) -> str:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await asyncio.shield(self._gone)
-        code = self._process.get_returncode() if self._process is not None else None
-        return "it closed its output" if code is None else f"it ended with code {code}"
+        return self.describe_end()
 
-    async def notify(self, method: str) -> None:
-        self.send(json.dumps({"jsonrpc": "2.0", "method": method}).encode() + b"\n")
+    def describe_end(self) -> str:
+        """Why it answers no more: its exit code, and its last lines on stderr."""
+        code = self._process.get_returncode() if self._process is not None else None
+        if code is None:
+            ended = "it closed its output"
+        else:
+            ended = f"it ended with code {code}" if code >= 0 else f"it was ended by signal {-code}"
+        last = [*self._last_lines, cleaned(self._said.decode("utf-8", "replace")).strip()]
+        said = one_line(" / ".join(filter(None, last[-MOST_LAST_LINES:])), 300)
+        return f"{ended}: {said}" if said else ended
 
     async def close(self) -> None:
         """Close its stdin and wait; then terminate; then kill."""
@@ -221,18 +177,3 @@ class Pipe(asyncio.SubprocessProtocol):
                 os.killpg(self.pid, number)
             elif self._process is not None:
                 self._process.terminate()
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    answered: asyncio.Future[dict[str, Any]]
-
-    accepts_cached = False
-
-    def finish(self, answer: Any, received: int, error: str = "", without_id: bytes = b"") -> None:
-        if self.answered.done():
-            return
-        if error == "reset":
-            self.answered.set_exception(ConnectionResetError())
-        else:
-            self.answered.set_result(answer or {})

@@ -1,4 +1,4 @@
-"""Calls over stdio: any number in flight on the pipe of a server's process."""
+"""Calls over stdio, or over the old transport HTTP+SSE: any number in flight on one pipe or stream."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, Lane, in_words
 from perflib.targets.evidence import BODY_BYTES, Evidence
-from perflib.targets.mcp.pipe import Pipe
+from perflib.targets.mcp.channel import Channel
+from perflib.targets.mcp.results import outcome
 from perflib.targets.mcp.session import Session, call_or_list, session_spans
-from perflib.targets.mcp.wire import SESSION, McpRequest, outcome
+from perflib.targets.mcp.steps import Step, Steps
+from perflib.targets.mcp.wire import SESSION, McpRequest, cancelled
 
 if TYPE_CHECKING:
     from perflib.targets.mcp.pool import Pool
@@ -24,20 +26,28 @@ PAUSE_S: Final = 0.1  # after a failure without an answer: no tight loop against
 class McpStdioLane(Lane):
     """One call at a time on a pipe, its own or the one that all lanes share."""
 
-    __slots__ = ("_answer", "_id", "_pause", "_pool", "_sent", "_spans", "_task", "pipe", "session")
+    __slots__ = (
+        "_answer", "_id", "_pause", "_pool", "_sent", "_spans", "_step", "_step_ns", "_steps", "_task", "pipe",
+        "session",
+    )  # fmt: skip
 
     def __init__(self, driver: Driver, index: int, pool: Pool) -> None:
         super().__init__(driver, index)
         self._pool, self._id, self._sent = pool, 0, 0
         self._answer: Any = None  # to the request that is being finished
-        self.pipe: Pipe | None = pool.pipe
+        self.pipe: Channel | None = pool.pipe
         self.session: Session | None = pool.session
         self._task: asyncio.Task[None] | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._spans: list[tuple[str, int, int]] = []
+        self._step: Step | None = None  # what the call goes on with
+        self._steps: Steps | None = None
+        self._step_ns = 0  # when the latest request of the call began
 
     def start(self) -> None:
         request: McpRequest = self.op.request
+        if self.pipe is not None and not self.pipe.alive:
+            self._lost(self.pipe)
         if self.session is None or request.method == SESSION:
             self.start_ns, self._sent = clock(), 0
             self._task = self._pool.spawn(self._whole_session() if request.method == SESSION else self._begin_session())
@@ -53,6 +63,12 @@ class McpStdioLane(Lane):
         self.start_ns = clock()
         self._send(payload)
 
+    def _lost(self, pipe: Channel) -> None:
+        """The server has ended: it is started again where the suite says so, else the load ends."""
+        self.pipe = self.session = None
+        if not (self._pool.spec.restart or self._pool.is_http):
+            self.driver.stop(f"target {self._pool.name!r} died: {pipe.describe_end()}")
+
     def _not_built(self, problem: Exception) -> None:
         self.start_ns, self._sent = clock(), 0
         self._later("template", in_words(problem))
@@ -62,7 +78,7 @@ class McpStdioLane(Lane):
         self._pause = self.driver.loop.call_later(PAUSE_S, self.finish, None, 0, error, b"", why)
 
     def _encode(self, session: Session) -> bytes:
-        self._id = next(self._pool.ids)
+        self._id, self._steps, self._step = next(self._pool.ids), None, None
         payload = self.op.request.encoded(session.modern, self.row).body(self._id) + b"\n"
         self._sent = len(payload)
         return payload  # type: ignore[no-any-return]
@@ -72,12 +88,12 @@ class McpStdioLane(Lane):
         self.pipe.pending[self._id] = self
         if not self.pipe.send(payload):
             self.pipe.pending.pop(self._id, None)
-            self._later("connect")
+            self._later("connect", self.pipe.describe_end())
 
     @property
     def accepts_cached(self) -> bool:
         """Whether the cached error code of an equal answer is enough, so that this answer need not be read."""
-        return self.op.reader is None and bool(self.start_ns)
+        return self.op.reader is None and self._steps is None and bool(self.start_ns)
 
     def finish_cached(self, code: int, received: int) -> None:
         self._answer = None
@@ -87,17 +103,56 @@ class McpStdioLane(Lane):
         """The call is over. `without_id`: the bytes of its answer without the id, to remember its error code by."""
         if not self.start_ns:
             return
+        self._pause = None
+        if error == "reset" and self.pipe is not None:
+            why = self.pipe.describe_end()
+            self._lost(self.pipe)
         if why:
             self.driver.explain(error, why)
-        self._pause = None
         if error:
             code, server_ns = self.driver.error_code(error), NONE_NS
         else:
+            answer, self._step = self._pool.step_after(self, answer)
+            if self._step is not None:
+                self._take_step(self._step)
+                return
             code, server_ns = self._outcome(answer)
-        if without_id and server_ns == NONE_NS and self.op.reader is None and not self.driver.wants(code):
-            self._pool.remember(without_id, code)
+        is_plain = self.op.reader is None and self._steps is None
+        if without_id and server_ns == NONE_NS and is_plain and not self.driver.wants(code):
+            self.op.request.remember(without_id, code)
         self._answer = answer
         self._finish(clock(), code, received, server_ns)
+
+    @property
+    def is_stepping(self) -> bool:
+        return self._steps is not None
+
+    @property
+    def steps(self) -> Steps:
+        """What comes after each answer of the call in flight."""
+        if self._steps is None:
+            request: McpRequest = self.op.request
+            self._steps = self._pool.steps(request, request.params(self.row))
+        return self._steps
+
+    def _take_step(self, step: Step) -> None:
+        """The call goes on with another request."""
+        now, began = clock(), self._step_ns or self.start_ns
+        self._spans.append((step.name, began, now - began))
+        self._step_ns = now
+        if step.wait_s:
+            self._pause = self.driver.loop.call_later(step.wait_s, self._go_on, step)
+        else:
+            self._go_on(step)
+
+    def _go_on(self, step: Step) -> None:
+        self._pause, self._step = None, None
+        assert self.session is not None
+        self._id = next(self._pool.ids)
+        encoded = self.op.request.with_params(step.method, step.params, self.session.modern, self.row)
+        payload = encoded.body(self._id) + b"\n"
+        self._sent += len(payload)
+        self._send(payload)
 
     def evidence(self, is_answered: bool) -> Evidence:
         answer, self._answer = self._answer, None
@@ -106,7 +161,7 @@ class McpStdioLane(Lane):
 
     def _outcome(self, answer: Any) -> tuple[int, int]:
         try:
-            return outcome(self, answer, None)
+            return outcome(self, answer, None, self._pool.schemas)
         except Exception as problem:
             self.driver.explain("protocol", in_words(problem))
             return self.driver.error_code("protocol"), NONE_NS
@@ -115,6 +170,7 @@ class McpStdioLane(Lane):
         for span in self._spans:
             self.driver.span(*span)
         self._spans.clear()
+        self._step_ns = 0
         first_ns = now if received else NONE_NS
         if self.driver.finish(self, now, first_ns, code, NONE_STATUS, self._sent, received, server_ns):
             self.start()
@@ -123,7 +179,7 @@ class McpStdioLane(Lane):
         began = clock()
         try:
             async with asyncio.timeout(self._pool.spec.ready.timeout_s):
-                self.pipe, self.session = await self._pool.start_pipe()
+                self.pipe, self.session = await self._pool.pipe_for(self.driver)
         except Exception as problem:
             self._session_failed(problem)
             return
@@ -171,8 +227,8 @@ class McpStdioLane(Lane):
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
-        if self.pipe is not None:
-            self.pipe.pending.pop(self._id, None)
+        if self.pipe is not None and self.pipe.pending.pop(self._id, None) is not None and error == "timeout":
+            self.pipe.send(cancelled(self._id) + b"\n")
         self.finish(None, 0, error)
 
     def close(self) -> None:

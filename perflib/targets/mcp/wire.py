@@ -1,4 +1,4 @@
-"""MCP as bytes: requests encoded beforehand except for their id, answers read no further than necessary.
+"""MCP requests as bytes, encoded beforehand except for their id.
 
 There are two protocol eras. Up to 2025-11-25 a session begins with a handshake (`initialize`). From 2026-07-28 on every
 request describes its client in `_meta`, and over HTTP names its method and object in headers.
@@ -10,47 +10,32 @@ import base64
 import json
 import math
 import re
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from perflib.store.schema import NONE_NS
 from perflib.suite.environment import filled_from_environment
 from perflib.suite.operation import McpOperation
-from perflib.targets.answer import Answer
-from perflib.targets.base import Lane, judge
 from perflib.targets.heads import LONGEST_MS
-from perflib.targets.http.request import parse_json
-from perflib.targets.template import Row, value_template, variables_in
+from perflib.targets.http.request import one_header_line, parse_json
+from perflib.targets.template import Row, text_template, value_template, variables_in
 
 HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
 HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", HANDSHAKE)
 SESSION: Final = "session"  # open, use and end a session, as one operation
-METHODS: Final = (
-    "tools/call",
-    "tools/list",
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
-    "prompts/list",
-    "prompts/get",
-    "completion/complete",
-    "ping",
-    SESSION,
-)
 CLIENT: Final = {"name": "perflib", "version": "1"}
 FIRST_ID: Final = 1_000_000_000  # ten digits from the first to the last
 SERVER_TIMING: Final = "io.perflib/server-timing"  # in an answer's _meta, written like the HTTP header
 _NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-_ENVELOPE: Final = {
-    "io.modelcontextprotocol/protocolVersion": MODERN,
-    "io.modelcontextprotocol/clientInfo": CLIENT,
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
+_META: Final = "io.modelcontextprotocol/"
+TASKS: Final = "io.modelcontextprotocol/tasks"  # an extension of the modern era
+_HEADER_TYPES: Final = ("string", "integer", "boolean")  # of arguments that are also headers
+MOST_PARAM_HEADERS: Final = 64
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 REQUEST_START: Final = b'{"jsonrpc":"2.0","id":'
-LONGEST_MESSAGE_BYTES: Final = 64_000_000  # of one answer, event or line
-MOST_EVENTS: Final = 20_000  # of one answer
+MOST_CACHED: Final = 256
+LONGEST_CACHED_BYTES: Final = 16_384
 _SPAN_ID: Final = "{span id}"
 
 
@@ -73,32 +58,74 @@ class EncodedRequest:
         return b"%b%d%b%016x%b" % (REQUEST_START, number, self.tail, number, self.rest)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class McpRequest:
-    """An operation in each era: `fixed` messages, or `build(modern, row)` where it has variables."""
+    """An operation in each era: `fixed` messages, or ones that are built for a row where it has variables.
+
+    params          its parameters, from the values of a row
+    tool            that it calls
+    capabilities    of the client, which the modern era has in every request
+    param_headers   arguments that the tool's schema wants as headers too (`x-mcp-header`): their paths and names
+    own_headers     header lines of the operation itself
+    all_pages       whether a list is read to its end
+    cached_codes    error codes of answers read before, by their bytes without the id; an equal one is not read again
+    """
 
     method: str
     params: Callable[[Row], dict[str, Any]]
-    fixed: tuple[EncodedRequest, EncodedRequest] | None  # of the handshake era, of the modern one
-    build: Callable[[bool, Row], EncodedRequest]
+    varies: bool
+    trace_id: str | None
+    tool: str | None
+    capabilities: Mapping[str, Any]
+    own_headers: Callable[[Row], bytes]
+    all_pages: bool = False
+    param_headers: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    fixed: tuple[EncodedRequest, EncodedRequest] | None = None  # of the handshake era, of the modern one
     head: bool = False
+    cached_codes: dict[bytes, int] = field(default_factory=dict)
 
     @property
     def idempotent(self) -> bool:
         """Whether it may be sent again where nobody knows whether the server acted on it: a tool may do anything."""
-        return self.method not in ("tools/call", SESSION)
+        return self.method.endswith(("/list", "/read", "/get")) or self.method in ("ping", "completion/complete")
+
+    @property
+    def result_of(self) -> str:
+        """The method whose result is due."""
+        if self.method == SESSION:
+            return "tools/call" if self.tool else "tools/list"
+        return self.method
 
     @classmethod
-    def of(cls, operation: McpOperation, trace_id: str | None) -> McpRequest:
+    def of(cls, operation: McpOperation, trace_id: str | None, capabilities: Mapping[str, Any]) -> McpRequest:
+        where = f"operation {operation.name!r}"
         method = operation.method or ("tools/call" if operation.tool else "ping")
-        params = filled_from_environment(_params(operation), f"operation {operation.name!r}")
-        fill = value_template(params)
+        params = filled_from_environment(_params(operation), where)
+        headers = filled_from_environment(dict(operation.headers), where)
+        made = cls(
+            method,
+            value_template(params),
+            bool(variables_in([params, headers])),
+            trace_id,
+            operation.tool,
+            capabilities,
+            _header_lines(headers),
+            operation.all_pages,
+        )
+        made.prepare({})
+        return made
 
-        def build(modern: bool, row: Row) -> EncodedRequest:
-            return encode_request(method, fill(row), modern=modern, trace_id=trace_id)
+    def prepare(self, param_headers: Mapping[tuple[str, ...], str]) -> None:
+        """Encode what does not vary. `param_headers`: see the class."""
+        self.param_headers = param_headers
+        self.fixed = None if self.varies else (self._build(False, {}), self._build(True, {}))
 
-        fixed = None if variables_in(params) else (build(False, {}), build(True, {}))
-        return cls(method, fill, fixed, build)
+    def remember(self, answer: bytes, error: int) -> None:
+        """Cache the error code of an answer, which is given without its id."""
+        if len(answer) <= LONGEST_CACHED_BYTES:
+            if len(self.cached_codes) >= MOST_CACHED:  # answers that never come again
+                self.cached_codes.clear()
+            self.cached_codes[answer] = error
 
     def in_words(self, row: Row) -> bytes:
         """Its method, and its parameters as JSON, as evidence; b"" where nothing fills a name."""
@@ -110,7 +137,27 @@ class McpRequest:
         return f"{self.method} {named}".strip().encode() + b"\n\n" + json.dumps(params).encode()
 
     def encoded(self, modern: bool, row: Row) -> EncodedRequest:
-        return self.fixed[modern] if self.fixed is not None else self.build(modern, row)
+        return self.fixed[modern] if self.fixed is not None else self._build(modern, row)
+
+    def _build(self, modern: bool, row: Row) -> EncodedRequest:
+        return self.with_params(self.method, self.params(row), modern, row)
+
+    def with_params(self, method: str, params: Mapping[str, Any], modern: bool, row: Row) -> EncodedRequest:
+        """The request, or another one that belongs to it, with these parameters."""
+        made = encode_request(method, params, modern=modern, trace_id=self.trace_id, capabilities=self.capabilities)
+        lines = made.lines + self.own_headers(row)
+        arguments = params.get("arguments")
+        if modern and method == "tools/call" and isinstance(arguments, Mapping):
+            lines += param_header_lines(self.param_headers, arguments)
+        return EncodedRequest(lines, made.tail, made.rest)
+
+
+def _header_lines(headers: Mapping[str, str]) -> Callable[[Row], bytes]:
+    """The header lines of an operation, for the values of a row."""
+    if not headers:
+        return lambda row: b""
+    fill = text_template("".join(f"{name}: {value}\r\n" for name, value in headers.items()), one_header_line)
+    return lambda row: fill(row).encode()
 
 
 def _params(operation: McpOperation) -> dict[str, Any]:
@@ -125,12 +172,21 @@ def _params(operation: McpOperation) -> dict[str, Any]:
 
 
 def encode_request(
-    method: str, params: Mapping[str, Any], *, modern: bool, trace_id: str | None = None
+    method: str,
+    params: Mapping[str, Any],
+    *,
+    modern: bool,
+    trace_id: str | None = None,
+    capabilities: Mapping[str, Any] | None = None,
 ) -> EncodedRequest:
     """A request's bytes. `trace_id`: 32 hex digits of a W3C trace context; the request's id is its span."""
     content, meta = dict(params), dict(params.get("_meta", {}))
     if modern:
-        meta |= _ENVELOPE
+        meta |= {
+            f"{_META}protocolVersion": MODERN,
+            f"{_META}clientInfo": CLIENT,
+            f"{_META}clientCapabilities": dict(capabilities or {}),
+        }
     if trace_id:
         meta["traceparent"] = f"00-{trace_id}-{_SPAN_ID}-01"
     if meta:
@@ -151,37 +207,42 @@ def _routing(method: str, params: Mapping[str, Any]) -> bytes:
     return lines.encode()
 
 
+def param_headers_of(schema: Any) -> dict[tuple[str, ...], str]:
+    """Arguments that a tool's schema wants as headers too, by their paths: {("region",): "Region"}."""
+    named: dict[tuple[str, ...], str] = {}
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), schema)]
+    while waiting:
+        path, part = waiting.pop()
+        properties = part.get("properties") if isinstance(part, dict) else None
+        if len(path) >= 16 or not isinstance(properties, dict) or len(named) >= MOST_PARAM_HEADERS:
+            continue
+        for name, schema in properties.items():
+            if isinstance(schema, dict):
+                header = schema.get("x-mcp-header")
+                if isinstance(header, str) and _TOKEN.fullmatch(header) and schema.get("type") in _HEADER_TYPES:
+                    named[(*path, name)] = header
+                waiting.append(((*path, name), schema))
+    return named
+
+
+def param_header_lines(headers: Mapping[tuple[str, ...], str], arguments: Mapping[str, Any]) -> bytes:
+    """The lines `Mcp-Param-…` for those arguments that are there."""
+    lines = ""
+    for path, header in headers.items():
+        value: Any = arguments
+        for name in path:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(value, str | int | float):
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            lines += f"Mcp-Param-{header}: {_header_value(text)}\r\n"
+    return lines.encode()
+
+
 def _header_value(text: str) -> str:
     """As it is where a header can carry it, else in the specification's base64 form."""
     if re.fullmatch(r"[\x20-\x7e]*", text) and text == text.strip() and not re.fullmatch(r"=\?base64\?.*\?=", text):
         return text
     return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
-
-
-def outcome(lane: Lane, answer: Any, number: int | None) -> tuple[int, int]:
-    """(error code, server time in ns) of a JSON-RPC answer to request `number`; code 0 is success.
-
-    Stores the fields that the operation keeps.
-    """
-    code = lane.driver.error_code
-    if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
-        return code("protocol"), NONE_NS
-    if number is not None and answer.get("id") != number and "result" in answer:
-        return code("protocol"), NONE_NS  # an answer to something else
-    if "error" in answer:
-        return code("mcp_rpc"), NONE_NS
-    result = answer["result"]
-    if not isinstance(result, dict):
-        return code("protocol"), NONE_NS
-    server_ns = server_time_ns(result)
-    if result.get("isError"):
-        return code("mcp_tool"), server_ns
-    if lane.op.reader is None:
-        return 0, server_ns
-    elapsed_s = (time.monotonic_ns() - lane.start_ns) / 1e9
-    return judge(
-        lane, Answer(tool_content(result), lambda: json.dumps(result, ensure_ascii=False), elapsed_s)
-    ), server_ns
 
 
 def server_time_ns(result: Mapping[str, Any]) -> int:
@@ -208,49 +269,26 @@ def tool_content(result: Any) -> Any:
     return parse_json(texts[0]) if texts else None
 
 
-class Events:
-    """Server-sent events from a body that arrives in pieces. feed(bytes) → the JSON-RPC messages that are complete."""
-
-    def __init__(self) -> None:
-        self._rest, self._searched, self._events = bytearray(), 0, 0
-
-    def feed(self, piece: bytes) -> list[Any]:
-        """Raises ValueError for an event that is longer than LONGEST_MESSAGE_BYTES, and for more than MOST_EVENTS."""
-        self._rest += piece
-        messages, begin = [], 0
-        search = max(0, self._searched - 3)
-        while (end := self._end(search)) >= 0:
-            messages += self._message(bytes(self._rest[begin:end]))
-            begin = search = end
-            self._events += 1
-            if self._events > MOST_EVENTS:
-                raise ValueError(f"more than {MOST_EVENTS:,} events")
-        del self._rest[:begin]
-        self._searched = len(self._rest)  # bytes are searched once, however small the pieces are
-        if self._searched > LONGEST_MESSAGE_BYTES:
-            raise ValueError(f"an event is longer than {LONGEST_MESSAGE_BYTES:,} bytes")
-        return messages
-
-    def _end(self, begin: int) -> int:
-        """Where the event ends that ends next, with its blank line; -1 where none does."""
-        while (at := self._rest.find(b"\n", begin)) >= 0:
-            for blank in (b"\n", b"\r\n"):
-                if self._rest.startswith(blank, at + 1):
-                    return at + 1 + len(blank)
-            begin = at + 1
-        return -1
-
-    def _message(self, event: bytes) -> list[Any]:
-        lines = (line.removesuffix(b"\r") for line in event.split(b"\n"))
-        data = b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
-        return [parse_json(data.decode("utf-8", "replace"))] if data else []
+def capabilities_for(answers: Mapping[str, Any], *, polls_tasks: bool) -> dict[str, Any]:
+    """What the client can do: answer what the suite has answers for, and wait for tasks."""
+    made: dict[str, Any] = {method.partition("/")[0]: {} for method in answers}
+    if polls_tasks:
+        made["extensions"] = {TASKS: {}}
+    return made
 
 
-def reply_to_server(request: Mapping[str, Any]) -> bytes:
-    """The answer to a request of the server: a ping succeeds, all else (sampling, roots, elicitation) is an error."""
-    outcome = (
-        {"result": {}}
-        if request.get("method") == "ping"
-        else {"error": {"code": -32601, "message": "not supported by a load test"}}
-    )
+def reply_to_server(request: Mapping[str, Any], answers: Mapping[str, Any]) -> bytes:
+    """The answer to a request of the server: a ping succeeds, and what the suite has an answer for; else an error."""
+    method = request.get("method")
+    outcome: dict[str, Any] = {"error": {"code": -32601, "message": "not supported by a load test"}}
+    if method == "ping":
+        outcome = {"result": {}}
+    elif isinstance(method, str) and method in answers:
+        outcome = {"result": answers[method]}
     return json.dumps({"jsonrpc": "2.0", "id": request.get("id"), **outcome}).encode()
+
+
+def cancelled(number: int) -> bytes:
+    """The notification that nobody waits for the answer to a request any more."""
+    params = {"requestId": number, "reason": "timeout"}
+    return json.dumps({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}).encode()
