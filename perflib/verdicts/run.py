@@ -55,6 +55,17 @@ class Run(Recording):
     def _verdicts(self) -> list[Verdict]:
         return verdicts(self)
 
+    def judged_by(self, objectives: Sequence[str]) -> Run:
+        """The same run with further objectives in each scenario. Raises SuiteError for one that cannot be read."""
+        run = Run(self.path, self.side)
+        scenarios = [
+            {**scenario, "objectives": [*scenario.get("objectives", ()), *objectives]}
+            for scenario in run.manifest.suite["scenarios"]
+        ]
+        run.manifest.suite = {**run.manifest.suite, "scenarios": scenarios}
+        _ = run.suite
+        return run
+
     @property
     def verdict(self) -> Outcome:
         """The run in one word: invalid before fail before inconclusive before pass."""
@@ -226,6 +237,10 @@ def _tested(run: Run) -> Iterable[tuple[str, str]]:
 
 def _facts(m: Manifest) -> Iterable[tuple[str, str]]:
     """Where and how a run was made."""
+    if m.imported:
+        yield "Made by", f"{m.imported.tool}, imported from {', '.join(m.imported.files)}"
+        yield "Response time", "; ".join((m.imported.time.in_words, *m.imported.notes))
+        return
     host, changed = m.host, " with uncommitted changes" if m.git and m.git.dirty else ""
     yield "Machine", f"{host.cpu}, {host.cores} cores, {host.memory_bytes / 1e9:.0f} GB, {host.os} {host.kernel}"
     yield "Versions", ", ".join(f"{name} {version}" for name, version in m.versions.items())
