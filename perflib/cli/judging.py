@@ -70,12 +70,8 @@ def check(
         opened = opened.judged_by(objectives)
     compared = compare_sides(baseline, opened, margin, force, data) if baseline else None
     if as_json:
-        objectives = [v.as_dict() for v in opened.verdicts()]
-        click.echo(
-            json.dumps(
-                {"objectives": objectives, "comparison": compared.as_dict()} if compared else objectives, indent=1
-            )
-        )
+        found = [v.as_dict() for v in opened.verdicts()]
+        click.echo(json.dumps({"objectives": found, "comparison": compared.as_dict()} if compared else found, indent=1))
         code = exit_code(opened, opened.verdict, codes)
     else:
         print_trouble(opened)

@@ -2,7 +2,7 @@
 
     path = import_files(["results.csv"], "data", objectives=["p95 response < 250 ms"])
 
-The files are read twice their size at most, in pieces: first as tables of times since 1970, then, when the first
+The files are read in pieces, so that memory is bounded: first as tables of times since 1970, and then, when the first
 request is known, as rows of a run. Nothing is written to the data folder before all files have been read.
 """
 
@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from perflib.formats.base import REQUESTS, Format, FormatError
+from perflib.formats.base import REQUESTS, FormatError
 from perflib.formats.registry import format_of
 from perflib.store.manifest import (
     FailureRecord,
@@ -38,6 +38,7 @@ from perflib.store.manifest import (
 from perflib.store.runs import data_folder
 from perflib.store.schema import ROWS, ROWS_PER_PART, label, write_part
 from perflib.suite.file import from_plain
+from perflib.suite.model import Suite
 from perflib.suite.plain import redacted
 
 MOST_OPERATIONS: Final = 200  # of a scenario; the rarest of more are taken together
@@ -75,6 +76,33 @@ class _Seen:
         return [*(name for name, _ in counted.most_common(MOST_OPERATIONS - 1)), OTHERS]
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What the user says about the run."""
+
+    name: str
+    objectives: Sequence[str]
+    warmup_s: float
+    command: str
+
+    def suite(self, scenarios: dict[str, list[str]]) -> Suite:
+        """The suite that stands for what the other tool has run. Its load is not known: it is what was recorded."""
+        each = [
+            {
+                "name": scenario,
+                "operations": [{"name": operation} for operation in operations],
+                "target": "imported",
+                "load": {"model": "replay", "starts": "recorded by another tool"},
+                "objectives": list(self.objectives),
+                **({"warmup": {"duration_s": self.warmup_s}} if self.warmup_s else {}),
+            }
+            for scenario, operations in scenarios.items()
+        ]
+        targets = {"imported": {"kind": "callable", "function": "imported:requests"}}
+        plain = {"name": self.name, "targets": targets, "scenarios": each}
+        return from_plain(plain, where="the imported run")
+
+
 def import_files(
     files: Sequence[str | Path],
     data: str | Path | None = None,
@@ -103,31 +131,29 @@ def import_files(
     if others:
         what = f"not of the same format as {paths[0].name}, {found.name}"
         raise FormatError(what, where=str(others[0]), mend="import each format as a run of its own")
-    suite_name = name or found.tool.lower()
-    from_plain(_suite(suite_name, {"default": ["request"]}, objectives, warmup_s))  # a wrong objective is refused first
+    asked = _Asked(name or found.tool.lower(), objectives, warmup_s, command)
+    asked.suite({"default": ["request"]})  # a wrong objective is refused before the files are read
     with tempfile.TemporaryDirectory(prefix="perflib-import-") as folder:
         read = Path(folder, "requests.parquet")
         seen, time = _Seen(), found.time(head)
         with pq.ParquetWriter(read, REQUESTS) as writer:
             for path, (_, its_head) in zip(paths, kinds, strict=True):
                 if found.time(its_head) != time:
-                    raise FormatError(
-                        "its times are written in other steps than those of the first file",
-                        where=str(path),
-                        mend="import it as a run of its own",
-                    )
+                    what = "its times are written in other steps than those of the first file"
+                    raise FormatError(what, where=str(path), mend="import it as a run of its own")
                 for table in _checked(path, found.read(path, its_head), time):
                     seen.add(table)
                     writer.write_table(table)
         if not seen.requests:
             raise FormatError("it has no requests", where=str(paths[0]), mend="name a file with results")
         if len(paths) > 1 and min(seen.first_ns.values()) < _SINCE_1970:
-            raise FormatError(
-                f"{found.tool} does not say when a file's requests were sent, so that files cannot be joined",
-                where=str(paths[1]),
-                mend="import each file as a run of its own",
-            )
-        return _write(read, seen, data, found, time, paths, suite_name, objectives, warmup_s, command)
+            what = f"{found.tool} does not say on which day a file's requests were sent, so that files cannot be joined"
+            raise FormatError(what, where=str(paths[1]), mend="import each file as a run of its own")
+        about = ImportRecord(
+            tool=found.tool, format=found.name, files=[path.name for path in paths], time=time,
+            all_requests=found.all_requests, notes=list(found.notes),
+        )  # fmt: skip
+        return _write(read, seen, data_folder(data), about, asked)
 
 
 def _checked(path: Path, tables: Iterator[pa.Table], time: TimeRecord) -> Iterator[pa.Table]:
@@ -154,37 +180,25 @@ def _with(table: pa.Table, **columns: Any) -> pa.Table:
     return table
 
 
-def _write(
-    read: Path, seen: _Seen, data: str | Path | None, found: Format, time: TimeRecord, paths: list[Path],
-    name: str, objectives: Sequence[str], warmup_s: float, command: str,
-) -> Path:  # fmt: skip
+def _write(read: Path, seen: _Seen, data: Path, about: ImportRecord, asked: _Asked) -> Path:
+    """Write the run. If that fails, nothing of it is left."""
     t0_ns = min(seen.first_ns.values())
     names = {scenario: _named(seen.operations(scenario)) for scenario in seen.first_ns}
     titles = {scenario: _name(scenario) for scenario in names}
-    notes = list(found.notes)
     for scenario, operations in names.items():
         if OTHERS in operations and len(operations) == MOST_OPERATIONS:
-            notes.append(
-                f"{titles[scenario]}: requests beyond the {MOST_OPERATIONS - 1} most frequent names are {OTHERS!r}"
-            )
+            rest = f"requests beyond the {MOST_OPERATIONS - 1} most frequent names are together {OTHERS!r}"
+            about.notes.append(f"{titles[scenario]}: {rest}")
     began = datetime.fromtimestamp(t0_ns / 1e9, UTC) if t0_ns > _SINCE_1970 else datetime.now(UTC)
-    operations = {titles[scenario]: list(dict.fromkeys(each.values())) for scenario, each in names.items()}
-    suite = from_plain(_suite(name, operations, objectives, warmup_s))
-    directory = RunDirectory(
-        data_folder(data),
-        suite=redacted(suite),
-        command=command,
-        started_at=began.isoformat(timespec="milliseconds"),
-        imported=ImportRecord(
-            tool=found.tool, format=found.name, files=[path.name for path in paths], time=time,
-            all_requests=found.all_requests, notes=notes,
-        ),
-    )  # fmt: skip
+    suite = asked.suite({titles[scenario]: list(dict.fromkeys(each.values())) for scenario, each in names.items()})
+    started_at = began.isoformat(timespec="milliseconds")
+    directory = RunDirectory(data, suite=redacted(suite), command=asked.command, started_at=started_at, imported=about)
     try:
-        _write_rows(read, directory.path, t0_ns, names, titles, warmup_s)
+        _write_rows(read, directory.path, t0_ns, names, titles, asked.warmup_s)
         manifest = directory.manifest
         manifest.scenarios = [
-            _record(seen, scenario, names[scenario], titles[scenario], t0_ns, warmup_s, time) for scenario in names
+            _record(seen, scenario, names[scenario], titles[scenario], t0_ns, asked.warmup_s, about.time)
+            for scenario in names
         ]
         manifest.stopped_ns = max(scenario.stop_ns or 0 for scenario in manifest.scenarios)
         manifest.status = "complete"
@@ -193,23 +207,6 @@ def _write(
         shutil.rmtree(directory.path, ignore_errors=True)
         raise
     return directory.path
-
-
-def _suite(name: str, scenarios: dict[str, list[str]], objectives: Sequence[str], warmup_s: float) -> dict[str, Any]:
-    """The suite that stands for what the other tool has run. Its load is not known: it is what was recorded."""
-    each = [
-        {
-            "name": scenario,
-            "operations": [{"name": operation} for operation in operations],
-            "target": "imported",
-            "load": {"model": "replay", "starts": "recorded by another tool"},
-            "objectives": list(objectives),
-            **({"warmup": {"duration_s": warmup_s}} if warmup_s else {}),
-        }
-        for scenario, operations in scenarios.items()
-    ]
-    targets = {"imported": {"kind": "callable", "function": "imported:requests"}}
-    return {"name": name, "targets": targets, "scenarios": each}
 
 
 def _named(operations: Sequence[str]) -> dict[str, str]:

@@ -87,7 +87,7 @@ def _without_header(path: Path, line: str, delimiter: str) -> list[str]:
     """The columns of a file without a header: the usual ones, or those of older versions, which have no URL."""
     older = [name for name in _DEFAULT if name != "URL"]
     count = line.count(delimiter) + 1
-    for names in (_DEFAULT, older):
+    for names in (list(_DEFAULT), older):
         if len(names) == count:
             return names
     what = f"{count} columns and no header: the usual ones are {len(_DEFAULT)}, or {len(older)}"

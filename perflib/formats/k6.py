@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from perflib.formats.base import REQUESTS, Format, broken, csv_table, first_line, json_lines, lines_of, query
@@ -24,6 +23,13 @@ _METRICS: Final = ("http_reqs", "http_req_duration", "http_req_sending", "http_r
 _CODE: Final = f"(list_position({list(_METRICS)}, metric) - 1)::tinyint"
 _NS: Final = {10: 1_000_000_000, 13: 1_000_000, 16: 1_000, 19: 1}  # by the number of digits of a time
 _TAGS: Final = ("name", "method", "scenario", "status", "error_code")
+
+_READ: Final = {  # in SQL, what is read of the tags of a request
+    "scenario": "coalesce(nullif(scenario, ''), 'default')",
+    "operation": "coalesce(nullif(trim(concat_ws(' ', method, name)), ''), 'request')",
+    "status": "coalesce(try_cast(status as integer), 0)",
+    "error_code": "error_code",
+}
 
 
 def _nanoseconds(time: str) -> str:
@@ -77,7 +83,7 @@ def _read_json(path: Path, head: str) -> Iterator[pa.Table]:
 
 def _pivoted(path: Path, lines: str) -> Iterator[pa.Table]:
     """Requests from lines of metrics."""
-    tags = ", ".join(f"case when metric = 'http_req_duration' then {tag} end as {tag}" for tag in _TAGS)
+    tags = ", ".join(f"case when metric = 'http_req_duration' then {sql} end as {tag}" for tag, sql in _READ.items())
     listed = ", ".join(f"'{metric}'" for metric in _METRICS)
     sql = f"select {_CODE} as code, t_ns, value, {tags} from ({lines}) where metric in ({listed})"
     rest, done = None, 0
@@ -99,55 +105,46 @@ def _codes(table: pa.Table) -> NDArray[np.int8]:
 
 def _requests(path: Path, table: pa.Table, before: int) -> pa.Table:
     """The requests of whole groups of lines; `before` is the number of those before them in the file."""
-    code, value = _codes(table), table["value"].to_numpy()
+    code, value = _codes(table), np.asarray(table["value"].to_numpy())
     group = np.cumsum(code == 0) - 1
-    n = int(group[-1]) + 1
     timed = np.flatnonzero(code == 1)
-    if n != len(timed) or (group[timed] != np.arange(n)).any():
-        present = group[timed]
-        wrong = next((i for i in range(n) if i >= len(present) or present[i] != i), 0)
-        raise broken(
-            path,
-            _line_of(path, before + wrong),
-            "a request has no http_req_duration: the file was cut, or lines were left out",
-        )
+    _check(path, group[timed], value[timed], int(group[-1]) + 1, before)
 
     def values(metric: str) -> NDArray[np.float64]:
+        """A metric of each request; NaN where it has none."""
         at = code == _METRICS.index(metric)
-        found = np.full(n, np.nan)
+        found = np.full(len(timed), np.nan)
         found[group[at]] = value[at]
         return found
 
-    if not np.isfinite(value[timed]).all():
-        raise broken(
-            path,
-            _line_of(path, before + int(np.flatnonzero(~np.isfinite(value[timed]))[0])),
-            "the time of a request is no number",
-        )
     rows = table.take(pa.array(timed))
-    end = rows["t_ns"].to_numpy()
+    end, status = (np.asarray(rows[name].to_numpy()) for name in ("t_ns", "status"))
     start = end - np.rint(value[timed] * 1e6).astype(np.int64)
-    first = start + np.nan_to_num(np.rint((values("http_req_sending") + values("http_req_waiting")) * 1e6)).astype(
-        np.int64
-    )
-    status = pc.cast(
-        pc.if_else(pc.equal(pc.fill_null(rows["status"], ""), ""), "0", rows["status"]), pa.int32()
-    ).to_numpy()
-    failed = values("http_req_failed")
-    wrong = np.where(np.isnan(failed), (status == 0) | (status >= 400), failed > 0)
-    no_answer = status == 0
+    until_first_ms = np.nan_to_num(values("http_req_sending") + values("http_req_waiting"))
+    first = start + np.rint(until_first_ms * 1e6).astype(np.int64)
+    failed = values("http_req_failed")  # older files have none: then by k6's own rule
+    wrong = np.asarray(np.where(np.isnan(failed), (status == 0) | (status >= 400), failed > 0), bool)
+    unanswered = status == 0
     columns = {
-        "scenario": pc.if_else(pc.equal(pc.fill_null(rows["scenario"], ""), ""), "default", rows["scenario"]),
-        "operation": pc.utf8_trim_whitespace(
-            pc.binary_join_element_wise(pc.fill_null(rows["method"], ""), pc.fill_null(rows["name"], ""), " ")
-        ),
+        "scenario": rows["scenario"],
+        "operation": rows["operation"],
         "start_ns": pa.array(start),
         "end_ns": pa.array(end),
-        "first_byte_ns": pa.array(np.minimum(first, end), mask=no_answer | (first <= start)),
+        "first_byte_ns": pa.array(np.minimum(first, end), mask=unanswered | (first <= start)),
         "error": pa.array(_errors(status, rows["error_code"], wrong), pa.string()),
-        "status": pa.array(status, pa.int32(), mask=no_answer),
+        "status": pa.array(status, pa.int32(), mask=unanswered),
     }
-    return pa.table([columns.get(field.name, pa.nulls(n, field.type)) for field in REQUESTS], schema=REQUESTS)
+    return pa.table([columns.get(f.name, pa.nulls(len(timed), f.type)) for f in REQUESTS], schema=REQUESTS)
+
+
+def _check(path: Path, timed: NDArray[Any], took_ms: NDArray[Any], requests: int, before: int) -> None:
+    """Raise FormatError if not each request has one time. `timed` are the numbers of those that have one."""
+    wrong = np.flatnonzero(~np.isfinite(took_ms)).tolist()
+    if len(timed) != requests or (timed != np.arange(requests)).any():
+        wrong = [next((i for i in range(requests) if i >= len(timed) or timed[i] != i), requests - 1)]
+    if wrong:
+        what = "a request has no usable http_req_duration: the file was cut, or lines were left out"
+        raise broken(path, _line_of(path, before + wrong[0]), what)
 
 
 def _errors(status: NDArray[Any], codes: pa.ChunkedArray, wrong: NDArray[np.bool_]) -> NDArray[Any]:
