@@ -32,6 +32,8 @@ REQUESTS: Final = pa.schema([
 BATCH: Final = 131_072  # rows that are read at a time
 _HEAD: Final = 65_536  # bytes by which a format is recognised
 _LINE: Final = re.compile(r"(?:CSV Error on Line: |in line )(\d+)")
+_REASONS: Final = ("Error when", "Expected Number", "Value with", "Could not", "Maximum line")  # of DuckDB's reader
+_VALUE: Final = re.compile(r"^(?:Conversion|Invalid Input) Error: [^'\"\n]*['\"]([^'\"\n]+)['\"]")
 
 # The class of an error by the status of its answer, in SQL.
 BY_STATUS: Final = (
@@ -200,15 +202,15 @@ def _of_line(path: Path, error: Exception) -> FormatError:
             except ValueError as wrong:
                 return broken(path, number, f"no valid JSON: {wrong}")
     found = _LINE.search(text)
+    value = _VALUE.search(text)
+    if value and not found:
+        number = next((number for number, line in lines_of(path) if value[1] in line), 0)
+        return broken(path, number, text.splitlines()[0].partition(": ")[2])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    what = next((line for line in lines[1:] if not line.startswith("Original Line")), lines[0] if lines else "")
+    what = next((line for line in lines if line.startswith(_REASONS)), lines[0] if lines else "it is damaged")
     if found:
         return broken(path, found[1], what)
-    return FormatError(
-        what if len(lines) > 1 and "CSV" in lines[0] else lines[0],
-        where=str(path),
-        mend="import the complete file, as the tool wrote it",
-    )
+    return FormatError(what, where=str(path), mend="import the complete file, as the tool wrote it")
 
 
 _SQL: Final = {"string": "varchar", "int64": "bigint", "int32": "integer"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +57,8 @@ def _read_csv(path: Path, head: str) -> Iterator[pa.Table]:
     header = "timeStamp" in line
     found = _ROW.match(line)
     delimiter = found[2] if found else next((sign for sign in _DELIMITERS if sign in line), ",")
-    names = [name.strip('"') for name in line.split(delimiter)] if header else _without_header(path, line, delimiter)
+    fields = next(csv.reader(io.StringIO(head), delimiter=delimiter))  # a message may have several lines
+    names = fields if header else _without_header(path, len(fields))
     if missing := [name for name in _NEEDED if name not in names]:
         raise broken(path, 1, f"the header has no {', '.join(missing)}")
     whole = dict.fromkeys(("elapsed", "bytes", "sentBytes", "Latency", "Connect"), "BIGINT")
@@ -83,10 +86,9 @@ def _read_csv(path: Path, head: str) -> Iterator[pa.Table]:
     )  # fmt: skip
 
 
-def _without_header(path: Path, line: str, delimiter: str) -> list[str]:
+def _without_header(path: Path, count: int) -> list[str]:
     """The columns of a file without a header: the usual ones, or those of older versions, which have no URL."""
     older = [name for name in _DEFAULT if name != "URL"]
-    count = line.count(delimiter) + 1
     for names in (list(_DEFAULT), older):
         if len(names) == count:
             return names
