@@ -113,6 +113,7 @@ def query(path: Path, sql: str) -> Iterator[pa.Table]:
 
     check_end(path)
     database = connected()
+    database.execute("set threads = 1")  # several read a long file in another order
     try:
         for batch in database.sql(sql).to_arrow_reader(BATCH):
             yield pa.table(batch)
