@@ -1,4 +1,4 @@
-"""Commands that exchange results with other tools: import."""
+"""Commands that exchange results with other tools: import, export."""
 
 from __future__ import annotations
 
@@ -55,3 +55,28 @@ def import_command(
     code = print_verdicts(run) if objectives else 0
     click.echo(run.id)
     return code
+
+
+@cli.command("export")
+@click.argument("run", default="latest")
+@click.option("--to", "to", required=True, metavar="FORMAT",
+              help="csv, jtl, openmetrics, github-action-benchmark, bencher, k6-summary or influx.")  # fmt: skip
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
+@DATA
+def export_command(run: str, to: str, out: Path | None, data: str | None) -> int:
+    """Write the measured requests or the figures of RUN in the format of another tool.
+
+    csv, jtl and influx have a line for each request, the others figures. A figure that is not known is left out.
+    """
+    from perflib.formats.exporting import export
+    from perflib.store.files import write_atomically
+    from perflib.verdicts.run import open_run
+
+    pieces = export(open_run(run, data), to)
+    if out is None:
+        for piece in pieces:
+            click.echo(piece, nl=False)
+        return 0
+    write_atomically(out, pieces)
+    click.echo(str(out))
+    return 0

@@ -92,7 +92,7 @@ class _Asked:
                 "name": scenario,
                 "operations": [{"name": operation} for operation in operations],
                 "target": "imported",
-                "load": {"model": "replay", "starts": "recorded by another tool"},
+                "load": {"model": "replay", "starts": "another tool's results"},
                 "objectives": list(self.objectives),
                 **({"warmup": {"duration_s": self.warmup_s}} if self.warmup_s else {}),
             }

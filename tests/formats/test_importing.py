@@ -141,7 +141,7 @@ def test_the_command_says_what_times_mean_and_judges(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == run.id
     assert "made by JMeter" in invoke("show", *where).output
     assert invoke("check", "--objective", "p50 response < 10 ms", *where).return_value == 1
-    assert "Made by JMeter" in str(run.conclusion()) and "exact to 1 ms" in str(run.machine())
+    assert "Made by: JMeter" in str(run.tested()) and "exact to 1 ms" in str(run.machine())
     refused = perflib_process("import", str(tmp_path / "none.jtl"), *where)
     assert refused.returncode == 2 and "none.jtl" in refused.stderr and len(refused.stderr.splitlines()) == 1
     assert invoke("import", str(tmp_path / "results.jtl"), "--from", "k7", *where).exception.exit_code == 2
