@@ -42,6 +42,13 @@ NOTIFY = click.option(
     metavar="URL",
     help="Send missed and worse figures to this webhook, in Slack's format; ${NAME} is read from the environment.",
 )
+OBJECTIVE = click.option(
+    "--objective",
+    "objectives",
+    multiple=True,
+    metavar="TEXT",
+    help='What must hold in each scenario, like "p95 response < 250 ms"; may be repeated.',
+)
 FORCE = click.option("--force", is_flag=True, help="Judge although the runs differ, for example in machine or load.")
 MARGIN = click.option(
     "--margin",

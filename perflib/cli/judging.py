@@ -18,6 +18,7 @@ from perflib.cli.base import (
     NOTEBOOK,
     NOTEBOOKS,
     NOTIFY,
+    OBJECTIVE,
     chosen_notebook,
     cli,
     exit_code,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 @cli.command()
 @click.argument("run", default="latest")
+@OBJECTIVE
 @BASELINE
 @MARGIN
 @FORCE
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 @JSON
 def check(
     run: str,
+    objectives: tuple[str, ...],
     baseline: str | None,
     margin: tuple[str, ...],
     force: bool,
@@ -55,19 +58,20 @@ def check(
     data: str | None,
     as_json: bool,
 ) -> int:
-    """Print the verdicts of RUN. With --baseline, also compare it. The worst verdict sets the exit code."""
+    """Print the verdicts of RUN. With --baseline, also compare it. The worst verdict sets the exit code.
+
+    With --objective, RUN is judged by these objectives as well as by those of its suite.
+    """
     from perflib.report import github, markdown
     from perflib.verdicts.run import open_run
 
     codes, opened = exit_codes(exits), open_run(run, data)
+    if objectives:
+        opened = opened.judged_by(objectives)
     compared = compare_sides(baseline, opened, margin, force, data) if baseline else None
     if as_json:
-        objectives = [v.as_dict() for v in opened.verdicts()]
-        click.echo(
-            json.dumps(
-                {"objectives": objectives, "comparison": compared.as_dict()} if compared else objectives, indent=1
-            )
-        )
+        found = [v.as_dict() for v in opened.verdicts()]
+        click.echo(json.dumps({"objectives": found, "comparison": compared.as_dict()} if compared else found, indent=1))
         code = exit_code(opened, opened.verdict, codes)
     else:
         print_trouble(opened)

@@ -277,6 +277,10 @@ def show(run: str, data: str | None, as_json: bool) -> int:
     click.echo(f"{opened.id}: {opened.status}, {opened.manifest.command}")
     for reason in opened.manifest.reasons:
         click.echo(f"  {reason}")
+    if imported := opened.manifest.imported:
+        click.echo(f"  made by {imported.tool}; times are {imported.time.in_words}")
+        for note in imported.notes:
+            click.echo(f"  {note}")
     print_table(
         [
             {

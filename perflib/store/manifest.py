@@ -308,6 +308,56 @@ class AbRecord(_Record):
     scenarios: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
+class TimeRecord(_Record):
+    """What the response times of another tool mean.
+
+    clock_ns: the steps in which it records when a request was sent; 0 where it does not record that.
+    error_ns: how far a recorded time may be from the real one, because of the steps in which it is recorded.
+    """
+
+    begins: str  # "the request was sent"
+    ends: str  # "last byte"
+    connecting: Literal["included", "left out", "unknown"] = "unknown"
+    clock_ns: int = 0
+    error_ns: int = 0
+
+    @property
+    def meaning(self) -> str:
+        """What makes two times comparable: from when, until when, and whether connecting is part of them."""
+        connecting = {"included": "with connecting", "left out": "without connecting"}.get(
+            self.connecting, "with or without connecting"
+        )
+        return f"from when {self.begins} until the {self.ends}, {connecting}"
+
+    @property
+    def in_words(self) -> str:
+        """The meaning, and how exact the times are."""
+        exact = f"; exact to {_step(self.error_ns)}" if self.error_ns else ""
+        clock = f"when it was sent is known to {_step(self.clock_ns)}" if self.clock_ns > 1 else ""
+        clock = clock if self.clock_ns else "when it was sent is not known, so that a rate says nothing"
+        return f"{self.meaning}{exact}{f'; {clock}' if clock else ''}"
+
+
+def _step(ns: int) -> str:
+    return next(
+        f"{ns / size:g} {unit}" for size, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")) if ns >= size
+    )
+
+
+class ImportRecord(_Record):
+    """Where the requests of a run come from that another tool has made.
+
+    all_requests: whether its files have the requests that failed; without them, nothing is known about errors.
+    """
+
+    tool: str
+    format: str
+    files: list[str] = Field(default_factory=list)
+    time: TimeRecord
+    all_requests: bool = True
+    notes: list[str] = Field(default_factory=list)
+
+
 class Manifest(_Record):
     """All of run.json."""
 
@@ -331,6 +381,7 @@ class Manifest(_Record):
     ab: AbRecord | None = None
     repeat: RepeatRecord | None = None
     replacing: Replacing | None = None
+    imported: ImportRecord | None = None
 
     @property
     def started(self) -> str:
@@ -383,7 +434,7 @@ def version(path: Path) -> tuple[int, int, int]:
 def write_manifest(path: Path, manifest: Manifest, *, durable: bool = False) -> None:
     """Write the run.json of a run atomically; durable: and wait until it is on disk. Raises OSError."""
     content = manifest.model_dump(by_alias=True, mode="json")
-    for key in ("ab", "repeat", "replacing"):
+    for key in ("ab", "repeat", "replacing", "imported"):
         if content[key] is None:
             del content[key]
     content = all_cleaned(all_without_known(_struck_out(content)))

@@ -21,6 +21,8 @@ _DEFAULTS: Final = {"think_time_s": 0.0}  # earlier runs hold it in every load, 
 def differences(base: Recording, candidate: Recording) -> tuple[list[str], list[str]]:
     """(doubts, notes) about the two runs as wholes."""
     a, b = base.manifest, candidate.manifest
+    if a.imported or b.imported:
+        return _meanings(a, b) + damage(base, candidate), _notes(a, b)
     doubts = [
         f"different {text}: {getattr(a.host, key)} and {getattr(b.host, key)}"
         for key, text in _HOST.items()
@@ -35,6 +37,18 @@ def differences(base: Recording, candidate: Recording) -> tuple[list[str], list[
     if base.suite.name != candidate.suite.name:
         doubts.append(f"different suites: {base.suite.name} and {candidate.suite.name}")
     return doubts + damage(base, candidate), _notes(a, b)
+
+
+def _meanings(a: Manifest, b: Manifest) -> list[str]:
+    """What keeps runs of other tools from being compared: times of different meanings, and different suites."""
+    meanings = [m.imported.time.meaning if m.imported else "as perflib measures it" for m in (a, b)]
+    doubts = []
+    if meanings[0] != meanings[1]:
+        doubts.append(f"different meanings of the response time: {meanings[0]}, and {meanings[1]}")
+    names = [m.suite["name"] for m in (a, b)]
+    if names[0] != names[1]:
+        doubts.append(f"different suites: {names[0]} and {names[1]}")
+    return doubts
 
 
 def damage(*runs: Recording) -> list[str]:
@@ -75,6 +89,13 @@ def in_words(load: Load) -> str:
 
 def _notes(a: Manifest, b: Manifest) -> list[str]:
     notes = [f"different commits: {_commit(a)} and {_commit(b)}"] if _commit(a) != _commit(b) else []
+    tools = [m.imported.tool if m.imported else "perflib" for m in (a, b)]
+    if tools[0] != tools[1]:
+        notes.append(f"different tools: {tools[0]} and {tools[1]}")
+    if a.imported or b.imported:
+        notes.append(
+            "another tool does not say on which machine it ran: that both ran on the same one is for you to know"
+        )
     packages = sorted(set(a.versions) | set(b.versions))
     changed = [
         f"{p} {a.versions.get(p, 'none')} → {b.versions.get(p, 'none')}"

@@ -296,6 +296,8 @@ def history(metric: str | None = None, data: str | Path | None = None) -> Histor
 def machine(manifest: Manifest) -> str:
     """A fingerprint of what a figure depends on and a host does not change by itself."""
     host = manifest.host
+    if made := manifest.imported:  # the machine is not known; figures of different tools are no series
+        return _digest([made.tool, made.time.meaning])
     return _digest([host.cpu, host.cores, host.os, host.machine, round(host.memory_bytes / 1e9)])
 
 

@@ -13,7 +13,7 @@ from perflib.metrics.capacity import searched
 from perflib.metrics.scenario import scenario_figures
 from perflib.stats import Outcome
 from perflib.store.baselines import locate_side
-from perflib.store.manifest import Manifest
+from perflib.store.manifest import ImportRecord, Manifest
 from perflib.store.recording import Recording
 from perflib.store.runs import locate, run_ids
 from perflib.text.html import View, card
@@ -54,6 +54,17 @@ class Run(Recording):
     @cached_property
     def _verdicts(self) -> list[Verdict]:
         return verdicts(self)
+
+    def judged_by(self, objectives: Sequence[str]) -> Run:
+        """The same run with further objectives in each scenario. Raises SuiteError for one that cannot be read."""
+        run = Run(self.path, self.side)
+        scenarios = [
+            {**scenario, "objectives": [*scenario.get("objectives", ()), *objectives]}
+            for scenario in run.manifest.suite["scenarios"]
+        ]
+        run.manifest.suite = {**run.manifest.suite, "scenarios": scenarios}
+        _ = run.suite
+        return run
 
     @property
     def verdict(self) -> Outcome:
@@ -214,6 +225,9 @@ def _listed(verdicts: Sequence[Verdict]) -> str:
 def _tested(run: Run) -> Iterable[tuple[str, str]]:
     """The targets, each with how it was started or where it is, the commit, and the machine of the load generator."""
     m = run.manifest
+    if m.imported:
+        yield from _imported(m.imported)
+        return
     for name, about in m.targets.items():
         spec = run.suite.targets.get(name)
         started = " ".join(spec.start).replace("{python}", "python") if spec and spec.start else ""
@@ -224,8 +238,17 @@ def _tested(run: Run) -> Iterable[tuple[str, str]]:
     yield "Machine", f"{m.host.cpu}, {m.host.cores} cores, {m.host.memory_bytes / 1e9:.0f} GB"
 
 
+def _imported(about: ImportRecord) -> Iterable[tuple[str, str]]:
+    """Which tool has made the requests of an imported run, and what its times mean."""
+    yield "Made by", f"{about.tool}, imported from {', '.join(about.files)}"
+    yield "Response time", "; ".join((about.time.in_words, *about.notes))
+
+
 def _facts(m: Manifest) -> Iterable[tuple[str, str]]:
     """Where and how a run was made."""
+    if m.imported:
+        yield from _imported(m.imported)
+        return
     host, changed = m.host, " with uncommitted changes" if m.git and m.git.dirty else ""
     yield "Machine", f"{host.cpu}, {host.cores} cores, {host.memory_bytes / 1e9:.0f} GB, {host.os} {host.kernel}"
     yield "Versions", ", ".join(f"{name} {version}" for name, version in m.versions.items())

@@ -1,0 +1,74 @@
+"""All formats that can be imported, and which one a file is of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from perflib.formats import benchmarks, gatling, hey, jmeter, k6, locust, oha, vegeta
+from perflib.formats.base import Format, FormatError, first_line, head_of
+
+FORMATS: Final = (
+    k6.CSV, k6.JSON, jmeter.CSV, jmeter.XML, locust.REQUESTS_CSV, vegeta.CSV, vegeta.JSON, oha.CSV, hey.CSV,
+    gatling.LOG, benchmarks.PYTEST, benchmarks.PYPERF,
+)  # fmt: skip
+_SUMMARY: Final = "a summary without single requests, from which no interval can be computed"
+
+
+def _has(*keys: str) -> Callable[[str], bool]:
+    return lambda head: head.lstrip().startswith("{") and all(f'"{key}"' in head for key in keys)
+
+
+# What is known and cannot be imported: how it is recognised, what it is, and what to do instead.
+_REFUSED: Final[Sequence[tuple[Callable[[str], bool], str, str]]] = (
+    (lambda head: head.startswith("\x00\x00\x00") or (head[:1] == "\x00" and "gatling" in head.lower()),
+     "the binary log of Gatling 3.12 or newer, which cannot be read", "import a log in text, of an older Gatling"),
+    (_has("aggregate", "intermediate"), f"Artillery's report: {_SUMMARY}", "write single requests with another tool"),
+    (lambda head: first_line(head).startswith("Type,Name,Request Count"), f"Locust's statistics: {_SUMMARY}",
+     "write a line for each request with locust.contrib.csv_request_logger"),
+    (lambda head: first_line(head).startswith("Timestamp,User Count"), f"Locust's history: {_SUMMARY}",
+     "write a line for each request with locust.contrib.csv_request_logger"),
+    (_has("responseTimeHistogram"), f"oha's JSON: {_SUMMARY}", "run oha with --output-format csv"),
+    (_has("metrics", "root_group"), f"k6's summary: {_SUMMARY}", "run k6 with --out csv=results.csv"),
+    (lambda head: "Detailed Percentile spectrum" in head or "[Histogram log format" in head,
+     f"a histogram: {_SUMMARY}", "write single requests with the tool"),
+)  # fmt: skip
+
+
+def names() -> list[str]:
+    """What `--from` accepts: each format, and each tool for all of its formats."""
+    return sorted({each.name for each in FORMATS} | {_tool(each) for each in FORMATS})
+
+
+def format_of(path: Path, wanted: str | None = None) -> tuple[Format, str]:
+    """The format of a file, and the text at its beginning. `wanted` is a name of `names`.
+
+    Raises FormatError for a file of no known format, or of another one than the wanted.
+    """
+    head = head_of(path)
+    chosen = [each for each in FORMATS if wanted in (None, each.name, _tool(each))]
+    if not chosen:
+        raise FormatError(f"no format {wanted!r}", where="--from", mend=f"use one of {', '.join(names())}")
+    found = [each for each in chosen if each.recognises(head)]
+    if found:
+        return found[0], head
+    exact = [each for each in chosen if each.name == wanted]
+    if exact:
+        return exact[0], head
+    for is_it, what, mend in _REFUSED:
+        if is_it(head):
+            raise FormatError(what, where=str(path), mend=mend)
+    start = json.dumps(re.sub(r"[^\x20-\x7e]+", " ", head[:50]).strip())
+    known = ", ".join(dict.fromkeys(each.tool for each in FORMATS))
+    raise FormatError(
+        f"not recognised as a result of {wanted or known}: line 1 begins with {start}",
+        where=str(path),
+        mend=f"name the format: --from {'|'.join(each.name for each in FORMATS)}",
+    )
+
+
+def _tool(each: Format) -> str:
+    return each.name.partition("-")[0] if each not in (benchmarks.PYTEST,) else each.name
