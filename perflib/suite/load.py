@@ -454,7 +454,7 @@ class StagesLoad(Load, tag="stages"):
     def __post_init__(self) -> None:
         if not self.stages:
             raise SuiteError("a load of stages needs at least one stage", mend="list at least one under `stages`")
-        if any(isinstance(stage, StagesLoad) for stage in self.stages):
+        if any(stage.stage_count for stage in self.stages):
             raise SuiteError("a stage cannot have stages", mend="list them all on one level")
 
     @property

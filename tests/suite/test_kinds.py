@@ -24,6 +24,7 @@ from tests.support.suites import table
 RATE = {"rate_per_s": 5, "duration_s": 2}
 LOADS: dict[str, dict[str, Any]] = {
     "closed": {"concurrency": 2, "requests": 20},
+    "users": {"stages": [{"users": 2, "over_s": 3}]},
     "constant": RATE,
     "poisson": RATE,
     "ramp": {"from": 1, "to": 5, "duration_s": 2},
@@ -83,7 +84,7 @@ def test_a_load_refuses_a_key_of_another_model(model: str, key: str) -> None:
 
 @pytest.mark.parametrize(("model", "key"), foreign(Load))
 def test_so_does_a_stage(model: str, key: str) -> None:
-    if model != "stages":
+    if "stages" not in LOADS[model]:
         line = refusal(table(load={"model": "stages", "stages": [{"model": model, **LOADS[model], key: 1}]}))
         assert line.startswith(f"shop.toml: scenarios[0].load.stages[0].{key}: load model {model!r} does not take")
 
@@ -125,7 +126,7 @@ def test_the_key_that_tells_members_apart_makes_the_class(model: str) -> None:
     assert isinstance(load, perflib.Load)
     assert pickle.loads(pickle.dumps(load)) == load == dataclasses.replace(load)
     assert load.is_steady == (model in ("closed", "constant", "poisson"))
-    assert load.is_open == (model != "closed")
+    assert load.is_open == (model not in ("closed", "users"))
     if load.is_steady:
         assert load.lasting(7).seconds() == 7
 
@@ -185,6 +186,10 @@ def test_a_mistyped_target_is_said_as_such() -> None:
         (table(load=5), "scenarios[0].load: must be a table; found 5"),
         (
             table(load={"model": "stages", "stages": [{"model": "stages", **LOADS["stages"]}]}),
+            "a stage cannot have stages",
+        ),
+        (
+            table(load={"model": "stages", "stages": [{"model": "users", **LOADS["users"]}]}),
             "a stage cannot have stages",
         ),
         (table(load={"model": "stages", "stages": []}), "needs at least one stage"),

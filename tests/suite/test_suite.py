@@ -26,7 +26,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"load": {"model": "constant", "rate_per_s": 0.1, "duration_s": 2}}, "less than one request"),
     ({"load": {"model": "closed", "concurrency": 10, "requests": 5}}, "5 requests cannot keep 10 in flight"),
     ({"load": {"model": "closed", "concurrency": 10}}, "a closed load needs `requests` or `duration_s`"),
-    ({"load": {"model": "fast"}}, "must be 'closed', 'constant'"),
+    ({"load": {"model": "fast"}}, "must be 'closed', 'users', 'constant'"),
     ({"operations": [{"name": "ping", "pth": "/"}]}, "did you mean 'path'?"),
     ({"operations": []}, "has no operations"),
     ({"operations": [{"name": "a", "path": "/"}, {"name": "a", "path": "/b"}]}, "names an operation twice"),
@@ -47,7 +47,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"objectives": ["buy: throughput > 5 /s"]}, "unknown operation 'buy'"),
     ({"objectives": ["stage 2: throughput > 5 /s"]}, "there is no stage 2"),
     ({"objectives": ["a vs b: median difference < 5 ms"]}, "unknown operation 'a'"),
-    ({"order": "sequence", "load": CONSTANT}, "order 'sequence' needs a closed load"),
+    ({"order": "sequence", "load": CONSTANT}, "order 'sequence' needs users who wait for answers"),
     ({"warmup": {"duration": 2}}, "warmup"),
 ]
 
