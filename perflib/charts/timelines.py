@@ -142,8 +142,8 @@ def _slowest_moment(what: str, line_ms: NDArray[Any], t_s: NDArray[Any]) -> str:
     worst, usual = int(np.argmax(line_ms)), float(np.median(line_ms))
     if len(line_ms) > 4 and line_ms[worst] > 4 * usual:
         slowest = number(float(line_ms[worst]))
-        return f"{what} usually {number(usual)} ms; slowest around {t_s[worst]:.1f} s, at {slowest} ms"
-    said = f"{what} between {number(float(line_ms.min()))} and {number(float(line_ms[worst]))} ms all the time"
+        return f"{what} response time usually {number(usual)} ms; slowest around {t_s[worst]:.1f} s, at {slowest} ms"
+    said = f"{what} response time stayed between {number(float(line_ms.min()))} and {number(float(line_ms[worst]))} ms"
     return said[0].upper() + said[1:] if what == "median" else said
 
 

@@ -83,7 +83,7 @@ def ab(
         scenarios={scenario.name: asdict(Look(looks=looks)) for scenario in sides[0].scenarios},
     )
     turns = Turns(about, _orders(sides[0].seed), _Enough(step), 2 * block_s * step * looks)
-    source = sides[0].name if isinstance(suite, Suite) else str(suite)
+    source = None if isinstance(suite, Suite) else str(suite)
     command = python_call(source, only, quick, seed, overrides, "ab", _options(texts, asked))
     run = make(both(*sides, block_s=block_s), data=data, command=command, quick=quick, progress=progress, turns=turns)
     if run.status == "invalid" and not any(scenario.record.workers for scenario in run.scenarios):

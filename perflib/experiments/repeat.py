@@ -61,7 +61,7 @@ def repeat(
         else load_suite(suite, overrides=list(overrides), only=list(only), quick=quick)
     )
     chosen = chosen if seed is None else replace(chosen, seed=seed)
-    command = python_call(chosen.name if isinstance(suite, Suite) else str(suite), only, quick, seed, overrides)
+    command = python_call(None if isinstance(suite, Suite) else str(suite), only, quick, seed, overrides)
     done: list[Run] = []
     for turned in _orders(chosen, most):
         first = done[0].id if done else ""

@@ -52,7 +52,7 @@ def run(
     )
     if seed is not None:
         chosen = replace(chosen, seed=seed)
-    source = chosen.name if isinstance(suite, Suite) else str(suite)
+    source = None if isinstance(suite, Suite) else str(suite)
     command = command or metadata.python_call(source, only, quick, seed, overrides)
     return make(chosen, data=data, command=command, quick=quick, progress=progress, client=client)
 

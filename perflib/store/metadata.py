@@ -85,7 +85,7 @@ def _cpu_name() -> str:
 
 
 def python_call(
-    source: str,
+    source: str | None,
     only: Any,
     quick: bool,
     seed: int | None,
@@ -93,9 +93,14 @@ def python_call(
     command: str = "run",
     more: Sequence[str] = (),
 ) -> str:
-    """The command line that is equal to this call of `perflib.run`, or of another command with `more` options."""
+    """The command line that is equal to this call of `perflib.run`, or of another command with `more` options.
+
+    source: the suite's file or name; None for a suite that was made in Python, which no command repeats: ""
+    """
     import shlex
 
+    if source is None:
+        return ""
     words = ["perflib", command, source, *more]
     words += [word for name in only for word in ("--only", name)]
     words += ["--quick"] if quick else []

@@ -95,7 +95,7 @@ class Comparison:
         if self.invalid:
             return f"These runs cannot be compared: {self.invalid[0]}."
         if self.doubts and not self.forced:
-            return f"Not comparable, because of {'; '.join(self.doubts[:3])}."
+            return f"Not comparable: {'; '.join(self.doubts[:3])}."
         if failed:
             return f"Worse than the base: {len(failed)} of {count} figures beyond the margin: {_listed(failed)}."
         if worse:
@@ -385,7 +385,7 @@ def _twice(runs: Sequence[Run]) -> list[str]:
     """Runs that are compared with themselves, or counted again."""
     seen = Counter((run.id, run.manifest.started_at, run.manifest.stopped_ns) for run in runs)
     return [
-        f"{name} is named {count} times: a run says nothing about itself"
+        f"{name} is named {'twice' if count == 2 else f'{count} times'}, and a run says nothing about itself"
         for (name, *_), count in seen.items()
         if count > 1
     ]

@@ -74,7 +74,7 @@ def _look_into(run: Recording, failed: list[Verdict]) -> Step:
     """The objective that is missed by most, and what stands out in its scenario."""
     worst = min(failed, key=lambda v: -math.inf if v.margin is None else v.margin)
     figure, _ = worst.observed
-    said = f"Open {worst.scenario} first: {worst.objective.text}, and it is {figure}"
+    said = f"Open {worst.scenario} first: it misses {worst.objective.text}, with {figure}"
     errors = scenario_figures(run.scenario(worst.scenario))["errors_by_class"]
     if worst.objective.metric in ("error rate", "success") and errors:
         most = next(iter(errors))
@@ -149,7 +149,9 @@ def _mend_generator(run: Recording) -> list[Step]:
     said = cautions(run)
     if not said:
         return []
-    names = {name for name, _ in said}
-    return [
-        Step(f"{len(names)} of {len(run.scenarios)} scenarios with a caution, first {said[0][0]}: {said[0][1]}.", None)
-    ]
+    name, caution = said[0]
+    others = len({other for other, _ in said} - {name})
+    also = (
+        f" So {'does' if others == 1 else 'do'} {others} other scenario{'s' if others > 1 else ''}." if others else ""
+    )
+    return [Step(f"{name} needs a caution: {caution}.{also}", name)]

@@ -86,10 +86,10 @@ def notes(run: Recording, scenarios: Sequence[str]) -> list[str]:
     overrides = {"a": about.a, "b": about.b}
     found = [f"side {side}: {', '.join(overrides[side]) or 'as the suite says'}" for side in SIDES]
     looks = {name: look_of(run.scenario(name)) for name in scenarios}
-    ends = {"clear": "then every figure was decided", "budget": "then the time was up", "": "unfinished"}
+    ends = {"clear": "until every figure was decided", "budget": "until the time was up", "": "unfinished"}
     found += [
         f"{name}: {look.pairs} pairs of blocks of {about.block_s:g} s in random order, "
-        f"look {look.look} of at most {look.looks}, {ends[look.ended]}"
+        f"looked at {look.look} times of at most {look.looks}, {ends[look.ended]}"
         for name, look in looks.items()
     ]
     return [

@@ -89,9 +89,14 @@ class Run(Recording):
         if failed:
             return f"{len(failed)} of {count} objectives {are} missed: {_listed(failed)}."
         if unclear:
-            undecided = f"{len(unclear)} could not be decided: {_listed(unclear)}"
-            return f"None of {count} objectives is missed, but {undecided}."
-        return f"All {count} objectives are met." if count > 1 else "The objective is met."
+            if count == 1:
+                return f"The objective could not be decided: {_listed(unclear)}."
+            if len(unclear) == count:
+                return f"None of the {count} objectives could be decided: {_listed(unclear)}."
+            return f"{len(unclear)} of {count} objectives could not be decided: {_listed(unclear)}. The rest is met."
+        return {1: "The objective is met.", 2: "Both objectives are met."}.get(
+            count, f"All {count} objectives are met."
+        )
 
     def next_steps(self) -> list[Step]:
         """What to do next, in words; a few, the most urgent first."""
@@ -211,7 +216,7 @@ class Run(Recording):
             )
             for record in self.manifest.scenarios
         ]
-        lines = [f"started {self.manifest.started} UTC; {self.manifest.command}", *self.manifest.reasons]
+        lines = [f"started {self.manifest.started} UTC; {self.manifest.command}".rstrip("; "), *self.manifest.reasons]
         head = ("scenario", "status", "requests", "seconds")
         outcome = _STATUS_OUTCOME.get(self.status, Outcome.INVALID)
         return card(self.id, outcome, self.status, lines, [head, *rows] if rows else [])

@@ -29,7 +29,7 @@ TIMES: Final = ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")
 _MEMORY: Final = {
     "leak": "The target leaks memory",
     "no leak": "No leak of memory",
-    "inconclusive": "Whether memory leaks could not be told",
+    "inconclusive": "It is not clear whether the target leaks memory",
 }
 
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 import perflib
+from perflib.store.metadata import python_call
 from perflib.suite.file import from_table
 from tests.support.functions import nap, nap_in_a_thread
 from tests.support.runs import LONG_SUITE, run_quietly, start_perflib_run, wait_for_rows
@@ -375,9 +376,10 @@ def test_the_target_and_the_generator_are_sampled_on_the_rows_clock(small_run: p
     assert np.median(np.diff(during["t_ns"])) == pytest.approx(100e6, rel=0.3)
 
 
-def test_the_manifest_repeats_the_run(small_run: perflib.Run) -> None:
+def test_the_manifest_says_where_it_ran_and_what_repeats_it(small_run: perflib.Run) -> None:
     manifest = small_run.manifest
-    assert manifest.command == "perflib run tested"
+    assert manifest.command == ""  # of a suite that was made in Python
+    assert python_call("shop.toml", ["browse"], True, 7, []) == "perflib run shop.toml --only browse --quick --seed 7"
     assert manifest.host.cores >= 1
     assert manifest.versions["python"]
     assert manifest.suite["scenarios"][0]["load"] == {

@@ -329,7 +329,7 @@ def test_what_is_not_comparable_is_inconclusive_and_says_why(
     compared = perflib.compare(base, candidate)
     assert compared.verdict == "inconclusive"
     assert any(doubt.startswith(said) for doubt in compared.doubts)
-    assert compared.sentence.startswith("Not comparable, because of ")
+    assert compared.sentence.startswith("Not comparable: ")
     assert {change.verdict for change in compared.judged} == {"inconclusive"}
     if "operations" not in other:
         assert perflib.compare(base, candidate, force=True).verdict == "fail"

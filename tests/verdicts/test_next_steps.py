@@ -28,7 +28,7 @@ def test_a_miss_names_the_scenario_and_what_most_of_its_errors_are(tmp_path: Pat
     run = judged(written(tmp_path, latencies(2000, 1), failed=failed), "p95 response < 100 ms", "error rate < 1 %")
     (step,) = run.next_steps()
     assert step.scenario == "one"
-    assert "error rate < 1 %, and it is 25 %" in step.text
+    assert "error rate < 1 %, with 25 %" in step.text
     assert "500 of its 500 errors are http_5xx" in step.text
     assert '<a href="#s-one">one</a> first' in str(run.conclusion())
 
