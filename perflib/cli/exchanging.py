@@ -25,7 +25,9 @@ def import_command(
     objectives: tuple[str, ...],
     data: str | None,
 ) -> int:
-    """Make a run from the results of k6, JMeter, Locust and other tools, and print the run's id last.
+    """Make a run from the results of another load tool.
+
+    Those of k6, JMeter, Locust, vegeta, oha, hey, Gatling and others are known. The run's id is printed last.
 
     \b
     k6 run --out csv=results.csv test.js            perflib import results.csv
@@ -64,7 +66,7 @@ def import_command(
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
 @DATA
 def export_command(run: str, to: str, out: Path | None, data: str | None) -> int:
-    """Write the measured requests or the figures of RUN in the format of another tool.
+    """Write RUN in the format of another tool.
 
     csv, jtl and influx have a line for each request, the others figures. A figure that is not known is left out.
     """

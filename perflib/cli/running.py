@@ -39,7 +39,9 @@ from perflib.load.interrupts import exit_code as interrupted
 @click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be repeated.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite, as in `run`.")
 def try_command(suite: str, only: tuple[str, ...], overrides: tuple[str, ...]) -> int:
-    """Send each operation of SUITE once, and print request and answer. Nothing is stored.
+    """Send each operation of SUITE once, and show it.
+
+    The request and the answer are printed, and nothing is stored.
 
     The operations of a scenario are sent in order by one user, those of `prepare` first. Secrets are struck out, and of
     a body the first 2 kB are shown. Exit codes: 0 all answers are as expected, 1 one is not, 2 bad input, 4 a target

@@ -530,7 +530,7 @@ def test_a_run_says_nothing_about_itself(home: Path, base: perflib.Run, slower: 
     itself = perflib.compare(base, base)
     assert (itself.verdict, itself.doubts) == (
         "inconclusive",
-        (f"{base.id} is named 2 times: a run says nothing about itself",),
+        (f"{base.id} is named twice, and a run says nothing about itself",),
     )
     again = perflib.compare([base, base], [slower])
     assert again.verdict == "inconclusive", "three runs of one make no spread"
