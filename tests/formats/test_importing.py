@@ -163,9 +163,28 @@ def test_resolution_widens_intervals_and_holds_a_verdict_back(tmp_path: Path) ->
 
 
 def test_what_is_not_recorded_is_not_judged(tmp_path: Path) -> None:
-    objectives = ["error rate < 50 %", "throughput > 1 /s", "p50 response < 500 ms"]
+    objectives = ["error rate < 50 %", "throughput > 1 /s", "inflight < 100", "p50 response < 500 ms"]
     run = imported(exports.hey(older=True), tmp_path, objectives=objectives)
-    assert [each.verdict for each in run.verdicts()] == ["inconclusive", "inconclusive", "pass"]
+    assert [each.verdict for each in run.verdicts()] == [*["inconclusive"] * 3, "pass"]
+
+
+@pytest.mark.parametrize("text", [exports.k6_csv(), exports.hey(older=True)], ids=["k6", "hey without starts"])
+def test_every_section_and_chart_of_a_report_can_be_drawn(text: str, tmp_path: Path) -> None:
+    run = imported(text, tmp_path)
+    drawn = "".join(
+        str(each) for each in (run.conclusion(), run.tested(), run.load(), run.load_generator(), run.machine())
+    )
+    assert "perflib check" in drawn
+    scenario = run.scenario("default")
+    for name in (
+        "throughput",
+        "inflight",
+        "response_over_time",
+        "response_by_inflight",
+        "errors_over_time",
+        "breakdown",
+    ):
+        assert getattr(perflib.charts, name)(scenario).axes
 
 
 def test_runs_of_one_tool_are_compared(tmp_path: Path) -> None:
