@@ -198,6 +198,9 @@ def inflight(scenario: ScenarioRun) -> Figure:
     at = window(scenario)
     if at is None:
         return nothing("Requests in flight", "no request was made")
+    highest = totals(scenario).max_inflight
+    if highest is None:
+        return nothing("Requests in flight", "they were not recorded")
     cells = rows_as_dict(
         scenario.run,
         "select greatest((start_ns - ?) // ?, 0) as x, max(inflight) as most, avg(inflight) as mean from rows where "
@@ -214,7 +217,6 @@ def inflight(scenario: ScenarioRun) -> Figure:
         begun_s = (scenario.record.start_ns or 0) / 1e9 - at.start_ns / 1e9
         users = [load.users_at(float(each)) for each in line_s]
         axes.plot(line_s + begun_s, users, color=COLOURS[1], ls="--", label="users, as planned")
-    highest = totals(scenario).max_inflight or 0
     limits = [float(each.limit or 0) for each in limits_of(scenario, "inflight")]
     for limit in limits:
         draw_limit(axes, limit, f"asked for: {limit:g}")

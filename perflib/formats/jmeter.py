@@ -103,14 +103,17 @@ def _read_xml(path: Path, head: str) -> Iterator[pa.Table]:
 
 def _samples(path: Path) -> Iterator[tuple[Any, ...]]:
     """The samples of the first level; those within another one are parts of it."""
-    depth, line = 0, 0
+    depth, number = 0, 0
     try:
-        for event, element in ElementTree.iterparse(path, events=("start", "end")):
+        pieces = ElementTree.iterparse(path, events=("start", "end"))
+        _, root = next(pieces)
+        for event, element in pieces:
             depth += 1 if event == "start" else -1
-            if event == "end" and depth == 1 and element.tag in _SAMPLES:
-                line += 1
-                yield _sample(path, line, element.attrib)
-                element.clear()
+            if event == "end" and depth == 0:
+                if element.tag in _SAMPLES:
+                    number += 1
+                    yield _sample(path, number, element.attrib)
+                root.clear()  # what was read is not kept
     except ElementTree.ParseError as error:
         raise broken(path, error.position[0] if error.position else last_line(path), f"no valid XML: {error}") from None
 

@@ -71,4 +71,4 @@ def format_of(path: Path, wanted: str | None = None) -> tuple[Format, str]:
 
 
 def _tool(each: Format) -> str:
-    return each.name.partition("-")[0] if each not in (benchmarks.PYTEST,) else each.name
+    return each.tool.lower()

@@ -78,7 +78,7 @@ def _capacity(scenario: ScenarioRun, objective: Objective) -> Interval:
 
 
 def _inflight(scenario: ScenarioRun, objective: Objective) -> Interval:
-    highest, n = _asked(scenario, objective, "coalesce(max(inflight), 0), count(*)", "true").fetchone() or (0, 0)
+    highest, n = _asked(scenario, objective, "coalesce(max(inflight), 0), count(inflight)", "true").fetchone() or (0, 0)
     return exact(float(highest), n) if n else _NOTHING
 
 

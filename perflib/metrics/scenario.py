@@ -100,7 +100,7 @@ def load_figures(scenario: ScenarioRun, seconds: float) -> dict[str, Any]:
         "unsent": of.unsent,
         "warmup_requests": of.rows - of.measured,
         "prepare_requests": scenario.record.prepare.requests,
-        "max_inflight": of.max_inflight or 0,
+        "max_inflight": of.max_inflight,
     }
 
 

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from perflib import charts
 from perflib.metrics.scenario import scenario_figures
 from perflib.metrics.selection import Selection
+from perflib.metrics.totals import totals
 from perflib.report.pictures import picture
 from perflib.store.recording import ScenarioRun
 from perflib.text.html import NOTEBOOK_STYLE, Heading, View, render
@@ -146,6 +147,8 @@ _SHOWS: Final[dict[Callable[..., Figure], Callable[..., Any]]] = {
         objective.metric == "median difference" for objective in scenario.spec.objectives
     ),
     charts.overview: lambda run: len(run.scenarios) > 1,
+    charts.inflight: lambda scenario: totals(scenario).max_inflight is not None,
+    charts.response_by_inflight: lambda scenario: totals(scenario).max_inflight is not None,
     charts.breakdown: lambda scenario: scenario_figures(scenario)["timed_parts"],
     charts.errors_over_time: lambda scenario: scenario_figures(scenario)["errors"],
     charts.memory: lambda scenario: scenario_figures(scenario)["memory_mb"],

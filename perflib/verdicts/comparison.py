@@ -405,10 +405,11 @@ def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]], is_borrowed: bool) -
         return ["one side has one run: it is taken to spread as the runs of the other side do"]
     if is_borrowed:
         return ["one run a side: how much two runs of the same thing differ is that of the runs in the history"]
+    several = "A1,A2,A3" if sides[0][0].manifest.imported else "perflib run --repeat 3"
     return [
         "one run a side: the intervals hold what varies within a run; how much two runs of the same thing differ "
         f"(start-up, memory layout, other load) they cannot know. A fail takes it to be {USUAL_SPREAD:.1%}; several "
-        "runs a side would tell: perflib run --repeat 3"
+        f"runs a side would tell: {several}"
     ]
 
 

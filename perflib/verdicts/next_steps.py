@@ -106,6 +106,8 @@ def _decide(run: Recording, unclear: list[Verdict]) -> Step:
 
 
 def _when_met(run: Recording, judged: list[Verdict]) -> Step:
+    if not judged and run.manifest.imported:
+        return Step(f'Say what you promise: perflib check {run.id} --objective "p95 response < 200 ms"')
     if not judged:
         return Step(
             'Write what you promise into the suite, as objectives = ["p95 response < 200 ms", "error rate < 1 %"], and '

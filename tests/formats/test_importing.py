@@ -131,10 +131,10 @@ def test_a_failure_while_the_run_is_written_leaves_nothing(tmp_path: Path, monke
 
 
 def test_the_command_says_what_times_mean_and_judges(tmp_path: Path) -> None:
-    (tmp_path / "results.jtl").write_text(exports.jtl())
-    where = ("--data", str(tmp_path / "data"))
-    done = perflib_process("import", str(tmp_path / "results.jtl"), "--objective", "p95 response < 200 ms", *where)
-    assert done.returncode == 0, done.stderr
+    file, where = tmp_path / "results.jtl", ("--data", str(tmp_path / "data"))
+    file.write_text(exports.jtl())
+    done = invoke("import", str(file), "--objective", "p95 response < 200 ms", *where)
+    assert done.return_value == 0
     assert "until the last byte, with connecting; exact to 1 ms; when it was sent is known to 1 ms" in done.stderr
     assert "PASS" in done.stdout
     run = perflib.open_run("latest", tmp_path / "data")
@@ -142,9 +142,9 @@ def test_the_command_says_what_times_mean_and_judges(tmp_path: Path) -> None:
     assert "made by JMeter" in invoke("show", *where).output
     assert invoke("check", "--objective", "p50 response < 10 ms", *where).return_value == 1
     assert "Made by: JMeter" in str(run.tested()) and "exact to 1 ms" in str(run.machine())
+    assert invoke("import", str(file), "--from", "k7", *where).exception.exit_code == 2
     refused = perflib_process("import", str(tmp_path / "none.jtl"), *where)
     assert refused.returncode == 2 and "none.jtl" in refused.stderr and len(refused.stderr.splitlines()) == 1
-    assert invoke("import", str(tmp_path / "results.jtl"), "--from", "k7", *where).exception.exit_code == 2
 
 
 def test_a_wrong_objective_is_refused_before_reading(tmp_path: Path) -> None:
@@ -163,9 +163,28 @@ def test_resolution_widens_intervals_and_holds_a_verdict_back(tmp_path: Path) ->
 
 
 def test_what_is_not_recorded_is_not_judged(tmp_path: Path) -> None:
-    objectives = ["error rate < 50 %", "throughput > 1 /s", "p50 response < 500 ms"]
+    objectives = ["error rate < 50 %", "throughput > 1 /s", "inflight < 100", "p50 response < 500 ms"]
     run = imported(exports.hey(older=True), tmp_path, objectives=objectives)
-    assert [each.verdict for each in run.verdicts()] == ["inconclusive", "inconclusive", "pass"]
+    assert [each.verdict for each in run.verdicts()] == [*["inconclusive"] * 3, "pass"]
+
+
+@pytest.mark.parametrize("text", [exports.k6_csv(), exports.hey(older=True)], ids=["k6", "hey without starts"])
+def test_every_section_and_chart_of_a_report_can_be_drawn(text: str, tmp_path: Path) -> None:
+    run = imported(text, tmp_path)
+    drawn = "".join(
+        str(each) for each in (run.conclusion(), run.tested(), run.load(), run.load_generator(), run.machine())
+    )
+    assert "perflib check" in drawn
+    scenario = run.scenario("default")
+    for name in (
+        "throughput",
+        "inflight",
+        "response_over_time",
+        "response_by_inflight",
+        "errors_over_time",
+        "breakdown",
+    ):
+        assert getattr(perflib.charts, name)(scenario).axes
 
 
 def test_runs_of_one_tool_are_compared(tmp_path: Path) -> None:
