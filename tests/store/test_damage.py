@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 import perflib
 from perflib.cli import cli
+from perflib.errors import RunError
 from perflib.store import recording
 from perflib.store.manifest import WorkerRecord, write_manifest
 from perflib.store.schema import ROWS_PER_PART
@@ -118,3 +120,14 @@ def test_what_was_checked_is_cached_until_a_file_changes(run: perflib.Run) -> No
     assert len(list((run.path / "counts").glob("parts-*.json"))) == 1
     change_a_bit(part(run, 0))
     assert perflib.Run(run.path).corrupt == ["rows/part-0000-000000.parquet"]
+
+
+def test_text_that_is_no_utf_8_is_one_line(run: perflib.Run) -> None:
+    table = pq.read_table(part(run, 0))
+    wrong = pa.array([b"\xff\xfe"] * len(table), pa.binary()).view(pa.string()).dictionary_encode()
+    place = table.schema.get_field_index("operation")
+    pq.write_table(table.set_column(place, pa.field("operation", wrong.type), wrong), part(run, 0))
+    for command in ("check", "show"):
+        done = CliRunner().invoke(cli, [command, run.id, "--data", str(run.path.parents[1])])
+        assert isinstance(done.exception, RunError | SystemExit)
+        assert "hold text that is not UTF-8; restore its files from a copy" in f"{done.exception}{done.output}"
