@@ -71,7 +71,7 @@ def latency_percentiles(scenario: ScenarioRun, operation: str | None = None) -> 
     axes.set_xticks([float(_stretch(np.array([q]))[0]) for q in ticks], [f"{q * 100:g}" for q in ticks])
     log_scale(axes)
     share_time_axis(axes, scenario)
-    axes.legend(loc="upper left", ncols=1 if len(curves) < 4 else 2)
+    axes.legend(loc="upper left", ncols=min(3, 1 + len(curves) // 2))
     name(figure, axes, _finding(scenario, operation))
     return figure
 
