@@ -75,8 +75,8 @@ def init(
     perflib init package.module:function                   a Python function
 
     The content says what SOURCE is; --from names another format: openapi, har, postman, curl, access-log, function,
-    mcp. Secrets become ${NAME}, to be set in the environment. Methods that change something are written as comments, unless
-    --all is given. What cannot be translated is listed, here and in the file.
+    mcp. Secrets become ${NAME}, to be set in the environment. Methods that change something are written as comments,
+    unless --all is given. What cannot be translated is listed, here and in the file.
 
     Exit codes: 0 written, 2 bad input or the file exists already, 4 no MCP server answered.
     """

@@ -70,16 +70,16 @@ class Correlation:
                 self._seen[value] = _Seen(request, name, source)
 
     def _replace(self, request: Request, value: str, seen: _Seen) -> None:
-        placed = field(seen.kept_as or self._new_name(seen.name))
-        change = _Change(value, placed)
+        name = seen.kept_as or self._new_name(seen.name)
+        change = _Change(value, name)
         request.path = change.path(request.path)
         request.params, request.headers = change.part("", request.params), change.part("", request.headers)
         if request.body is not None:
             request.body = (request.body[0], change.part("", request.body[1]))
         if change.is_made and not seen.kept_as:
-            seen.kept_as = placed[1:-1]
-            self._names.add(seen.kept_as)
-            seen.giver.keep[seen.kept_as] = seen.source
+            seen.kept_as = name
+            self._names.add(name)
+            seen.giver.keep[name] = seen.source
 
     def _new_name(self, name: str) -> str:
         plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "value"
@@ -94,8 +94,8 @@ class Correlation:
 class _Change:
     """Replaces one value in a request. One that is not long counts only under a name like a token or an id."""
 
-    def __init__(self, value: str, placed: str) -> None:
-        self._value, self._placed = value, placed
+    def __init__(self, value: str, name: str) -> None:
+        self._value, self._name = value, name
         self._is_long = bool(_LONG.fullmatch(value))
         forms = "|".join(dict.fromkeys(map(re.escape, (value, quote(value, safe=""), quote_plus(value)))))
         self._anywhere = re.compile(rf"(?<![\w${{.~-])(?:{forms})(?![\w.~-])")
@@ -120,14 +120,14 @@ class _Change:
         if isinstance(value, bool) or not isinstance(value, int | str):
             return value
         if str(value) == self._value and (self._is_long or _is_named(name)):
-            return self._place()
+            return field(self._name, is_number=True) if self._place() and isinstance(value, int) else self._place()
         if isinstance(value, str) and (self._is_long or names_secret(name, value)):
             return self._anywhere.sub(self._place, value)
         return value
 
     def _place(self, _match: object = None) -> str:
         self.is_made = True
-        return self._placed
+        return field(self._name)
 
 
 def _words(request: Request) -> set[str]:

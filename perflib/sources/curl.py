@@ -162,7 +162,7 @@ def _request(url: str, options: Any, draft: Draft, where: str) -> Request:
     request = Request("GET", urlunsplit(("", "", parts.path or "/", parts.query, "")))
     for text in options.header:
         name, separator, value = (part.strip() for part in text.partition(":"))
-        if separator and by_browser(name):
+        if separator and by_browser(name, value):
             draft.losses.append(SAID)
         elif separator and value:
             request.headers[name] = value

@@ -9,6 +9,7 @@ All texts are those of the description, as they are: the writer doubles their br
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,9 +18,15 @@ from typing import Any, Final
 
 from perflib.suite.placeholders import literal
 
-_FIELD, _VARIABLE, _END = "\ue000", "\ue001", "\ue002"  # private characters, which `plain` removes from descriptions
-_FILLED: Final = re.compile(f"([{_FIELD}{_VARIABLE}])([^{_END}]*){_END}")
-_PRIVATE: Final = re.compile(f"[{_FIELD}-{_END}]")
+_FIELD, _VARIABLE, _END, _NUMBER = (
+    "\ue000",
+    "\ue001",
+    "\ue002",
+    "\ue003",
+)  # private characters, which `plain` removes from descriptions
+_FILLED: Final = re.compile(f"([{_FIELD}{_VARIABLE}]){_NUMBER}?([^{_END}]*){_END}")
+_PRIVATE: Final = re.compile(f"[{_FIELD}-{_NUMBER}]")
+_QUOTED_NUMBER: Final = re.compile(f'"({_FIELD}{_NUMBER}[^{_END}]*{_END})"')
 REFERENCE: Final = re.compile(f"(?:[A-Za-z]+ )?[{_FIELD}{_VARIABLE}][^{_END}]*{_END}")
 CHANGES_NOTHING: Final = ("GET", "HEAD", "OPTIONS")
 
@@ -93,9 +100,14 @@ class Draft:
     command: str = "perflib init"
 
 
-def field(name: str) -> str:
+def field(name: str, *, is_number: bool = False) -> str:
     """What becomes {name}: a value that was kept, or that perflib makes."""
-    return f"{_FIELD}{name}{_END}"
+    return f"{_FIELD}{_NUMBER if is_number else ''}{name}{_END}"
+
+
+def as_json(value: Any) -> str:
+    """A JSON value with its fields as a text, in which those that are numbers have no quotes."""
+    return _QUOTED_NUMBER.sub(r"\1", json.dumps(value, ensure_ascii=False))
 
 
 def variable(name: str) -> str:

@@ -137,7 +137,7 @@ class _Reader:
                 others = [part.strip() for part in value.split(";") if not self._is_set(part.strip())]
                 if others:
                     yield name, "; ".join(others)
-            elif by_browser(name):
+            elif by_browser(name, value):
                 self._dropped = True
             elif value:
                 yield name, value

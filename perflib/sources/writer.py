@@ -6,7 +6,6 @@ reason. What could not be translated stands in the file's first lines as well as
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from perflib.sources.draft import (
     Journey,
     Request,
     Site,
+    as_json,
     fields_in,
     mapped,
     pieces,
@@ -209,8 +209,8 @@ def _operation(name: str, request: Request, site: str) -> Iterator[str]:
         lines.append(f"{key} = {_toml(value)}")
     if request.keep:
         lines.append(f"keep = {toml(mapped(request.keep, shown))}")
-    if request.statuses:
-        lines.append(f"expect = {{ status = {toml(request.statuses)} }}")
+    if statuses := request.statuses:
+        lines.append(f"expect = {{ status = {toml(statuses[0] if len(statuses) == 1 else statuses)} }}")
     if request.weight != 1.0:
         lines.append(f"weight = {toml(request.weight)}")
     remarks = [*request.remarks, *([f"Left out: {request.left_out}."] if request.left_out else [])]
@@ -235,7 +235,7 @@ def _body(request: Request) -> tuple[str, Any, dict[str, str]]:
     if key == "json" and (value is None or not is_exact(mapped(value, template))):
         if not any(name.lower() == "content-type" for name in headers):
             headers = {**headers, "Content-Type": "application/json"}
-        return "body", json.dumps(value, ensure_ascii=False), headers
+        return "body", as_json(value), headers
     return key, value, headers
 
 
