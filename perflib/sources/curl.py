@@ -123,8 +123,8 @@ def _words(lines: list[str], at: int, name: str) -> tuple[list[str], int]:
 
 def _from_cmd(text: str) -> str:
     """Commands of Windows' cmd, as browsers copy them, as those of bash."""
-    text = re.sub(r"\^\r?\n\s*", " ", text)
-    text = re.sub(r"\^(.)", r"\1", text, flags=re.DOTALL)  # an escaped character stands for itself
+    text = re.sub(r"\^\s*\n", r" \\\n", text)
+    text = re.sub(r"\^(.)", r"\1", text)  # an escaped character stands for itself
     return re.sub(
         r'"((?:[^"\\]|\\.|"")*)"',
         lambda match: shlex.quote(re.sub(r'\\(["\\])', r"\1", match[1].replace('""', '"'))),

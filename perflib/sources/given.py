@@ -71,7 +71,7 @@ class Given:
         if self.text.lstrip()[:1] not in ("{", "["):
             return None
         try:
-            return bounded(json.loads(self.text), self.name)
+            value = json.loads(self.text)
         except ValueError as error:
             if Path(self.words[0]).suffix.lower() in (".json", ".har"):
                 what, mend = f"not valid JSON: {error}", "correct it there, or export it again"
@@ -79,6 +79,7 @@ class Given:
             return None
         except RecursionError:
             raise _too_deep(self.name) from None
+        return bounded(value, self.name)
 
     @functools.cached_property
     def data(self) -> Any:
@@ -92,14 +93,16 @@ class Given:
             what = f"YAML of more than {_LARGEST_YAML_BYTES // 2**20} MB"
             raise SuiteError(what, where=self.name, mend="convert it to JSON, or give a part of it")
         try:
-            return bounded(yaml.load(self.text, Loader=_Loader), self.name)
+            value = yaml.load(self.text, Loader=_Loader)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark else ""
             what = f"not valid YAML: {getattr(error, 'problem', None) or 'it cannot be parsed'}"
             raise SuiteError(what, where=f"{self.name}{line}", mend="correct it there") from None
-        except (RecursionError, ValueError):
-            raise _too_deep(self.name) from None
+        except (RecursionError, ValueError, OverflowError) as error:  # as a number with thousands of digits
+            what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise SuiteError(what, where=self.name, mend="correct it there") from None
+        return bounded(value, self.name)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -114,25 +117,34 @@ _Loader.yaml_implicit_resolvers = {
 
 def bounded(value: Any, where: str) -> Any:
     """The value as plain JSON, with keys that are texts. Raises SuiteError if it is too large or too deep."""
-    left = _MOST_VALUES
+    size, depth = _measured(value, {})
+    if size > _MOST_VALUES:
+        what, mend = f"more than {_MOST_VALUES:,} values", "give a part of it; in YAML, check what aliases refer to"
+        raise SuiteError(what, where=where, mend=mend)
+    if depth > _DEEPEST:
+        raise _too_deep(where)
+    return _copied(value)
 
-    def copied(part: Any, depth: int) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            what = f"more than {_MOST_VALUES:,} values"
-            raise SuiteError(what, where=where, mend="give a part of it; in YAML, check what aliases refer to")
-        if depth > _DEEPEST:
-            raise _too_deep(where)
-        if isinstance(part, dict):
-            return {plain(_key(key)): copied(inner, depth + 1) for key, inner in part.items()}
-        if isinstance(part, list):
-            return [copied(inner, depth + 1) for inner in part]
-        if isinstance(part, str):
-            return plain(part)
-        return part if part is None or isinstance(part, bool | int | float) else plain(str(part))
 
-    return copied(value, 0)
+def _measured(part: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """How many values there are, and how deep they go. A part that occurs often is looked at once."""
+    if not isinstance(part, dict | list):
+        return 1, 0
+    if id(part) not in known:
+        known[id(part)] = (0, _DEEPEST + 1)  # while its own parts are looked at: what refers to itself is too deep
+        inside = [_measured(inner, known) for inner in (part.values() if isinstance(part, dict) else part)]
+        known[id(part)] = 1 + sum(size for size, _ in inside), 1 + max((depth for _, depth in inside), default=0)
+    return known[id(part)]
+
+
+def _copied(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {plain(_key(key)): _copied(inner) for key, inner in part.items()}
+    if isinstance(part, list):
+        return [_copied(inner) for inner in part]
+    if isinstance(part, str):
+        return plain(part)
+    return part if part is None or isinstance(part, bool | int | float) else plain(str(part))
 
 
 def _key(key: Any) -> str:
