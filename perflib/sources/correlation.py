@@ -65,7 +65,9 @@ class Correlation:
         for name, value, source in _values(answer):
             if len(self._seen) >= _MOST_VALUES:
                 return
-            is_likely = _LONG.fullmatch(value) or (len(value) >= _SHORTEST and _is_named(name))
+            if value.startswith(("/", "http://", "https://")):
+                continue  # a link, not a token
+            is_likely = _LONG.fullmatch(value) or (len(value) >= _SHORTEST and _is_named(name) and not value.isalpha())
             if is_likely and value not in self._seen and value not in self._sent:
                 self._seen[value] = _Seen(request, name, source)
 
@@ -104,6 +106,9 @@ class _Change:
         self.is_made = False
 
     def path(self, path: str) -> str:
+        before, mark, query = path.partition("?")
+        if "/" in self._value:  # in a path it would be encoded
+            return before + mark + (self._anywhere.sub(self._place, query) if self._is_long else query)
         if self._is_long:
             return self._anywhere.sub(self._place, path)
         path = self._segment.sub(self._place, path)

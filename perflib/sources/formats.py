@@ -5,6 +5,7 @@ Each format is one file with a `FORMAT`. Those of other packages are found in th
 
 from __future__ import annotations
 
+import functools
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from perflib.sources.writer import Written
 _OWN = (openapi, har, postman, curl, access_log, function, mcp)  # asked in this order
 
 
+@functools.cache
 def formats() -> dict[str, Format]:
     """All formats by name, those of other packages last."""
     own = [module.FORMAT for module in _OWN]

@@ -31,8 +31,9 @@ _XML: Final = re.compile(r"(<([\w:.-]{1,60})>)([^<>]+)(?=</\2>)")
 
 
 def variable_name(name: str) -> str:
-    """The environment variable for a header or a parameter: X-Api-Key is X_API_KEY."""
-    plain = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
+    """The environment variable for a header or a parameter: X-Api-Key is X_API_KEY, and so is xApiKey."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    plain = re.sub(r"[^A-Z0-9]+", "_", words.upper()).strip("_")
     return plain if plain[:1].isalpha() else f"HEADER_{plain}".rstrip("_")
 
 

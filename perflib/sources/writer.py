@@ -145,7 +145,9 @@ def _head(draft: Draft, path: Path, losses: Sequence[str]) -> Iterator[str]:
 
 def _allowed(draft: Draft, used: set[str]) -> Iterator[str]:
     """Nothing for this machine; other hosts must be allowed by hand."""
-    hosts = dict.fromkeys(urlsplit(draft.sites[name].url).hostname or "" for name in draft.sites if name in used)
+    sites = [site for name, site in draft.sites.items() if name in used]
+    urls = [url for site in sites for url in (site.url, site.keys.get("auth", {}).get("token_url", ""))]
+    hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in urls)
     others = [host for host in hosts if host and not is_loopback(host)]
     if others:
         yield f"# Not this machine: {one_line(', '.join(others), 300)}. If you may test it, uncomment:"
