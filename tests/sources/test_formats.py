@@ -23,6 +23,7 @@ from perflib.sources.given import Given
 from perflib.sources.writer import Written
 from perflib.suite.file import load_suite, parse_suite
 from perflib.suite.model import Suite
+from tests.support.access_logs import log_of
 from tests.support.browsing import CHROMIUM, FLAGS
 from tests.support.command_line import invoke
 from tests.support.recorder import Asked, Recorder, recorder
@@ -308,19 +309,6 @@ def test_curl_for_windows_and_what_is_none(tmp_path: Path) -> None:
 # Access logs
 
 
-def log_of(lines: int) -> str:
-    """A combined log: half of the requests are of items by their ids, and some have no good answer."""
-    kinds = ["/items/{id}", "/", "/items/{id}?full=1", "/search?q=tea", "/items/{id}", "/old", "/missing", "/login"]
-    text = ""
-    for number in range(lines):
-        path = kinds[number % len(kinds)].replace("{id}", str(100 + number % 7))
-        status = {"/missing": 404, "/old": 301}.get(path, 200)
-        method = "POST" if path == "/login" else "GET"
-        time = f"10/Oct/2026:13:{number // 240:02}:{number // 4 % 60:02} +0200"
-        text += f'10.0.0.{number % 250} - - [{time}] "{method} {path} HTTP/1.1" {status} 2326 "-" "Mozilla/5.0 (X11)"\n'
-    return text
-
-
 def test_the_mix_of_an_access_log_is_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "access.log").write_text(log_of(200) + "no request\n")
     known = re.compile(r"/(?:items/\d{3}|search|old|)")
@@ -350,19 +338,14 @@ def test_the_mix_of_an_access_log_is_its_weights(tmp_path: Path, monkeypatch: py
 # Functions, and the command
 
 
-def pause(seconds: float, times: list[int], label: str = "x") -> float:
-    """Adds some numbers."""
-    return seconds + sum(times)
-
-
 def test_a_function_is_called_with_examples() -> None:
-    given = Given(["tests.sources.test_formats:pause"], Path("suite.toml"))
+    given = Given(["tests.support.functions:added"], Path("suite.toml"))
     made = suite_of(given)[1]
     suite = parse_suite(made.text, where="s", folder="")
     every_request_is_good(suite)
     assert dict(suite.scenarios[0].operations[0].kwargs) == {"seconds": 1, "times": [1]}
     with pytest.raises(SuiteError, match="cannot import"):
-        suite_of(Given(["tests.nowhere:f"], Path("suite.toml")))
+        suite_of(Given(["no_such_module:f"], Path("suite.toml")))
 
 
 def test_the_command_writes_a_new_file_and_says_what_a_person_should_know(

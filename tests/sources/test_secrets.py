@@ -17,12 +17,12 @@ from perflib.sources.formats import suite_of
 from perflib.sources.given import Given
 from perflib.suite import redaction
 from perflib.suite.file import parse_suite
-from tests.sources.test_formats import log_of
+from tests.support.access_logs import log_of
 
 secrets = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=8, max_size=40).filter(
     lambda text: text == text.strip() and len(set(text)) > 5 and not text.isalpha()
 )
-quickly = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+quickly = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True)
