@@ -8,14 +8,16 @@ import shutil
 
 from perflib.sources import mcp_listing
 from perflib.sources.format import Format
-from perflib.sources.given import Given
+from perflib.sources.given import Given, table
 from perflib.sources.mcp_suite import reason_left_out
 from perflib.sources.writer import Written
 
 
 def _recognises(given: Given) -> bool:
     first = given.words[0]
-    return not given.is_file and (bool(re.match(r"https?://", first)) or shutil.which(first) is not None)
+    if given.is_file:
+        return "mcpServers" in table(given.json)
+    return bool(re.match(r"https?://", first)) or shutil.which(first) is not None
 
 
 def _write(given: Given) -> Written:
