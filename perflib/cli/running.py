@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,6 +33,71 @@ from perflib.errors import (
     EXIT_PASS,
 )
 from perflib.load.interrupts import exit_code as interrupted
+
+if TYPE_CHECKING:
+    from perflib.suite.model import Suite
+    from perflib.verdicts.run import Run
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("source", nargs=-1, required=True, type=click.UNPROCESSED, metavar="SOURCE...")
+@click.option(
+    "-o", "--out", metavar="FILE", type=click.Path(path_type=Path), default=Path("suite.toml"), show_default=True
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="Write requests that change something too, instead of as comments."
+)
+@click.option("--from", "name", metavar="FORMAT", help="The format, if it is not recognised.")
+@click.option("--url", help="The URL of the server to load, instead of the one in SOURCE.")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header for an MCP server.")
+@click.option(
+    "--timeout", "timeout_s", default=60.0, show_default=True, metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True), help="Total time for the answers of an MCP server.",
+)  # fmt: skip
+def init(
+    source: tuple[str, ...],
+    out: Path,
+    everything: bool,
+    name: str | None,
+    url: str | None,
+    headers: tuple[str, ...],
+    timeout_s: float,
+) -> int:
+    """Write a suite from what exists already, with comments.
+
+    \b
+    perflib init openapi.yaml                              OpenAPI 3.0 or 3.1, YAML or JSON
+    perflib init recording.har                             a recording of a browser
+    perflib init collection.json                           a Postman collection, version 2.1
+    perflib init requests.sh                               curl lines, as browsers copy them
+    perflib init access.log --url http://127.0.0.1:8000    the mix of an access log
+    perflib init http://127.0.0.1:8000/mcp                 an MCP server, by its URL or command
+    perflib init package.module:function                   a Python function
+
+    The content says what SOURCE is; --from names another format: openapi, har, postman, curl, access-log, function,
+    mcp. Secrets become ${NAME}, to be set in the environment. Methods that change something are written as comments,
+    unless --all is given. What cannot be translated is listed, here and in the file.
+
+    Exit codes: 0 written, 2 bad input or the file exists already, 4 no MCP server answered.
+    """
+    from perflib.sources.formats import suite_of
+    from perflib.sources.given import Given
+    from perflib.sources.mcp_listing import headers_of
+    from perflib.sources.save import must_be_new, save_new
+
+    must_be_new(out)
+    given = Given(source, out, everything, url, headers_of(headers), timeout_s)
+    kind, made = suite_of(given, name)
+    save_new(made.text, out)
+    for loss in made.losses:
+        click.echo(f"not translated: {loss}", err=True)
+    if made.left_out:
+        also = "" if everything else "; --all writes those that change something"
+        click.echo(f"{made.left_out} requests are comments, each with the reason{also}", err=True)
+    if made.variables:
+        click.echo(f"set before a run: {', '.join(made.variables)}", err=True)
+    click.echo(f"wrote {out} with {made.requests} requests, from {kind.title}; look at it: perflib try {out}")
+    return EXIT_PASS
 
 
 @cli.command("try")
@@ -99,6 +165,35 @@ def try_command(suite: str, only: tuple[str, ...], overrides: tuple[str, ...]) -
     metavar="METRIC=PERCENT",
     help="Repeat until the runs' mean of this metric is known to ± so many percent (p95=5); at most --repeat, or 20.",
 )
+@click.option(
+    "--rate",
+    "rate_per_s",
+    type=click.FloatRange(0, min_open=True),
+    metavar="PER_S",
+    help="With a URL: requests per second.",
+)
+@click.option(
+    "--users", type=click.IntRange(1), help="With a URL: users, each of whom waits for an answer; default: 10."
+)
+@click.option("--requests", type=click.IntRange(1), help="With a URL: how many requests; default: as many as fit.")
+@click.option(
+    "--duration",
+    "duration_s",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="With a URL: length of the load in seconds; default: 10.",
+)
+@click.option("-H", "--header", multiple=True, metavar="'NAME: VALUE'", help="With a URL: a header; may be repeated.")
+@click.option(
+    "-d", "--body", metavar="TEXT|@FILE", help="With a URL: a body, as JSON where it is JSON; makes it a POST."
+)
+@click.option("-X", "--method", help="With a URL: the HTTP method.")
+@click.option(
+    "--save",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With a URL: write the suite to this file too, with ${NAME} for secrets.",
+)
 @EXIT
 def run(
     suite: str,
@@ -112,8 +207,16 @@ def run(
     runs: int | None,
     until: tuple[str, ...],
     exits: tuple[str, ...],
+    save: Path | None,
+    **one_line: Any,
 ) -> int:
-    """Run SUITE, and print the run's id last. SUITE is a built-in name, or the path of a TOML file."""
+    """Run SUITE, and print the run's id last. SUITE is a built-in name, the path of a TOML file, or a URL.
+
+    \b
+    perflib run checkout.toml
+    perflib run http://127.0.0.1:8000/items --rate 50 --duration 20
+    perflib run http://127.0.0.1:8000/orders --users 10 --requests 1000 -d '{"sku": "{random|1..9}"}' --save orders.toml
+    """
     from perflib.experiments.run import run as run_suite
     from perflib.store.runs import data_folder, run_ids
     from perflib.verdicts.run import open_run
@@ -124,22 +227,78 @@ def run(
     here = data_folder(data)  # an object store also has runs of other machines
     before = set(run_ids(here))
     overrides = (*overrides, f"on_lost={on_lost}") if on_lost else overrides
+    source = _source(suite, save, one_line, overrides)
+    command = None if source == suite else _command_line(suite, one_line, only, quick, seed, overrides)
     try:
         if repeated:
-            return _repeat(suite, runs, until, codes, only=only, quick=quick, data=data, seed=seed, overrides=overrides)
+            return _repeat(
+                source, runs, until, codes, only=only, quick=quick, data=data, seed=seed, overrides=overrides
+            )
         with _cluster(dask) as client:
-            result = run_suite(suite, only=only, quick=quick, data=data, seed=seed, overrides=overrides, client=client)
+            result = run_suite(
+                source,
+                only=only,
+                quick=quick,
+                data=data,
+                seed=seed,
+                overrides=overrides,
+                client=client,
+                command=command,
+            )
     except KeyboardInterrupt as interrupt:
         for name in sorted(set(run_ids(here)) - before):
             click.echo(f"interrupted; the rows written so far are kept: {open_run(name, here).path}", err=True)
             click.echo(name)
         return interrupted(interrupt)
+    if "://" in suite:  # no objectives, but figures
+        _print_figures(result)
+        print_trouble(result)
     code = print_verdicts(result, codes)
     click.echo(result.id)
     return code
 
 
-def _repeat(suite: str, runs: int | None, until: tuple[str, ...], codes: dict[str, int], **options: Any) -> int:
+def _source(suite: str, save: Path | None, one_line: Mapping[str, Any], overrides: Sequence[str]) -> str | Suite:
+    """The suite itself, or that of a load in one line, whose secrets become variables of this process."""
+    given = {name: value for name, value in one_line.items() if value not in (None, ())}
+    if "://" not in suite:
+        if given or save:
+            named = next(iter(_options(given)), "--save")
+            raise click.UsageError(f"{named} needs a URL instead of a suite; set keys of a suite with --set")
+        return suite
+    from perflib.sources.one_request import draft_of, load_of
+    from perflib.sources.save import save_new
+    from perflib.sources.writer import written
+    from perflib.suite.file import parse_suite
+
+    load = load_of(**{key: one_line[key] for key in ("rate_per_s", "users", "requests", "duration_s")})
+    draft = draft_of(suite, load, **{key: one_line[key] for key in ("method", "header", "body")})
+    made = written(draft, save or Path("suite.toml"), everything=True)
+    os.environ.update({name: value for name, value in made.variables.items() if value})
+    parsed = parse_suite(made.text, where=str(save or suite), folder=str(Path.cwd()), overrides=overrides)
+    if save is not None:
+        save_new(made.text, save)
+        click.echo(f"wrote {save}", err=True)
+    return parsed
+
+
+def _options(one_line: Mapping[str, Any]) -> Iterator[str]:
+    """The options of a load in one line, as they are written."""
+    for name, value in one_line.items():
+        for each in value if isinstance(value, tuple) else () if value is None else (value,):
+            yield from (f"--{name.removesuffix('_per_s').removesuffix('_s')}", str(each))
+
+
+def _command_line(
+    suite: str, one_line: Mapping[str, Any], only: Sequence[str], quick: bool, seed: int | None, overrides: Any
+) -> str:
+    """The command of a load in one line, without its secrets."""
+    from perflib.store.metadata import python_call
+
+    return python_call(suite, only, quick, seed, overrides, more=list(_options(one_line)))
+
+
+def _repeat(suite: str | Suite, runs: int | None, until: tuple[str, ...], codes: dict[str, int], **options: Any) -> int:
     """Run the suite several times, print each run's verdicts, and the ids last. Returns the most serious exit code."""
     from perflib.experiments.repeat import repeat
 
@@ -267,14 +426,11 @@ def runs(data: str | None, as_json: bool) -> int:
 @JSON
 def show(run: str, data: str | None, as_json: bool) -> int:
     """Print the scenarios of RUN with their figures."""
-    from perflib.metrics.scenario import shown_time
-    from perflib.text import number
     from perflib.verdicts.run import open_run
 
     opened = open_run(run, data)
-    figures = opened.summary()
     if as_json:
-        click.echo(json.dumps(figures, indent=1))
+        click.echo(json.dumps(opened.summary(), indent=1))
         return EXIT_PASS
     click.echo(f"{opened.id}: {opened.status}, {opened.manifest.command}")
     for reason in opened.manifest.reasons:
@@ -283,6 +439,17 @@ def show(run: str, data: str | None, as_json: bool) -> int:
         click.echo(f"  made by {imported.tool}; times are {imported.time.in_words}")
         for note in imported.notes:
             click.echo(f"  {note}")
+    _print_figures(opened)
+    print_trouble(opened)
+    print_samples(opened)
+    return EXIT_PASS
+
+
+def _print_figures(run: Run) -> None:
+    """Print the figures of each scenario as a table."""
+    from perflib.metrics.scenario import shown_time
+    from perflib.text import number
+
     print_table(
         [
             {
@@ -292,13 +459,10 @@ def show(run: str, data: str | None, as_json: bool) -> int:
                 "/s": number(s["throughput_per_s"]),
                 **{f"{key} ms": shown_time(s, key) for key in ("p50", "p95", "p99", "max")},
             }
-            for s in figures["scenarios"]
+            for s in run.summary()["scenarios"]
         ],
         False,
     )
-    print_trouble(opened)
-    print_samples(opened)
-    return EXIT_PASS
 
 
 @cli.command()

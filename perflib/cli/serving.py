@@ -142,6 +142,7 @@ def inspect(
     import asyncio
 
     from perflib.sources import mcp_listing, mcp_suite
+    from perflib.sources.save import must_be_new, save_new
 
     target = mcp_listing.target_of(
         server,
@@ -152,7 +153,7 @@ def inspect(
         name=server_name,
     )
     if out is not None:
-        mcp_listing.must_be_new(out)
+        must_be_new(out)
     listing = asyncio.run(mcp_listing.read_listing(target, timeout_s, tries=tries))
     lists = {
         "about": listing.about,
@@ -163,7 +164,7 @@ def inspect(
     }
     click.echo(json.dumps(lists, indent=1) if as_json else mcp_listing.describe(listing, target))
     path = out or Path(mcp_suite.file_name(listing.about))
-    mcp_listing.save(mcp_listing.suite_of(listing, target, path), path)
+    save_new(mcp_listing.suite_of(listing, target, path), path)
     click.echo(f"\nwrote {path}; check its arguments, then run: perflib run {shlex.quote(str(path))}", err=as_json)
     return EXIT_PASS
 

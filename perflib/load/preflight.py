@@ -150,7 +150,8 @@ def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
 
 def _check_variables(operation: Operation, known: set[str], folder: str, where: str) -> None:
     if isinstance(operation, HttpOperation | McpOperation):
-        filled_from_environment(operation.texts(), where)
+        headers = dict(operation.headers) if isinstance(operation, HttpOperation) else {}
+        filled_from_environment([operation.texts(), headers], where)
     unfilled = variables_in(operation.texts()) - known
     unknown = sorted(name for name in unfilled if not is_generated(name))
     if unknown:

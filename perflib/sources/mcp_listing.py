@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from perflib.errors import PerflibError, SuiteError, TargetError
+from perflib.sources.hiding import variable_name
 from perflib.sources.mcp_suite import (
     MOST_TOOLS,
     Tried,
@@ -321,9 +322,9 @@ def without_secrets(target: McpTargetSpec) -> McpTargetSpec:
 
     def hidden(match: re.Match[str]) -> str:
         secret = struck_out(match[0]) != match[0] and not _VARIABLE.fullmatch(match[3])
-        return f"{match[1]}{match[2]}=${{{variable(match[2])}}}" if secret else match[0]
+        return f"{match[1]}{match[2]}=${{{variable_name(match[2])}}}" if secret else match[0]
 
-    headers = {n: v if _VARIABLE.fullmatch(v) else f"${{{variable(n)}}}" for n, v in target.headers.items()}
+    headers = {n: v if _VARIABLE.fullmatch(v) else f"${{{variable_name(n)}}}" for n, v in target.headers.items()}
     url = re.sub(r"([?&])([^=&]+)=([^&#]*)", hidden, target.url) if target.url else None
     command = tuple(_word(target.command, i) for i in range(len(target.command)))
     env = {
@@ -337,16 +338,10 @@ def _word(command: Sequence[str], at: int) -> str:
     """A word of a command; ${NAME_OF_THE_OPTION} instead of a secret behind it or in it."""
     flag, separator, value = command[at].partition("=")
     if follows_secret_flag(command, at):
-        return f"${{{variable(command[at - 1])}}}"
+        return f"${{{variable_name(command[at - 1])}}}"
     if separator and names_secret(flag, value):
-        return f"{flag}=${{{variable(flag)}}}"
+        return f"{flag}=${{{variable_name(flag)}}}"
     return struck_out(command[at])
-
-
-def variable(name: str) -> str:
-    """The environment variable for a header or a parameter: X-Api-Key is X_API_KEY."""
-    plain = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
-    return plain if plain[:1].isalpha() else f"HEADER_{plain}"
 
 
 def suite_of(listing: Listing, target: McpTargetSpec, path: Path) -> str:
@@ -363,27 +358,6 @@ def suite_of(listing: Listing, target: McpTargetSpec, path: Path) -> str:
         listing.about, listing.tools, written, file=shlex.quote(str(path)), others=others, tried=listing.tried
     )
     return without_known(made)
-
-
-def must_be_new(path: Path) -> None:
-    """Raise SuiteError if the file exists."""
-    if path.exists():
-        raise SuiteError(
-            "there is such a file already", where=str(path), mend="choose another file with --out, or delete it"
-        )
-
-
-def save(text: str, path: Path) -> None:
-    """Write a new file. Raises SuiteError if it exists or cannot be written."""
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        must_be_new(path)
-        raise
-    except OSError as error:
-        mend = "choose another file with --out"
-        raise SuiteError(f"cannot write it: {error.strerror}", where=str(path), mend=mend) from None
 
 
 def describe(listing: Listing, target: McpTargetSpec) -> str:

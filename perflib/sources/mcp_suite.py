@@ -6,7 +6,6 @@ strings they are escaped, and braces of placeholders are doubled.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import tomlkit
-
 from perflib.sources.examples import example
 from perflib.sources.schemas import SchemaDocument, types
+from perflib.sources.toml_text import toml, toml_key
 from perflib.suite.placeholders import literal
 from perflib.suite.target import McpTargetSpec
 from perflib.targets.base import is_loopback
@@ -29,7 +27,6 @@ DANGEROUS: Final = (
     "terminate", "shutdown", "reset", "revoke", "overwrite", "clear",
 )  # fmt: skip
 _DANGEROUS_BEGINNINGS: Final = ("delete", "remove", "destroy", "erase", "purge", "wipe", "truncate")  # "deletefile" too
-_DEEPEST: Final = 40
 MOST_TOOLS: Final = 100  # that are written
 MOST_OTHERS: Final = 8  # resources, templates and prompts of each that are written
 _FAILED: Final = re.compile(
@@ -91,7 +88,7 @@ def starter_suite(
         (str(tool["name"]), partial(_operation, tool=tool, tried=tried.get(str(tool["name"])))) for tool in written
     ]
     parts += _other_operations(others)
-    names = _unique_names([name for name, _ in parts])
+    names = unique_names([name for name, _ in parts])
     operations = [make(name) for name, (_, make) in zip(names, parts, strict=True)]
     if len(tools) > len(written):
         operations.append(f"\n# {len(tools) - len(written):,} further tools are not written here.")
@@ -164,7 +161,7 @@ def first_line(text: Any) -> str:
     return next((line for line in text.splitlines() if line.strip()), "") if isinstance(text, str) else ""
 
 
-def _unique_names(texts: Sequence[str]) -> list[str]:
+def unique_names(texts: Sequence[str]) -> list[str]:
     """A unique name for each operation."""
     names: dict[str, None] = {}
     for name in map(operation_name, texts):
@@ -317,38 +314,3 @@ def without_fields(value: Any) -> Any:
     if isinstance(value, dict):
         return {without_fields(str(key)): without_fields(entry) for key, entry in value.items()}
     return [without_fields(entry) for entry in value] if isinstance(value, list) else value
-
-
-def toml(value: Any, depth: int = 0) -> str:
-    """The value in one line of TOML; "" for values that TOML does not have, like null. Lists and tables omit them."""
-    match value:
-        case list() if depth <= _DEEPEST:
-            return f"[{', '.join(filter(None, (toml(entry, depth + 1) for entry in value)))}]"
-        case dict() if depth <= _DEEPEST:
-            entries = {toml_key(str(key)): toml(entry, depth + 1) for key, entry in value.items()}
-            inside = ", ".join(f"{key} = {entry}" for key, entry in entries.items() if entry)
-            return f"{{ {inside} }}" if inside else "{}"
-        case int() if abs(value) >= 2**63:
-            return ""
-        case float() if not math.isfinite(value):
-            return ""
-        case bool() | int() | float() | str():
-            return _printable(tomlkit.item(value).as_string())
-    return ""
-
-
-def toml_key(key: str) -> str:
-    """The key in TOML, without quotes if possible."""
-    return _printable(tomlkit.key(key).as_string())
-
-
-def _printable(toml_text: str) -> str:
-    """The text as a TOML string, with escapes for characters that an editor may not show."""
-
-    def escaped(match: re.Match[str]) -> str:
-        character, code = match[0], ord(match[0])
-        if 0xD800 <= code <= 0xDFFF:
-            return "\ufffd"  # half of a surrogate pair, which cannot be written to a file
-        return character if character.isprintable() else f"\\U{code:08x}"
-
-    return re.sub(r"[^ -~]", escaped, toml_text)

@@ -44,17 +44,27 @@ def load_suite(
     """A validated Suite from a built-in name or a TOML path. Raises SuiteError (exit code 2)."""
     path = find(source)
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
         raise SuiteError(f"not valid TOML: {error}", where=path.name, mend="correct the syntax in that line") from None
     except OSError as error:
         raise SuiteError(
             f"cannot be read: {error.strerror}", where=str(path), mend="check the path and its permissions"
         ) from None
-    for text in overrides:
-        learn_setting(text)
-        _override(table, text)
-    return select(from_table(table, where=path.name, folder=str(path.resolve().parent)), only=only, quick=quick)
+    suite = parse_suite(text, where=path.name, folder=str(path.resolve().parent), overrides=overrides)
+    return select(suite, only=only, quick=quick)
+
+
+def parse_suite(text: str, *, where: str, folder: str, overrides: Sequence[str] = ()) -> Suite:
+    """A validated Suite from TOML text, whose files are in `folder`. Raises SuiteError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError(f"not valid TOML: {error}", where=where, mend="correct the syntax in that line") from None
+    for setting_text in overrides:
+        learn_setting(setting_text)
+        _override(table, setting_text)
+    return from_table(table, where=where, folder=folder)
 
 
 def find(source: str | Path) -> Path:

@@ -331,6 +331,11 @@ def names_secret(key: Any, value: Any) -> bool:
     return isinstance(value, str) and _is_secret(str(key)) and not _REFERENCE.fullmatch(value)
 
 
+def words_without_secrets() -> frozenset[str]:
+    """Words that are no secrets, whatever their names, like "true" and "default"."""
+    return _NO_SECRETS
+
+
 def names_secrets(key: Any) -> bool:
     """Whether a key, like "credentials", says that all of its table are secrets."""
     return bool(_WHOLE_TABLE.search(str(key)))

@@ -174,6 +174,8 @@ class Reader:
     def csv(self, block: Block, text: str) -> None:
         assert block.file, block
 
+    yaml = csv
+
     def text(self, block: Block, text: str) -> None:
         """What something looks like: nothing to run."""
 
