@@ -181,20 +181,19 @@ def print_verdicts(run: Run, codes: Mapping[str, int] | None = None) -> int:
     from perflib.verdicts.next_steps import warmup_cautions
 
     verdicts = run.verdicts()
-    print_table(
-        [
-            {
-                "scenario": v.scenario,
-                "objective": v.objective.text,
-                "observed": "{} [{}]".format(*v.observed),
-                "n": f"{v.interval.n:,}",
-                "verdict": v.verdict.upper(),
-                "": v.reason,
-            }
-            for v in verdicts
-        ],
-        False,
-    )
+    rows = [
+        {
+            "scenario": v.scenario,
+            "objective": v.objective.text,
+            "observed": "{} [{}]".format(*v.observed),
+            "n": f"{v.interval.n:,}",
+            "verdict": v.verdict.upper(),
+            "": v.reason,
+        }
+        for v in verdicts
+    ]
+    if rows:
+        print_table(rows, False)
     for reason in run.manifest.reasons:
         click.echo(reason, err=True)
     for name, text in warmup_cautions(run):
