@@ -96,9 +96,8 @@ def init(
         click.echo(f"{made.left_out} requests are comments, each with the reason{also}", err=True)
     if made.variables:
         click.echo(f"set before a run: {', '.join(made.variables)}", err=True)
-    click.echo(
-        f"wrote {out} with {made.requests} request{'s' if made.requests != 1 else ''}, from {kind.title}; look at it: perflib try {out}"
-    )
+    count = f"{made.requests} request{'s' if made.requests != 1 else ''}"
+    click.echo(f"wrote {out} with {count}, from {kind.title}; look at it: perflib try {out}")
     return EXIT_PASS
 
 
