@@ -587,6 +587,7 @@ FAULTS: dict[str, Fault] = {
     "chunked": _chunked,
     "sse-oddities": _sse_oddities,
     "stays-open": _stream(b"data: ANSWER\n\n", after_s=None),
+    "comment-last": _stream(b"data: ANSWER\n\n", b": the end\n\n"),
     "ends-late": _stream(b"data: ANSWER\n\n", after_s=0.2),
     "no-blank-line": _stream(b"data: ANSWER\n"),
     "no-line-end": _stream(b"event: message\ndata: ANSWER"),

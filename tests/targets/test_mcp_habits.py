@@ -19,6 +19,7 @@ from tests.support.suites import suite
 # By habit, the class of its rows: of the lean client, and of the SDK's where that is another one.
 STREAMS: dict[str, tuple[str, ...]] = {
     "stays-open": ("ok",),
+    "comment-last": ("ok",),
     "ends-late": ("ok",),
     "blank-first": ("ok",),
     "carriage-returns": ("ok",),

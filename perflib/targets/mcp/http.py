@@ -137,7 +137,8 @@ class McpHttpLane(ReadingHttpLane):
 
     def _expect_message(self) -> None:
         """Make ready for another answer."""
-        self._body, self._events, self._answer, self._cached_code, self._step = [], None, None, None, None
+        self._body, self._kind = [], JSON
+        self._events = self._answer = self._cached_code = self._step = None
         self._body_bytes = self._answered_ns = 0
         self._resumes = False
 
@@ -151,11 +152,13 @@ class McpHttpLane(ReadingHttpLane):
         if len(self._body) == 1:
             self._without_id = body.replace(self._id, b"", 1)
             self._cached_code = None if self._resumes else self.op.request.cached_codes.get(self._without_id)
+            if self._cached_code is not None:
+                return
             self._kind = self._kind_of_body(body)
-            if self._cached_code is not None or self._kind != EVENTS:
+            if self._kind != EVENTS:
                 return
             self._events = self._events or Events()
-        if self._kind == EVENTS and self._events is not None:
+        if self._events is not None:
             for message in self._events.feed(body):
                 self._receive(message)
 
@@ -281,6 +284,8 @@ class McpHttpLane(ReadingHttpLane):
         ):
             return self._cached_code, timing_ns
         session, code = self.session, self.driver.error_code
+        if self._cached_code is not None:  # its bytes are known, and it has to be read all the same
+            self._kind = self._kind_of_body(self._body[0])
         answer = self._json_answer()
         if session is not None and session.id and is_session_over(status, answer):
             self.session = None  # it expired: the next call begins a new one
@@ -307,7 +312,7 @@ class McpHttpLane(ReadingHttpLane):
 
     def _json_answer(self) -> Any:
         if self._kind == EVENTS:
-            if self._cached_code is None or len(self._body) > 1 or self._events is not None:
+            if self._events is not None:
                 return self._answer
             events = Events()  # a stream that was not read
             messages = events.feed(b"".join(self._body)) + events.end()

@@ -90,6 +90,7 @@ class Pool:
         self.capabilities: Mapping[str, Any] = capabilities_for(self.answers, polls_tasks=spec.poll_tasks)
         self.schemas = Schemas()
         self.streams_that_stayed_open = 0
+        self.token_line = b""  # the header line of the token that requests carry
         self.calls_tools = False
         self.allow_hosts: tuple[str, ...] = ()
         self._renewal: Renewal | None = None
@@ -153,11 +154,6 @@ class Pool:
         """The address of another server, without what is for the target's own alone."""
         spec = replace(self.spec, url=origin, server_name=None, client_cert=None, connect_to=None, unix_socket=None)
         return Address.of(spec, self.where, self.folder)
-
-    @property
-    def token_line(self) -> bytes:
-        """The header line of the token that requests carry; b"" where there is none."""
-        return self._renewal.line if self._renewal is not None else b""
 
     async def get_token(self) -> None:
         """Get the first token, where one is needed. Raises TargetError."""
