@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 clock = time.monotonic_ns
 MOST_REPLIES: Final = 16  # to requests of the server, during one call
 STREAM_END_S: Final = 0.02  # that the end of a stream is waited for, once the answer has come
+POSTED_S: Final = 5.0  # that a message without an answer may take
 RESUMED_AFTER_S: Final = 1.0  # where the server does not say when a stream is to be resumed
 
 
@@ -183,7 +184,7 @@ class McpHttpLane(ReadingHttpLane):
         client = HttpClient(self._pool.address)
         head = session.head + self._pool.token_line
         try:
-            async with asyncio.timeout(self._pool.spec.timeout_s):
+            async with asyncio.timeout(POSTED_S):
                 await client.request(head + b"Content-Length: %d\r\n\r\n%b" % (len(message), message))
         except (OSError, TimeoutError):
             pass  # the call itself will say what is wrong
@@ -425,7 +426,7 @@ class McpHttpLane(ReadingHttpLane):
         self._step = None
         session = self.session
         if error == "timeout" and session is not None and not session.modern and self._transport is not None:
-            self._pool.spawn(self._post(cancelled(int(self._id)), session))
+            self._pool.notify(self._post(cancelled(int(self._id)), session))
         super().abort(error)  # in the modern era, the end of the connection says it
 
     def close(self) -> None:
