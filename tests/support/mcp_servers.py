@@ -509,6 +509,10 @@ async def _error_without_id(server: Server, peer: Peer, good: Message) -> None:
     await peer.answer(Refused(-32700, "Parse error").reply(None))
 
 
+async def _many_lines(server: Server, peer: Peer, good: Message) -> None:
+    await peer.text(json.dumps(good, indent=1).encode())
+
+
 async def _resumed(server: Server, peer: Peer, good: Message) -> None:
     """The stream ends before the answer, which a GET with the id of the last event gets."""
     assert isinstance(peer, HttpPeer)
@@ -587,6 +591,7 @@ FAULTS: dict[str, Fault] = {
     "chunked": _chunked,
     "sse-oddities": _sse_oddities,
     "stays-open": _stream(b"data: ANSWER\n\n", after_s=None),
+    "comment-last": _stream(b"data: ANSWER\n\n", b": the end\n\n"),
     "ends-late": _stream(b"data: ANSWER\n\n", after_s=0.2),
     "no-blank-line": _stream(b"data: ANSWER\n"),
     "no-line-end": _stream(b"event: message\ndata: ANSWER"),
@@ -600,6 +605,7 @@ FAULTS: dict[str, Fault] = {
     "json-batch": _body(lambda text: b"[" + text + b"]"),
     "web-page": _body(lambda text: b"<title>Sign in</title>", "text/html"),
     "id-as-text": _id_as_text,
+    "many-lines": _many_lines,
     "error-without-id": _error_without_id,
     "asks-for-a-name": _asks_for_a_name,
     "a-task": _a_task,

@@ -19,6 +19,7 @@ from tests.support.suites import suite
 # By habit, the class of its rows: of the lean client, and of the SDK's where that is another one.
 STREAMS: dict[str, tuple[str, ...]] = {
     "stays-open": ("ok",),
+    "comment-last": ("ok",),
     "ends-late": ("ok",),
     "blank-first": ("ok",),
     "carriage-returns": ("ok",),
@@ -41,7 +42,11 @@ RESULTS: dict[str, tuple[str, ...]] = {
     "no-content": ("mcp_result",),
     "tool-error": ("mcp_tool",),
 }
-PIPES: dict[str, tuple[str, ...]] = {"id-as-text": ("ok",), "error-without-id": ("mcp_rpc", "timeout")}
+PIPES: dict[str, tuple[str, ...]] = {
+    "id-as-text": ("ok",),
+    "error-without-id": ("mcp_rpc", "timeout"),
+    "many-lines": ("timeout",),  # a message is a line
+}
 
 
 def of_habits(
@@ -124,8 +129,11 @@ def test_input_is_given_as_the_suite_says_and_the_row_is_the_whole_of_it(client:
 def test_over_stdio_answers_are_found_too(client: str, tmp_path: Path) -> None:
     server = Stdio(tmp_path / "heard.log")
     target = {"command": server.command, "client": client, "protocol": LEGACY, "timeout_s": 1}
-    found, _ = of_habits(target, list(PIPES), tmp_path, requests=1)
+    found, done = of_habits(target, list(PIPES), tmp_path, requests=1)
     assert found == expected(PIPES, client)
+    if client == "lean":
+        text = next(iter(done.manifest.scenarios[0].error_texts["timeout"]))
+        assert text == "no answer; the server also writes lines that are no messages: }"
 
 
 @pytest.mark.parametrize(("client", "session"), [("lean", "shared"), ("lean", "own"), ("sdk", "shared")])

@@ -29,9 +29,10 @@ _METADATA: Final = re.compile(r'resource_metadata="([^"]+)"')
 
 
 class Site(Sender, Protocol):
-    """A server that wants tokens."""
+    """A server that wants tokens. `token_line`: the header line of the latest one, b"" before there is one."""
 
     where: str
+    token_line: bytes
 
     def may_go_to(self, host: str) -> bool:
         """Whether requests may go to this host."""
@@ -41,9 +42,7 @@ class Site(Sender, Protocol):
 class Renewal:
     """The token of one target.
 
-    renewal = Renewal(auth, site); await renewal.begin(); renewal.line; renewal.refused(); renewal.close()
-
-    line    the header line of the latest token, b"" before there is one
+    renewal = Renewal(auth, site); await renewal.begin(); site.token_line; renewal.refused(); renewal.close()
     """
 
     def __init__(self, auth: LoginAuth | OAuthAuth | CommandAuth, site: Site) -> None:
@@ -53,7 +52,6 @@ class Renewal:
         self._renewing: asyncio.Task[None] | None = None
         self._got_at = 0.0
         self._wake = asyncio.Event()
-        self.line = b""
 
     async def begin(self) -> None:
         """Get the first token, and renew it from now on. Raises TargetError."""
@@ -71,7 +69,7 @@ class Renewal:
     async def _get(self) -> None:
         assert self._tokens is not None
         self._token = await self._tokens.get({})
-        self._got_at, self.line = time.monotonic(), self._token.line
+        self._got_at, self._site.token_line = time.monotonic(), self._token.line
 
     async def _renew(self) -> None:
         """Get another token before this one is over, and where it is refused; where that fails, the old one stays."""

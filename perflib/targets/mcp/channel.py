@@ -15,6 +15,7 @@ from perflib.targets.http.request import parse_json
 from perflib.targets.mcp.wire import FIRST_ID, encode_request, reply_to_server
 
 ID: Final = re.compile(rb'"id":\s*(\d{1,18})(?=[,}\s])')
+STRAY_BYTES: Final = 80
 MOST_UNREAD_BYTES: Final = 1_000_000  # of replies to a server that does not read them
 
 
@@ -26,6 +27,7 @@ class Channel(ABC):
     sent, received   bytes
     capabilities     of the client, which follow from what the suite answers to requests of the server
     pid              of its process, where it has one here
+    stray            the beginning of the latest line that is no message
     """
 
     transport = ""
@@ -36,6 +38,7 @@ class Channel(ABC):
         self.alive = True
         self.sent = self.received = 0
         self.pid: int | None = None
+        self.stray = b""
         self._numbers = itertools.count(FIRST_ID // 2)
 
     @abstractmethod
@@ -86,6 +89,8 @@ class Channel(ABC):
 
     def _take(self, message: Any, line: bytes, first_id: int | None, without_id: bytes) -> None:
         if not isinstance(message, dict):
+            if line.strip():
+                self.stray = line[:STRAY_BYTES]
             if line[:1] == b"{" and b'"jsonrpc"' in line and len(self.pending) == 1:
                 # The one answer that is due, and it cannot be read; else a log line on stdout.
                 self.pending.popitem()[1].finish(None, len(line) + 1, "protocol")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 clock = time.monotonic_ns
 MOST_REPLIES: Final = 16  # to requests of the server, during one call
 STREAM_END_S: Final = 0.02  # that the end of a stream is waited for, once the answer has come
+POSTED_S: Final = 5.0  # that a message without an answer may take
 RESUMED_AFTER_S: Final = 1.0  # where the server does not say when a stream is to be resumed
 
 
@@ -137,7 +138,8 @@ class McpHttpLane(ReadingHttpLane):
 
     def _expect_message(self) -> None:
         """Make ready for another answer."""
-        self._body, self._events, self._answer, self._cached_code, self._step = [], None, None, None, None
+        self._body, self._kind = [], JSON
+        self._events = self._answer = self._cached_code = self._step = None
         self._body_bytes = self._answered_ns = 0
         self._resumes = False
 
@@ -151,11 +153,13 @@ class McpHttpLane(ReadingHttpLane):
         if len(self._body) == 1:
             self._without_id = body.replace(self._id, b"", 1)
             self._cached_code = None if self._resumes else self.op.request.cached_codes.get(self._without_id)
+            if self._cached_code is not None:
+                return
             self._kind = self._kind_of_body(body)
-            if self._cached_code is not None or self._kind != EVENTS:
+            if self._kind != EVENTS:
                 return
             self._events = self._events or Events()
-        if self._kind == EVENTS and self._events is not None:
+        if self._events is not None:
             for message in self._events.feed(body):
                 self._receive(message)
 
@@ -180,7 +184,7 @@ class McpHttpLane(ReadingHttpLane):
         client = HttpClient(self._pool.address)
         head = session.head + self._pool.token_line
         try:
-            async with asyncio.timeout(self._pool.spec.timeout_s):
+            async with asyncio.timeout(POSTED_S):
                 await client.request(head + b"Content-Length: %d\r\n\r\n%b" % (len(message), message))
         except (OSError, TimeoutError):
             pass  # the call itself will say what is wrong
@@ -281,6 +285,8 @@ class McpHttpLane(ReadingHttpLane):
         ):
             return self._cached_code, timing_ns
         session, code = self.session, self.driver.error_code
+        if self._cached_code is not None:  # its bytes are known, and it has to be read all the same
+            self._kind = self._kind_of_body(self._body[0])
         answer = self._json_answer()
         if session is not None and session.id and is_session_over(status, answer):
             self.session = None  # it expired: the next call begins a new one
@@ -307,7 +313,7 @@ class McpHttpLane(ReadingHttpLane):
 
     def _json_answer(self) -> Any:
         if self._kind == EVENTS:
-            if self._cached_code is None or len(self._body) > 1 or self._events is not None:
+            if self._events is not None:
                 return self._answer
             events = Events()  # a stream that was not read
             messages = events.feed(b"".join(self._body)) + events.end()
@@ -420,7 +426,7 @@ class McpHttpLane(ReadingHttpLane):
         self._step = None
         session = self.session
         if error == "timeout" and session is not None and not session.modern and self._transport is not None:
-            self._pool.spawn(self._post(cancelled(int(self._id)), session))
+            self._pool.notify(self._post(cancelled(int(self._id)), session))
         super().abort(error)  # in the modern era, the end of the connection says it
 
     def close(self) -> None:

@@ -42,6 +42,7 @@ MUTE_S: Final = 0.8  # without an answer to a method that it may not know, a ser
 MOST_OPEN_STREAMS: Final = 3  # in a row, whose end was waited for in vain
 TRIED_AGAIN_AFTER: Final = 64  # streams that were left at once
 MOST_PAGES: Final = 50  # of tools that are listed before the load
+NOTIFIED_S: Final = 0.5  # that notifications may take at the end of the load
 LISTED_WITHIN_S: Final = 10.0
 MOST_FAILED_STARTS: Final = 5  # in a row: then a server on stdio does not start again
 
@@ -90,6 +91,7 @@ class Pool:
         self.capabilities: Mapping[str, Any] = capabilities_for(self.answers, polls_tasks=spec.poll_tasks)
         self.schemas = Schemas()
         self.streams_that_stayed_open = 0
+        self.token_line = b""  # the header line of the token that requests carry
         self.calls_tools = False
         self.allow_hosts: tuple[str, ...] = ()
         self._renewal: Renewal | None = None
@@ -107,6 +109,7 @@ class Pool:
         self._connections: dict[str, HttpConnection] = {}  # sessions to be ended, by their id
         self._pipes: set[Channel] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._notifications: list[asyncio.Task[None]] = []
         self.negotiating = asyncio.Lock()
         self._failed_starts = 0
 
@@ -153,11 +156,6 @@ class Pool:
         """The address of another server, without what is for the target's own alone."""
         spec = replace(self.spec, url=origin, server_name=None, client_cert=None, connect_to=None, unix_socket=None)
         return Address.of(spec, self.where, self.folder)
-
-    @property
-    def token_line(self) -> bytes:
-        """The header line of the token that requests carry; b"" where there is none."""
-        return self._renewal.line if self._renewal is not None else b""
 
     async def get_token(self) -> None:
         """Get the first token, where one is needed. Raises TargetError."""
@@ -347,7 +345,14 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def notify(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start a task that sends a notification, which the end of the load waits for a little."""
+        self._notifications.append(self.spawn(work))
+        self._notifications = [task for task in self._notifications if not task.done()]
+
     async def close(self) -> None:
+        if self._notifications:
+            await asyncio.wait(self._notifications, timeout=NOTIFIED_S)
         if self._renewal is not None:
             self._renewal.close()
         await asyncio.gather(*(client.close() for client in self.sdk_clients))

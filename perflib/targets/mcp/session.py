@@ -60,12 +60,10 @@ class Site(Protocol):
     capabilities: Mapping[str, Any]
     known: Known
     where: str
+    token_line: bytes
 
     @property
     def address(self) -> Address: ...
-
-    @property
-    def token_line(self) -> bytes: ...
 
 
 class McpConnection(Protocol):

@@ -15,6 +15,7 @@ from perflib.targets.mcp.results import outcome
 from perflib.targets.mcp.session import Session, call_or_list, session_spans
 from perflib.targets.mcp.steps import Step, Steps
 from perflib.targets.mcp.wire import SESSION, McpRequest, cancelled
+from perflib.text import one_line
 
 if TYPE_CHECKING:
     from perflib.targets.mcp.pool import Pool
@@ -229,7 +230,12 @@ class McpStdioLane(Lane):
             self._pause = None
         if self.pipe is not None and self.pipe.pending.pop(self._id, None) is not None and error == "timeout":
             self.pipe.send(cancelled(self._id) + b"\n")
-        self.finish(None, 0, error)
+        self.finish(None, 0, error, why=self._stray_line() if error == "timeout" else "")
+
+    def _stray_line(self) -> str:
+        """What the server writes that is no message, which may be why no answer is found; "" where there is none."""
+        stray = one_line(self.pipe.stray.decode("utf-8", "replace"), 80) if self.pipe is not None else ""
+        return f"no answer; the server also writes lines that are no messages: {stray}" if stray else ""
 
     def close(self) -> None:
         if self._task is not None:
