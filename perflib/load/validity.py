@@ -20,6 +20,7 @@ from perflib.suite.model import Scenario, Target
 
 LATE_MS: Final = 20.0  # 99th percentile of the lateness of requests, open models
 PAUSE_MS: Final = 50.0  # 99th percentile of the pauses of the event loop
+OWN_SHARE: Final = 0.8  # of the pauses, in which the event loop itself was at work
 BUSY_SHARE: Final = 0.95  # of a core, used by the sending thread
 GC_SHARE: Final = 0.05
 OTHER_SHARE: Final = 0.25  # of the machine, used by processes outside the run
@@ -111,9 +112,7 @@ def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> 
         )
         yield Doubt(text, "use more workers, a lower rate, or another machine", fatal=True)
     if not calls_inside and worker["loop_pause_ms"]["p99"] > PAUSE_MS:
-        pause_ms = worker["loop_pause_ms"]["p99"]
-        text = f"the load generator was paused: pauses of {name} reach {pause_ms:.0f} ms at the 99th percentile"
-        yield Doubt(text, "stop other programs on this machine, or use another machine", fatal=True)
+        yield _of_pauses(worker, name, is_open)
     if not calls_inside and wall_s > 1 and busy > BUSY_SHARE:
         text = f"{name} used {busy:.0%} of a core: the load generator limits throughput and response times"
         yield Doubt(text, "use more workers or fewer connections", fatal=is_open)
@@ -128,6 +127,19 @@ def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> 
             f"{name} spent {worker['gc_ms'] / 1e3 / wall_s:.0%} of its time collecting garbage",
             "use smaller answers, or fewer `keep` and `expect` keys",
         )
+
+
+def _of_pauses(worker: dict[str, Any], name: str, is_open: bool) -> Doubt:
+    """The event loop did not run for a while: since it was stopped, or since it was at work, on large bodies say."""
+    pause_ms = worker["loop_pause_ms"]["p99"]
+    if worker.get("own_pause_share", 0.0) < OWN_SHARE:
+        text = f"the load generator was paused: pauses of {name} reach {pause_ms:.0f} ms at the 99th percentile"
+        return Doubt(text, "stop other programs on this machine, or use another machine", fatal=True)
+    text = (
+        f"{name} was at work on single requests for up to {pause_ms:.0f} ms (99th percentile), as on large bodies and "
+        "their checks, and its other requests waited for it"
+    )
+    return Doubt(text, "use more workers, smaller bodies or fewer checks", fatal=is_open)
 
 
 def _of_machine(machine: dict[str, float]) -> Iterator[Doubt]:

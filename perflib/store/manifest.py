@@ -91,6 +91,7 @@ class WorkerRecord(_Record):
     cpu_s: float = 0.0
     loop_cpu_s: float = 0.0
     loop_pause_ms: dict[str, float | None] = Field(default_factory=dict)
+    own_pause_share: float = 0.0  # of its pauses, in which its event loop was at work
     gc_count: Whole = 0
     gc_ms: float = 0.0
     late_ms: dict[str, float | None] = Field(default_factory=dict)

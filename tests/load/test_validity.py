@@ -38,6 +38,8 @@ def unanswered(waited_s: float, at_end: int) -> dict[str, float]:
         ({"late_ms": {"p99": 30.0}}, {}, OPEN_LOAD, "overloaded", True),
         ({"late_ms": {"p99": 30.0}}, {}, None, None, False),
         ({"loop_pause_ms": {"p99": 80.0}}, {}, None, "the load generator was paused", True),
+        ({"loop_pause_ms": {"p99": 80.0}, "own_pause_share": 0.9}, {}, None, "at work on single requests", False),
+        ({"loop_pause_ms": {"p99": 80.0}, "own_pause_share": 0.9}, {}, OPEN_LOAD, "at work on single requests", True),
         ({"loop_cpu_s": 9.9}, {}, OPEN_LOAD, "99% of a core", True),
         ({"loop_cpu_s": 9.9}, {}, None, "99% of a core", False),
         ({"waited": 100}, {}, OPEN_LOAD, "raise max_connections", False),
@@ -244,3 +246,17 @@ def test_cautions_stand_in_the_report(tmp_path: Path, small_run: perflib.Run) ->
 def test_a_wrong_abort_rule_is_one_line() -> None:
     with pytest.raises(perflib.SuiteError, match=r"cannot read abort_on 'errors > 5'; write it like"):
         from_table(table(abort_on="errors > 5"))
+
+
+def test_large_answers_of_a_closed_load_are_measured_and_their_cost_is_said(tmp_path: Path) -> None:
+    body = b"x" * 80_000_000 + b"done"
+    answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    with raw_server(answer) as url:
+        made = suite(
+            {"kind": "http", "url": url, "max_body_bytes": 100_000_000},
+            operations=[{"name": "read", "path": "/", "expect": {"contains": "done"}}],
+            load={"model": "closed", "concurrency": 2, "requests": 6},
+        )
+        run = run_quietly(made, tmp_path)
+    assert run.rows(phase=None)["ok"].all()
+    assert run.status == "complete", run.manifest.reasons

@@ -19,12 +19,13 @@ class Health:
         self._handle: asyncio.TimerHandle | None = None
         self._collections = self._collecting_ns = self._collection_began_ns = 0
         self._spent = (0.0, 0.0, 0.0)
+        self._own_pauses_ns = 0  # in which the loop itself was at work
 
     def start(self) -> None:
         """Measure until `stop`. May be called again after it."""
         self._began = self._now()
         gc.callbacks.append(self._collected)
-        self._called_at_ns = time.monotonic_ns()
+        self._called_at_ns, self._cpu_s = time.monotonic_ns(), _thread_time()
         self._handle = self._loop.call_later(INTERVAL_S, self._call_back)
 
     def stop(self) -> None:
@@ -46,6 +47,7 @@ class Health:
             "loop_cpu_s": loop_s,
             "loop_pause_ms": {"p50": float(np.quantile(pauses_ms, 0.5)), "p99": float(np.quantile(pauses_ms, 0.99)),
                               "p99_9": float(np.quantile(pauses_ms, 0.999)), "max": float(pauses_ms.max())},
+            "own_pause_share": self._own_pauses_ns / max(1, sum(self._pauses_ns)),
             "gc_count": self._collections,
             "gc_ms": self._collecting_ns / 1e6,
         }  # fmt: skip
@@ -56,9 +58,12 @@ class Health:
 
     def _call_back(self) -> None:
         """Measure how late the event loop called back. Its timers round to a millisecond."""
-        now = time.monotonic_ns()
-        self._pauses_ns.append(max(0, now - self._called_at_ns - int(INTERVAL_S * 1e9)))
-        self._called_at_ns = now
+        now, cpu_s = time.monotonic_ns(), _thread_time()
+        pause_ns = max(0, now - self._called_at_ns - int(INTERVAL_S * 1e9))
+        self._pauses_ns.append(pause_ns)
+        if (cpu_s - self._cpu_s) * 1e9 > pause_ns / 2:
+            self._own_pauses_ns += pause_ns
+        self._called_at_ns, self._cpu_s = now, cpu_s
         self._handle = self._loop.call_later(INTERVAL_S, self._call_back)
 
     def _collected(self, phase: str, info: dict[str, int]) -> None:
