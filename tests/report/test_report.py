@@ -100,11 +100,31 @@ def test_summary_and_junit_say_the_same(folder: Path, small_run: perflib.Run) ->
     cases = ElementTree.parse(folder / "junit.xml").getroot()
     assert (cases.get("tests"), cases.get("failures"), cases.get("errors")) == ("4", "1", "0")
     words = {(o["scenario"], o["objective"]): o["verdict"] for o in summary["objectives"]}
-    for case in cases:
+    for case in cases.iter("testcase"):
         kind = {"pass": [], "fail": ["failure"], "inconclusive": ["skipped"]}[
             words[case.get("classname", ""), case.get("name", "")]
         ]
         assert [child.tag for child in case] == kind
+
+
+def test_junit_has_all_that_the_schemas_of_ant_and_jenkins_want(folder: Path, small_run: perflib.Run) -> None:
+    root = ElementTree.parse(folder / "junit.xml").getroot()
+    wanted = {"name", "timestamp", "hostname", "tests", "failures", "errors", "skipped", "time"}
+    assert set(root.attrib) == wanted
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", root.get("timestamp", ""))
+    tags = [child.tag for child in root]
+    assert tags == ["properties", *["testcase"] * int(root.get("tests", 0)), "system-out", "system-err"]
+    for case in root.iter("testcase"):
+        assert set(case.attrib) == {"classname", "name", "time"}
+        assert all({"message", "type"} == set(child.attrib) for child in case if child.tag in ("failure", "error"))
+    told = {each.get("name"): each.get("value") for each in root.iter("property")}
+    assert told["run"] == small_run.id and {"commit", "machine", "target api"} <= set(told)
+    assert sum(float(case.get("time", 0)) for case in root.iter("testcase")) == pytest.approx(
+        float(root.get("time", 0)), abs=0.01
+    )
+    said = root.findtext("system-out") or ""
+    for verdict in small_run.verdicts():  # those that passed too
+        assert f"{verdict.objective.text}: observed {verdict.observed[0]}" in said
 
 
 def test_what_a_target_says_stays_text(tmp_path: Path) -> None:
