@@ -62,7 +62,7 @@ def load_differences(base: Recording, candidate: Recording, scenario: str) -> li
     found = []
     shapes = load_shape(a), load_shape(b)
     if shapes[0]["load"] != shapes[1]["load"]:
-        found.append(f"different loads of {scenario}: {in_words(a.load)} and {in_words(b.load)}")
+        found.append(f"different loads of {scenario}: {a.load.words}, and {b.load.words}")
     if shapes[0]["operations"] != shapes[1]["operations"]:
         found.append(
             f"different operations of {scenario}: {' and '.join(_mix(shape['operations']) for shape in shapes)}"
@@ -76,15 +76,6 @@ def load_shape(spec: Scenario) -> dict[str, Any]:
         "load": _shape(spec.load),
         "operations": {operation.name: operation.weight for operation in spec.operations},
     }
-
-
-def in_words(load: Load) -> str:
-    """in_words(Load(model="constant", rate_per_s=500, duration_s=20)) == "constant, rate_per_s 500, duration_s 20" """
-    if load.model == "stages":
-        return f"{load.model} ({'; '.join(in_words(stage) for stage in list(load.parts())[:4])})"
-    ordered = sorted(_settings(load).items(), key=lambda item: item[0] in _LENGTH)  # its length last
-    settings = [f"{key} {value:g}" for key, value in ordered if isinstance(value, int | float) and value]
-    return ", ".join([load.model, *settings])
 
 
 def _notes(a: Manifest, b: Manifest) -> list[str]:

@@ -315,7 +315,7 @@ OTHER: list[tuple[str, dict[str, Any], str]] = [
     (
         "load",
         {"rate_per_s": 1000.0},
-        "different loads of one: constant, rate_per_s 500, duration_s 8 and constant, rate_per_s 1000",
+        "different loads of one: 500 requests/s at equal intervals for 8 s, and 1,000 requests/s at equal intervals",
     ),
     ("operations", {"operations": ("get", "put")}, "different operations of one: get × 1 and get × 1, put × 1"),
 ]
@@ -340,7 +340,7 @@ def test_every_run_of_a_side_is_held_to_the_first(home: Path, base: perflib.Run,
     compared = perflib.compare([base, stray], [slower])
     assert compared.verdict == "inconclusive"
     assert compared.doubts[0].startswith(
-        "different loads of one: constant, rate_per_s 500, duration_s 8 and constant, rate_per_s 1000"
+        "different loads of one: 500 requests/s at equal intervals for 8 s, and 1,000 requests/s at equal intervals"
     )
 
 
