@@ -128,7 +128,7 @@ def _check_pick(scenario: Scenario, operation: Operation, files: Files, where: s
         return
     if operation.pick != "one each":
         return
-    rows, users = files[operation.data].count, scenario.load.users
+    rows, users = files[operation.data].count, scenario.load.all_users
     if scenario.load.is_open or scenario.order == "interleaved" or operation in scenario.prepare:
         mend = 'use it in a closed load, and not in `prepare` or with order "interleaved"'
         raise SuiteError("pick = 'one each' without users that have rows of their own", where=where, mend=mend)

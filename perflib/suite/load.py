@@ -18,6 +18,7 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field
@@ -58,6 +59,11 @@ class Load(Family):
     def users(self) -> int:
         """The largest number of users that are busy at once; 0 for an open load."""
         return 0
+
+    @property
+    def all_users(self) -> int:
+        """The number of different users that take part; 0 for an open load."""
+        return self.users
 
     @property
     def stage_count(self) -> int:
@@ -260,6 +266,11 @@ class UsersLoad(_OfUsers, Load, tag="users"):
     @property
     def users(self) -> int:
         return max(self.start_users, *(stage.users for stage in self.stages))
+
+    @property
+    def all_users(self) -> int:
+        ends = [self.start_users, *(stage.users for stage in self.stages)]
+        return self.start_users + sum(max(0, after - before) for before, after in pairwise(ends))
 
     @property
     def mean_users(self) -> float:

@@ -84,6 +84,15 @@ def test_users_who_come_are_new_ones_and_finish_what_they_began(tmp_path: Path) 
     assert cut <= 1  # the load ended while the last one was on its way
 
 
+def test_rows_that_will_run_out_are_refused_before_the_load(tmp_path: Path) -> None:
+    """Who comes after others have left is a new user, with a row of its own."""
+    (tmp_path / "names.csv").write_text("name\n" + "\n".join(map(str, range(12))) + "\n")
+    operation = {"name": "a", "path": "/{name}", "data": str(tmp_path / "names.csv"), "pick": "one each"}
+    stages = [{"users": 10, "over_s": 1}, {"users": 2, "over_s": 1}, {"users": 10, "over_s": 1}]
+    with raw_server(says(OK)) as url, pytest.raises(perflib.PerflibError, match="has 12 rows for 18 users"):
+        run(url, tmp_path / "data", {"model": "users", "stages": stages}, operations=[operation])
+
+
 def test_a_server_that_hangs_does_not_pass_while_users_come_and_go(tmp_path: Path) -> None:
     began = time.monotonic()
 
