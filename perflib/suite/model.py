@@ -66,6 +66,7 @@ class Scenario:
     target: str | None = None  # name of the target; an operation may name another one
     description: str = ""  # shown in the report
     order: Literal["weighted", "sequence", "interleaved", "blocks"] = "weighted"  # how the next operation is chosen
+    on_error: Literal["continue", "end round"] = "continue"  # what a user does after a failed step of a `sequence`
     block_s: Positive = 1.0  # length of a block, with order `blocks`
     reuse_prepared: StrictBool = False  # use prepared values again and again, instead of once each
     warmup: Warmup | None = None  # load before the measured part; default: estimated from the response times
@@ -94,6 +95,8 @@ class Scenario:
                 f"order {self.order!r} needs users who wait for answers",
                 mend=f'use load model {models}, or order "weighted"',
             )
+        if self.on_error != "continue" and self.order != "sequence":
+            raise SuiteError(f"on_error = {self.on_error!r} without rounds of users", mend='set order = "sequence"')
         if self.order == "blocks" and not self.load.seconds():
             raise SuiteError("order 'blocks' needs a duration", mend="give the load duration_s instead of requests")
         self._check_objectives()

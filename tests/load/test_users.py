@@ -121,6 +121,22 @@ def test_a_round_begins_at_most_once_in_the_pacing(tmp_path: Path) -> None:
     assert gaps == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.parametrize("on_error", ["continue", "end round"])
+def test_a_failed_step_ends_the_round_where_the_suite_says_so(on_error: str, tmp_path: Path) -> None:
+    answers = {"/log-in": says(OK), "/look": says(OK.replace(b"200 OK", b"500 No")), "/buy": says(OK)}
+    operations = [{"name": path[1:], "path": path} for path in answers]
+    load = {"model": "closed", "concurrency": 2, "requests": 30}
+    with raw_server(answers) as url:
+        made = run(url, tmp_path, load, operations=operations, order="sequence", on_error=on_error)
+    counts = made.rows(phase=None)["operation"].value_counts().to_dict()
+    assert sum(counts.values()) == 30
+    if on_error == "continue":
+        assert counts == {"log-in": 10, "look": 10, "buy": 10}
+    else:
+        assert counts.get("buy", 0) == 0
+        assert counts["log-in"] - counts["look"] in (0, 1, 2)  # a user's last round may be cut
+
+
 @pytest.mark.parametrize(
     ("pause", "quantiles"),
     [

@@ -85,6 +85,7 @@ class WorkerDriver:
         self._assign: Callable[[Lane, int], bool] = self._assign_closed
         self._at_once = len(ops) if order == "sequence" else 1  # requests that a user takes of those that are left
         self._reserved: dict[Lane, int] = {}
+        self.ends_rounds = False  # whether a user whose request failed begins its next round
         self._requests_left, self._until_ns, self.busy = 0, 0, 0
         self._random = random.Random(f"{seed}/{index}/pauses")
         self._pauses, self._crowd = Pauses(0.0, 0.0, 1, self._random), None  # type: tuple[Pauses, Crowd | None]
@@ -161,6 +162,8 @@ class WorkerDriver:
         """See targets.base.Driver."""
         if error:
             self._sample(lane, error, status, end_ns)
+            if self.ends_rounds:
+                self._end_round(lane.siblings[0])
         self._add(
             lane.scheduled_ns,
             lane.start_ns,
@@ -228,6 +231,11 @@ class WorkerDriver:
             reserved = min(self._at_once - user.position % self._at_once, self._requests_left)
             self._requests_left -= reserved
         self._reserved[user] = reserved - 1
+
+    def _end_round(self, user: Lane) -> None:
+        """The user goes on with the first operation, and the rest of its round is for others to send."""
+        user.position = 0
+        self._requests_left += self._reserved.pop(user, 0)
 
     def _wait_s(self, now: int) -> float:
         """How long a start must wait, so that no more than `max_rate_per_s` begin."""

@@ -63,6 +63,7 @@ async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver
         for target in targets:
             await target.open(driver)
         prepared = await prepare(job, channel, files)
+        driver.ends_rounds = job.scenario.on_error == "end round"
         driver.picker.prepared, driver.picker.reuse_prepared = prepared, job.scenario.reuse_prepared
         channel.send(
             "ready",
