@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 60_000  # characters that a comment can hold
 ROWS_SHOWN: Final = 40
+FAILURES: Final = 5  # classes of error that are said of a scenario
 _INSTEAD: Final = str.maketrans({
     "&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'",
     **{sign: f"\\{sign}" for sign in "\\|[*~"},
@@ -36,6 +37,7 @@ def of_run(run: Run, title: str | None = None) -> str:
         urgent=sorted((v for v in judged if v.verdict != "pass"), key=lambda v: -v.verdict.rank),
         met=[v for v in judged if v.verdict == "pass"],
         tested=run.tested().values,
+        failures=[(each.name, row) for each in run.scenarios for row in each.errors().records[:FAILURES]],
     )
 
 

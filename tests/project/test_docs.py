@@ -115,7 +115,7 @@ class Reader:
             "operations": tuple[Operation, ...],
             "targets": dict[str, Target],
         }
-        for stage in value.get("stages", ()) if name == "load" else ():
+        for stage in value.get("stages", ()) if name == "load" and value["model"] == "stages" else ():
             stage.setdefault("model", "ramp" if "to" in stage else "constant")
         TypeAdapter(kinds[name]).validate_python(value)
 

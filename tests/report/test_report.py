@@ -123,7 +123,7 @@ def test_junit_has_all_that_the_schemas_of_ant_and_jenkins_want(folder: Path, sm
         float(root.get("time", 0)), abs=0.01
     )
     said = root.findtext("system-out") or ""
-    for verdict in small_run.verdicts():  # those that passed too
+    for verdict in filter(lambda each: each.judged, small_run.verdicts()):  # those that passed too
         assert f"{verdict.objective.text}: observed {verdict.observed[0]}" in said
 
 
