@@ -12,12 +12,13 @@ import re
 from pathlib import Path
 from typing import Final
 
-from perflib.suite import answers, auth, compare, load, model, objectives, operation, target
+from perflib.suite import answers, auth, compare, load, model, objectives, operation, pause, target
 from perflib.suite.family import keys_of
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "suite.md"
 SOURCES: Final = [
-    Path(module.__file__).read_text("utf-8") for module in (model, compare, target, load, operation, answers, auth)
+    Path(module.__file__).read_text("utf-8")
+    for module in (model, compare, target, load, pause, operation, answers, auth)
 ]
 
 WORDS: Final = {

@@ -113,7 +113,7 @@ class Numbers(ScalarFormatter):
 
 def name(figure: Figure, axes: Axes, title: str) -> None:
     """The message above the chart, as large as its width allows, and as its alternative text."""
-    shown = title if len(title) <= LONGEST else title[: LONGEST - 1] + "…"
+    shown = short(title, LONGEST)
     size = mpl.rcParams["axes.titlesize"] * min(1.0, FITTING / max(len(shown), 1))
     axes.set_title(plain(shown), fontsize=size)
     figure.set_label(title)
@@ -133,6 +133,11 @@ def nothing(title: str, why: str) -> Figure:
 def plain(text: str) -> str:
     """Text that matplotlib does not take for mathematics."""
     return text.replace("$", r"\$")
+
+
+def short(text: str, most: int = 28) -> str:
+    """A name for a legend or an axis, cut where it is longer than `most` letters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def colour(scenario: ScenarioRun, operation: str) -> str:

@@ -26,6 +26,7 @@ from perflib.charts.canvas import (
     plain,
     rows_as_dict,
     share_time_axis,
+    short,
     styled,
 )
 from perflib.metrics.scenario import BANDS, PARTS
@@ -58,7 +59,7 @@ def latency_percentiles(scenario: ScenarioRun, operation: str | None = None) -> 
         shares, times = curve
         deepest = max(deepest, float(shares[-1]))
         shade = colour(scenario, each)
-        axes.plot(_stretch(shares), times, color=shade, label=plain(each if len(each) <= 24 else each[:23] + "…"))
+        axes.plot(_stretch(shares), times, color=shade, label=plain(short(each, 24)))
         _band(axes, scenario, each, shade)
         service = _curve(scenario, each, "service")
         if len(curves) < 3 and service is not None and not np.allclose(service[1], times, rtol=0.02):

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 from matplotlib.figure import Figure
 
-from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, plainly_styled
+from perflib.charts.canvas import (
+    COLOURS,
+    LIMIT,
+    MUTED,
+    canvas,
+    limits_of,
+    log_scale,
+    name,
+    nothing,
+    plain,
+    plainly_styled,
+    short,
+)
 from perflib.metrics.scenario import scenario_figures
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.text import number
@@ -27,15 +36,15 @@ def overview(run: Recording) -> Figure:
     figure.set_figheight(max(2.2, 1.4 + 0.28 * len(rows)))
     places = [*range(len(rows) - 1, -1, -1)]
     for place, (scenario, times) in zip(places, rows, strict=True):
-        shown = [times[key] for key, _ in _MARKS if times[key]]
+        shown, limits = [times[key] for key, _ in _MARKS if times[key]], _limits(scenario)
         axes.hlines(place, shown[0], shown[-1], color=COLOURS[0], lw=2, alpha=0.5)
-        axes.plot(_limits(scenario), [place] * len(_limits(scenario)), marker="x", ls="", color=LIMIT)
+        axes.plot(limits, [place] * len(limits), marker="x", ls="", color=LIMIT)
     for key, mark in _MARKS:
         at = [(times[key], place) for place, (_, times) in zip(places, rows, strict=True) if times[key]]
         axes.plot(*zip(*at, strict=True), marker=mark, ls="", color=COLOURS[0], label=key) if at else None
     if any(_limits(scenario) for scenario, _ in rows):
         axes.plot([], [], marker="x", ls="", color=LIMIT, label="limit of an objective")
-    axes.set_yticks(places, [plain(_short(scenario.name)) for scenario, _ in rows])
+    axes.set_yticks(places, [plain(short(scenario.name)) for scenario, _ in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", color=MUTED, alpha=0.15)
@@ -46,22 +55,11 @@ def overview(run: Recording) -> Figure:
     )
     slowest, times = max(rows, key=lambda row: row[1]["p95"] or row[1]["p50"])
     label = "p95" if times["p95"] else "p50"
-    name(figure, axes, f"The slowest is {_short(slowest.name)}: {label} {number(times[label])} ms")
+    name(figure, axes, f"The slowest is {short(slowest.name)}: {label} {number(times[label])} ms")
     return figure
 
 
 def _limits(scenario: ScenarioRun) -> list[float]:
     """The limits, ms, that objectives set to percentiles of all of the scenario's response times."""
-    return [
-        objective.limit
-        for objective in scenario.spec.objectives
-        if objective.metric == "response" and objective.q is not None and objective.limit and _is_whole(objective)
-    ]
-
-
-def _is_whole(objective: Any) -> bool:
-    return objective.operation is None and objective.stage is None and math.isfinite(objective.limit)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 28 else text[:27] + "…"
+    whole = (each for each in limits_of(scenario, "response") if each.operation is None and each.stage is None)
+    return [float(each.limit or 0) for each in whole if each.q is not None]

@@ -25,6 +25,7 @@ from perflib.charts.canvas import (
     rows_as_dict,
     shade_warmup,
     share_time_axis,
+    short,
     styled,
     window,
 )
@@ -211,8 +212,9 @@ def inflight(scenario: ScenarioRun) -> Figure:
     t_s = (np.asarray(cells["x"]) + 0.5) * at.bin_s
     axes.fill_between(t_s, 0, np.asarray(cells["most"]), step="mid", color=COLOURS[5], alpha=0.35, label="most", lw=0)
     axes.step(t_s, np.asarray(cells["mean"]), where="mid", color=COLOURS[0], label="mean")
-    load = scenario.spec.load
+    load, most_users = scenario.spec.load, 0
     if isinstance(load, UsersLoad):
+        most_users = load.users
         line_s = np.linspace(0.0, load.seconds(), 400)
         begun_s = (scenario.record.start_ns or 0) / 1e9 - at.start_ns / 1e9
         users = [load.users_at(float(each)) for each in line_s]
@@ -220,9 +222,7 @@ def inflight(scenario: ScenarioRun) -> Figure:
     limits = [float(each.limit or 0) for each in limits_of(scenario, "inflight")]
     for limit in limits:
         draw_limit(axes, limit, f"asked for: {limit:g}")
-    axes.set_ylim(
-        0, max(int(np.max(cells["most"])), load.users if isinstance(load, UsersLoad) else 0, *limits, 1) * 1.25 + 0.5
-    )
+    axes.set_ylim(0, max(int(np.max(cells["most"])), most_users, *limits, 1) * 1.25 + 0.5)
     shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right", ncols=3)
     name(
@@ -248,7 +248,7 @@ def errors_over_time(scenario: ScenarioRun) -> Figure:
         chosen = failed["error"] == error
         heights = np.zeros(bins)
         np.add.at(heights, np.asarray(failed["x"][chosen]).astype(int), failed["n"][chosen] / width)
-        label = plain(error if len(error) <= 28 else error[:27] + "…")
+        label = plain(short(error))
         axes.bar(
             (np.arange(bins) + 0.5) * width,
             heights,

@@ -3,7 +3,7 @@
 Exit codes: 0 passed · 1 an objective failed · 2 bad input · 3 inconclusive · 4 run invalid · 128 + n after signal n.
 """
 
-from perflib.cli import comparing, exchanging, judging, running, serving, watching  # each module adds its commands
+from perflib.cli import comparing, exchanging, judging, running, serving, stored, suites, watching  # each adds commands
 from perflib.cli.base import cli, main
 
-__all__ = ["cli", "comparing", "exchanging", "judging", "main", "running", "serving", "watching"]
+__all__ = ["cli", "comparing", "exchanging", "judging", "main", "running", "serving", "stored", "suites", "watching"]

@@ -278,6 +278,26 @@ def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
     click.echo(table(rows))
 
 
+def print_figures(run: Run) -> None:
+    """Print the figures of each scenario as a table."""
+    from perflib.metrics.scenario import shown_time
+    from perflib.text import number
+
+    print_table(
+        [
+            {
+                "scenario": s["name"],
+                "requests": f"{s['requests']:,}",
+                "errors": f"{s['errors']:,}",
+                "/s": number(s["throughput_per_s"]),
+                **{f"{key} ms": shown_time(s, key) for key in ("p50", "p95", "p99", "max")},
+            }
+            for s in run.summary()["scenarios"]
+        ],
+        False,
+    )
+
+
 def _die(message: str, code: int) -> None:
     click.echo(one_line(struck_out(f"perflib: {message}"), LONGEST_MESSAGE), err=True)
     sys.exit(code)

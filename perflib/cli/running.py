@@ -1,9 +1,8 @@
-"""Commands for runs and their reports: try, run, report, runs, show, rm, compact."""
+"""Commands that make a run and its report: run, report."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,116 +14,23 @@ from perflib.cli.base import (
     BASELINE,
     DATA,
     EXIT,
-    JSON,
     NOTEBOOKS,
     chosen_notebook,
     cli,
     exit_codes,
     margins_of,
-    print_samples,
-    print_table,
+    print_figures,
     print_trouble,
     print_verdicts,
     worst_code,
 )
 from perflib.errors import (
-    EXIT_FAIL,
-    EXIT_INVALID,
     EXIT_PASS,
 )
 from perflib.load.interrupts import exit_code as interrupted
 
 if TYPE_CHECKING:
     from perflib.suite.model import Suite
-    from perflib.verdicts.run import Run
-
-
-@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
-@click.argument("source", nargs=-1, required=True, type=click.UNPROCESSED, metavar="SOURCE...")
-@click.option(
-    "-o", "--out", metavar="FILE", type=click.Path(path_type=Path), default=Path("suite.toml"), show_default=True
-)
-@click.option(
-    "--all", "everything", is_flag=True, help="Write requests that change something too, instead of as comments."
-)
-@click.option("--from", "name", metavar="FORMAT", help="The format, if it is not recognised.")
-@click.option("--url", help="The URL of the server to load, instead of the one in SOURCE.")
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header for an MCP server.")
-@click.option(
-    "--timeout", "timeout_s", default=60.0, show_default=True, metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True), help="Total time for the answers of an MCP server.",
-)  # fmt: skip
-def init(
-    source: tuple[str, ...],
-    out: Path,
-    everything: bool,
-    name: str | None,
-    url: str | None,
-    headers: tuple[str, ...],
-    timeout_s: float,
-) -> int:
-    """Write a suite from what exists already, with comments.
-
-    \b
-    perflib init openapi.yaml                              OpenAPI 3.0 or 3.1, YAML or JSON
-    perflib init recording.har                             a recording of a browser
-    perflib init collection.json                           a Postman collection, version 2.1
-    perflib init requests.sh                               curl lines, as browsers copy them
-    perflib init access.log --url http://127.0.0.1:8000    the mix of an access log
-    perflib init http://127.0.0.1:8000/mcp                 an MCP server, by its URL or command
-    perflib init package.module:function                   a Python function
-
-    The content says what SOURCE is; --from names another format: openapi, har, postman, curl, access-log, function,
-    mcp. Secrets become ${NAME}, to be set in the environment. Methods that change something are written as comments,
-    unless --all is given. What cannot be translated is listed, here and in the file.
-
-    Exit codes: 0 written, 2 bad input or the file exists already, 4 no MCP server answered.
-    """
-    from perflib.sources.formats import suite_of
-    from perflib.sources.given import Given
-    from perflib.sources.mcp_listing import headers_of
-    from perflib.sources.save import must_be_new, save_new
-
-    must_be_new(out)
-    given = Given(source, out, everything, url, headers_of(headers), timeout_s)
-    kind, made = suite_of(given, name)
-    save_new(made.text, out)
-    for loss in made.losses:
-        click.echo(f"not translated: {loss}", err=True)
-    if made.left_out:
-        also = "" if everything else "; --all writes those that change something"
-        click.echo(f"{made.left_out} requests are comments, each with the reason{also}", err=True)
-    if made.variables:
-        click.echo(f"set before a run: {', '.join(made.variables)}", err=True)
-    count = f"{made.requests} request{'s' if made.requests != 1 else ''}"
-    click.echo(f"wrote {out} with {count}, from {kind.title}; look at it: perflib try {out}")
-    return EXIT_PASS
-
-
-@cli.command("try")
-@click.argument("suite", default="acceptance")
-@click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be repeated.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite, as in `run`.")
-def try_command(suite: str, only: tuple[str, ...], overrides: tuple[str, ...]) -> int:
-    """Send each operation of SUITE once, and show it.
-
-    The request and the answer are printed, and nothing is stored.
-
-    The operations of a scenario are sent in order by one user, those of `prepare` first. Secrets are struck out, and of
-    a body the first 2 kB are shown. Exit codes: 0 all answers are as expected, 1 one is not, 2 bad input, 4 a target
-    does not start or cannot be reached.
-    """
-    from perflib.load.tryout import try_suite
-    from perflib.suite.file import load_suite
-
-    tried = try_suite(load_suite(suite, overrides=list(overrides), only=list(only)))
-    for each in tried:
-        click.echo(each.in_words)
-    failed = [each for each in tried if each.error]
-    click.echo(f"{len(tried) - len(failed)} of {len(tried)} operations were answered as expected")
-    if tried and all(each.error in ("connect", "tls") for each in tried):
-        return EXIT_INVALID
-    return EXIT_FAIL if failed else EXIT_PASS
 
 
 @cli.command()
@@ -252,7 +158,7 @@ def run(
             click.echo(name)
         return interrupted(interrupt)
     if "://" in suite:  # no objectives, but figures
-        _print_figures(result)
+        print_figures(result)
         print_trouble(result)
     code = print_verdicts(result, codes)
     click.echo(result.id)
@@ -394,106 +300,4 @@ def report(
         from perflib.report.pdf import pdf
 
         click.echo(str(pdf(written)))
-    return EXIT_PASS
-
-
-@cli.command()
-@DATA
-@JSON
-def runs(data: str | None, as_json: bool) -> int:
-    """List the runs, the latest first."""
-    from perflib.verdicts.run import open_runs
-
-    opened, errors = open_runs(data, rows=False)
-    for error in errors:
-        click.echo(f"left out: {error}", err=True)
-    table = [
-        {
-            "run": r.id,
-            "status": r.status,
-            "scenarios": len(r.scenarios),
-            "quick": r.manifest.quick,
-            "started": r.manifest.started_at[:19],
-        }
-        for r in reversed(opened)
-    ]
-    print_table(table, as_json)
-    return EXIT_PASS
-
-
-@cli.command()
-@click.argument("run", default="latest")
-@DATA
-@JSON
-def show(run: str, data: str | None, as_json: bool) -> int:
-    """Print the scenarios of RUN with their figures."""
-    from perflib.verdicts.run import open_run
-
-    opened = open_run(run, data)
-    if as_json:
-        click.echo(json.dumps(opened.summary(), indent=1))
-        return EXIT_PASS
-    click.echo(f"{opened.id}: {opened.status}, {opened.manifest.command}")
-    for reason in opened.manifest.reasons:
-        click.echo(f"  {reason}")
-    if imported := opened.manifest.imported:
-        click.echo(f"  made by {imported.tool}; times are {imported.time.in_words}")
-        for note in imported.notes:
-            click.echo(f"  {note}")
-    _print_figures(opened)
-    print_trouble(opened)
-    print_samples(opened)
-    return EXIT_PASS
-
-
-def _print_figures(run: Run) -> None:
-    """Print the figures of each scenario as a table."""
-    from perflib.metrics.scenario import shown_time
-    from perflib.text import number
-
-    print_table(
-        [
-            {
-                "scenario": s["name"],
-                "requests": f"{s['requests']:,}",
-                "errors": f"{s['errors']:,}",
-                "/s": number(s["throughput_per_s"]),
-                **{f"{key} ms": shown_time(s, key) for key in ("p50", "p95", "p99", "max")},
-            }
-            for s in run.summary()["scenarios"]
-        ],
-        False,
-    )
-
-
-@cli.command()
-@click.argument("run")
-@DATA
-def rm(run: str, data: str | None) -> int:
-    """Delete RUN from the data folder."""
-    from perflib.store.runs import remove_run
-
-    click.echo(f"removed {remove_run(run, data).id}")
-    return EXIT_PASS
-
-
-@cli.command()
-@click.argument("run", default="latest")
-@DATA
-def compact(run: str, data: str | None) -> int:
-    """Rewrite the part files of RUN as a few sorted ones. They are read faster.
-
-    No row is lost, even if the command is interrupted.
-    """
-    from perflib.store.compaction import compact as rewrite
-    from perflib.store.remote import folder_only
-    from perflib.verdicts.run import open_run
-
-    folder_only(data, "compact")
-    opened = open_run(run, data)
-    done = rewrite(opened)
-    click.echo(
-        f"{opened.id}: {done.rows:,} rows, {done.files_before:,} files of {done.bytes_before / 1e6:,.1f} MB "
-        f"are now {done.files_after:,} of {done.bytes_after / 1e6:,.1f} MB"
-    )
     return EXIT_PASS

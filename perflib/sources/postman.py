@@ -27,7 +27,8 @@ _MADE: Final = {
 }
 _SET: Final = re.compile(
     r"""(?:pm\.(?:environment|collectionVariables|globals|variables)\.set|postman\.set\w+Variable)"""
-    r"""\(\s*["']([\w.-]+)["']\s*,\s*(?:pm\.response\.json\(\)|JSON\.parse\(responseBody\)|(\w+))((?:\.\w+|\[\d+\])*)\s*\)"""
+    r"""\(\s*["']([\w.-]+)["']\s*,"""
+    r"""\s*(?:pm\.response\.json\(\)|JSON\.parse\(responseBody\)|(\w+))((?:\.\w+|\[\d+\])*)\s*\)"""
 )
 _IS_JSON: Final = re.compile(r"(?:var|let|const)\s+(\w+)\s*=\s*(?:pm\.response\.json\(\)|JSON\.parse\(responseBody\))")
 _HARMLESS: Final = re.compile(r"^\s*(?://.*)?$")

@@ -282,6 +282,11 @@ class GitRecord(_Record):
     dirty: bool = False
     committed_at: str = ""  # when the commit was made, in UTC; runs of early versions do not say
 
+    @property
+    def words(self) -> str:
+        """4f5e6d7c8b9a with uncommitted changes."""
+        return f"{self.commit[:12]}{' with uncommitted changes' if self.dirty else ''}"
+
 
 class Replacing(_Record):
     """Part files that a compaction replaces. Only the new ones are valid; `rows` is the number of their rows."""

@@ -15,21 +15,20 @@ The comment behind each field is its description in docs/suite.md (`python -m to
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from perflib.errors import SuiteError
 from perflib.suite.family import ALIASES, Family
 from perflib.suite.fields import CONFIG, Count, NotNegative, Positive, Seq
 from perflib.suite.messages import TABLES, in_one_line
+from perflib.suite.pause import Pause, Think
 
-_P95: Final = 1.6448536269514722  # of the standard normal distribution
 STEADY: Final = ("closed", "constant", "poisson")  # models whose level does not change with time
 
 
@@ -98,70 +97,6 @@ class Load(Family):
     def lasting(self, seconds: float) -> Load:
         """The same load with this duration. Raises SuiteError for a load whose level changes."""
         raise SuiteError(f"load model {self.model!r} cannot be made longer or shorter", mend=f"use {', '.join(STEADY)}")
-
-
-@in_one_line()
-@dataclass(frozen=True, kw_only=True, config=CONFIG)
-class Pause:
-    """A time that varies, in s; exactly one of its keys."""
-
-    uniform: tuple[NotNegative, NotNegative] | None = None  # any time from the first to the second
-    exponential: Positive | None = None  # its mean: as between independent events
-    lognormal: tuple[Positive, Positive] | None = None  # its median and its 95th percentile: now and then long
-
-    def __post_init__(self) -> None:
-        given = [name for name in ("uniform", "exponential", "lognormal") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise SuiteError("a time that varies needs one of its keys", mend="give uniform, exponential or lognormal")
-        low, high = self.uniform or self.lognormal or (0.0, 1.0)
-        if low > high or (self.lognormal and low == high):
-            raise SuiteError(f"{given[0]} = [{low:g}, {high:g}] is the wrong way round", mend="write the smaller first")
-
-    @property
-    def words(self) -> str:
-        if self.uniform:
-            return f"{self.uniform[0]:g} to {self.uniform[1]:g} s"
-        if self.exponential:
-            return f"{self.exponential:g} s on average (exponential)"
-        assert self.lognormal is not None
-        return f"mostly {self.lognormal[0]:g} s, at times {self.lognormal[1]:g} s (lognormal)"
-
-    @property
-    def mean_s(self) -> float:
-        if self.uniform:
-            return sum(self.uniform) / 2
-        return self.exponential or self._median_s * math.exp(self._sigma**2 / 2)
-
-    def draw_s(self, rng: random.Random) -> float:
-        """One such time."""
-        if self.uniform:
-            return rng.uniform(*self.uniform)
-        if self.exponential:
-            return rng.expovariate(1 / self.exponential)
-        return self._median_s * math.exp(self._sigma * rng.gauss(0.0, 1.0))
-
-    @property
-    def _median_s(self) -> float:
-        assert self.lognormal is not None
-        return self.lognormal[0]
-
-    @property
-    def _sigma(self) -> float:
-        assert self.lognormal is not None
-        return math.log(self.lognormal[1] / self.lognormal[0]) / _P95
-
-
-def _pause(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    try:
-        return Pause(**value)
-    except SuiteError as error:
-        where = error.where.removeprefix(Pause.__name__).removeprefix(": ")
-        raise SuiteError(error.what, where=where, mend=error.mend) from None
-
-
-Think = Annotated[NotNegative | Pause, BeforeValidator(_pause)]
 
 
 class _OfUsers:
@@ -256,28 +191,30 @@ class UsersLoad(_OfUsers, Load, tag="users"):
 
     @property
     def words(self) -> str:
-        parts, before = [], self.start_users
-        for stage in self.stages:
-            change = f"{stage.users:,}" if stage.users == before else f"{before:,} to {stage.users:,}"
-            parts.append(f"{change} users {'for' if stage.users == before else 'within'} {stage.over_s:g} s")
-            before = stage.users
+        parts = []
+        for stage, (before, after) in zip(self.stages, pairwise(self._ends), strict=True):
+            change, takes = (f"{after:,}", "for") if after == before else (f"{before:,} to {after:,}", "within")
+            parts.append(f"{change} users {takes} {stage.over_s:g} s")
         return ", then ".join(parts) + self._pauses
 
     @property
     def users(self) -> int:
-        return max(self.start_users, *(stage.users for stage in self.stages))
+        return max(self._ends)
 
     @property
     def all_users(self) -> int:
-        ends = [self.start_users, *(stage.users for stage in self.stages)]
-        return self.start_users + sum(max(0, after - before) for before, after in pairwise(ends))
+        return self.start_users + sum(max(0, after - before) for before, after in pairwise(self._ends))
+
+    @property
+    def _ends(self) -> list[int]:
+        """The number of users at the start, and at the end of each stage."""
+        return [self.start_users, *(stage.users for stage in self.stages)]
 
     @property
     def mean_users(self) -> float:
         """The number of users, on average over the load."""
-        ends = [self.start_users, *(stage.users for stage in self.stages)]
-        each = zip(self.stages, ends, ends[1:], strict=False)
-        return sum(stage.over_s * (before + after) / 2 for stage, before, after in each) / self.seconds()
+        between = zip(self.stages, pairwise(self._ends), strict=True)
+        return sum(stage.over_s * sum(ends) / 2 for stage, ends in between) / self.seconds()
 
     @property
     def stage_count(self) -> int:

@@ -135,5 +135,4 @@ def _minor(version: str) -> str:
 
 
 def _commit(manifest: Manifest) -> str:
-    git = manifest.git
-    return f"{git.commit[:12]}{' with uncommitted changes' if git.dirty else ''}" if git else "none"
+    return manifest.git.words if manifest.git else "none"

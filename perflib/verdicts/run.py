@@ -239,7 +239,7 @@ def _tested(run: Run) -> Iterable[tuple[str, str]]:
         says = about.model_dump().get("server")  # of an MCP server: its name and version
         yield f"Target {name}", ", ".join(filter(None, (started, about.url, _plain(says or "")))) or about.kind
     if m.git:
-        yield "Commit", f"{m.git.commit[:12]}{' with uncommitted changes' if m.git.dirty else ''}"
+        yield "Commit", m.git.words
     yield "Machine", f"{m.host.cpu}, {m.host.cores} cores, {m.host.memory_bytes / 1e9:.0f} GB"
 
 
@@ -254,10 +254,10 @@ def _facts(m: Manifest) -> Iterable[tuple[str, str]]:
     if m.imported:
         yield from _imported(m.imported)
         return
-    host, changed = m.host, " with uncommitted changes" if m.git and m.git.dirty else ""
+    host = m.host
     yield "Machine", f"{host.cpu}, {host.cores} cores, {host.memory_bytes / 1e9:.0f} GB, {host.os} {host.kernel}"
     yield "Versions", ", ".join(f"{name} {version}" for name, version in m.versions.items())
-    yield "Commit", f"{m.git.commit[:12]}{changed}" if m.git else "not in a repository"
+    yield "Commit", m.git.words if m.git else "not in a repository"
     yield "Seed", str(m.seed)
     for name, about in m.targets.items():
         known = {key: value for key, value in about.model_dump().items() if value and key != "pids"}

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import perflib
-from perflib.suite.load import Pause, UsersLoad, UserStage
+from perflib.suite.load import UsersLoad, UserStage
+from perflib.suite.pause import Pause
 from tests.support.runs import run_quietly
 from tests.support.servers import raw_server, says
 from tests.support.suites import suite

@@ -9,7 +9,8 @@ import time
 from typing import Final, Protocol
 
 from perflib.load.generator import plan
-from perflib.suite.load import Pause, UsersLoad
+from perflib.suite.load import UsersLoad
+from perflib.suite.pause import Pause
 from perflib.targets.base import Lane
 
 FOLLOW_S: Final = 0.02  # how often the number of users is brought up to date

@@ -27,6 +27,7 @@ from perflib.targets.mcp.events import (
     json_answer,
     kind_of,
 )
+from perflib.targets.mcp.pool import Stepping
 from perflib.targets.mcp.results import outcome
 from perflib.targets.mcp.session import Session, call_or_list, open_http, session_spans
 from perflib.targets.mcp.steps import Step, Steps
@@ -42,7 +43,7 @@ POSTED_S: Final = 5.0  # that a message without an answer may take
 RESUMED_AFTER_S: Final = 1.0  # where the server does not say when a stream is to be resumed
 
 
-class McpHttpLane(ReadingHttpLane):
+class McpHttpLane(Stepping, ReadingHttpLane):
     """One connection, one call at a time.
 
     An answer whose bytes, apart from its id, have been read before is not read again: its error code is cached.
@@ -351,18 +352,6 @@ class McpHttpLane(ReadingHttpLane):
         payload = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
         self._sent += len(payload)
         self._write(payload)
-
-    @property
-    def is_stepping(self) -> bool:
-        return self._steps is not None
-
-    @property
-    def steps(self) -> Steps:
-        """What comes after each answer of the call in flight."""
-        if self._steps is None:
-            request: McpRequest = self.op.request
-            self._steps = self._pool.steps(request, request.params(self.row))
-        return self._steps
 
     # Sessions.
 

@@ -15,7 +15,7 @@ from perflib.errors import PerflibError
 from perflib.suite.auth import CommandAuth, LoginAuth, OAuthAuth
 from perflib.suite.environment import from_environment
 from perflib.suite.target import McpTargetSpec
-from perflib.targets.base import Driver, Lane, Op, is_loopback
+from perflib.targets.base import Driver, Lane, is_loopback
 from perflib.targets.connection import Address
 from perflib.targets.http.connected import ParsedHead
 from perflib.targets.http.reading import MOST_BODY_BYTES
@@ -53,16 +53,25 @@ class Closable(Protocol):
     async def close(self) -> None: ...
 
 
-class SteppingLane(Protocol):
-    """A lane, as far as calls of more than one request go. `is_stepping`: a step of the call has been taken."""
+class Stepping(Lane):
+    """Of a lane of either transport: what comes after each answer of the call in flight."""
 
-    op: Op
+    __slots__ = ()
+    _pool: Pool
+    _steps: Steps | None
 
     @property
-    def steps(self) -> Steps: ...
+    def is_stepping(self) -> bool:
+        """Whether a step of the call has been taken."""
+        return self._steps is not None
 
     @property
-    def is_stepping(self) -> bool: ...
+    def steps(self) -> Steps:
+        """The steps of the call in flight, made when they are asked for."""
+        if self._steps is None:
+            request: McpRequest = self.op.request
+            self._steps = self._pool.steps(request, request.params(self.row))  # type: ignore[misc]  # a slot of the lane
+        return self._steps
 
 
 class Pool:
@@ -180,7 +189,7 @@ class Pool:
             request.method, params, self.answers, polls_tasks=self.spec.poll_tasks, all_pages=request.all_pages
         )
 
-    def step_after(self, lane: SteppingLane, answer: Any) -> tuple[Any, Step | None]:
+    def step_after(self, lane: Stepping, answer: Any) -> tuple[Any, Step | None]:
         """The answer that a call has come to, or the step with which it goes on."""
         result = answer.get("result") if isinstance(answer, dict) else None
         if not isinstance(result, dict) or not (lane.is_stepping or self._may_go_on(lane.op.request, result)):

@@ -11,6 +11,7 @@ from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, Lane, in_words
 from perflib.targets.evidence import BODY_BYTES, Evidence
 from perflib.targets.mcp.channel import Channel
+from perflib.targets.mcp.pool import Stepping
 from perflib.targets.mcp.results import outcome
 from perflib.targets.mcp.session import Session, call_or_list, session_spans
 from perflib.targets.mcp.steps import Step, Steps
@@ -24,7 +25,7 @@ clock = time.monotonic_ns
 PAUSE_S: Final = 0.1  # after a failure without an answer: no tight loop against a closed door
 
 
-class McpStdioLane(Lane):
+class McpStdioLane(Stepping, Lane):
     """One call at a time on a pipe, its own or the one that all lanes share."""
 
     __slots__ = (
@@ -123,18 +124,6 @@ class McpStdioLane(Lane):
             self.op.request.remember(without_id, code)
         self._answer = answer
         self._finish(clock(), code, received, server_ns)
-
-    @property
-    def is_stepping(self) -> bool:
-        return self._steps is not None
-
-    @property
-    def steps(self) -> Steps:
-        """What comes after each answer of the call in flight."""
-        if self._steps is None:
-            request: McpRequest = self.op.request
-            self._steps = self._pool.steps(request, request.params(self.row))
-        return self._steps
 
     def _take_step(self, step: Step) -> None:
         """The call goes on with another request."""

@@ -1,0 +1,108 @@
+"""Commands for suites: init, try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from perflib.cli.base import (
+    cli,
+)
+from perflib.errors import (
+    EXIT_FAIL,
+    EXIT_INVALID,
+    EXIT_PASS,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("source", nargs=-1, required=True, type=click.UNPROCESSED, metavar="SOURCE...")
+@click.option(
+    "-o", "--out", metavar="FILE", type=click.Path(path_type=Path), default=Path("suite.toml"), show_default=True
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="Write requests that change something too, instead of as comments."
+)
+@click.option("--from", "name", metavar="FORMAT", help="The format, if it is not recognised.")
+@click.option("--url", help="The URL of the server to load, instead of the one in SOURCE.")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header for an MCP server.")
+@click.option(
+    "--timeout", "timeout_s", default=60.0, show_default=True, metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True), help="Total time for the answers of an MCP server.",
+)  # fmt: skip
+def init(
+    source: tuple[str, ...],
+    out: Path,
+    everything: bool,
+    name: str | None,
+    url: str | None,
+    headers: tuple[str, ...],
+    timeout_s: float,
+) -> int:
+    """Write a suite from what exists already, with comments.
+
+    \b
+    perflib init openapi.yaml                              OpenAPI 3.0 or 3.1, YAML or JSON
+    perflib init recording.har                             a recording of a browser
+    perflib init collection.json                           a Postman collection, version 2.1
+    perflib init requests.sh                               curl lines, as browsers copy them
+    perflib init access.log --url http://127.0.0.1:8000    the mix of an access log
+    perflib init http://127.0.0.1:8000/mcp                 an MCP server, by its URL or command
+    perflib init package.module:function                   a Python function
+
+    The content says what SOURCE is; --from names another format: openapi, har, postman, curl, access-log, function,
+    mcp. Secrets become ${NAME}, to be set in the environment. Methods that change something are written as comments,
+    unless --all is given. What cannot be translated is listed, here and in the file.
+
+    Exit codes: 0 written, 2 bad input or the file exists already, 4 no MCP server answered.
+    """
+    from perflib.sources.formats import suite_of
+    from perflib.sources.given import Given
+    from perflib.sources.mcp_listing import headers_of
+    from perflib.sources.save import must_be_new, save_new
+
+    must_be_new(out)
+    given = Given(source, out, everything, url, headers_of(headers), timeout_s)
+    kind, made = suite_of(given, name)
+    save_new(made.text, out)
+    for loss in made.losses:
+        click.echo(f"not translated: {loss}", err=True)
+    if made.left_out:
+        also = "" if everything else "; --all writes those that change something"
+        click.echo(f"{made.left_out} requests are comments, each with the reason{also}", err=True)
+    if made.variables:
+        click.echo(f"set before a run: {', '.join(made.variables)}", err=True)
+    count = f"{made.requests} request{'s' if made.requests != 1 else ''}"
+    click.echo(f"wrote {out} with {count}, from {kind.title}; look at it: perflib try {out}")
+    return EXIT_PASS
+
+
+@cli.command("try")
+@click.argument("suite", default="acceptance")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this scenario; may be repeated.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the suite, as in `run`.")
+def try_command(suite: str, only: tuple[str, ...], overrides: tuple[str, ...]) -> int:
+    """Send each operation of SUITE once, and show it.
+
+    The request and the answer are printed, and nothing is stored.
+
+    The operations of a scenario are sent in order by one user, those of `prepare` first. Secrets are struck out, and of
+    a body the first 2 kB are shown. Exit codes: 0 all answers are as expected, 1 one is not, 2 bad input, 4 a target
+    does not start or cannot be reached.
+    """
+    from perflib.load.tryout import try_suite
+    from perflib.suite.file import load_suite
+
+    tried = try_suite(load_suite(suite, overrides=list(overrides), only=list(only)))
+    for each in tried:
+        click.echo(each.in_words)
+    failed = [each for each in tried if each.error]
+    click.echo(f"{len(tried) - len(failed)} of {len(tried)} operations were answered as expected")
+    if tried and all(each.error in ("connect", "tls") for each in tried):
+        return EXIT_INVALID
+    return EXIT_FAIL if failed else EXIT_PASS
