@@ -101,7 +101,7 @@ def test_answers_that_do_not_come_break_a_limit_and_are_no_errors(tmp_path: Path
     assert set(run.sql("select distinct error from rows where not ok")["error"]) == {"aborted"}
     # What the end of the load cut off is neither good nor bad; a few may have been answered before the freeze.
     assert found.steps[1].error_rate.n <= found.steps[1].requests / 10
-    assert found.steps[1].error_rate.estimate == 0
+    assert not found.steps[1].error_rate.estimate > 0, "no answer was judged, or each was good"
     assert found.steps[1].throughput.estimate < 20
 
 
