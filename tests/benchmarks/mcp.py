@@ -152,7 +152,7 @@ def in_flight(options: argparse.Namespace) -> None:
                             f"{figures['requests']:,}",
                             figures["errors"],
                             f"{figures['throughput_per_s']:,.0f}",
-                            f"{figures['response_ms']['p99']:,.0f}",
+                            "–" if (p99 := figures["response_ms"]["p99"]) is None else f"{p99:,.0f}",
                         )
                     )
     show(("reference service", "in flight", "calls", "errors", "calls/s", "p99 ms"), table)
