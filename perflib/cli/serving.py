@@ -111,7 +111,7 @@ def mcp() -> None:
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="A variable of a command's environment.")
 @click.option("--cwd", metavar="DIR", type=click.Path(exists=True, file_okay=False), help="Folder of a command.")
 @click.option("--server", "server_name", metavar="NAME", help="The server in an mcpServers file, where it has several.")
-@click.option("--try", "tries", is_flag=True, help="Call each tool once that is marked as read-only.")
+@click.option("--try", "tries", is_flag=True, help="Send each operation once that changes nothing.")
 @click.option(
     "--timeout", "timeout_s", default=60.0, show_default=True, metavar="SECONDS",
     type=click.FloatRange(0, min_open=True), help="Total time for the start and all answers.",
@@ -141,20 +141,22 @@ def inspect(
     """
     import asyncio
 
-    from perflib.sources import mcp_listing, mcp_suite
+    from perflib.sources.mcp_listing import advice, describe, read_listing, suite_of
+    from perflib.sources.mcp_suite import file_name
+    from perflib.sources.mcp_target import env_of, headers_of, target_of
     from perflib.sources.save import must_be_new, save_new
 
-    target = mcp_listing.target_of(
+    target = target_of(
         server,
-        mcp_listing.headers_of(headers),
+        headers_of(headers),
         protocol=protocol,
-        env=mcp_listing.env_of(env),
+        env=env_of(env),
         cwd=cwd,
         name=server_name,
     )
     if out is not None:
         must_be_new(out)
-    listing = asyncio.run(mcp_listing.read_listing(target, timeout_s, tries=tries))
+    listing = asyncio.run(read_listing(target, timeout_s, tries=tries))
     lists = {
         "about": listing.about,
         "tools": listing.tools,
@@ -162,10 +164,11 @@ def inspect(
         "resourceTemplates": listing.templates,
         "prompts": listing.prompts,
     }
-    click.echo(json.dumps(lists, indent=1) if as_json else mcp_listing.describe(listing, target))
-    path = out or Path(mcp_suite.file_name(listing.about))
-    save_new(mcp_listing.suite_of(listing, target, path), path)
-    click.echo(f"\nwrote {path}; check its arguments, then run: perflib run {shlex.quote(str(path))}", err=as_json)
+    click.echo(json.dumps(lists, indent=1) if as_json else describe(listing, target))
+    path = out or Path(file_name(listing.about))
+    save_new(suite_of(listing, target, path), path)
+    then = f"{advice(listing, target)} perflib run {shlex.quote(str(path))}"
+    click.echo(f"\nwrote {path}; {then}", err=as_json)
     return EXIT_PASS
 
 

@@ -63,7 +63,7 @@ def init(
     """
     from perflib.sources.formats import suite_of
     from perflib.sources.given import Given
-    from perflib.sources.mcp_listing import headers_of
+    from perflib.sources.mcp_target import headers_of
     from perflib.sources.save import must_be_new, save_new
 
     must_be_new(out)

@@ -25,6 +25,7 @@ _LONGEST_TEXT: Final = 10_000
 _SHORTEN_FROM_DEPTH: Final = 4  # from this depth on, the shortest value is used, so that recursive schemas end
 _DEEPEST: Final = 24
 
+PLAIN: Final = "example"  # a text about which the schema says nothing
 FORMATS: Final = {
     "date-time": "2025-01-01T12:00:00Z",
     "date": "2025-01-01",
@@ -217,7 +218,7 @@ def texts(schema: Mapping[str, Any], number: int) -> Iterator[str]:
     """A text by format, pattern or "example", within the lengths, with `number` at the end if it is not 0."""
     least = min(schema.get("minLength", 0), _LONGEST_TEXT)
     most = max(least, schema.get("maxLength", _LONGEST_TEXT))
-    plain = FORMATS.get(schema.get("format", ""), "example")
+    plain = FORMATS.get(schema.get("format", ""), PLAIN)
     candidates = [plain, (plain * (least // len(plain) + 1))[: max(least, min(most, len(plain)))]]
     if pattern := schema.get("pattern"):
         described = [text_matching(pattern, repeats) for repeats in (1, least, 0, 2, min(most, 3))]

@@ -6,10 +6,11 @@ import asyncio
 import re
 import shutil
 
-from perflib.sources import mcp_listing
 from perflib.sources.format import Format
 from perflib.sources.given import Given, table
+from perflib.sources.mcp_listing import read_listing, suite_of
 from perflib.sources.mcp_suite import reason_left_out
+from perflib.sources.mcp_target import target_of, without_secrets
 from perflib.sources.writer import Written
 
 
@@ -21,12 +22,12 @@ def _recognises(given: Given) -> bool:
 
 
 def _write(given: Given) -> Written:
-    target = mcp_listing.target_of(given.words, given.headers)
-    listing = asyncio.run(mcp_listing.read_listing(target, given.timeout_s))
-    text = mcp_listing.suite_of(listing, target, given.out)
+    target = target_of(given.words, given.headers)
+    listing = asyncio.run(read_listing(target, given.timeout_s))
+    text = suite_of(listing, target, given.out)
     left_out = sum(bool(reason_left_out(tool)) for tool in listing.tools)
     losses = [f"the server refused its {name}: {reason}" for name, reason in listing.refused.items()]
-    needed = dict.fromkeys(re.findall(r"(?<!\$)\$\{(\w+)\}", str(mcp_listing.without_secrets(target).headers)), "")
+    needed = dict.fromkeys(re.findall(r"(?<!\$)\$\{(\w+)\}", str(without_secrets(target).headers)), "")
     return Written(text, needed, losses, max(1, len(listing.tools) - left_out), left_out)
 
 

@@ -7,13 +7,14 @@ strings they are escaped, and braces of placeholders are doubled.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from perflib.sources.examples import example
+from perflib.sources.mcp_arguments import Tool, arguments_of, guesses, prompt_arguments
+from perflib.sources.mcp_trial import MOST, Trial, changes_something, reaches_others, says_error
 from perflib.sources.schemas import SchemaDocument, types
 from perflib.sources.toml_text import toml, toml_key
 from perflib.suite.placeholders import literal
@@ -21,17 +22,11 @@ from perflib.suite.target import McpTargetSpec
 from perflib.targets.base import is_loopback
 from perflib.text import one_line
 
-Tool = Mapping[str, Any]
 DANGEROUS: Final = (
     "delete", "remove", "drop", "destroy", "erase", "purge", "wipe", "truncate", "uninstall", "unlink", "rm", "kill",
     "terminate", "shutdown", "reset", "revoke", "overwrite", "clear",
 )  # fmt: skip
 _DANGEROUS_BEGINNINGS: Final = ("delete", "remove", "destroy", "erase", "purge", "wipe", "truncate")  # "deletefile" too
-MOST_TOOLS: Final = 100  # that are written
-MOST_OTHERS: Final = 8  # resources, templates and prompts of each that are written
-_FAILED: Final = re.compile(
-    r"\s*((?:error|failed|failure|exception|traceback|invalid|access denied)\b:?)", re.IGNORECASE
-)
 
 _HEAD: Final = """\
 # Written by `perflib mcp inspect`. Run it, then read the report:
@@ -58,14 +53,6 @@ objectives = ["error rate < 1 %", "p95 response < 500 ms"]
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """What a tool answered when it was called once. `is_good`: the answer is one that a load test can use."""
-
-    is_good: bool
-    answer: str
-
-
 def starter_suite(
     about: Mapping[str, Any],
     tools: Sequence[Tool],
@@ -73,21 +60,22 @@ def starter_suite(
     *,
     file: str = "suite.toml",
     others: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-    tried: Mapping[str, Tried] | None = None,
+    tried: Mapping[tuple[str, str], Trial] | None = None,
+    places: Sequence[Path] = (),
 ) -> str:
     """The TOML of a suite with one operation for each tool, and for some resources and prompts.
 
     `about`, `tools` and `others` (lists of `resources`, `resourceTemplates` and `prompts`) come from the server.
     `target` is written unchanged, so it must not contain secrets. `file` is the path of the suite, which its first
-    lines show.
+    lines show. `tried`: what was answered to operations that were sent once; None if none was. `places`: folders that
+    the server was started for.
     """
     tools = [tool for tool in tools if tool["name"]]  # a tool without a name cannot be called
-    tried, others = tried or {}, others or {}
-    written = tools[:MOST_TOOLS]
+    written = tools[: MOST["tools/call"]]
     parts: list[tuple[str, Callable[[str], str]]] = [
-        (str(tool["name"]), partial(_operation, tool=tool, tried=tried.get(str(tool["name"])))) for tool in written
+        (str(tool["name"]), partial(_operation, tool=tool, tried=tried, places=places)) for tool in written
     ]
-    parts += _other_operations(others)
+    parts += _other_operations(others or {}, tried or {})
     names = unique_names([name for name, _ in parts])
     operations = [make(name) for name, (_, make) in zip(names, parts, strict=True)]
     if len(tools) > len(written):
@@ -199,41 +187,54 @@ def _target(target: McpTargetSpec) -> Iterator[str]:
         yield f"headers = {toml(dict(target.headers))}"
 
 
-def is_read_only(tool: Tool) -> bool:
-    """Whether the server says that a tool changes nothing, so that it can be tried."""
-    annotations = tool.get("annotations")
-    return isinstance(annotations, dict) and annotations.get("readOnlyHint") is True
-
-
-def arguments_of(tool: Tool) -> dict[str, Any]:
-    """The example arguments of a tool, as the suite has them."""
-    schema = tool.get("inputSchema")
-    values = example(schema) if isinstance(schema, dict) else {}
-    return values if isinstance(values, dict) else {}
-
-
-def _operation(name: str, tool: Tool, tried: Tried | None = None) -> str:
+def _operation(name: str, tool: Tool, tried: Mapping[tuple[str, str], Trial] | None, places: Sequence[Path]) -> str:
     """The lines of one tool, as comments if it is left out."""
-    left_out = reason_left_out(tool)
-    if not left_out and tried is not None and not tried.is_good:
-        left_out = f"Left out, since it failed when it was tried: {one_line(tried.answer, 140)}"
-    comments = [one_line(first_line(tool.get("description")), 110), left_out]
+    trial = (tried or {}).get(("tools/call", str(tool["name"])))
+    guessed = guesses(tool, places)
+    left_out = reason_left_out(tool) or _failed(trial)
+    if not left_out and tried is not None and trial is None:
+        left_out = _reason_untried(tool, guessed)
     lines = ["[[scenarios.operations]]", f"name = {toml(name)}", f"tool = {toml(without_fields(str(tool['name'])))}"]
-    lines += _arguments(tool.get("inputSchema"))
-    if tried is not None and tried.is_good:
-        lines.append(f"# answered: {one_line(tried.answer, 100)}")
-    elif tried is not None and says_error(tried.answer):
-        lines.append(f"expect = {{ absent = {toml([says_error(tried.answer)])} }}  # a failure that is no error of MCP")
+    lines += _arguments(tool, places)
+    if guessed and trial is None:
+        lines.append(f"# guessed, since the server gives no example: {one_line(', '.join(guessed), 200)}")
+    if trial is not None and trial.is_good:
+        lines.append(f"# answered: {one_line(trial.answer, 100)}")
+    elif trial is not None and says_error(trial.answer):
+        lines.append(f"expect = {{ absent = {toml([says_error(trial.answer)])} }}  # a failure that is no error of MCP")
+    return _lines([one_line(first_line(tool.get("description")), 110)], left_out, lines)
+
+
+def _failed(trial: Trial | None) -> str:
+    if trial is None or trial.is_good:
+        return ""
+    return f"Left out, since it failed when it was tried: {one_line(trial.answer, 140)}"
+
+
+def _reason_untried(tool: Tool, guessed: Sequence[str]) -> str:
+    """Why a tool that was not tried, since it changes something, is left out; "" if it is not."""
+    if not changes_something(tool):
+        return ""
+    if guessed:
+        words = one_line(", ".join(guessed), 200)
+        return f"Left out: it changes something, so it was not tried, and these arguments are guesses: {words}."
+    if reaches_others(tool):
+        return "Left out: it changes something, so it was not tried, and it needs more than this server."
+    return ""
+
+
+def _lines(comments: Iterable[str], left_out: str, lines: Sequence[str]) -> str:
+    """An operation's lines under its comments; they are comments as well where it is left out."""
     if left_out:
         lines = [f"# {line}" for line in lines]
-    return "\n".join(["", *(f"# {comment}" for comment in comments if comment), *lines])
+    return "\n".join(["", *(f"# {comment}" for comment in [*comments, left_out] if comment), *lines])
 
 
-def _arguments(schema: Any) -> Iterator[str]:
-    values = arguments_of({"inputSchema": schema})
-    document = SchemaDocument(schema)
-    tool = document.merged(document.root)
-    properties, required = tool.get("properties", {}), frozenset(tool.get("required", ()))
+def _arguments(tool: Tool, places: Sequence[Path]) -> Iterator[str]:
+    values = arguments_of(tool, places)
+    document = SchemaDocument(tool.get("inputSchema"))
+    schema = document.merged(document.root)
+    properties, required = schema.get("properties", {}), frozenset(schema.get("required", ()))
     written = set()
     for name, value in values.items():
         key, text = toml_key(without_fields(name)), toml(without_fields(value))
@@ -251,26 +252,25 @@ def _arguments(schema: Any) -> Iterator[str]:
         yield f"# further arguments: {one_line(', '.join(words), 400)}"
 
 
-def says_error(answer: str) -> str:
-    """The first word of an answer that is good for MCP, and says that something failed; "" for any other."""
-    match = _FAILED.match(answer)
-    return match[1] if match else ""
-
-
-def _other_operations(others: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, Callable[[str], str]]]:
+def _other_operations(
+    others: Mapping[str, Sequence[Mapping[str, Any]]], tried: Mapping[tuple[str, str], Trial]
+) -> Iterator[tuple[str, Callable[[str], str]]]:
     """Names and makers of the operations for some resources, their templates, and prompts."""
-    for resource in others.get("resources", ())[:MOST_OTHERS]:
-        yield f"read {resource['uri']}", partial(_resource, resource=resource)
-    for template in others.get("resourceTemplates", ())[:MOST_OTHERS]:
+    most = MOST["resources/read"]
+    for resource in others.get("resources", ())[:most]:
+        failed = _failed(tried.get(("resources/read", resource["uri"])))
+        yield f"read {resource['uri']}", partial(_resource, resource=resource, left_out=failed)
+    for template in others.get("resourceTemplates", ())[:most]:
         yield f"read {template['uriTemplate']}", partial(_template, template=template)
-    for prompt in others.get("prompts", ())[:MOST_OTHERS]:
-        yield f"prompt {prompt['name']}", partial(_prompt, prompt=prompt)
+    for prompt in others.get("prompts", ())[: MOST["prompts/get"]]:
+        failed = _failed(tried.get(("prompts/get", prompt["name"])))
+        yield f"prompt {prompt['name']}", partial(_prompt, prompt=prompt, left_out=failed)
 
 
-def _resource(name: str, resource: Mapping[str, Any]) -> str:
+def _resource(name: str, resource: Mapping[str, Any], left_out: str) -> str:
     lines = ["[[scenarios.operations]]", f"name = {toml(name)}", 'method = "resources/read"']
     lines.append(f"uri = {toml(without_fields(str(resource['uri'])))}")
-    return "\n".join(["", *_about(resource), *lines])
+    return _lines(_about(resource), left_out, lines)
 
 
 def _template(name: str, template: Mapping[str, Any]) -> str:
@@ -278,26 +278,19 @@ def _template(name: str, template: Mapping[str, Any]) -> str:
     lines = ["[[scenarios.operations]]", f"name = {toml(name)}", 'method = "resources/read"']
     uri = one_line(template["uriTemplate"], 200)
     lines.append(f"uri = {toml(without_fields(uri))}  # fill in its variables")
-    why = "# Left out, since a template has variables. Fill them in, and uncomment it."
-    return "\n".join(["", *_about(template), why, *(f"# {line}" for line in lines)])
+    return _lines(_about(template), "Left out, since a template has variables. Fill them in, and uncomment it.", lines)
 
 
-def _prompt(name: str, prompt: Mapping[str, Any]) -> str:
-    arguments = prompt.get("arguments")
+def _prompt(name: str, prompt: Mapping[str, Any], left_out: str) -> str:
     lines = ["[[scenarios.operations]]", f"name = {toml(name)}", 'method = "prompts/get"']
     lines.append(f"params.name = {toml(without_fields(str(prompt['name'])))}")
-    for argument in (arguments if isinstance(arguments, list) else [])[:MOST_OTHERS]:
-        if isinstance(argument, dict) and isinstance(argument.get("name"), str) and argument.get("required") is True:
-            schema = {"type": "string", "description": argument.get("description", "")}
-            value = toml(without_fields(example(schema)))
-            lines.append(f"arguments.{toml_key(without_fields(argument['name']))} = {value}  # required")
-    return "\n".join(["", *_about(prompt), *dict.fromkeys(lines)])
+    for argument, value in prompt_arguments(prompt).items():
+        lines.append(f"arguments.{toml_key(without_fields(argument))} = {toml(without_fields(value))}  # required")
+    return _lines(_about(prompt), left_out, list(dict.fromkeys(lines)))
 
 
 def _about(entry: Mapping[str, Any]) -> Iterator[str]:
-    words = one_line(first_line(entry.get("description")) or entry.get("title") or "", 110)
-    if words:
-        yield f"# {words}"
+    yield one_line(first_line(entry.get("description")) or entry.get("title") or "", 110)
 
 
 def _operation_without_tool(about: Mapping[str, Any]) -> str:

@@ -506,6 +506,9 @@ TOOLS = [
     {"name": "hides", "inputSchema": DAY, **READS},
     {"name": "fails", "inputSchema": DAY, **READS},
     {"name": "writes", "inputSchema": DAY},
+    {"name": "read_notes", "inputSchema": {"required": ["path"], "properties": {"path": {"type": "string"}}}, **READS},
+    {"name": "commit", "inputSchema": {"required": ["words"], "properties": {"words": {"type": "string"}}},
+     "annotations": {"readOnlyHint": False, "destructiveHint": False}},
 ]
 for line in sys.stdin:
     asked = json.loads(line)
@@ -514,8 +517,9 @@ for line in sys.stdin:
         result = {"protocolVersion": params["protocolVersion"], "serverInfo": {"name": "helpful"},
                   "capabilities": {"tools": {}, "resources": {}, "prompts": {}}}
     elif asked["method"] == "tools/call":
-        text = {"now": f"{params['arguments'].get('zone')} {os.environ['PLACE']}", "hides": "Error: no such day",
-                "fails": "nothing there"}[params["name"]]
+        given = params["arguments"]
+        text = {"now": f"{given.get('zone')} {os.environ['PLACE']}", "hides": "Error: no such day",
+                "fails": "nothing there", "read_notes": given.get("path")}[params["name"]]
         result = {"content": [{"type": "text", "text": text}], "isError": params["name"] == "fails"}
     else:
         result = {
@@ -523,6 +527,7 @@ for line in sys.stdin:
             "resources/list": {"resources": [{"uri": "x://one"}]},
             "resources/templates/list": {"resourceTemplates": [{"uriTemplate": "x://{id}", "name": "any"}]},
             "prompts/list": {"prompts": [{"name": "hello", "arguments": [{"name": "who", "required": True}]}]},
+            "resources/read": {"contents": [{"uri": "x://one", "text": "one"}]},
         }.get(asked["method"])
     if "id" in asked:
         said = {"result": result} if result is not None else {"error": {"code": -32601, "message": "what?"}}
@@ -532,13 +537,20 @@ for line in sys.stdin:
 
 def test_what_can_be_tried_is_and_what_fails_is_a_comment() -> None:
     Path("helpful.py").write_text(HELPFUL)
-    entry = {"command": sys.executable, "args": ["helpful.py"], "env": {"PLACE": "there"}}
+    Path("notes").mkdir()
+    entry = {"command": sys.executable, "args": ["helpful.py", "./notes"], "env": {"PLACE": "there"}}
     Path("mcp.json").write_text(json.dumps({"mcpServers": {"mine": entry, "other": {"url": "http://127.0.0.1:1/mcp"}}}))
     ran = perflib_process("mcp", "inspect", "--try", "mcp.json", "--server", "mine")
     assert ran.returncode == 0, ran.stderr
     text = Path("helpful.toml").read_text()
     operations = {op.name: op for op in from_table(tomllib.loads(text)).scenarios[0].operations}
-    assert list(operations) == ["now", "writes", "read x.//one", "prompt hello"]
+    assert list(operations) == ["now", "writes", "read_notes", "read x.//one"]
+    assert operations["read_notes"].arguments == {"path": str(Path("notes").resolve())}  # type: ignore[attr-defined]
+    assert "it was not tried, and these arguments are guesses: words." in text
+    assert (
+        '# Left out, since it failed when it was tried: what?\n# [[scenarios.operations]]\n# name = "prompt hello'
+        in text
+    )
     assert operations["now"].arguments == {"zone": "Europe/Oslo"}  # type: ignore[attr-defined]
     assert "# answered: Europe/Oslo there" in text
     assert operations["writes"].arguments == {"day": "2025-01-01"}  # type: ignore[attr-defined]
