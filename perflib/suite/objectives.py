@@ -210,9 +210,8 @@ class Objective:
         if match["op"] is None:
             dimension = next(iter(kinds))
         if dimension not in kinds:
-            allowed = [name for name, (of, _) in UNITS.items() if of in kinds and name]
-            mend = f"use one of {', '.join(allowed)}, or leave the unit out" if allowed else "leave the unit out"
-            raise SuiteError(f"the name of {gauge} does not say that it is in {unit!r}: objective {text!r}", mend=mend)
+            what = f"unknown metric {match['metric']!r} with a limit in {unit!r}: {text!r}"
+            raise SuiteError(what, mend=f"{KNOWN_METRICS}, in the unit that its name ends in, or in none")
         limit = float(match["limit"]) * UNITS[unit][1] if match["op"] else None
         comparator = {"≤": "<=", "≥": ">="}.get(match["op"], match["op"])
         if comparator == "not above":
