@@ -12,13 +12,13 @@ import re
 from pathlib import Path
 from typing import Final
 
-from perflib.suite import answers, auth, compare, load, model, objectives, operation, pause, target
+from perflib.suite import answers, auth, compare, gauges, load, model, objectives, operation, pause, target
 from perflib.suite.family import keys_of
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "suite.md"
 SOURCES: Final = [
     Path(module.__file__).read_text("utf-8")
-    for module in (model, compare, target, load, pause, operation, answers, auth)
+    for module in (model, compare, target, gauges, load, pause, operation, answers, auth)
 ]
 
 WORDS: Final = {
@@ -28,6 +28,7 @@ WORDS: Final = {
     "Compare": "[table](#compare)",
     "Count": "whole number ≥ 1",
     "Expect": "[table](#expect)",
+    "Gauges": "text, [table](#gauges), or a list of them",
     "Load": "[table](#load)",
     "Mapping[Word, Code]": "table",
     "Mapping[str, Any]": "table",

@@ -16,6 +16,8 @@ from perflib.charts.canvas import (
     LIMIT,
     MUTED,
     TIME,
+    Chart,
+    Numbers,
     Window,
     canvas,
     name,
@@ -23,9 +25,11 @@ from perflib.charts.canvas import (
     plain,
     rows_as_dict,
     shade_warmup,
+    short,
     styled,
     window,
 )
+from perflib.metrics.gauges import Curve, curve, known_names, most_changed, name_and_labels, series
 from perflib.metrics.processes import Growth, Memory, cpu_time, growth, growth_rates, sampled_names
 from perflib.metrics.processes import memory as memory_of
 from perflib.store.recording import Recording, ScenarioRun
@@ -33,6 +37,8 @@ from perflib.store.windows import span
 from perflib.text import signed
 
 PROCESSES: Final = 4  # with a line of their own
+PANELS: Final = 5  # metrics of the target with a chart of their own
+MOST_HELD: Final = 12  # lines in one chart
 
 
 @styled
@@ -120,36 +126,75 @@ def _growth_limit(axes: Axes, scenario: ScenarioRun, start_mb: float, high: floa
 
 @styled
 def gauges(scenario: ScenarioRun) -> Figure:
-    """What the target holds: its own gauges, its open descriptors and threads, over time."""
-    at, (start, stop) = window(scenario), span(scenario)
-    names = sampled_names(scenario)
-    held = rows_as_dict(
-        scenario.run,
-        "select t_ns, gauge, value from gauges where target in (select unnest(?)) and t_ns between ? and ? "
-        "union all select t_ns // 1000000000 * 1000000000, unnest(['descriptors', 'threads']), unnest([max(fds), "
-        "max(threads)])::double from resources "
-        "where role = 'target' and name in (select unnest(?)) and t_ns between ? and ? group by t_ns // 1000000000 "
-        "order by t_ns",
-        [names, start, stop, names, start, stop],
-    )
-    series = {str(name): held["gauge"] == name for name in dict.fromkeys(held["gauge"])}
-    if not series:
+    """What the target holds: its open descriptors and threads, and the metrics that it reports, over time.
+
+    Of many metrics those that objectives name are drawn, and those that changed most.
+    """
+    at = window(scenario)
+    names = known_names(scenario)
+    held = _held(scenario, [name for name, kind in names.items() if kind == "unknown"])
+    curves = _most_telling(scenario, [name for name, kind in names.items() if kind != "unknown"])
+    if not held.lines and not curves:
         return nothing("What the target holds", "it was not sampled, and has no `gauges`")
-    figure, axes = canvas("", TIME, "count")
-    changes = {}
-    for shade, (each, chosen) in zip(COLOURS * 10, series.items(), strict=False):
-        t_s, values = (np.asarray(held["t_ns"])[chosen] - start) / 1e9, np.asarray(held["value"])[chosen]
-        changes[each] = (values[0], values[-1])
-        axes.plot(
-            t_s + _offset_s(at, start), values, color=shade, label=plain(f"{each}: {values[0]:g} → {values[-1]:g}")
-        )
-    _same_time(axes, scenario, at)
-    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.25)
-    axes.legend(loc="upper right", ncols=2)
-    most = max(changes, key=lambda each: changes[each][1] - changes[each][0])
-    grown = changes[most][1] - changes[most][0]
-    name(figure, axes, f"Most grown: {most}, by {grown:g}" if grown > 0 else "Nothing that it holds has grown")
+    panels = [held] * bool(held.lines) + curves
+    figure = Chart()
+    width, height = figure.get_size_inches()
+    tall = height * (0.3 + 0.7 * len(panels))
+    figure.set_size_inches(width, tall)
+    figure.subplots_adjust(top=1 - 0.1 * height / tall, bottom=0.165 * height / tall, hspace=0.14)
+    all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, panel in zip(all_axes, panels, strict=True):
+        draw_curve(axes, panel, at.start_ns / 1e9 if at else 0.0)
+        _same_time(axes, scenario, at)
+    all_axes[-1].set_xlabel(TIME)
+    name(figure, all_axes[0], _most_grown(held) if held.lines else f"{curves[0].what}: {_from_to(curves[0])}")
     return figure
+
+
+def draw_curve(axes: Axes, panel: Curve, zero_s: float) -> None:
+    """A metric over time; zero_s: where its axis begins, since the run's start."""
+    for shade, (label, (t_s, values)) in zip(COLOURS * 10, panel.lines.items(), strict=False):
+        ends = f"{values[0]:g} → {values[-1]:g}" if len(values) else "nothing"
+        axes.plot(t_s - zero_s, values, color=shade, label=plain(short(f"{label}: {ends}" if label else ends, 48)))
+    axes.set_ylabel(plain(short(panel.what, 30)), fontsize=7)
+    axes.yaxis.set_major_formatter(Numbers())
+    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.25)
+    axes.legend(loc="upper right", ncols=2, fontsize=7)
+
+
+def _held(scenario: ScenarioRun, names: list[str]) -> Curve:
+    """Counts of what the target holds: numbers without a kind that it reports, and its descriptors and threads."""
+    start, stop = span(scenario)
+    rows = scenario.run.query(
+        "select t_ns // 1000000000 as t_s, max(fds), max(threads) from resources where role = 'target' "
+        "and name in (select unnest(?)) and t_ns between ? and ? group by t_s order by t_s",
+        [sampled_names(scenario), start, stop],
+    ).fetchall()
+    lines = {each.name: (each.t_s, each.values) for each in series(scenario, names)[:MOST_HELD]}
+    if rows:
+        t_s, fds, threads = (np.array(column, float) for column in zip(*rows, strict=True))
+        lines |= {"descriptors": (t_s, fds), "threads": (t_s, threads)}
+    return Curve("held", "count", lines)
+
+
+def _most_telling(scenario: ScenarioRun, names: list[str]) -> list[Curve]:
+    """The metrics that objectives name, and then those that changed most."""
+    asked = {name_and_labels(o.gauge)[0] for o in (*scenario.spec.objectives, *scenario.spec.figures) if o.gauge}
+    chosen = [name for name in names if name in asked] + most_changed(scenario, 6 * PANELS)
+    curves = [one for one in (curve(scenario, name) for name in dict.fromkeys(chosen)) if one.lines]
+    ranked = sorted(curves, key=lambda one: (one.name not in asked, -one.change))
+    return [one for one in ranked if one.name in asked or one.change > 0][:PANELS]
+
+
+def _most_grown(held: Curve) -> str:
+    grown = {label: float(values[-1] - values[0]) for label, (_, values) in held.lines.items()}
+    most = max(grown, key=lambda label: grown[label])
+    return f"Most grown: {most}, by {grown[most]:g}" if grown[most] > 0 else "Nothing that it holds has grown"
+
+
+def _from_to(one: Curve) -> str:
+    values = np.concatenate([line[1] for line in one.lines.values()])
+    return f"{values.min():g} to {values.max():g}"
 
 
 @styled

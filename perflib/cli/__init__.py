@@ -3,7 +3,29 @@
 Exit codes: 0 passed · 1 an objective failed · 2 bad input · 3 inconclusive · 4 run invalid · 128 + n after signal n.
 """
 
-from perflib.cli import comparing, exchanging, judging, running, serving, stored, suites, watching  # each adds commands
+from perflib.cli import (  # each adds commands
+    comparing,
+    exchanging,
+    judging,
+    production,
+    running,
+    serving,
+    stored,
+    suites,
+    watching,
+)
 from perflib.cli.base import cli, main
 
-__all__ = ["cli", "comparing", "exchanging", "judging", "main", "running", "serving", "stored", "suites", "watching"]
+__all__ = [
+    "cli",
+    "comparing",
+    "exchanging",
+    "judging",
+    "main",
+    "production",
+    "running",
+    "serving",
+    "stored",
+    "suites",
+    "watching",
+]

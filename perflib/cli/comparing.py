@@ -26,6 +26,7 @@ from perflib.cli.base import (
     print_table,
 )
 from perflib.errors import (
+    EXIT_INCONCLUSIVE,
     EXIT_PASS,
 )
 from perflib.load.interrupts import exit_code as interrupted
@@ -96,12 +97,30 @@ def compare(
             "name two sides, BASE and CANDIDATE, or only one with --baseline; write several runs of a side as A1,A2,A3"
         )
     codes, source = exit_codes(exits), chosen_notebook("compare", notebook, notebooks, takes=SIDES)
+    if _side_by_side(sides[0], sides[1], data):
+        return codes.get("inconclusive", EXIT_INCONCLUSIVE)
     with Kernel() as kernel:  # the kernel starts while the runs are compared
         compared = compare_sides(sides[0], sides[1], margin, force, data)
         if confirm:
             compared = _confirmed(compared, confirm, (base_in, candidate_in), margin, force, data)
         publish(compared, margins_of(margin), out, title, notify, as_json, source, kernel)
     return compared.exit_code(codes)
+
+
+def _side_by_side(base: str, candidate: str, data: str | None) -> bool:
+    """Print both sides if one of them has figures alone, which cannot be judged; whether that is so."""
+    from perflib.verdicts.figures import has_figures_alone, side_by_side
+    from perflib.verdicts.run import open_side
+
+    opened = open_side(base, data), open_side(candidate, data)
+    if not any(has_figures_alone(run) for side in opened for run in side):
+        return False
+    rows, why = side_by_side(opened[0][0], opened[1][0])
+    print_table(rows, False)
+    for said in why:
+        click.echo(said, err=True)
+    click.echo(f"{base} and {candidate}: INCONCLUSIVE, side by side and without a verdict")
+    return True
 
 
 @cli.command()

@@ -30,6 +30,7 @@ from perflib.errors import (
 from perflib.load.interrupts import exit_code as interrupted
 
 if TYPE_CHECKING:
+    from perflib.formats.live import Exporter
     from perflib.suite.model import Suite
 
 
@@ -101,6 +102,22 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="With a URL: write the suite to this file too, with ${NAME} for secrets.",
 )
+@click.option(
+    "--metrics",
+    metavar="[HOST]:PORT",
+    help="Serve the run's metrics to Prometheus while it is going on; without a host to this machine alone.",
+)
+@click.option(
+    "--remote-write", metavar="URL", help="Send the same to this URL of Prometheus' remote write every five seconds."
+)
+@click.option("--otlp", metavar="URL", help="Send the same to this OpenTelemetry collector, by OTLP over HTTP.")
+@click.option(
+    "--push-header",
+    "push_headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="A header of what is sent there; ${NAME} is read from the environment.",
+)
 @EXIT
 def run(
     suite: str,
@@ -115,6 +132,10 @@ def run(
     until: tuple[str, ...],
     exits: tuple[str, ...],
     save: Path | None,
+    metrics: str | None,
+    remote_write: str | None,
+    otlp: str | None,
+    push_headers: tuple[str, ...],
     **one_line: Any,
 ) -> int:
     """Run SUITE, and print the run's id last. SUITE is a built-in name, the path of a TOML file, or a URL.
@@ -131,6 +152,9 @@ def run(
     repeated, codes = bool(runs or until), exit_codes(exits)
     if repeated and dask:
         raise click.UsageError("--repeat and --until are for this machine; they do not go with --dask")
+    exporter = _exporter(metrics, remote_write, otlp, push_headers)
+    if exporter and repeated:
+        raise click.UsageError("--metrics, --remote-write and --otlp are for a single run, without --repeat")
     here = data_folder(data)  # an object store also has runs of other machines
     before = set(run_ids(here))
     overrides = (*overrides, f"on_lost={on_lost}") if on_lost else overrides
@@ -151,6 +175,7 @@ def run(
                 overrides=overrides,
                 client=client,
                 command=command,
+                exporter=exporter,
             )
     except KeyboardInterrupt as interrupt:
         for name in sorted(set(run_ids(here)) - before):
@@ -163,6 +188,19 @@ def run(
     code = print_verdicts(result, codes)
     click.echo(result.id)
     return code
+
+
+def _exporter(
+    metrics: str | None, remote_write: str | None, otlp: str | None, headers: Sequence[str]
+) -> Exporter | None:
+    """What shows the run's metrics while it is going on; None where nobody asks for them."""
+    if metrics is None and remote_write is None and otlp is None:
+        return None
+    from perflib.formats.live import Exporter
+    from perflib.formats.pushing import pushes
+    from perflib.sources.mcp_listing import headers_of
+
+    return Exporter(metrics, pushes(remote_write, otlp, headers_of(headers)))
 
 
 def _source(suite: str, save: Path | None, one_line: Mapping[str, Any], overrides: Sequence[str]) -> str | Suite:

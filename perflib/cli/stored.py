@@ -54,6 +54,7 @@ def runs(data: str | None, as_json: bool) -> int:
 @JSON
 def show(run: str, data: str | None, as_json: bool) -> int:
     """Print the scenarios of RUN with their figures."""
+    from perflib.verdicts.figures import has_figures_alone, shown
     from perflib.verdicts.run import open_run
 
     opened = open_run(run, data)
@@ -67,6 +68,9 @@ def show(run: str, data: str | None, as_json: bool) -> int:
         click.echo(f"  made by {imported.tool}; times are {imported.time.in_words}")
         for note in imported.notes:
             click.echo(f"  {note}")
+    if has_figures_alone(opened):
+        print_table(shown(opened), False)
+        return EXIT_PASS
     print_figures(opened)
     print_trouble(opened)
     print_samples(opened)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from perflib.experiments.limit_search import LimitSearch
+from perflib.formats.live import Exporter
 from perflib.load import interrupts
 from perflib.load.preflight import check
+from perflib.load.progress import View
 from perflib.load.session import Session, Turns
 from perflib.load.stop_rules import StopRule
 from perflib.metrics import parts
@@ -31,6 +33,7 @@ def run(
     progress: bool = True,
     command: str | None = None,
     client: Any = None,
+    exporter: Exporter | None = None,
 ) -> Run:
     """Run a suite and return its Run. `status` says whether it is complete, `verdicts()` judges it.
 
@@ -40,6 +43,7 @@ def run(
 
     client: of a Dask cluster (`distributed.Client`, direct_to_workers=True), whose workers generate the load.
     data: the folder of the runs, or the URL of an object store, like "s3://bucket/prefix".
+    exporter: shows the run's metrics while it is going on, see `perflib.formats.live`.
 
     Raises SuiteError for an invalid suite and RunError for a store that cannot be used, before anything is started. An
     interrupt ends the load, keeps the rows, and is raised again (KeyboardInterrupt) when the run directory is complete.
@@ -54,7 +58,7 @@ def run(
         chosen = replace(chosen, seed=seed)
     source = None if isinstance(suite, Suite) else str(suite)
     command = command or metadata.python_call(source, only, quick, seed, overrides)
-    return make(chosen, data=data, command=command, quick=quick, progress=progress, client=client)
+    return make(chosen, data=data, command=command, quick=quick, progress=progress, client=client, exporter=exporter)
 
 
 def make(
@@ -67,12 +71,16 @@ def make(
     turns: Turns | None = None,
     client: Any = None,
     repeat: tuple[str, int] | None = None,
+    exporter: Exporter | None = None,
 ) -> Run:
     """Check a suite, run it and return its Run. See `run`."""
     check(suite)
-    session = Session(
-        suite, data, command, quick, lambda folder: view(folder, show=progress), _limit_search, turns, client, repeat
-    )
+
+    def watched(folder: Path) -> View:
+        shown = view(folder, show=progress)
+        return exporter.follow(shown, folder, suite.name) if exporter is not None else shown
+
+    session = Session(suite, data, command, quick, watched, _limit_search, turns, client, repeat)
     with interrupts.raised():
         try:
             session.go()

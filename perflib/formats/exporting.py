@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from perflib.errors import SuiteError
+from perflib.formats import otlp
 from perflib.metrics.parts import METRICS, QUANTILES, Measured, measure_all
 from perflib.metrics.scenario import scenario_figures
 from perflib.metrics.selection import Selection
@@ -189,7 +190,10 @@ def _openmetrics(run: Run) -> Iterator[str]:
     """Counters of requests and errors, and a histogram of the response times, in s, of each operation."""
     head = ("requests", "counter", "Measured requests."), ("request_errors", "counter", "Requests that failed.")
     parts = [(scenario.name, name, scenario) for scenario in run.scenarios for name in scenario.operations]
-    labels = {(a, b): f'scenario="{_label(a)}",operation="{_label(b)}",run="{_label(run.id)}"' for a, b, _ in parts}
+    labels = {
+        (a, b): f'scenario="{escaped_label(a)}",operation="{escaped_label(b)}",run="{escaped_label(run.id)}"'
+        for a, b, _ in parts
+    }
     for (name, kind, text), value in zip(head, ("requests", "errors"), strict=True):
         if value == "errors" and not _errors_known(run):
             continue
@@ -201,6 +205,19 @@ def _openmetrics(run: Run) -> Iterator[str]:
     for a, b, _ in parts:
         yield from _histogram(run, name, a, b, labels[a, b])
     yield "# EOF\n"
+
+
+def _otlp(run: Run) -> Iterator[str]:
+    """The same metrics as OTLP has them, in JSON: what a collector takes at /v1/metrics."""
+    otlp.messages()
+    from google.protobuf.json_format import MessageToDict
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+    families = text_string_to_metric_families("".join(_openmetrics(run)))  # type: ignore[no-untyped-call]
+    began_ns = round(_began_s(run) * 1e9)
+    resource = {"service.name": "perflib", "service.instance.id": run.id}
+    message = otlp.request(families, resource, began_ns, began_ns + (run.manifest.stopped_ns or 0))
+    yield json.dumps(MessageToDict(message, use_integers_for_enums=True), indent=1, ensure_ascii=False) + "\n"
 
 
 def _histogram(run: Run, name: str, scenario: str, operation: str, labels: str) -> Iterator[str]:
@@ -217,7 +234,8 @@ def _histogram(run: Run, name: str, scenario: str, operation: str, labels: str) 
     yield f'{name}_bucket{{{labels},le="+Inf"}} {n}\n{name}_count{{{labels}}} {n}\n{name}_sum{{{labels}}} {total_s!r}\n'
 
 
-def _label(text: str) -> str:
+def escaped_label(text: str) -> str:
+    """The value of a label between its quotes."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
@@ -229,4 +247,5 @@ WRITERS: Final[dict[str, Callable[[Run], Iterator[str]]]] = {
     "bencher": _bencher,
     "k6-summary": _k6_summary,
     "influx": _influx,
+    "otlp": _otlp,
 }

@@ -24,8 +24,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from perflib.formats.base import REQUESTS, FormatError
+from perflib.formats.base import REQUESTS, FormatError, head_of
 from perflib.formats.registry import format_of
+from perflib.formats.summaries import save
+from perflib.formats.summary_files import summary_of
 from perflib.store.manifest import (
     FailureRecord,
     ImportRecord,
@@ -123,6 +125,11 @@ def import_files(
     Raises FormatError for a file that cannot be read, SuiteError for an objective.
     """
     paths = [Path(file) for file in files]
+    if (about := summary_of(paths[0], head_of(paths[0]), wanted)) is not None:
+        if len(paths) > 1 or warmup_s:
+            what = "a file of figures alone is a run by itself, without a warm-up to leave out"
+            raise FormatError(what, where=str(paths[0]), mend="import each file as a run of its own")
+        return save(about, data=data, name=name, command=command, objectives=objectives)
     kinds = [format_of(path, wanted) for path in paths]
     (found, head), others = (
         kinds[0],

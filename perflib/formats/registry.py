@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from perflib.formats import benchmarks, gatling, hey, jmeter, k6, locust, oha, vegeta
+from perflib.formats import benchmarks, gatling, hey, jmeter, k6, locust, oha, summary_files, vegeta
 from perflib.formats.base import Format, FormatError, first_line, head_of
 
 FORMATS: Final = (
@@ -27,12 +27,8 @@ _REFUSED: Final[Sequence[tuple[Callable[[str], bool], str, str]]] = (
     (lambda head: head.startswith("\x00\x00\x00") or (head[:1] == "\x00" and "gatling" in head.lower()),
      "the binary log of Gatling 3.12 or newer, which cannot be read", "import a log in text, of an older Gatling"),
     (_has("aggregate", "intermediate"), f"Artillery's report: {_SUMMARY}", "write single requests with another tool"),
-    (lambda head: first_line(head).startswith("Type,Name,Request Count"), f"Locust's statistics: {_SUMMARY}",
-     "write a line for each request with locust.contrib.csv_request_logger"),
     (lambda head: first_line(head).startswith("Timestamp,User Count"), f"Locust's history: {_SUMMARY}",
      "write a line for each request with locust.contrib.csv_request_logger"),
-    (_has("responseTimeHistogram"), f"oha's JSON: {_SUMMARY}", "run oha with --output-format csv"),
-    (_has("metrics", "root_group"), f"k6's summary: {_SUMMARY}", "run k6 with --out csv=results.csv"),
     (lambda head: "Detailed Percentile spectrum" in head or "[Histogram log format" in head,
      f"a histogram: {_SUMMARY}", "write single requests with the tool"),
 )  # fmt: skip
@@ -40,7 +36,7 @@ _REFUSED: Final[Sequence[tuple[Callable[[str], bool], str, str]]] = (
 
 def names() -> list[str]:
     """What `--from` accepts: each format, and each tool for all of its formats."""
-    return sorted({each.name for each in FORMATS} | {_tool(each) for each in FORMATS})
+    return sorted({each.name for each in (*FORMATS, *summary_files.FORMATS)} | {_tool(each) for each in FORMATS})
 
 
 def format_of(path: Path, wanted: str | None = None) -> tuple[Format, str]:

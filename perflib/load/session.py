@@ -39,6 +39,7 @@ from perflib.suite.plain import redacted
 from perflib.suite.redaction import learn_environment, redact_text, struck_out
 from perflib.suite.variants import SIDES, sided
 from perflib.targets.process import StartedTarget, fill_port, why_unready
+from perflib.text import one_line
 
 RATE_PER_WORKER = 20_000
 
@@ -167,6 +168,8 @@ class Session:
                 self.ledger.invalid(f"{type(error).__name__}: {error} (see logs/perflib.log)")
         for failure in filter(None, (self.sampler.failure, self.gauges.failure)):
             self.ledger.invalid(f"resources cannot be written: {failure}")
+        for (name, url), why in self.gauges.problems.items():
+            self.manifest.targets[name].unread.append(one_line(struck_out(f"{url}: {why}"), 300))
         self.manifest.stopped_ns = self.ledger.now()
         if self.manifest.status == "running":
             self.manifest.status = "complete"
@@ -213,8 +216,7 @@ class Session:
         about.url = redact_text(spec.url) if spec.url else None
         self.manifest.targets[name] = about
         self.sampler.watch("target", name, [*about.pids, *spec.pids])
-        if spec.gauges and spec.url:
-            self.gauges.watch(name, spec, self.suite.folder)
+        self.gauges.watch(name, spec, self.suite.folder)
         self.dir.save()
 
     def _share_urls(self, name: str, spec: Target) -> None:

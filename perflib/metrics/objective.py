@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from perflib import stats
 from perflib.metrics.capacity import capacity
-from perflib.metrics.processes import growth
+from perflib.metrics.gauges import gauge_figure
+from perflib.metrics.processes import cpu_cores, growth
 from perflib.metrics.selection import Selection
 from perflib.metrics.source import Source, Time, condition, source
 from perflib.stats import Interval
 from perflib.stats.intervals import exact, scaled
 from perflib.store.database import DUE, TIMED
 from perflib.store.recording import ScenarioRun
-from perflib.store.windows import measured_windows
+from perflib.store.windows import measured_windows, span
 from perflib.suite.objectives import Objective
 
 DRIFT_ROWS: Final = 1_000_000
@@ -92,6 +93,16 @@ def _memory(scenario: ScenarioRun, objective: Objective) -> Interval:
     }[objective.metric]
 
 
+def _cpu(scenario: ScenarioRun, objective: Objective) -> Interval:
+    """CPU of the target's processes on average, % of one core: what was used, which is no estimate."""
+    cores, (start_ns, stop_ns) = cpu_cores(scenario, "target"), span(scenario)
+    return exact(100 * cores, max(1, round((stop_ns - start_ns) / 1e9))) if cores is not None else _NOTHING
+
+
+def _gauge(scenario: ScenarioRun, objective: Objective) -> Interval:
+    return gauge_figure(scenario, objective)[0]
+
+
 def _drift(scenario: ScenarioRun, objective: Objective) -> Interval:
     """Change of the response time's median from the first to the last of the measured time, % of the median."""
     chosen = TIMED
@@ -160,5 +171,5 @@ _MEASURES: Final[dict[str, Callable[[ScenarioRun, Objective], Interval]]] = {
     "throughput / offered": _followed, "apdex": _apdex, "capacity": _capacity,
     "inflight": _inflight, "memory growth": _memory, "memory growth per hour": _memory,
     "memory growth per 1000 requests": _memory, "memory slope": _memory, "response drift": _drift,
-    "median difference": _median_difference, "throughput ratio": _throughput_ratio,
+    "median difference": _median_difference, "throughput ratio": _throughput_ratio, "cpu": _cpu, "gauge": _gauge,
 }  # fmt: skip

@@ -34,9 +34,13 @@ class Explored(Protocol):
     operation: str | None
     window_s: tuple[float, float]
     band: tuple[float, float]
+    metric: str | None
 
     @property
     def operations(self) -> list[str]: ...
+
+    @property
+    def metrics(self) -> list[str]: ...
 
     @property
     def seconds(self) -> float: ...
@@ -48,6 +52,7 @@ class Explored(Protocol):
         operation: str | None = None,
         window_s: tuple[float, float] | None = None,
         band: tuple[float, float] = (99.0, 100.0),
+        metric: str | None = None,
     ) -> Any: ...
 
     def draw(self, figure: Figure) -> Figure: ...
@@ -145,6 +150,7 @@ class _Controls:
         )
         self.scenario = widgets.Dropdown(description="scenario", layout=wide, style=style)
         self.operation = widgets.Dropdown(description="operation", layout=wide, style=style)
+        self.metric = widgets.Dropdown(description="target's", layout=wide, style=style)
         self.window = widgets.FloatRangeSlider(
             description="time, s",
             continuous_update=False,
@@ -169,11 +175,14 @@ class _Controls:
             (self.run, self._other_run),
             (self.scenario, self._other_scenario),
             (self.operation, self._changed),
+            (self.metric, self._changed),
             (self.window, self._changed),
             (self.band, self._changed),
         ):
             control.observe(heard, "value")
-        choices = widgets.HBox([self.run, self.scenario, self.operation], layout=widgets.Layout(flex_flow="row wrap"))
+        choices = widgets.HBox(
+            [self.run, self.scenario, self.operation, self.metric], layout=widgets.Layout(flex_flow="row wrap")
+        )
         time = widgets.HBox([self.window, self.whole])
         self.box = widgets.VBox([choices, time, self.band, self.charts.widget, self.slow])
         self._show()
@@ -199,6 +208,8 @@ class _Controls:
         self.scenario.value = explored.scenario
         self.operation.options = [("all operations", ""), *((name, name) for name in explored.operations)]
         self.operation.value = explored.operation or ""
+        self.metric.options = [("memory", ""), *((name, name) for name in explored.metrics)]
+        self.metric.value = explored.metric or ""
         self.window.min, self.window.max = 0, round(explored.seconds, 3)
         self.window.step = max(round(explored.seconds / 500, 3), 0.001)
         self.window.value = (low, high)
@@ -220,7 +231,12 @@ class _Controls:
         low, high = self.band.value
         if self._quiet or low == high or self.window.value[0] == self.window.value[1]:
             return
-        self._explored.choose(operation=self.operation.value or None, window_s=self.window.value, band=(low, high))
+        self._explored.choose(
+            operation=self.operation.value or None,
+            window_s=self.window.value,
+            band=(low, high),
+            metric=self.metric.value or None,
+        )
         self._show()
 
     def _show(self) -> None:

@@ -22,8 +22,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, Chart, log_scale, name, plain, plainly_styled
+from perflib.charts.resources import draw_curve
 from perflib.charts.timelines import bins_per_point, highest_percentile, percentile_name
 from perflib.errors import RunError
+from perflib.metrics.gauges import curve, known_names
 from perflib.metrics.processes import memory
 from perflib.metrics.source import source
 from perflib.notebook.controls import SIZE, controls
@@ -79,11 +81,11 @@ class Explorer:
 
     def choose(
         self, *, scenario: str | None = None, operation: str | None = None, window_s: tuple[float, float] | None = None,
-        band: tuple[float, float] = (99.0, 100.0),
+        band: tuple[float, float] = (99.0, 100.0), metric: str | None = None,
     ) -> Explorer:  # fmt: skip
-        """Change the selection. None: the present scenario, all operations, the whole time.
+        """Change the selection. None: the present scenario, all operations, the whole time, the target's memory.
 
-        Raises RunError for a scenario or operation that the run does not have.
+        Raises RunError for a scenario, an operation or a metric of the target that the run does not have.
         """
         self.scenario = str(self.run.scenario(scenario or self.scenario).name)
         if operation is not None and operation not in self.operations:
@@ -92,17 +94,26 @@ class Explorer:
                 where=self.run.id,
                 mend=f"there are {', '.join(self.operations)}",
             )
+        if metric is not None and metric not in self.metrics:
+            mend = f"there are {', '.join(self.metrics[:9]) or 'none'}"
+            raise RunError(f"no metric {metric!r} of the target", where=self.run.id, mend=mend)
         low, high = window_s or (0.0, self.seconds)
         if not (low < high and 0 <= band[0] < band[1] <= 100):
             raise RunError(
                 f"window {low:g}…{high:g} s and band {band[0]:g}…{band[1]:g} % must each rise", where="explore"
             )
         self.operation, self.window_s, self.band = operation, (max(low, 0.0), min(high, self.seconds)), band
+        self.metric = metric
         return self
 
     @property
     def operations(self) -> list[str]:
         return self.run.scenario(self.scenario).operations
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that the scenario's targets reported."""
+        return list(known_names(self.run.scenario(self.scenario)))
 
     @property
     def seconds(self) -> float:
@@ -147,7 +158,8 @@ class Explorer:
         return requests.dropna(axis=1, how="all")
 
     def figure(self) -> Figure:
-        """Response time, throughput and errors, percentile curve and the target's memory in the chosen window."""
+        """Response time, throughput and errors, percentile curve and the target's memory, or the chosen metric of the
+        target, in the chosen window."""
         return self.draw(Chart(figsize=SIZE))
 
     @plainly_styled
@@ -158,7 +170,10 @@ class Explorer:
         self._draw_times(over_time)
         self._draw_curve(curve)
         self._draw_rate(rate)
-        self._draw_memory(memory)
+        if self.metric is None:
+            self._draw_memory(memory)
+        else:
+            self._draw_metric(memory, self.metric)
         for axes in (over_time, rate, memory):
             axes.set_xlim(*self.window_s)
             axes.set_xlabel("since the scenario's start, s")
@@ -350,6 +365,11 @@ class Explorer:
         t_s = seen.t_s + (span(self.run.scenario(self.scenario))[0] - start_ns) / 1e9
         axes.plot(t_s, seen.rss_bytes / 1e6, color=COLOURS[2])
         axes.set_ylim(bottom=0)
+
+    def _draw_metric(self, axes: Axes, metric: str) -> None:
+        shown = curve(self.run.scenario(self.scenario), metric)
+        draw_curve(axes, shown, self._spans[self.scenario][0] / 1e9)
+        name(axes.figure, axes, shown.what)  # type: ignore[arg-type]
 
 
 def _quantile(counts: NDArray[Any], share: float) -> int:

@@ -19,6 +19,7 @@ from perflib.store.files import write_atomically
 from perflib.store.recording import Recording
 from perflib.suite.redaction import without_known
 from perflib.text.html import NOTEBOOK_STYLE
+from perflib.verdicts.figures import has_figures_alone
 from perflib.verdicts.run import Run
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def report(
     notebook: a file of your own instead of the package's, which takes `run`, and `baseline` and `title` when they are
     asked for parameters: what it takes besides
     """
+    if has_figures_alone(run):
+        mend = "perflib show prints them, perflib compare sets them beside a run's"
+        raise ReportError("it has figures alone, without requests to report", where=run.id, mend=mend)
     folder = out or REPORTS / run.id
     folder.mkdir(parents=True, exist_ok=True)
     sides = [baseline] if isinstance(baseline, Recording) else baseline

@@ -68,7 +68,7 @@ class Tail:
     """Reads new part files of a run directory, except those from before the window."""
 
     def __init__(self, run: Path) -> None:
-        self._rows, self._resources = _Parts(run / "rows"), _Parts(run / "resources")
+        self._rows, self._resources = Parts(run / "rows"), Parts(run / "resources")
         self._each: dict[int, _Second] = {}
         self._scenario = ""
         self._requests, self._errors = 0, Counter[str]()
@@ -78,9 +78,9 @@ class Tail:
     def look(self, *, over: bool = False) -> Now:
         """Read new files. Until the run is `over`, its last seconds are incomplete and left out."""
         for path in self._resources.new():
-            self._take_resources(_read(path, ("t_ns", "role", "pid", "rss_bytes")))
+            self._take_resources(read_part(path, ("t_ns", "role", "pid", "rss_bytes")))
         for path in self._rows.new():
-            self._take_rows(_read(path, _COLUMNS))
+            self._take_rows(read_part(path, _COLUMNS))
         for second in [second for second in self._each if second < self._newest_ns / 1e9 - WINDOW_S]:
             del self._each[second]
         return self._now(over)
@@ -147,7 +147,7 @@ class Tail:
         )  # fmt: skip
 
 
-class _Parts:
+class Parts:
     """The part files of one folder, each returned once. After the first time, only possible next names are tried.
 
     The folder of a long run has a hundred thousand files, too many to list every second.
@@ -175,7 +175,7 @@ class _Parts:
         return paths
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> Any:
+def read_part(path: Path, columns: tuple[str, ...]) -> Any:
     """Read a part file in this thread only, to leave the cores to the load. None if it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -246,6 +246,7 @@ class TargetRecord(_Record):
     host: str | None = None
     port: Whole | None = None
     exit_code: Whole | None = None
+    unread: list[str] = Field(default_factory=list)  # why readings of its own metrics (`gauges`) failed
 
 
 class Event(_Record):
@@ -350,10 +351,25 @@ def _step(ns: int) -> str:
     )
 
 
+class FigureRecord(_Record):
+    """A figure without the requests that it is of. name: as an objective names it, like "p95 response"; operation: None
+    for all of the scenario; low, high: between which it is for certain; n: how many requests."""
+
+    scenario: str
+    operation: str | None = None
+    name: str
+    value: float | None
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    n: Whole | None = None
+
+
 class ImportRecord(_Record):
     """Where the requests of a run come from that another tool has made.
 
     all_requests: whether its files have the requests that failed; without them, nothing is known about errors.
+    figures: of a run that has figures alone, and no requests.
     """
 
     tool: str
@@ -362,6 +378,7 @@ class ImportRecord(_Record):
     time: TimeRecord
     all_requests: bool = True
     notes: list[str] = Field(default_factory=list)
+    figures: list[FigureRecord] = Field(default_factory=list)
 
 
 class Manifest(_Record):

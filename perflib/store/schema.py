@@ -11,7 +11,7 @@ import queue
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ PHASES: Final = ("warmup", "measure")
 NONE_NS: Final = -(2**63)
 NONE_STATUS: Final = -1
 LONGEST_LABEL: Final = 80
+LONGEST_SERIES: Final = 300
 UNANSWERED: Final = ("connect", "reset", "tls", "stale", "template", "timeout", "aborted", "unsent")  # by the target
 
 # scheduled, start, first byte, end, sent, received, server (int64) · inflight, status (int32) ·
@@ -73,7 +74,9 @@ SPANS: Final = pa.schema([
 ])  # fmt: skip
 
 
-GAUGES: Final = pa.schema([("t_ns", pa.int64()), ("target", _text), ("gauge", _text), ("value", pa.float64())])
+GAUGES: Final = pa.schema([
+    ("t_ns", pa.int64()), ("target", _text), ("gauge", _text), ("value", pa.float64()), ("kind", _text),
+])  # fmt: skip
 
 SAMPLES: Final = pa.schema([
     ("scenario", _text), ("operation", _text), ("worker", pa.int16()), ("seq", pa.int64()), ("t_ns", pa.int64()),
@@ -343,6 +346,14 @@ class Recorder:
 def label(text: str) -> str:
     """A name that others chose, like that of a span, of a gauge or of an exception: one line without secrets."""
     return one_line(without_known(text), LONGEST_LABEL) or "–"
+
+
+def series_label(name: str, labels: Mapping[str, str]) -> str:
+    """The name of a series of metrics with its labels in order, `name{a="b"}`; "" where it is longer than a name may
+    be, because a shortened one would be that of another series."""
+    inner = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
+    text = one_line(without_known(f"{name}{{{inner}}}" if inner else name), LONGEST_SERIES)
+    return "" if text.endswith("…") else text
 
 
 class _Counter(Recorder):

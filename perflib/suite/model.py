@@ -28,7 +28,7 @@ from perflib.suite.compare import Compare
 from perflib.suite.fields import CONFIG, Burst, Count, Figure, Judged, Name, NotNegative, Positive, Seq
 from perflib.suite.load import ClosedLoad, Load, UsersLoad
 from perflib.suite.messages import in_one_line
-from perflib.suite.objectives import Objective
+from perflib.suite.objectives import KNOWN_METRICS, Objective
 from perflib.suite.operation import Operation, bound
 from perflib.suite.target import Ready, Target
 
@@ -197,9 +197,19 @@ class Suite:
             )
             for key, given in (("prepare", scenario.prepare), ("operations", scenario.operations))
         ]
+        self._check_gauges(index, scenario)
         if groups == [scenario.prepare, scenario.operations]:
             return scenario
         return replace(scenario, prepare=groups[0], operations=groups[1])
+
+    def _check_gauges(self, index: int, scenario: Scenario) -> None:
+        """Refuse objectives on metrics of targets that report none; the name may be that of a metric, mistyped."""
+        reported = any(self.targets[name].gauges for name in scenario.reached if name in self.targets)
+        for objective in (*scenario.objectives, *scenario.figures):
+            if objective.metric == "gauge" and not reported:
+                mend = f"{KNOWN_METRICS}; {objective.gauge} is none of them, and its target has no `gauges`"
+                where = f"scenarios[{index}] {scenario.name!r}"
+                raise SuiteError(f"unknown metric {objective.name!r} in {objective.text!r}", where=where, mend=mend)
 
     def _kind_of(self, scenario: Scenario, operation: Operation, index: int) -> str:
         where = f"scenarios[{index}] {scenario.name!r}"

@@ -12,6 +12,10 @@
     "memory growth < 50 MB"                    the target's process tree, over the whole scenario
     "memory growth per hour < 100 MB"          "memory growth per 1000 requests < 1 MB" how fast it grows: a leak
     "memory slope not above 0 MB/min"          the same; 100 MB per hour more than the limit pass
+    "cpu < 80 %"                               the target's processes on average; 100 % is one core
+    "max db_pool_in_use < 90"                  what the target reports (`gauges`): max, min or mean of a gauge
+    "rate errors_total < 1 /s"                 the rate of a counter, of all its series together
+    "p95 query_seconds < 50 ms"                a percentile of a histogram, as exact as its buckets
     "response drift < 30 %"                    change of the median from the start of the scenario to its end
     "response drift not above 0 %"             the same; 20 % more than the limit pass
     "mcp vs direct: median difference < 5 ms"  paired differences of interleaved operations
@@ -73,6 +77,8 @@ _METRICS: Final = (
     (r"response drift", "ratio"),
     (r"median difference", "time"),
     (r"throughput ratio", "count"),
+    (r"cpu", "ratio"),
+    (r"(?P<of>max|min|mean|rate|p\d{1,2}(?:\.\d+)?) (?P<gauge>[A-Za-z_][\w.]*(?:\{[^{}]*\})?)", "count"),
 )
 TIMES: Final = ("response", "service", "first byte")
 TRENDS: Final = ("memory slope", "response drift")
@@ -95,10 +101,11 @@ _LINE: Final = re.compile(
     r"^(?:(?P<scope>[^:]+?)\s*:\s+)?(?P<metric>[^<>≤≥:]+?)\s*"
     rf"(?:(?P<op>{_COMPARATORS})\s*(?P<limit>-?\d+(?:\.\d+)?)\s*(?P<unit>\S*))?$"
 )
-_KNOWN: Final = (
+KNOWN_METRICS: Final = (
     "known: p50…p99.9, median, mean or max with response, service or first byte; error rate, success, throughput, "
     "throughput / offered, apdex, capacity, inflight, memory growth (per hour, per 1000 requests), memory slope, "
-    "response drift; A vs B: median difference or throughput ratio"
+    "response drift, cpu; A vs B: median difference or throughput ratio; of a target with `gauges`: max, min, mean, "
+    "rate or p95 with the name of a metric"
 )
 _EXAMPLE: Final = 'write it like "p99 response < 250 ms", "buy: error rate < 1 %" or "throughput >= 480 /s"'
 
@@ -110,8 +117,9 @@ class Objective:
     metric      "response", "service", "first byte", "error rate", "success", "throughput", "throughput / offered",
                 "apdex",
                 "capacity", "inflight", "memory growth", "memory growth per hour", "memory growth per 1000 requests",
-                "memory slope", "response drift", "median difference" or "throughput ratio"
-    statistic   for response, service and first byte: "mean", "max" or "quantile" (then `q` in 0…1)
+                "memory slope", "response drift", "median difference", "throughput ratio", "cpu" or "gauge"
+    statistic   for response, service and first byte: "mean", "max" or "quantile" (then `q` in 0…1); for a gauge
+                "max", "min", "mean", "rate" or a percentile like "p95"
     operation   rows of one operation only; None: all of the scenario
     stage       rows of one stage only, counted from 1; None: all
     versus      the two operations compared, as ("mcp", "direct"): mcp − direct or mcp / direct
@@ -129,6 +137,10 @@ class Objective:
     limit: float | None = None
     apdex_ms: tuple[float, float] = APDEX_MS
     """Of an apdex: within which time users are satisfied, and within which they tolerate an answer."""
+    gauge: str = ""
+    """Of a metric that the target reports: its name, with labels if some choose its series."""
+    factor: float = 1.0
+    """From the metric's own unit to that of the objective."""
 
     @property
     def unit(self) -> str:
@@ -139,6 +151,8 @@ class Objective:
         """The usual name of the metric: "p99 response", "error rate"."""
         if self.metric == "apdex":
             return "apdex" if self.apdex_ms == APDEX_MS else f"apdex {self.apdex_ms[0]:g} / {self.apdex_ms[1]:g} ms"
+        if self.metric == "gauge":
+            return f"{self.statistic} {self.gauge}"
         if self.metric not in TIMES:
             return self.metric
         label = f"p{self.q * 100:g}" if self.q is not None else self.statistic
@@ -160,13 +174,10 @@ class Objective:
         if match is None:
             raise SuiteError(f"cannot read objective {text!r}", mend=_EXAMPLE)
         metric, dimension, groups = _metric(match["metric"], text)
+        if groups.get("gauge"):
+            return cls._of_gauge(match, groups, judged, text)
         operation, stage, versus = _scope(match["scope"], metric, text)
-        if judged and match["op"] is None:
-            raise SuiteError(
-                f"objective {text!r} has no limit", mend=_EXAMPLE + "; figures without a limit go under `figures`"
-            )
-        if not judged and match["op"] is not None:
-            raise SuiteError(f"figure {text!r} has a limit", mend="move it to `objectives`, or remove the limit")
+        _check_judged(match["op"], judged, text)
         limit = None
         if match["op"] is not None:
             limit = _limit(float(match["limit"]), match["unit"], dimension, text)
@@ -185,6 +196,30 @@ class Objective:
         return cls(
             " ".join(text.split()), name, dimension, statistic, q, operation, stage, versus, comparator, limit,
             _apdex_ms(groups.get("satisfied"), groups.get("tolerated"), text),
+        )  # fmt: skip
+
+    @classmethod
+    def _of_gauge(cls, match: re.Match[str], groups: dict[str, str | None], judged: bool, text: str) -> Objective:
+        """An objective on a metric that the target reports, whose name says its unit, as Prometheus has it."""
+        gauge, statistic = groups["gauge"] or "", groups["of"] or ""
+        _scope(match["scope"], "gauge", text)
+        _check_judged(match["op"], judged, text)
+        kinds = _units_of(gauge, statistic)
+        unit = match["unit"] or ""
+        dimension = UNITS[unit][0] if unit in UNITS else "unknown"
+        if match["op"] is None:
+            dimension = next(iter(kinds))
+        if dimension not in kinds:
+            what = f"unknown metric {match['metric']!r} with a limit in {unit!r}: {text!r}"
+            raise SuiteError(what, mend=f"{KNOWN_METRICS}, in the unit that its name ends in, or in none")
+        limit = float(match["limit"]) * UNITS[unit][1] if match["op"] else None
+        comparator = {"≤": "<=", "≥": ">="}.get(match["op"], match["op"])
+        if comparator == "not above":
+            raise SuiteError(f'objective {text!r}: "not above" is only for trends', mend="write < instead")
+        plain = " ".join(text.split())
+        return cls(
+            plain, "gauge", dimension, statistic, comparator=comparator, limit=limit, gauge=gauge,
+            factor=kinds[dimension],
         )  # fmt: skip
 
 
@@ -210,7 +245,37 @@ def _metric(words: str, text: str) -> tuple[str, str, dict[str, str | None]]:
         match = re.fullmatch(pattern, words)
         if match:
             return words.replace("1,000", "1000"), dimension, match.groupdict()
-    raise SuiteError(f"unknown metric {words!r} in objective {text!r}", mend=_KNOWN)
+    raise SuiteError(f"unknown metric {words!r} in objective {text!r}", mend=KNOWN_METRICS)
+
+
+def _units_of(gauge: str, statistic: str) -> dict[str, float]:
+    """The dimensions in which a metric may be judged, the usual first, each with the factor from the metric's unit.
+
+    The name says the unit: query_seconds, latency_ms, heap_bytes, busy_ratio. Without one, a number is judged as it is.
+    """
+    name = gauge.partition("{")[0]
+    seconds = name.removesuffix("_total").endswith("_seconds")
+    if statistic == "rate":
+        return {"rate": 1.0, "count": 1.0, **({"ratio": 100.0} if seconds else {})}
+    if seconds:
+        return {"time": 1e3, "count": 1.0}
+    if name.endswith(("_ms", "_milliseconds")):
+        return {"time": 1.0, "count": 1.0}
+    if name.endswith("_bytes"):
+        return {"bytes": 1e-6, "count": 1.0}
+    if name.endswith("_ratio"):
+        return {"ratio": 100.0, "count": 1.0}
+    return {"count": 1.0, "ratio": 1.0}
+
+
+def _check_judged(comparator: str | None, judged: bool, text: str) -> None:
+    """Raise SuiteError for an objective without a limit, and for a figure with one."""
+    if judged and comparator is None:
+        raise SuiteError(
+            f"objective {text!r} has no limit", mend=_EXAMPLE + "; figures without a limit go under `figures`"
+        )
+    if not judged and comparator is not None:
+        raise SuiteError(f"figure {text!r} has a limit", mend="move it to `objectives`, or remove the limit")
 
 
 def _apdex_ms(satisfied: str | None, tolerated: str | None, text: str) -> tuple[float, float]:
@@ -238,8 +303,9 @@ def _scope(scope: str | None, metric: str, text: str) -> tuple[str | None, int |
         raise SuiteError(
             f"objective {text!r}: capacity is a figure of the whole load", mend='write "capacity >= 400 /s"'
         )
-    if scope is not None and metric.startswith("memory"):
-        raise SuiteError(f"objective {text!r}: memory is measured over the whole scenario", mend=f'write "{metric} …"')
+    if scope is not None and (metric.startswith("memory") or metric in ("cpu", "gauge")):
+        what = {"cpu": "the CPU", "gauge": "what the target reports"}.get(metric, "memory")
+        raise SuiteError(f"objective {text!r}: {what} is measured over the whole scenario", mend="leave out the scope")
     if scope is None:
         if compares:
             raise SuiteError(f"objective {text!r} names no operations", mend=f'write "A vs B: {metric} …"')

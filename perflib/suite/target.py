@@ -24,6 +24,7 @@ from pydantic.dataclasses import dataclass
 from perflib.suite.auth import Auth
 from perflib.suite.family import OTHER, Family
 from perflib.suite.fields import CONFIG, Count, Positive, Seq, Text
+from perflib.suite.gauges import Gauges
 from perflib.suite.messages import TABLES, in_one_line
 
 
@@ -49,7 +50,7 @@ class Target(Family):
     cwd: str | None = None  # folder in which the command runs; default: the suite's
     env: Mapping[str, str] = field(default_factory=dict)  # environment variables; `${NAME}` is read from perflib's
     pids: Seq[int] = ()  # running processes to sample
-    gauges: Annotated[str | None, Field(pattern=r"^/")] = None  # path that returns numbers in a JSON object
+    gauges: Gauges = ()  # where its own metrics are read: a path, a URL, a table, or several
     timeout_s: Positive = 30.0  # a longer request is an error of class `timeout`
     max_connections: Count = 1024  # maximum in each worker
 

@@ -7,7 +7,7 @@ no redirects, and reads bounded answers only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -20,20 +20,25 @@ from perflib.targets.reasons import worded
 
 LONGEST_ANSWER_BYTES: Final = 64_000_000
 LONGEST_HEAD_BYTES: Final = 100_000  # the parser copies a header with each piece of it that arrives
+NO_HEADERS: Final[Mapping[str, str]] = {}
 T = TypeVar("T")
 
 
-def get(address: Address, path: str, *, timeout_s: float, most_bytes: int) -> tuple[int, bytes]:
+def get(
+    address: Address, path: str, *, timeout_s: float, most_bytes: int, headers: Mapping[str, str] = NO_HEADERS
+) -> tuple[int, bytes]:
     """Status and body of one GET, from any thread, within a total time. Raises OSError, which TimeoutError is."""
+    usual = {"User-Agent": "perflib", "Accept": "*/*"}
+    if address.authorization:
+        usual["Authorization"] = address.authorization
+    fields = {"Host": address.authority, **usual, **headers, "Connection": "close"}
 
     async def exchange() -> tuple[int, bytes]:
         client = HttpClient(address, most_bytes)
-        head = f"GET {path} HTTP/1.1\r\nHost: {address.authority}\r\nUser-Agent: perflib\r\nAccept: */*\r\n"
-        if address.authorization:
-            head += f"Authorization: {address.authorization}\r\n"
+        head = f"GET {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         try:
             async with asyncio.timeout(timeout_s):
-                status, _, body = await client.request(f"{head}Connection: close\r\n\r\n".encode())
+                status, _, body = await client.request(f"{head}\r\n".encode())
             return status, body
         finally:
             client.close()

@@ -37,6 +37,7 @@ from perflib.verdicts.change import (
     shift,
 )
 from perflib.verdicts.comparability import damage, differences, load_differences
+from perflib.verdicts.figures import has_figures_alone
 from perflib.verdicts.run import Run, open_side
 
 Side = Run | str | Path | Sequence[Run | str | Path]
@@ -213,6 +214,10 @@ def compare(
     Raises RunError where a run is not there or the sides have nothing in common, SuiteError for an unknown metric.
     """
     sides = opened(base, data), opened(candidate, data)
+    for run in (*sides[0], *sides[1]):
+        if has_figures_alone(run):
+            mend = "perflib compare prints them side by side, without a verdict"
+            raise RunError("it has figures alone, which cannot be judged", where=run.id, mend=mend)
     scenarios = _common(*sides, only)
     if paired.are_sides(*sides):
         return _of_trial(*sides, scenarios, margin_percent or {}, force)

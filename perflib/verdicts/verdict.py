@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from perflib import stats
 from perflib.metrics.capacity import capacity, is_limit
+from perflib.metrics.gauges import gauge_figure
 from perflib.metrics.objective import measure
 from perflib.metrics.processes import Growth, growth, leak_limit, unread
 from perflib.metrics.source import Source, known, source
@@ -30,6 +31,7 @@ from perflib.store.recording import Recording, ScenarioRun
 from perflib.suite.objectives import TIMES, Objective
 from perflib.text import number
 from perflib.text.html import card
+from perflib.verdicts.figures import UNDECIDED, figure_of, has_figures_alone
 
 DRIFT: Final = 20.0  # % of the median: so much of a drift does not matter to an objective "not above"
 
@@ -78,6 +80,7 @@ class Verdict:
         if interval.n == 0:
             return "–", "–"
         seen = objective.metric == "inflight" or objective.statistic == "max"  # a maximum of what was seen
+        seen = seen or (objective.metric in ("cpu", "gauge") and interval.low == interval.high)
         low = 0.0 if objective.metric in TIMES and interval.low == -math.inf else interval.low  # no time is less
         bounds = "exact" if seen and not interval.at_least else f"{number(low)} … {number(interval.high)}"
         if not math.isnan(interval.estimate):
@@ -140,7 +143,13 @@ def judge(scenario: ScenarioRun, objective: Objective) -> Verdict:
 
     A percentile with fewer than ten requests beyond it keeps its bounds, and no estimate (NaN).
     """
+    if has_figures_alone(scenario.run):
+        outcome = Outcome.SHOWN if objective.limit is None else Outcome.INCONCLUSIVE
+        return Verdict(scenario.name, objective, figure_of(scenario, objective), outcome, None, UNDECIDED)
     judged = _judged(scenario, objective)
+    if objective.metric == "gauge" and judged.interval.n:
+        note = gauge_figure(scenario, objective)[1]
+        return replace(judged, reason="; ".join(text for text in (judged.reason, note) if text))
     if objective.metric.startswith("memory"):
         return _of_memory(scenario.run, judged)
     if judged.verdict == Outcome.FAIL and objective.metric in ("error rate", "success"):
@@ -176,14 +185,8 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
         return _shown_limit(scenario, objective)
     interval = measure(scenario, objective)
     if interval.n == 0:
-        return Verdict(
-            scenario.name,
-            objective,
-            interval,
-            Outcome.INCONCLUSIVE if objective.limit is not None else Outcome.SHOWN,
-            None,
-            "nothing was measured",
-        )
+        nothing = Outcome.INCONCLUSIVE if objective.limit is not None else Outcome.SHOWN
+        return Verdict(scenario.name, objective, interval, nothing, None, _why_nothing(scenario, objective))
     if objective.limit is None:
         return Verdict(scenario.name, objective, interval, Outcome.SHOWN)
     if leak_limit(objective):
@@ -206,6 +209,10 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
             None,
             "too few samples of the memory to tell; run it longer",
         )
+    if objective.metric == "gauge":
+        why = "the limit is within the buckets of the histogram that hold the percentile"
+        why = why if objective.statistic[0] == "p" else "the interval contains the limit; run it longer to tell"
+        return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, None, why)
     if interval.at_least:
         return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, None, _given_up(scenario, objective))
     if objective.statistic == "mean" and math.isinf(interval.high):
@@ -222,6 +229,14 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
         else "the interval contains the limit"
     )
     return Verdict(scenario.name, objective, interval, Outcome.INCONCLUSIVE, more, reason)
+
+
+def _why_nothing(scenario: ScenarioRun, objective: Objective) -> str:
+    if objective.metric == "gauge":
+        return gauge_figure(scenario, objective)[1]
+    if objective.metric == "cpu":
+        return "the target's processes were not sampled: give it `start` or `pids`"
+    return "nothing was measured"
 
 
 def _percentile_verdict(scenario: ScenarioRun, objective: Objective, interval: Interval) -> Verdict:

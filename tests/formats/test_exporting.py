@@ -65,6 +65,19 @@ def test_prometheus_reads_the_metrics(run: perflib.Run) -> None:
     assert sum(s.value for s in samples if s.name.endswith("_sum")) == pytest.approx(sum(GOOD) / 1e3)
 
 
+def test_opentelemetry_reads_the_metrics(run: perflib.Run) -> None:
+    service = pytest.importorskip("opentelemetry.proto.collector.metrics.v1.metrics_service_pb2")
+    from google.protobuf.json_format import Parse
+
+    request = Parse(_text(run, "otlp"), service.ExportMetricsServiceRequest())
+    metrics = {each.name: each for each in request.resource_metrics[0].scope_metrics[0].metrics}
+    assert sum(point.as_double for point in metrics["perflib_requests"].sum.data_points) == len(REQUESTS)
+    points = metrics["perflib_response_seconds"].histogram.data_points
+    assert sum(point.count for point in points) == len(GOOD)
+    assert sum(point.sum for point in points) == pytest.approx(sum(GOOD) / 1e3)
+    assert all(sum(point.bucket_counts) == point.count for point in points)
+
+
 def test_benchmark_files_have_the_figures_with_their_intervals(run: perflib.Run) -> None:
     entries = {each["name"]: each for each in json.loads(_text(run, "github-action-benchmark"))}
     figure = run.summary()["scenarios"][0]["operations"][0]

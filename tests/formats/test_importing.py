@@ -99,7 +99,7 @@ LINES = CUT.splitlines(keepends=True)
         (exports.pyperf()[:-9], r"results, line 1: "),
         (exports.pytest_benchmark(with_data=False), "run pytest with --benchmark-save-data"),
         ('{"aggregate": {"counters": {}}, "intermediate": []}\n', "Artillery's report: a summary"),
-        ("Type,Name,Request Count,Failure Count\n", "Locust's statistics: a summary"),
+        ("Type,Name,Request Count,Failure Count\n", "it has no figures"),
         ("hello\n", "not recognised as a result of k6, JMeter"),
         ("", "the file is empty"),
         (LINES[0], "it has no requests"),

@@ -49,6 +49,12 @@ NOT_RUN = {
     "perflib report --notebook overhead": "rendered in test_overhead.py",
     "perflib run overhead": "run in test_overhead.py",
     "perflib run sessions": "run in test_overhead.py",
+    "perflib run shop.toml --remote-write http://127.0.0.1:9090/api/v1/write": "run in test_live.py",
+    "perflib run shop.toml --otlp http://127.0.0.1:4318 "
+    '--push-header "Authorization: Bearer ${OTLP_TOKEN}"': "the same",
+    "perflib import prometheus http://127.0.0.1:9090 --query 'http_request_duration_seconds{job=\"shop\"}' --by route "
+    "--last 86400": "run in test_summaries.py",
+    "perflib compare RUN_OF_PRODUCTION latest": "the same",
     "perflib run shop.toml --repeat 3": "run in test_repeat.py",
     "perflib run shop.toml --until p95=20 --repeat 4": "the same",
     'pip install "perflib-workbench[dask]"': "it is installed already",

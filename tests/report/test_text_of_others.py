@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import perflib
 from perflib.errors import SuiteError, TargetError
-from perflib.load.gauges import read
+from perflib.load.gauges import Reader
 from perflib.report import github, junit, markdown, webhook
 from perflib.store.manifest import Manifest, read_manifest, write_manifest
 from perflib.store.schema import label
@@ -88,7 +88,8 @@ def test_gauges_of_a_hostile_target_are_numbers_with_names() -> None:
     values = json.dumps({ESCAPES: 1, "huge": 10**400, "nan": float("nan"), "text": "1", "true": True, "fine": 2.5})
     body = values.encode()
     with raw_server(says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))) as url:
-        numbers = read(perflib.Target(kind="http", url=url, gauges="/g"))
+        target = perflib.Target(kind="http", url=url, gauges="/g")
+        numbers = {name: value for name, _, value in Reader(target, target.gauges[0]).read()}
     assert len(numbers) == 2 and numbers["fine"] == 2.5 and not any(CONTROL.search(name) for name in numbers)
 
 

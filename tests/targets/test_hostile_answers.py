@@ -60,16 +60,18 @@ def test_a_head_that_drips_byte_by_byte_is_read_in_linear_time(monkeypatch: pyte
 
 def test_readiness_and_gauges_take_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LOOK_S", 0.3)
-    monkeypatch.setattr(gauges, "PERIOD_S", 0.3)
+    monkeypatch.setattr(gauges, "TIMEOUT_S", 0.3)
     with hostile.http_server() as url, ThreadPoolExecutor(8) as pool:
         paths = [f"/{number}" for number in range(len(hostile.HTTP))]
         specs = [Target(kind="http", url=url, ready={"http": path}, gauges=path) for path in paths]
         began = time.monotonic()
         said = list(pool.map(process.why_unready, specs))
-        numbers = list(pool.map(gauges.read, specs))
+        readers = [gauges.Reader(spec, spec.gauges[0]) for spec in specs]
+        numbers = list(pool.map(gauges.Reader.read, readers))
     assert time.monotonic() - began < 30
     assert all(why == why.strip() and why.isprintable() and len(why) < 300 for why in said)
-    assert sum(bool(why) for why in said) > 20 and numbers == [{}] * len(paths)
+    assert sum(bool(why) for why in said) > 20 and numbers == [[]] * len(paths)
+    assert all(len(reader.problem) < 300 for reader in readers)
 
 
 def test_what_is_not_http_is_one_line_and_an_invalid_run(tmp_path: Path) -> None:
