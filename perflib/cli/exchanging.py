@@ -80,7 +80,7 @@ def import_command(
 
 def _of_prometheus(urls: tuple[str, ...], data: str | None, name: str | None, asked: dict[str, Any]) -> Path:
     from perflib.formats.prometheus import import_prometheus
-    from perflib.sources.mcp_listing import headers_of
+    from perflib.sources.mcp_target import headers_of
 
     if len(urls) != 1 or not urls[0].startswith(("http://", "https://")):
         raise click.UsageError("write perflib import prometheus URL --query METRIC")

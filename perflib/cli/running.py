@@ -198,7 +198,7 @@ def _exporter(
         return None
     from perflib.formats.live import Exporter
     from perflib.formats.pushing import pushes
-    from perflib.sources.mcp_listing import headers_of
+    from perflib.sources.mcp_target import headers_of
 
     return Exporter(metrics, pushes(remote_write, otlp, headers_of(headers)))
 
