@@ -12,13 +12,13 @@ import re
 from pathlib import Path
 from typing import Final
 
-from perflib.suite import answers, auth, compare, gauges, load, model, objectives, operation, pause, target
+from perflib.suite import answers, auth, compare, gauges, journey, load, model, objectives, operation, pause, target
 from perflib.suite.family import keys_of
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "suite.md"
 SOURCES: Final = [
     Path(module.__file__).read_text("utf-8")
-    for module in (model, compare, target, gauges, load, pause, operation, answers, auth)
+    for module in (model, compare, target, gauges, load, pause, journey, operation, answers, auth)
 ]
 
 WORDS: Final = {
@@ -48,6 +48,10 @@ WORDS: Final = {
     "Seq[Load]": "list of [tables](#load)",
     "Seq[Operation]": "list of [tables](#operation)",
     "Seq[Scenario]": "[tables](#scenario)",
+    "Seq[Journey]": "list of [tables](#journey)",
+    "Seq[AnyStep]": "list of texts, or of [tables](#step)",
+    "Mapping[str, Text]": "table of texts",
+    "Text | Mapping[str, Any]": "text, or a table",
     "Seq[UserStage]": "list of [tables](#userstage)",
     "Seq[int]": "list of whole numbers",
     "Seq[str]": "list of texts",

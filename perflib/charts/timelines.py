@@ -164,7 +164,14 @@ def throughput(scenario: ScenarioRun) -> Figure:
     figure, axes = canvas("", TIME, "requests per second")
     axes.step(t_s, achieved, where="mid", color=COLOURS[0], label="achieved (good answers)")
     if offered.any():
-        axes.step(t_s, offered, where="mid", color=COLOURS[4], ls="--", label="offered")
+        axes.step(
+            t_s,
+            offered,
+            where="mid",
+            color=COLOURS[4],
+            ls="--",
+            label="offered journeys" if scenario.journeys else "offered",
+        )
     name(figure, axes, f"{number(source(scenario).throughput().estimate)} good answers per second")
     limits = [float(each.limit or 0) for each in limits_of(scenario, "throughput")]
     for objective, limit in zip(limits_of(scenario, "throughput"), limits, strict=True):

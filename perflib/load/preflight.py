@@ -58,10 +58,31 @@ def _check_scenario(suite: Suite, scenario: Scenario) -> None:
             )
     files: Files = {}
     kept = _check_group(suite, scenario.prepare, set(), files, in_rounds=True, in_order=True, where=f"{where}.prepare")
-    in_order, in_rounds = scenario.order == "sequence", scenario.order in ("sequence", "interleaved")
-    _check_group(suite, scenario.operations, kept, files, in_rounds=in_rounds, in_order=in_order, where=where)
+    if scenario.flows:
+        _check_journeys(suite, scenario, kept, files, where)
+    else:
+        in_rounds = scenario.order == "interleaved"
+        _check_group(suite, scenario.operations, kept, files, in_rounds=in_rounds, in_order=False, where=where)
     for operation in (*scenario.prepare, *scenario.operations):
         _check_pick(scenario, operation, files, f"{where}, operation {operation.name!r}")
+
+
+def _check_journeys(suite: Suite, scenario: Scenario, prepared: set[str], files: Files, where: str) -> None:
+    """Check the variables of each journey's steps, in order."""
+    named = {operation.name: operation for operation in scenario.operations}
+    for label, journey in scenario.flows.items():
+        at = f"{where}, {label}" if scenario.journeys else where
+        filled = {name for step in journey.steps for name in step.each or {}}
+        steps = [named[step.operation] for step in journey.steps]
+        known = _check_group(suite, steps, prepared | filled, files, in_rounds=True, in_order=True, where=at)
+        columns = {name for step in steps if step.data for name in files[step.data].columns}
+        unknown = sorted({name for step in journey.steps for name in step.names} - known - columns)
+        if unknown:
+            mend = (
+                f"kept in this journey: {', '.join(sorted(known - filled)) or 'nothing'}; use `keep` in an earlier step"
+            )
+            raise SuiteError(f"nothing is kept as {unknown[0]!r}", where=at, mend=mend)
+    _check_round(scenario.operations, files, where)
 
 
 def _check_group(
@@ -139,7 +160,8 @@ def _check_pick(scenario: Scenario, operation: Operation, files: Files, where: s
 
 def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
     """Refuse a schedule whose rate is higher than the suite allows. Users of a closed load are slowed down instead."""
-    requested_per_s = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
+    peak_per_s = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
+    requested_per_s = peak_per_s * scenario.requests_each
     if requested_per_s > limit_per_s:
         raise SuiteError(
             f"the load requests {requested_per_s:g} /s, but max_rate_per_s is {limit_per_s:g}",

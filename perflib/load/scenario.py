@@ -297,6 +297,8 @@ class Loading:
         self.record.resent += content["resent"]
         for failure in content["failures"]:
             self.record.add_failure(FailureRecord(**failure))
+        if self.scenario.has_functions:
+            self.record.operations = list(dict.fromkeys((*self.record.operations, *content["operations"])))
         self.record.used_up = self.record.used_up or content["ended"]
         stopped = content["stopped"]
         if stopped == ORPHANED and self.running:

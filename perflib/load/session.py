@@ -280,7 +280,7 @@ class Session:
         of = worker_count(scenario, self.suite, self.targets, least)
         first, self.workers_so_far = self.workers_so_far, self.workers_so_far + of
         targets = {name: self.targets[name] for name in scenario.reached}
-        search_path = own_modules(targets, self.suite.folder)
+        search_path = own_modules(targets, self.suite.folder, scenario.has_functions)
         parts = [part for each in self.suite.scenarios for part in ((each.name, "load"), *_preparation(each))]
         return [
             Job(
@@ -309,15 +309,15 @@ def _preparation(scenario: Scenario) -> list[tuple[str, str]]:
     return [(scenario.name, "preparation")] if scenario.prepare else []
 
 
-def own_modules(targets: Mapping[str, Target], folder: str) -> list[str]:
+def own_modules(targets: Mapping[str, Target], folder: str, has_functions: bool = False) -> list[str]:
     """The folders from which workers import the suite's own functions.
 
-    The working directory and the folder of the suite are among them only if a target is a function: what happens to lie
+    The working directory and the folder of the suite are among them only if it names functions: what happens to lie
     beside a suite is not to be imported in place of a module that perflib looks for.
     """
     beside = {Path.cwd(), Path(folder).resolve()}
     places = [str(Path(place).resolve()) for place in sys.path]
-    if any(target.kind == "callable" for target in targets.values()):
+    if has_functions or any(target.kind == "callable" for target in targets.values()):
         return places
     return [place for place in places if Path(place) not in beside]
 
@@ -329,7 +329,8 @@ def worker_count(scenario: Scenario, suite: Suite, targets: dict[str, Target], l
         return 1
     if set_by_user:
         return set_by_user
-    needed = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts()) / RATE_PER_WORKER
+    peak_per_s = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
+    needed = peak_per_s * scenario.requests_each / RATE_PER_WORKER
     return max(least, min(os.cpu_count() or 1, int(needed) + (needed > int(needed))))
 
 

@@ -108,8 +108,9 @@ def standard_rules(
 ) -> list[StopRule]:
     """The rules for every load."""
     burst = [TooManyErrors(scenario.abort_on)] if scenario.abort_on is not None else []
-    longest_s = max(
+    timeouts_s = [
         operation.timeout_s or targets[operation.target or scenario.target or ""].timeout_s
         for operation in scenario.operations
-    )
+    ]
+    longest_s = max(timeouts_s or [targets[name].timeout_s for name in scenario.reached])
     return [DeadTarget(started), NoAnswers(scenario.patience_s, longest_s), *burst]

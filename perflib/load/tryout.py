@@ -13,9 +13,9 @@ from typing import Any
 
 from perflib.errors import TargetError
 from perflib.load.generator import plan
-from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.job import Job
-from perflib.load.generator.prepare import compile_operations, make_driver
+from perflib.load.generator.journey_driver import JourneyDriver
+from perflib.load.generator.prepare import compile_operations, driver_through
 from perflib.load.generator.sample import Sample, sample_of
 from perflib.load.preflight import check
 from perflib.load.progress import Quiet
@@ -86,9 +86,11 @@ class _Trying(Session):
 
 async def _tried(job: Job) -> list[Tried]:
     operations = (*job.scenario.prepare, *job.scenario.operations)
+    if not operations:  # all of it is journeys in Python, whose requests nobody knows before
+        return []
     targets, ops = compile_operations(job, operations, {}, in_sequence=True)
     recorder = Recorder.discarding([op.name for op in ops])
-    driver = make_driver(job, targets, ops, recorder, order="sequence", make=_TryingDriver)
+    driver = driver_through(_TryingDriver, job, targets, ops, recorder)
     driver.scenario = job.scenario.name
     try:
         for target in targets:
@@ -101,7 +103,7 @@ async def _tried(job: Job) -> list[Tried]:
             await target.close()
 
 
-class _TryingDriver(WorkerDriver):
+class _TryingDriver(JourneyDriver):
     """Takes a sample of every request."""
 
     def __init__(self, *given: Any, **keys: Any) -> None:

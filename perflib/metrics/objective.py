@@ -14,7 +14,7 @@ from perflib.metrics.capacity import capacity
 from perflib.metrics.gauges import gauge_figure
 from perflib.metrics.processes import cpu_cores, growth
 from perflib.metrics.selection import Selection
-from perflib.metrics.source import Source, Time, condition, source
+from perflib.metrics.source import Source, Time, condition, of_journeys, source
 from perflib.stats import Interval
 from perflib.stats.intervals import exact, scaled
 from perflib.store.database import DUE, TIMED
@@ -66,9 +66,11 @@ def _throughput(scenario: ScenarioRun, objective: Objective) -> Interval:
 
 
 def _followed(scenario: ScenarioRun, objective: Objective) -> Interval:
-    """Good answers per request that was due, %."""
+    """Good answers per request that was due, %; or good journeys per user who arrived."""
     (offered,) = _asked(scenario, objective, "count(scheduled_ns)", "true").fetchone() or (0,)
     requests = _requests(scenario, objective)
+    if scenario.journeys and objective.operation is None:
+        requests = of_journeys(scenario, stage=objective.stage)
     if not offered or not requests.windows:
         return _NOTHING
     return scaled(requests.throughput(), 100 * requests.seconds / offered)
@@ -166,7 +168,7 @@ def _asked(scenario: ScenarioRun, objective: Objective, columns: str, rows: str,
 
 
 _MEASURES: Final[dict[str, Callable[[ScenarioRun, Objective], Interval]]] = {
-    "response": _times, "service": _times, "first byte": _times,
+    "response": _times, "service": _times, "first byte": _times, "elapsed": _times,
     "error rate": _error_rate, "success": _success, "throughput": _throughput,
     "throughput / offered": _followed, "apdex": _apdex, "capacity": _capacity,
     "inflight": _inflight, "memory growth": _memory, "memory growth per hour": _memory,

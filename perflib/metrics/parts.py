@@ -18,7 +18,7 @@ from perflib.errors import RunError
 from perflib.metrics import counts
 from perflib.metrics.processes import cpu_time, memory, sampled_names
 from perflib.metrics.selection import Selection
-from perflib.metrics.source import Source, source
+from perflib.metrics.source import Source, of_journeys, source
 from perflib.stats import Interval
 from perflib.stats.intervals import scaled
 from perflib.store.cache import code, once
@@ -142,6 +142,8 @@ def parts(scenario: ScenarioRun) -> list[Selection]:
     """The scenario as a whole, then its stages, then the operations of each."""
     stages: list[int] = _stages(scenario)
     names = scenario.operations if len(scenario.operations) > 1 else []
+    if scenario.journeys and of_journeys(scenario).requests:  # runs of earlier versions have none
+        names = [*names, *scenario.journeys]
     wide = [Selection(scenario.name), *(Selection(scenario.name, stage) for stage in stages)]
     return [*wide, *(Selection(scenario.name, stage, name) for stage in (stages or (None,)) for name in names)]
 

@@ -40,6 +40,7 @@ def _scenario_figures(scenario: ScenarioRun) -> dict[str, Any]:
         **_request_figures(scenario, None),
         "seconds": seconds,
         "operations": [{"name": name, **figures} for name, figures in found.items()],
+        "journeys": [{"name": name, **_journey_figures(scenario, name)} for name in scenario.journeys],
         "load": load_figures(scenario, seconds),
         "timed_parts": totals(scenario).with_first_byte > 0,
         "memory_mb": memory_figures(scenario),
@@ -60,6 +61,20 @@ def _request_figures(scenario: ScenarioRun, operation: str | None) -> dict[str, 
         "throughput_per_s": throughput if math.isfinite(throughput) else 0.0,
         **_times(requests, "response"),
         **_times(requests, "service"),
+    }
+
+
+def _journey_figures(scenario: ScenarioRun, label: str) -> dict[str, Any]:
+    """Of a journey, whose `requests` are journeys; and what one has on average: requests, and pauses of its user."""
+    paused_ns, requests = scenario.run.query(
+        "select avg(paused_ns), avg(requests) from measured_journeys where scenario = ? and journey = ?",
+        [scenario.name, label],
+    ).fetchone() or (None, None)
+    return {
+        **_request_figures(scenario, label),
+        **_times(source(scenario, operation=label), "elapsed"),
+        "mean_paused_ms": None if paused_ns is None else paused_ns / 1e6,
+        "mean_requests": requests,
     }
 
 
@@ -91,6 +106,7 @@ def load_figures(scenario: ScenarioRun, seconds: float) -> dict[str, Any]:
     late = _late(scenario) if of.scheduled else None
     return {
         "model": scenario.spec.load.model,
+        "of": "journeys" if scenario.journeys else "requests",
         "offered": of.scheduled or None,
         "offered_per_s": _offered_rate(of) if of.scheduled else None,
         "achieved_per_s": of.measured / seconds if seconds else 0.0,

@@ -41,7 +41,7 @@ from perflib.store.recording import ScenarioRun
 from perflib.store.windows import measured_windows
 from perflib.suite.objectives import Objective
 
-Time = Literal["response", "service", "first byte"]
+Time = Literal["response", "service", "first byte", "elapsed"]  # the last of journeys only
 Columns = dict[str, NDArray[Any]]
 Outcomes = dict[str | None, int]
 BUCKETS: Final = LogBuckets(math.log(10) / 30)  # of response times, as a comparison shows them: 30 per decade
@@ -141,14 +141,27 @@ def _source(scenario: ScenarioRun, chosen: Selection) -> Source:
 
 
 def _own_source(scenario: ScenarioRun, chosen: Selection) -> Source:
+    if chosen.operation in scenario.journeys:
+        return of_journeys(scenario, chosen.operation, stage=chosen.stage)
     if scenario.run.many:
         return Counted(scenario, chosen)
     rows, answers = selected(scenario, chosen, measured_rows(scenario)), good_answers(scenario)
     if chosen.operation is not None:
-        mine = answers["operation"] == scenario.operations.index(chosen.operation) + 1
-        answers = {name: column[mine] for name, column in answers.items()}
+        answers = _numbered(answers, scenario.operations.index(chosen.operation))
     took_ns = None if scenario.spec.load.is_open else answers["took"]
     return Rows(rows, measured_windows(scenario, chosen.stage, chosen.operation), answers["end"], took_ns)
+
+
+def of_journeys(scenario: ScenarioRun, label: str | None = None, *, stage: int | None = None) -> Source:
+    """Where the figures of a journey, or of all together, are asked. They are computed one by one, however many: each
+    stands for several requests."""
+    rows, good = _journeys(scenario), _good_journeys(scenario)
+    if label is not None:
+        rows, good = (_numbered(columns, scenario.journeys.index(label)) for columns in (rows, good))
+    windows = measured_windows(scenario, stage)
+    if stage is not None:
+        rows = _due_within(rows, rows["end"] - rows["elapsed"], windows)
+    return Rows(rows, windows, good["end"], None if scenario.spec.load.is_open else good["took"])
 
 
 def known(interval: Interval, q: float) -> float:
@@ -456,13 +469,39 @@ def good_answers(scenario: ScenarioRun) -> Columns:
     return {name: np.asarray(columns[column]) for name, column in _ANSWERS.items()}
 
 
+@once
+def _journeys(scenario: ScenarioRun) -> Columns:
+    """The measured journeys in the order in which they ended, as `measured_rows`; what elapsed has users' pauses."""
+    found = scenario.run.query(
+        "select end_ns as end, response_ns as response, service_ns as service, elapsed_ns as elapsed, ok, "
+        f"coalesce({TIMED}, false) as timed, list_position(?::varchar[], journey::varchar) as operation "
+        "from measured_journeys where scenario = ? order by end_ns",
+        [scenario.journeys, scenario.name],
+    ).fetchnumpy()
+    return {name: np.asarray(column) for name, column in found.items()}
+
+
+@once
+def _good_journeys(scenario: ScenarioRun) -> Columns:
+    """As `good_answers`."""
+    found = scenario.run.query(
+        "select end_ns as end, end_ns - start_ns as took, list_position(?::varchar[], journey::varchar) as operation "
+        "from journeys where scenario = ? and ok order by end_ns",
+        [scenario.journeys, scenario.name],
+    ).fetchnumpy()
+    return {name: np.asarray(column) for name, column in found.items()}
+
+
 def outcomes(scenario: ScenarioRun, *, stage: int | None = None, operation: str | None = None) -> Outcomes:
     """Measured requests by class of error, None for good answers; the most frequent first."""
     chosen = Selection(scenario.name, stage, operation)
-    if scenario.run.many:
+    if operation in scenario.journeys:
+        table, where, values = "measured_journeys", "scenario = ? and journey = ?", [scenario.name, operation]
+    elif scenario.run.many:
         return counts.outcomes(scenario.run, chosen)
-    where, values = condition(scenario, chosen)
-    query = f"select case when not ok then error end as class, count(*) from measured where {where} group by class"
+    else:
+        table, (where, values) = "measured", condition(scenario, chosen)
+    query = f"select case when not ok then error end as class, count(*) from {table} where {where} group by class"
     return dict(scenario.run.query(f"{query} order by 2 desc, 1", values).fetchall())
 
 
@@ -478,18 +517,31 @@ def condition(scenario: ScenarioRun, chosen: Selection) -> tuple[str, list[Any]]
 def _operation_number(scenario: ScenarioRun) -> tuple[str, list[Any]]:
     """The number of a row's operation in SQL, from 1, with its values."""
     names = scenario.operations
-    return ("coalesce(list_position(?, operation), 0)", [names]) if len(names) > 1 else ("1", [])
+    several = len(names) > 1 or scenario.spec.has_functions
+    return ("coalesce(list_position(?::varchar[], operation), 0)", [names]) if several else ("1", [])
 
 
 def selected(scenario: ScenarioRun, chosen: Selection, rows: Columns) -> Columns:
     """The rows of a stage or an operation."""
-    keep = np.ones(len(rows["end"]), bool)
     if chosen.operation is not None:
-        keep &= rows["operation"] == scenario.operations.index(chosen.operation) + 1
+        rows = _numbered(rows, scenario.operations.index(chosen.operation))
     if chosen.stage is not None:
-        due = rows["end"] - rows["response"]
-        windows = measured_windows(scenario, chosen.stage)
-        keep &= (due >= windows[0][0]) & (due <= windows[0][1]) if windows else False
+        rows = _due_within(rows, rows["end"] - rows["response"], measured_windows(scenario, chosen.stage))
+    return rows
+
+
+def _numbered(rows: Columns, index: int) -> Columns:
+    """The rows of one operation, or journey, by its place."""
+    return _those(rows, rows["operation"] == index + 1)
+
+
+def _due_within(rows: Columns, due_ns: NDArray[Any], windows: list[tuple[int, int]]) -> Columns:
+    """The rows that were due within the first of the windows."""
+    start_ns, stop_ns = windows[0] if windows else (0, -1)
+    return _those(rows, (due_ns >= start_ns) & (due_ns <= stop_ns))
+
+
+def _those(rows: Columns, keep: NDArray[np.bool_]) -> Columns:
     return rows if keep.all() else {name: column[keep] for name, column in rows.items()}
 
 

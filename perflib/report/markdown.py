@@ -37,6 +37,12 @@ def of_run(run: Run, title: str | None = None) -> str:
         urgent=sorted((v for v in judged if v.verdict != "pass"), key=lambda v: -v.verdict.rank),
         met=[v for v in judged if v.verdict == "pass"],
         tested=run.tested().values,
+        journeys=[
+            (scenario.name, row)
+            for scenario in run.scenarios
+            for row in scenario.percentiles().values["rows"]
+            if row["operation"] in scenario.journeys
+        ],
         failures=[(each.name, row) for each in run.scenarios for row in each.errors().records[:FAILURES]],
     )
 

@@ -25,7 +25,7 @@ from perflib.store.remote import folder_only
 from perflib.store.runs import data_folder, delete, finish_removals, locate, strangers
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]{0,79}", re.ASCII)
-_KEPT: Final = ("rows", "resources", "gauges", "samples")
+_KEPT: Final = ("rows", "resources", "gauges", "samples", "journeys")
 _AGAIN: Final = "again"  # the folder of further runs
 # The ends of hidden names: a copy that is being written, one that is complete, and the baseline that it replaces.
 _STEPS: Final = (".copy", ".ready", ".before")

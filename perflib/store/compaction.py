@@ -37,6 +37,7 @@ _ORDER: Final = {
     "spans": "start_ns, worker, seq",
     "gauges": "t_ns, target, gauge",
     "samples": "t_ns, worker, seq",
+    "journeys": "end_ns, worker, start_ns",
 }  # the first column is a time, which divides the old files into periods
 
 

@@ -175,6 +175,7 @@ class ScenarioRecord(_Record):
     unsent: Whole = 0
     resent: Whole = 0  # sent again on a new connection, since the server had closed the one that they were written to
     failures: list[FailureRecord] = Field(default_factory=list)
+    operations: list[str] = Field(default_factory=list)  # of journeys in Python: the names of their requests
     machine: MachineShares | None = None
     clocks: list[ClockRecord] = Field(default_factory=list)
     ended: str = ""  # why the load ended early, if that is no failure

@@ -6,7 +6,7 @@ run.sql("select operation, count(*) from measured group by 1")
 run.manifest.host.cpu; run.scenario("browse").record.segments; run.scenario("browse").spec.load
 
 Tables for `sql`: rows (every row), measured (phase "measure", without the default warm-up), resources, spans, gauges,
-samples (of requests that failed).
+samples (of requests that failed), journeys, measured_journeys.
 `perflib.verdicts.run.Run` is a recording with verdicts.
 """
 
@@ -40,6 +40,11 @@ CACHED_ROWS: Final = 50_000
 SLACK_NS: Final = 1_000_000_000
 _LOOKS: Final = 4  # at a run that is compacted meanwhile, which changes run.json twice
 _Value = TypeVar("_Value")
+_TIMES: Final = {
+    "rows": f", end_ns - start_ns as service_ns, end_ns - {DUE} as response_ns",
+    "journeys": f", end_ns - start_ns - paused_ns as service_ns, end_ns - {DUE} - paused_ns as response_ns, "
+    f"end_ns - {DUE} as elapsed_ns",
+}  # columns that are computed; a user's own pauses are no part of what a journey takes, but of what elapses
 
 
 class ScenarioRun:
@@ -56,10 +61,16 @@ class ScenarioRun:
                 return scenario
         raise RunError(f"scenario {self.name!r} is not in its suite", where=self.run.id, mend="choose another run")
 
-    @property
+    @cached_property
     def operations(self) -> list[str]:
-        """Names of its operations, in the suite's order."""
-        return [operation.name for operation in self.spec.operations]
+        """Names of its operations, in the suite's order, and then those of requests that functions make."""
+        names = [operation.name for operation in self.spec.operations]
+        return [*names, *(name for name in self.record.operations if name not in (*names, *self.journeys))]
+
+    @cached_property
+    def journeys(self) -> list[str]:
+        """What its journeys are called in objectives, in the suite's order."""
+        return list(self.spec.flows)
 
     @property
     def warmup_end_ns(self) -> int:
@@ -174,7 +185,7 @@ class Recording:
         return self.query(f"select {chosen} from {table} {where} order by end_ns, worker, seq", values).df()
 
     def sql(self, query: str) -> pd.DataFrame:
-        """DuckDB over rows, measured, resources, spans, gauges and samples."""
+        """DuckDB over rows, measured, resources, spans, gauges, samples, journeys and measured_journeys."""
         import duckdb
 
         try:
@@ -183,7 +194,7 @@ class Recording:
             from perflib.store.schema import TABLES
 
             first = str(error).splitlines()[0]
-            mend = f"tables are {', '.join(('measured', *TABLES))}"
+            mend = f"tables are {', '.join(('measured', 'measured_journeys', *TABLES))}"
             raise RunError(first, where="sql", mend=mend) from None
 
     def query(self, query: str, values: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
@@ -435,9 +446,12 @@ class Recording:
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
-        """The database with all tables and the view `measured`."""
+        """The database with all tables and the views `measured` and `measured_journeys`."""
         database = self._tables
         database.execute(f"create view measured as select * from rows where {self.is_measured}")
+        begins = " ".join(f"when {quoted(name)} then {cut.at_ns}" for name, cut in self.warmups.items())
+        begun = f"and {DUE} >= case scenario {begins} else 0 end" if begins else ""
+        database.execute(f"create view measured_journeys as from journeys where phase = 'measure' {begun}")
         return database
 
     @cached_property
@@ -456,11 +470,7 @@ class Recording:
             # Few rows are read into memory once; many rows stay on disk.
             relation = "table" if sum(rows for _, rows in readable) <= IN_MEMORY_ROWS else "view"
             source = parts(files, columns)
-            extra = (
-                ", end_ns - start_ns as service_ns, end_ns - coalesce(scheduled_ns, start_ns) as response_ns"
-                if kind == "rows"
-                else ""
-            )
+            extra = _TIMES.get(kind, "")
             try:
                 database.execute(
                     f"create or replace {relation} {kind} as select *{extra} from {self._chosen(kind, source)}"
@@ -473,7 +483,7 @@ class Recording:
 
     def _chosen(self, kind: str, source: str) -> str:
         """The rows of a table that belong to this run, or to its side."""
-        if kind not in ("rows", "samples") or self.side is None:
+        if kind not in ("rows", "samples", "journeys") or self.side is None:
             return source
         end = sided("", self.side)
         return f"(select * replace (scenario[:-{len(end) + 1}] as scenario) from {source} where scenario like '%{end}')"

@@ -84,7 +84,15 @@ SAMPLES: Final = pa.schema([
     ("body", pa.string()),
 ])  # fmt: skip
 
-TABLES: Final = {"rows": ROWS, "resources": RESOURCES, "spans": SPANS, "gauges": GAUGES, "samples": SAMPLES}
+JOURNEYS: Final = pa.schema([
+    ("scenario", _text), ("journey", _text), ("phase", _text), ("worker", pa.int16()), ("scheduled_ns", pa.int64()),
+    ("start_ns", pa.int64()), ("end_ns", pa.int64()), ("paused_ns", pa.int64()), ("requests", pa.int64()),
+    ("ok", pa.bool_()), ("error", _text),
+])  # fmt: skip
+
+TABLES: Final = {
+    "rows": ROWS, "resources": RESOURCES, "spans": SPANS, "gauges": GAUGES, "samples": SAMPLES, "journeys": JOURNEYS,
+}  # fmt: skip
 
 
 def write_part(pieces: Iterable[pa.Table], schema: pa.Schema, folder: Path, name: str) -> None:
@@ -112,7 +120,9 @@ def write_file(table: pa.Table, path: Path) -> None:
 def table_of(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     """Few rows, as tuples in the schema's order, as a table. (Requests of workers are never tuples: see Recorder.)"""
     arrays = [
-        pa.array(column).dictionary_encode() if pa.types.is_dictionary(field.type) else pa.array(column, field.type)
+        pa.array(column, pa.string()).dictionary_encode()
+        if pa.types.is_dictionary(field.type)
+        else pa.array(column, field.type)
         for field, column in zip(schema, zip(*rows, strict=True), strict=True)
     ]
     return pa.table(arrays, schema=schema)
@@ -138,8 +148,8 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
     }
 
 
-# records, how many, the first one's seq, spans, samples
-_Part = tuple[bytearray, int, int, list[tuple[int, str, int, int]], list[tuple[Any, ...]]]
+# records, how many, the first one's seq, spans, samples, journeys
+_Part = tuple[bytearray, int, int, list[tuple[int, str, int, int]], list[tuple[Any, ...]], list[tuple[Any, ...]]]
 
 
 class Recorder:
@@ -168,6 +178,7 @@ class Recorder:
         self._used = 0
         self._spans: list[tuple[int, str, int, int]] = []
         self._samples: list[tuple[Any, ...]] = []
+        self._journeys: list[tuple[Any, ...]] = []
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(3):
             self._free.put(bytearray(_FULL))
@@ -259,12 +270,24 @@ class Recorder:
         """Record a part (`connect`, `tls`, `db`…) of the request that is added next."""
         self._spans.append((self.count, name, start_ns, duration_ns))
 
+    def journey(
+        self, name: str, scheduled_ns: int, start_ns: int, end_ns: int, paused_ns: int, requests: int, error: int,
+        phase: int,
+    ) -> None:  # fmt: skip
+        """Record a journey that is over, with readings of the monotonic clock."""
+        t0_ns = self.t0_ns
+        self._journeys.append((
+            self.scenario, name, PHASES[phase], self.worker, None if scheduled_ns == NONE_NS else scheduled_ns - t0_ns,
+            start_ns - t0_ns, end_ns - t0_ns, paused_ns, requests, not error, self.error_name(error) if error else None,
+        ))  # fmt: skip
+
     def tick(self) -> None:
         """Pass the rows so far to the writer. Waits only if the disk is three parts behind."""
-        if self._used:
+        if self._used or self._journeys:
             spans, self._spans = self._spans, []
             samples, self._samples = self._samples, []
-            self._full.put((self._buffer, self._used // _SIZE, self._first_seq, spans, samples))
+            journeys, self._journeys = self._journeys, []
+            self._full.put((self._buffer, self._used // _SIZE, self._first_seq, spans, samples, journeys))
             self._first_seq, self._used = self.count, 0
             self._buffer = self._free.get()
 
@@ -288,15 +311,18 @@ class Recorder:
             if isinstance(part, threading.Event):
                 part.set()
                 continue
-            buffer, rows, first_seq, spans, samples = part
+            buffer, rows, first_seq, spans, samples, journeys = part
             if self.failure is None:
                 try:
                     name = f"part-{self.worker:04d}-{self._parts:06d}"
-                    write_part(self._pieces(buffer, rows, first_seq), ROWS, self._folder / "rows", name)
+                    if rows:
+                        write_part(self._pieces(buffer, rows, first_seq), ROWS, self._folder / "rows", name)
                     if spans:
                         write_part([self._span_table(spans)], SPANS, self._folder / "spans", name)
                     if samples:
                         write_part([table_of(samples, SAMPLES)], SAMPLES, self._folder / "samples", name)
+                    if journeys:
+                        write_part([table_of(journeys, JOURNEYS)], JOURNEYS, self._folder / "journeys", name)
                     self._parts += 1
                 except Exception as error:  # a full disk, say; `close` raises it
                     self.failure = error
@@ -363,6 +389,7 @@ class _Counter(Recorder):
         self._first_seq, self._used = self.count, 0
         self._spans.clear()
         self._samples.clear()
+        self._journeys.clear()
 
     def span(self, name: str, start_ns: int, duration_ns: int) -> None:
         pass

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StrictBool
 from pydantic.dataclasses import dataclass
 
 from perflib.errors import SuiteError
@@ -70,21 +70,26 @@ class Expect:
 @in_one_line("keep")
 @dataclass(frozen=True, config=CONFIG)
 class Kept:
-    """Where the value of a kept field comes from: exactly one of its keys."""
+    """Where the value of a kept field comes from: exactly one of its keys, besides `all`."""
 
     json: str | None = None  # a path in a JSON answer: `"$.id"` in short
     header: Text | None = None  # the value of this header
     cookie: Text | None = None  # the value of a cookie that the answer sets
     regex: Text | None = None  # what this regular expression matches in the body: its first group, or all of it
     field: Text | None = None  # the value of the HTML form field with this name
+    all: StrictBool = False  # with `json`: every value that the path fits, as a list
 
     def __post_init__(self) -> None:
-        given = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        given = [f.name for f in fields(self) if f.name != "all" and getattr(self, f.name) is not None]
         if len(given) != 1:
             what = f"needs one source, and has {', '.join(given) or 'none'}"
             raise SuiteError(what, mend='write { header = "X-Token" }, or cookie, regex, field, json')
         if self.regex is not None:
             check_pattern(self.regex, "regex")
+        if self.all and self.json is None:
+            raise SuiteError(
+                "only of a JSON answer are all values kept", mend='write { json = "$.items[*].id", all = true }'
+            )
 
     @property
     def reads_body(self) -> bool:

@@ -89,7 +89,11 @@ def from_table(table: dict[str, Any], *, where: str = "suite", folder: str = "")
     learn(table)
     _check_kinds(table, where)
     suite = _validated(table, where=where, folder=folder)
-    names = {name for scenario in suite.scenarios for name in (scenario.name, *(op.name for op in scenario.operations))}
+    names = {
+        name
+        for scenario in suite.scenarios
+        for name in (scenario.name, *(op.name for op in scenario.operations), *scenario.flows)
+    }
     for key in suite.compare.margins:
         if scope_of(key) not in ("", *names):
             what = f"there is no operation or scenario {scope_of(key)!r}"

@@ -17,7 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
@@ -26,13 +26,16 @@ from perflib.errors import SuiteError
 from perflib.suite.answers import Expect
 from perflib.suite.compare import Compare
 from perflib.suite.fields import CONFIG, Burst, Count, Figure, Judged, Name, NotNegative, Positive, Seq
-from perflib.suite.load import ClosedLoad, Load, UsersLoad
+from perflib.suite.journey import Journey, Step
+from perflib.suite.load import ClosedLoad, Load
 from perflib.suite.messages import in_one_line
-from perflib.suite.objectives import KNOWN_METRICS, Objective
+from perflib.suite.objectives import KNOWN_METRICS, OF_JOURNEYS, Objective
 from perflib.suite.operation import Operation, bound
 from perflib.suite.target import Ready, Target
 
-__all__ = ["Compare", "Expect", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"]
+__all__ = ["Compare", "Expect", "Journey", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"]
+
+IN_ORDER: Final = "journey"  # what the journey of a `sequence` is called in objectives and in the report
 
 
 @in_one_line("warmup")
@@ -48,7 +51,8 @@ class Warmup:
 class Scenario:
     """One load on one or more targets, and the objectives that it must meet.
 
-    order     "weighted": operations at random by weight (default) · "sequence": each user does all of them in order ·
+    order     "weighted": operations at random by weight (default) · "sequence": each user does all of them in order;
+              in a load with a rate, a user who arrives begins with the first one ·
               "interleaved": every operation once per round, in random order, with the same data ·
               "blocks": one operation at a time for `block_s`, in balanced random order
     prepare   each of these operations is done `count` times (default: once for every request). Each measured request
@@ -61,12 +65,13 @@ class Scenario:
     """
 
     name: Name  # name in the report
-    operations: Seq[Operation]  # the requests to make
-    load: Load  # when requests start
+    load: Load  # when requests, or journeys, start
+    operations: Seq[Operation] = ()  # the requests to make; required, but for journeys that are functions
     target: str | None = None  # name of the target; an operation may name another one
     description: str = ""  # shown in the report
     order: Literal["weighted", "sequence", "interleaved", "blocks"] = "weighted"  # how the next operation is chosen
-    on_error: Literal["continue", "end round"] = "continue"  # what a user does after a failed step of a `sequence`
+    journeys: Seq[Journey] = ()  # what users do, step by step: one of them each time, by weight
+    on_error: Literal["continue", "end round"] = "continue"  # what a user does after a failed step of a journey
     block_s: Positive = 1.0  # length of a block, with order `blocks`
     reuse_prepared: StrictBool = False  # use prepared values again and again, instead of once each
     warmup: Warmup | None = None  # load before the measured part; default: estimated from the response times
@@ -79,8 +84,7 @@ class Scenario:
     quick: Mapping[str, Any] = Field(default_factory=dict)  # values that `--quick` gives to keys of the load
 
     def __post_init__(self) -> None:
-        if not self.operations:
-            raise SuiteError(f"scenario {self.name!r} has no operations", mend="list at least one under `operations`")
+        self._check_journeys()
         for group in (self.operations, self.prepare):
             twice = [name for name, times in Counter(operation.name for operation in group).items() if times > 1]
             if twice:
@@ -88,18 +92,43 @@ class Scenario:
                     f"scenario {self.name!r} names an operation twice: {min(twice)!r}",
                     mend="give each operation its own name",
                 )
-        fitting = {"sequence": ClosedLoad | UsersLoad, "blocks": ClosedLoad}
-        if self.order in fitting and not isinstance(self.load, fitting[self.order]):
-            models = '"closed" or "users"' if self.order == "sequence" else '"closed"'
-            raise SuiteError(
-                f"order {self.order!r} needs users who wait for answers",
-                mend=f'use load model {models}, or order "weighted"',
-            )
+        if self.order == "blocks" and not isinstance(self.load, ClosedLoad):
+            mend = 'use load model "closed", or order "weighted"'
+            raise SuiteError("order 'blocks' needs users who wait for answers", mend=mend)
+        if self.order == "sequence" and self.load.model == "steps":
+            mend = 'use another load model, as "ramp", or order "weighted"'
+            raise SuiteError("journeys cannot search for a capacity", mend=mend)
         if self.on_error != "continue" and self.order != "sequence":
             raise SuiteError(f"on_error = {self.on_error!r} without rounds of users", mend='set order = "sequence"')
         if self.order == "blocks" and not self.load.seconds():
             raise SuiteError("order 'blocks' needs a duration", mend="give the load duration_s instead of requests")
         self._check_objectives()
+
+    @property
+    def flows(self) -> dict[str, Journey]:
+        """The journeys of its users, by what they are called in objectives; of a `sequence` all operations in order."""
+        if self.order == "sequence" and not self.journeys:
+            return {IN_ORDER: Journey(name=IN_ORDER, steps=tuple(Step(operation=op.name) for op in self.operations))}
+        return {f"{IN_ORDER} {journey.name}": journey for journey in self.journeys}
+
+    @property
+    def requests_each(self) -> float:
+        """How many requests an arrival makes on average: those of a journey, a loop over a list counted once."""
+        journeys = [each for each in self.flows.values() if each.steps]
+        weights = sum(each.weight for each in journeys)
+        return (
+            sum(each.weight * sum(step.repeat for step in each.steps) for each in journeys) / weights if weights else 1
+        )
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether some of its journeys are functions, whose requests have names that a suite does not know."""
+        return any(journey.function is not None for journey in self.journeys)
+
+    @property
+    def load_words(self) -> str:
+        """The load in words: "80 requests/s at random times for 20 s"; journeys where these are what arrives."""
+        return self.load.words.replace("requests/s", "journeys/s") if self.flows else self.load.words
 
     def shortened(self) -> Scenario:
         """The scenario with the keys of `quick` in its load. Raises SuiteError for one that the load does not take."""
@@ -113,14 +142,39 @@ class Scenario:
     @property
     def reached(self) -> list[str]:
         """Names of the targets that its operations reach, the first one first."""
-        return list(dict.fromkeys(op.target or self.target or "" for op in (*self.operations, *self.prepare)))
+        of_functions = [self.target or ""] if self.has_functions else []
+        named = (op.target or self.target or "" for op in (*self.operations, *self.prepare))
+        return list(dict.fromkeys((*of_functions, *named)))
+
+    def _check_journeys(self) -> None:
+        if self.journeys:
+            if self.order not in ("weighted", "sequence"):
+                raise SuiteError(f"journeys with order {self.order!r}", mend="remove `order`: their steps come in turn")
+            object.__setattr__(self, "order", "sequence")
+            if len({journey.name for journey in self.journeys}) < len(self.journeys):
+                raise SuiteError("two journeys have the same name", mend="rename one of them")
+        names = [operation.name for operation in self.operations]
+        steps = [(journey, step) for journey in self.journeys for step in journey.steps]
+        for journey, step in steps:
+            if step.operation not in names:
+                mend = f"operations are {', '.join(names) or 'none'}"
+                raise SuiteError(f"journey {journey.name!r} has no operation {step.operation!r}", mend=mend)
+        unused = [name for name in names if name not in {step.operation for _, step in steps}]
+        if self.journeys and unused:
+            raise SuiteError(f"no journey does {unused[0]!r}", mend="add it to the steps of one, or remove it")
+        if not names and not self.has_functions:
+            raise SuiteError(f"scenario {self.name!r} has no operations", mend="list at least one under `operations`")
+        taken = next((name for name in names if self.journeys and name in self.flows), None)
+        if taken:
+            raise SuiteError(f"operation {taken!r} has the name of a journey", mend="rename one of them")
 
     def _check_objectives(self) -> None:
         names = [operation.name for operation in self.operations]
         for objective in (*self.objectives, *self.figures):
+            self._check_flow(objective)
             for name in (objective.operation, *(objective.versus or ())):
-                if name is not None and name not in names:
-                    mend = f"its operations are {', '.join(names)}"
+                if name is not None and not (name in names or name in self.flows or self.has_functions):
+                    mend = f"its operations are {', '.join([*names, *self.flows])}"
                     raise SuiteError(f"objective {objective.text!r} names an unknown operation {name!r}", mend=mend)
             if objective.versus and self.order not in ("interleaved", "blocks"):
                 raise SuiteError(
@@ -140,6 +194,17 @@ class Scenario:
             if objective.stage is not None and not 1 <= objective.stage <= stages:
                 what = f"objective {objective.text!r}: there is no stage {objective.stage}"
                 raise SuiteError(what, mend=f"the load has {stages} stages")
+
+    def _check_flow(self, objective: Objective) -> None:
+        """Refuse objectives that only requests can have, or only journeys."""
+        of_journey = objective.operation in self.flows
+        if of_journey and objective.metric not in OF_JOURNEYS:
+            mend = f"for a journey there are {', '.join(OF_JOURNEYS)}"
+            raise SuiteError(f"objective {objective.text!r} is not possible for a journey", mend=mend)
+        if objective.metric == "elapsed" and not of_journey:
+            known = ", ".join(f'"{label}: p95 elapsed < 30 s"' for label in self.flows)
+            mend = f"write {known}" if known else "write p95 response, or give the scenario journeys"
+            raise SuiteError(f"objective {objective.text!r} is for a journey", mend=mend)
 
     def _check_rates(self, objective: Objective) -> None:
         """Refuse objectives that make sense only for another load model."""
@@ -190,6 +255,14 @@ class Suite:
 
     def _bound(self, index: int, scenario: Scenario) -> Scenario:
         """The scenario with operations of the kinds of their targets."""
+        if scenario.has_functions:
+            where = f"scenarios[{index}] {scenario.name!r}"
+            kind = self._kind_named(scenario.target, "the journeys have no target", where)
+            if kind != "http":
+                mend = "use steps, or an HTTP target"
+                raise SuiteError(
+                    f"a journey in Python needs an HTTP target, and this is {kind!r}", where=where, mend=mend
+                )
         groups = [
             tuple(
                 bound(operation, self._kind_of(scenario, operation, index), f"scenarios[{index}].{key}[{number}]")
@@ -213,10 +286,13 @@ class Suite:
 
     def _kind_of(self, scenario: Scenario, operation: Operation, index: int) -> str:
         where = f"scenarios[{index}] {scenario.name!r}"
-        name = operation.target or scenario.target
+        what = f"operation {operation.name!r} has no target"
+        return self._kind_named(operation.target or scenario.target, what, where)
+
+    def _kind_named(self, name: str | None, without: str, where: str) -> str:
         known = f"targets are {', '.join(self.targets) or 'none'}"
         if name is None:
-            raise SuiteError(f"operation {operation.name!r} has no target", where=where, mend=f"set `target`; {known}")
+            raise SuiteError(without, where=where, mend=f"set `target`; {known}")
         if name not in self.targets:
             raise SuiteError(f"unknown target {name!r}", where=f"{where}.target", mend=known)
         return self.targets[name].kind

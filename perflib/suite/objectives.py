@@ -2,6 +2,8 @@
 
     "p99 response < 250 ms"                    every operation of the scenario; "p99 < 250 ms" is the same
     "buy: p95 response < 400 ms"               one operation
+    "journey buy: p95 < 3 s"                   from a user's arrival to the last answer, without the user's own pauses
+    "journey buy: p95 elapsed < 30 s"          the same with these pauses; in a `sequence` write "journey: …"
     "p95 first byte < 200 ms"                  until the answer began, as a stream does with its first token
     "stage 2: throughput >= 10 /s"             one stage of a staged load
     "error rate < 1 %"    "success >= 99 %"    "inflight >= 100"
@@ -62,7 +64,7 @@ BASE_UNIT: Final = {"time": "ms", "ratio": "%", "rate": "/s", "bytes": "MB", "by
 _METRICS: Final = (
     (
         r"(?:p(?P<q>\d{1,2}(?:\.\d+)?)|(?P<named>mean|median|max))"
-        r"(?: (?P<time>response|service|first byte)(?: time)?)?",
+        r"(?: (?P<time>response|service|first byte|elapsed)(?: time)?)?",
         "time",
     ),
     (r"error rate", "ratio"),
@@ -80,13 +82,15 @@ _METRICS: Final = (
     (r"cpu", "ratio"),
     (r"(?P<of>max|min|mean|rate|p\d{1,2}(?:\.\d+)?) (?P<gauge>[A-Za-z_][\w.]*(?:\{[^{}]*\})?)", "count"),
 )
-TIMES: Final = ("response", "service", "first byte")
+TIMES: Final = ("response", "service", "first byte", "elapsed")
+OF_JOURNEYS: Final = ("response", "service", "elapsed", "error rate", "success", "throughput", "apdex")
 TRENDS: Final = ("memory slope", "response drift")
 APDEX_MS: Final = (500.0, 1500.0)  # JMeter's
 _HIGHEST: Final = {
     "response": math.inf,
     "service": math.inf,
     "first byte": math.inf,
+    "elapsed": math.inf,
     "error rate": 100.0,
     "success": 100.0,
     "throughput": math.inf,
@@ -102,10 +106,10 @@ _LINE: Final = re.compile(
     rf"(?:(?P<op>{_COMPARATORS})\s*(?P<limit>-?\d+(?:\.\d+)?)\s*(?P<unit>\S*))?$"
 )
 KNOWN_METRICS: Final = (
-    "known: p50…p99.9, median, mean or max with response, service or first byte; error rate, success, throughput, "
-    "throughput / offered, apdex, capacity, inflight, memory growth (per hour, per 1000 requests), memory slope, "
-    "response drift, cpu; A vs B: median difference or throughput ratio; of a target with `gauges`: max, min, mean, "
-    "rate or p95 with the name of a metric"
+    "known: p50…p99.9, median, mean or max with response, service, first byte or elapsed; error rate, success, "
+    "throughput, throughput / offered, apdex, capacity, inflight, memory growth (per hour, per 1000 requests), memory "
+    "slope, response drift, cpu; A vs B: median difference or throughput ratio; of a target with `gauges`: max, min, "
+    "mean, rate or p95 with the name of a metric"
 )
 _EXAMPLE: Final = 'write it like "p99 response < 250 ms", "buy: error rate < 1 %" or "throughput >= 480 /s"'
 
@@ -114,13 +118,13 @@ _EXAMPLE: Final = 'write it like "p99 response < 250 ms", "buy: error rate < 1 %
 class Objective:
     """A parsed objective. `limit` and the figure compared with it are in `unit`: ms, %, /s, MB, MB/min or none.
 
-    metric      "response", "service", "first byte", "error rate", "success", "throughput", "throughput / offered",
-                "apdex",
-                "capacity", "inflight", "memory growth", "memory growth per hour", "memory growth per 1000 requests",
-                "memory slope", "response drift", "median difference", "throughput ratio", "cpu" or "gauge"
-    statistic   for response, service and first byte: "mean", "max" or "quantile" (then `q` in 0…1); for a gauge
-                "max", "min", "mean", "rate" or a percentile like "p95"
-    operation   rows of one operation only; None: all of the scenario
+    metric      "response", "service", "first byte", "elapsed", "error rate", "success", "throughput",
+                "throughput / offered", "apdex", "capacity", "inflight", "memory growth", "memory growth per hour",
+                "memory growth per 1000 requests", "memory slope", "response drift", "median difference",
+                "throughput ratio", "cpu" or "gauge"
+    statistic   for response, service, first byte and elapsed: "mean", "max" or "quantile" (then `q` in 0…1); for a
+                gauge "max", "min", "mean", "rate" or a percentile like "p95"
+    operation   rows of one operation, or of one journey, only; None: all of the scenario
     stage       rows of one stage only, counted from 1; None: all
     versus      the two operations compared, as ("mcp", "direct"): mcp − direct or mcp / direct
     """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perflib.errors import SuiteError
 from perflib.store.schema import NONE_STATUS
 from perflib.suite.answers import Expect, Kept
-from perflib.targets.json_path import MISSING, equals, json_path
+from perflib.targets.json_path import MISSING, equals, json_path, json_values
 
 if TYPE_CHECKING:
     from perflib.suite.operation import Operation
@@ -187,7 +187,7 @@ def _field_is(path: str, wanted: Any) -> Check:
 def source_of(kept: Kept) -> Source:
     """Where the value of a kept field comes from, as a function of the answer. MISSING or None: it is not there."""
     if kept.json is not None:
-        find = json_path(kept.json)
+        find = json_values(kept.json) if kept.all else json_path(kept.json)
         return lambda answer: find(answer.json)
     if kept.header is not None:
         header = kept.header

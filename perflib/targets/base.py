@@ -95,7 +95,7 @@ class Lane(ABC):
 
     row           values for the variables of the request
     kept_fields   fields of earlier answers that operations keep, by name
-    position      how many operations of its round a user has begun, where operations come in sequence
+    visit         the journey that the user is on, which the driver knows; None between two, and where there are none
     siblings      the lanes of the same user, one per target
     start_ns      when the request began; 0 while there is none
     """
@@ -106,12 +106,12 @@ class Lane(ABC):
         "kept_fields",
         "op",
         "phase",
-        "position",
         "row",
         "scheduled_ns",
         "siblings",
         "start_ns",
         "target",
+        "visit",
     )
 
     def __init__(self, driver: Driver, target: int) -> None:
@@ -119,7 +119,7 @@ class Lane(ABC):
         self.op: Op = None  # type: ignore[assignment]  # filled by the driver before every start
         self.row: dict[str, Any] = {}
         self.kept_fields: dict[str, Any] = {}
-        self.position = 0
+        self.visit: Any = None
         self.scheduled_ns = self.start_ns = self.phase = self.inflight = 0
         self.siblings: list[Lane] = [self]
 
@@ -148,7 +148,7 @@ class TargetKind(ABC):
     threaded      whether lanes call the driver from threads of their own
     children      ids of processes that the target has started, which are sampled with it
     allow_hosts   hosts besides this machine that the suite allows to be loaded
-    in_sequence   whether each lane belongs to a user, who sends the operations in turn
+    in_sequence   whether each lane belongs to a user, who is on a journey
     """
 
     threaded = False

@@ -21,13 +21,7 @@ def json_path(path: str) -> Finder:
     """
     if _PLAIN.fullmatch(path):
         return _plain([int(index) if index else key for key, index in _STEP.findall(path)])
-    import jsonpath
-
-    try:
-        compiled = jsonpath.compile(path, strict=True)
-    except jsonpath.JSONPathError as error:
-        what, mend = f"cannot read path {path!r}: {error}", 'write it like "$.id" or "$.items[?@.open].id"'
-        raise SuiteError(str(what).splitlines()[0], mend=mend) from None
+    compiled = _compiled(path)
 
     def find(value: Any) -> Any:
         if not isinstance(value, Mapping | list):
@@ -36,6 +30,22 @@ def json_path(path: str) -> Finder:
         return MISSING if match is None else match.obj
 
     return find
+
+
+def json_values(path: str) -> Finder:
+    """The same, which finds all values that the path fits, as a list; MISSING in what is no JSON object or list."""
+    compiled = _compiled(path)
+    return lambda value: compiled.findall(value) if isinstance(value, Mapping | list) else MISSING
+
+
+def _compiled(path: str) -> Any:
+    import jsonpath
+
+    try:
+        return jsonpath.compile(path, strict=True)
+    except jsonpath.JSONPathError as error:
+        what, mend = f"cannot read path {path!r}: {error}", 'write it like "$.id" or "$.items[?@.open].id"'
+        raise SuiteError(str(what).splitlines()[0], mend=mend) from None
 
 
 def _plain(steps: list[str | int]) -> Finder:

@@ -62,7 +62,7 @@ def load_differences(base: Recording, candidate: Recording, scenario: str) -> li
     found = []
     shapes = load_shape(a), load_shape(b)
     if shapes[0]["load"] != shapes[1]["load"]:
-        found.append(f"different loads of {scenario}: {a.load.words}, and {b.load.words}")
+        found.append(f"different loads of {scenario}: {a.load_words}, and {b.load_words}")
     if shapes[0]["operations"] != shapes[1]["operations"]:
         found.append(
             f"different operations of {scenario}: {' and '.join(_mix(shape['operations']) for shape in shapes)}"

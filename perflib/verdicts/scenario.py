@@ -78,7 +78,7 @@ class JudgedScenario(ScenarioRun):
         return {
             "scenario": self.name,
             "verdict": self.verdict,
-            "load": self.spec.load.words,
+            "load": self.spec.load_words,
             "requests": figures["requests"],
             "errors": figures["errors"],
             "errors_by_class": dict(figures["errors_by_class"]),
@@ -158,13 +158,14 @@ def _is_of(failure: FailureRecord, error: str) -> bool:
 
 
 def _time_rows(figures: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The scenario and each of its operations; a row of response times, and one of service times where they differ."""
-    operations = figures["operations"] if len(figures["operations"]) > 1 else []
-    for each, label in ((figures, "all"), *((operation, operation["name"]) for operation in operations)):
-        for kind in ("response", "service"):
-            times = each[f"{kind}_ms"]
-            if kind == "service" and times == each["response_ms"]:
-                continue  # nothing was scheduled: they are the same
+    """The scenario, each of its operations and of its journeys; a row of response times, and one of service times, and
+    of what elapsed with a user's pauses, where they differ."""
+    parts = [*(figures["operations"] if len(figures["operations"]) > 1 else []), *figures["journeys"]]
+    for each, label in ((figures, "all"), *((part, part["name"]) for part in parts)):
+        for kind in ("response", "service", "elapsed"):
+            times = each.get(f"{kind}_ms")
+            if times is None or (kind != "response" and times == each["response_ms"]):
+                continue  # nothing was scheduled, or nobody paused: they are the same
             counts = {key: each[key] for key in ("requests", "errors", "throughput_per_s")}
             shown = {key: shown_time(each, key, kind) for key in TIMES}
             figures_ms = {f"{key}_ms": times[key] for key in TIMES}

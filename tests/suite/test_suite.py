@@ -47,7 +47,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"objectives": ["buy: throughput > 5 /s"]}, "unknown operation 'buy'"),
     ({"objectives": ["stage 2: throughput > 5 /s"]}, "there is no stage 2"),
     ({"objectives": ["a vs b: median difference < 5 ms"]}, "unknown operation 'a'"),
-    ({"order": "sequence", "load": CONSTANT}, "order 'sequence' needs users who wait for answers"),
+    ({"order": "blocks", "load": CONSTANT}, "order 'blocks' needs users who wait for answers"),
     ({"warmup": {"duration": 2}}, "warmup"),
 ]
 

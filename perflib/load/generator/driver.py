@@ -83,17 +83,15 @@ class WorkerDriver:
         self._only_op: Op | None = None
         self._measure, self._phase = PHASES.index("measure"), 0
         self._assign: Callable[[Lane, int], bool] = self._assign_closed
-        self._at_once = len(ops) if order == "sequence" else 1  # requests that a user takes of those that are left
-        self._reserved: dict[Lane, int] = {}
-        self.ends_rounds = False  # whether a user whose request failed begins its next round
+        self._round = 1  # requests that belong together, so that no worker's share of the load cuts them
         self._requests_left, self._until_ns, self.busy = 0, 0, 0
         self._random = random.Random(f"{seed}/{index}/pauses")
-        self._pauses, self._crowd = Pauses(0.0, 0.0, 1, self._random), None  # type: tuple[Pauses, Crowd | None]
+        self._pauses, self._crowd = Pauses(0.0, 0.0, self._random), None  # type: tuple[Pauses, Crowd | None]
         self._start_ns, self._judged_from_ns, self._due_at = 0, 0, 0
         self._due: list[int] = []
         self._finished: asyncio.Future[None] = self.loop.create_future()
         self._timeouts = Timeouts(self.loop, self.lock, self._lanes, ops, self._time_out)
-        self._free: list[list[Lane]] = [[] for _ in targets]
+        self._free_lanes: list[list[Lane]] = [[] for _ in targets]
         self._waiting: list[deque[tuple[int, Op]]] = [deque() for _ in targets]
         self._lane_counts = [0] * len(targets)
         self._exhausted, self._is_open = False, True
@@ -128,8 +126,6 @@ class WorkerDriver:
             self.stop(str(reason))
         elif not self.ended:
             self.ended = str(reason)
-            if self.picker.in_sequence:
-                return  # the other users finish their rounds, and then find no row either
             self._requests_left, self._until_ns = 0, 0
             for waiting in self._waiting:
                 waiting.clear()
@@ -161,9 +157,7 @@ class WorkerDriver:
     ) -> bool:
         """See targets.base.Driver."""
         if error:
-            self._sample(lane, error, status, end_ns)
-            if self.ends_rounds:
-                self._end_round(lane.siblings[0])
+            self._failed(lane, error, status, end_ns)
         self._add(
             lane.scheduled_ns,
             lane.start_ns,
@@ -184,8 +178,8 @@ class WorkerDriver:
         self.inflight -= 1
         return self._assign(lane, end_ns)
 
-    def _sample(self, lane: Lane, error: int, status: int, end_ns: int) -> None:
-        """Keep a sample of a request that failed, while samples of its kind are still taken."""
+    def _failed(self, lane: Lane, error: int, status: int, end_ns: int) -> None:
+        """Keep a sample of the request that failed, while samples of its kind are still taken."""
         recorder, op = self.recorder, lane.op
         if recorder.failures.wants_of(op.code, error):
             sample = sample_of(lane, status, recorder.failures.why(error))
@@ -201,10 +195,9 @@ class WorkerDriver:
             return type(self).finish(self, *answer)
 
     def _assign_closed(self, lane: Lane, now: int) -> bool:
-        reserved = self._reserved.get(lane.siblings[0], 0) if self._at_once > 1 else 0
-        if (self._requests_left <= 0 and not reserved) or now >= self._until_ns:
+        if self._requests_left <= 0 or now >= self._until_ns:
             return self._retire(lane)
-        if self._crowd is not None and self.busy > self._crowd.wanted and self._pauses.is_between(lane):
+        if self._crowd is not None and self.busy > self._crowd.wanted:
             return self._retire(lane)
         if (self._pauses or self._gap_ns) and lane.start_ns:
             pause_s = max(self._pauses.next_s(lane, now), self._wait_s(now))
@@ -214,28 +207,13 @@ class WorkerDriver:
                 return False
         if self._pauses.pacing_ns:
             self._pauses.begin(lane, now)
-        if self._at_once > 1:
-            self._reserve(lane.siblings[0], reserved)
-        else:
-            self._requests_left -= 1
+        self._requests_left -= 1
         try:
-            op = self._only_op or self.picker.next_operation(lane)
+            op = self._only_op or self.picker.next_operation()
         except (TargetError, DataUsedUpError) as reason:
             self._end_of_data(reason)
             return self._retire(lane)
         return self._fill(lane, op, NONE_NS)
-
-    def _reserve(self, user: Lane, reserved: int) -> None:
-        """Take a request that is left. A user takes those of a whole round, so that none is cut for another's."""
-        if not reserved:
-            reserved = min(self._at_once - user.position % self._at_once, self._requests_left)
-            self._requests_left -= reserved
-        self._reserved[user] = reserved - 1
-
-    def _end_round(self, user: Lane) -> None:
-        """The user goes on with the first operation, and the rest of its round is for others to send."""
-        user.position = 0
-        self._requests_left += self._reserved.pop(user, 0)
 
     def _wait_s(self, now: int) -> float:
         """How long a start must wait, so that no more than `max_rate_per_s` begin."""
@@ -251,7 +229,7 @@ class WorkerDriver:
             scheduled, op = waiting.popleft()
             return self._fill(lane, op, scheduled)
         lane.start_ns = 0
-        self._free[lane.target].append(lane)
+        self._free_lanes[lane.target].append(lane)
         if self._exhausted and self.inflight == 0:
             self._end()
         return False
@@ -298,11 +276,11 @@ class WorkerDriver:
         assert isinstance(load, ClosedLoad | UsersLoad)
         seconds, requests = load.seconds(), FOREVER
         if load.total_requests:
-            requests = plan.share_of_rounds(load.total_requests, self._at_once, self.index, self.of)
+            requests = plan.share_of_rounds(load.total_requests, self._round, self.index, self.of)
         await self._sleep_until(start_ns)
         with self.lock:
             self._assign, self._is_open = self._assign_closed, False
-            self._pauses = Pauses(load.think_time_s, load.pacing_s, self._at_once, self._random)
+            self._pauses = Pauses(load.think_time_s, load.pacing_s, self._random)
             self._crowd = Crowd(self, load, start_ns) if isinstance(load, UsersLoad) else None
             self._requests_left = min(requests, self.budget) if not self.stopping else 0
             # One operation, always the same request, no pause: then a lane repeats what it has just done.
@@ -318,8 +296,6 @@ class WorkerDriver:
             over_ns = min(time.monotonic_ns(), until_ns)
             mean = load.mean_users / self.of if isinstance(load, UsersLoad) else users
             self.unanswered.end(users, mean * (over_ns - start_ns) / 1e9, over_ns - start_ns, over_ns)
-            self._requests_left += sum(self._reserved.values())
-            self._reserved.clear()
         self.budget -= before - self._requests_left if not self.stopping else 0
 
     def _begin_users(self, load: ClosedLoad | UsersLoad) -> int:
@@ -460,11 +436,11 @@ class WorkerDriver:
             return
         self.budget -= 1
         try:
-            op = self._only_op or self.picker.next_operation(None)
+            op = self._only_op or self.picker.next_operation()
         except (TargetError, DataUsedUpError) as reason:
             self._end_of_data(reason)
             return
-        free = self._free[op.target]
+        free = self._free_lanes[op.target]
         if free:
             lane = free.pop()
         elif self._lane_counts[op.target] < min(self.targets[op.target].spec.max_connections, self.most_lanes):
@@ -531,9 +507,7 @@ class WorkerDriver:
 
     def _give_up(self, error: str) -> None:
         with self.lock:
-            for waiting in self._waiting:
-                if waiting:
-                    self._record_unsent()
+            self._record_unsent()
             for lane in list(self._lanes):
                 if lane.start_ns:
                     self._abort(lane, error)

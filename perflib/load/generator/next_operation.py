@@ -52,11 +52,6 @@ class OperationPicker:
         self.prepared: deque[dict[str, Any]] | None = None
         self.reuse_prepared = False
 
-    @property
-    def in_sequence(self) -> bool:
-        """Whether each user does all operations in turn."""
-        return self._order == "sequence"
-
     def begin(self, segment: Segment) -> Op | None:
         """Begin a segment. Returns its operation where it is always the same one."""
         self._position = 0
@@ -70,22 +65,11 @@ class OperationPicker:
             return self._ops[segment.operation]
         return self._ops[0] if len(self._ops) == 1 else None
 
-    def next_operation(self, lane: Lane | None) -> Op:
-        """The next operation. In a sequence it is that of the lane's user, whose every round has new data.
-
-        Raises TargetError where the prepared data ran out, DataUsedUpError where a data file did.
-        """
-        if self._order == "sequence" and lane is not None:
-            user = lane.siblings[0]
-            if user.position % len(self._ops) == 0:
-                user.position, row = 0, self._row_of_round(user)
-                for sibling in lane.siblings:
-                    sibling.kept_fields = row
-            user.position += 1
-            return self._ops[user.position - 1]
+    def next_operation(self) -> Op:
+        """The next operation. Raises TargetError where the prepared data ran out, DataUsedUpError where a file did."""
         if self._order == "interleaved":
             if self._position % len(self._ops) == 0:
-                self._round_row = self._row_of_round(None)
+                self._round_row = self.row_of_round(None)
             self._position += 1
         return self._ops[next(self._pick)]
 
@@ -106,8 +90,8 @@ class OperationPicker:
                 row[name] = generate()
         lane.row = row
 
-    def _row_of_round(self, user: Lane | None) -> dict[str, Any]:
-        """The next values for a round of all operations."""
+    def row_of_round(self, user: Lane | None) -> dict[str, Any]:
+        """The next values for a round of all operations, or for a journey. Raises as `next_operation`."""
         row = self._prepared_row() if self.prepared is not None else {}
         for rows, columns in self._rows_of_round:
             at = rows.next(user)

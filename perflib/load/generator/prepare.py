@@ -5,16 +5,21 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from perflib.errors import TargetError
 from perflib.load.generator import plan
-from perflib.load.generator.driver import WorkerDriver
+from perflib.load.generator.driver import FOREVER, WorkerDriver
 from perflib.load.generator.job import Channel, Job
-from perflib.store.schema import NONE_NS, Recorder
+from perflib.load.generator.journey_driver import JourneyDriver
+from perflib.load.generator.journeys import Route, Visit
+from perflib.load.generator.script import route_of
+from perflib.load.generator.script_driver import ScriptDriver
+from perflib.store.schema import Recorder
 from perflib.suite.data_file import DataFile, read_data_file
 from perflib.suite.load import ClosedLoad
-from perflib.suite.model import Operation
+from perflib.suite.model import Operation, Scenario
 from perflib.targets.answer import Reader
 from perflib.targets.base import Lane, Op, TargetKind, refuse_foreign
 from perflib.targets.kinds import load_kind
@@ -24,7 +29,7 @@ OWN_DESCRIPTORS = 64
 USERS = 32  # that prepare at once
 FEW_FAILURES = 5  # rounds of the preparation that may fail before most of them have to succeed
 
-AnyDriver = TypeVar("AnyDriver", bound=WorkerDriver)
+AnyDriver = TypeVar("AnyDriver", bound=JourneyDriver)
 
 
 def lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
@@ -56,7 +61,12 @@ def compile_operations(
     files         the data files that were read already; further ones are added
     in_sequence   whether each user sends them in turn
     """
-    names = list(dict.fromkeys(operation.target or job.scenario.target or "" for operation in operations))
+    scenario = job.scenario
+    functions = scenario.has_functions and operations is scenario.operations
+    of_functions = [scenario.target or ""] if functions else []
+    names = list(
+        dict.fromkeys((*of_functions, *(operation.target or scenario.target or "" for operation in operations)))
+    )
     targets = []
     for name in names:
         spec = job.targets[name]
@@ -65,11 +75,11 @@ def compile_operations(
         refuse_foreign(targets[-1], job.allow_hosts)
     ops = []
     for code, operation in enumerate(operations):
-        index = names.index(operation.target or job.scenario.target or "")
+        index = names.index(operation.target or scenario.target or "")
         request = targets[index].compile(operation)
         data = operation.data
         if data and data not in files:
-            where = f"scenario {job.scenario.name!r}, operation {operation.name!r}"
+            where = f"scenario {scenario.name!r}, operation {operation.name!r}"
             files[data] = read_data_file(data, job.folder, where)
         ops.append(
             Op(
@@ -85,34 +95,63 @@ def compile_operations(
                 pick=operation.pick,
             )
         )
+    if functions:
+        ops += _of_functions(scenario, targets, len(ops))
     return targets, ops
 
 
-def make_driver(
-    job: Job,
-    targets: list[TargetKind],
-    ops: list[Op],
-    recorder: Recorder,
-    *,
-    order: str | None = None,
-    max_requests: int | None = None,
-    make: type[AnyDriver] = WorkerDriver,  # type: ignore[assignment]
-    part: int = 0,
+def _of_functions(scenario: Scenario, targets: list[TargetKind], code: int) -> Iterator[Op]:
+    """An operation for each journey in Python, which stands for it in rows that are no request."""
+    number = _function_target(scenario, targets)
+    timeout_ns = int(targets[number].spec.timeout_s * 1e9)
+    labels = [label for label, journey in scenario.flows.items() if journey.function is not None]
+    for label in labels:
+        yield Op(label, code + labels.index(label), number, 1.0, timeout_ns, None)
+
+
+def make_driver(job: Job, targets: list[TargetKind], ops: list[Op], recorder: Recorder) -> WorkerDriver:
+    """The driver of this job's load."""
+    given, keys = (targets, ops, recorder), _driver_keys(job) | {"max_requests": job.max_requests}
+    scenario = job.scenario
+    if not scenario.flows:
+        return WorkerDriver(*given, order=scenario.order, **keys)
+    named = {op.name: op for op in ops}
+    routes = [
+        Route.of(label, journey, named)
+        if journey.function is None
+        else route_of(label, journey, named[label], job.folder)
+        for label, journey in scenario.flows.items()
+    ]
+    keys |= {"order": scenario.order, "routes": routes, "ends_rounds": scenario.on_error == "end round"}
+    if scenario.has_functions:
+        return ScriptDriver(*given, number=_function_target(scenario, targets), **keys)
+    return JourneyDriver(*given, **keys)
+
+
+def _function_target(scenario: Scenario, targets: list[TargetKind]) -> int:
+    """The number of the target that journeys in Python load."""
+    return [target.name for target in targets].index(scenario.target or "")
+
+
+def driver_through(
+    make: type[AnyDriver], job: Job, targets: list[TargetKind], ops: list[Op], recorder: Recorder, *, part: int = 0
 ) -> AnyDriver:
-    """A driver of this job. `part`: 1 for its preparation, whose counters have numbers of their own."""
-    return make(
-        targets,
-        ops,
-        recorder,
-        order=order or job.scenario.order,
-        seed=job.seed,
-        index=job.index,
-        of=job.of,
-        max_requests=max_requests,
-        max_rate_per_s=job.max_rate_per_s,
-        folder=job.folder,
-        counter=itertools.count(1 + job.index * job.parts + job.part + part, job.of * job.parts),
-    )
+    """A driver of users who do all of these operations in order, as a preparation does.
+
+    part   1 for a preparation, whose counters have numbers of their own
+    """
+    return make(targets, ops, recorder, order="sequence", routes=[Route.through(ops)], **_driver_keys(job, part))
+
+
+def _driver_keys(job: Job, part: int = 0) -> dict[str, Any]:
+    return {
+        "seed": job.seed,
+        "index": job.index,
+        "of": job.of,
+        "max_rate_per_s": job.max_rate_per_s,
+        "folder": job.folder,
+        "counter": itertools.count(1 + job.index * job.parts + job.part + part, job.of * job.parts),
+    }
 
 
 async def prepare(job: Job, channel: Channel, files: dict[str, DataFile]) -> Any:
@@ -131,7 +170,7 @@ async def prepare(job: Job, channel: Channel, files: dict[str, DataFile]) -> Any
         return deque()
     targets, ops = compile_operations(job, scenario.prepare, files, in_sequence=True)
     recorder = Recorder.discarding([op.name for op in ops])
-    driver = make_driver(job, targets, ops, recorder, order="sequence", make=PreparingDriver, part=1)
+    driver = driver_through(PreparingDriver, job, targets, ops, recorder, part=1)
     try:
         for target in targets:
             await target.open(driver)
@@ -144,7 +183,7 @@ async def prepare(job: Job, channel: Channel, files: dict[str, DataFile]) -> Any
     return deque(rows)
 
 
-class PreparingDriver(WorkerDriver):
+class PreparingDriver(JourneyDriver):
     """Runs whole rounds of the preparation, each of all operations in turn.
 
     A round with a step that fails is left, and another one made in its place, unless most rounds fail.
@@ -153,9 +192,8 @@ class PreparingDriver(WorkerDriver):
     def __init__(self, *given: Any, **keys: Any) -> None:
         super().__init__(*given, **keys)
         self._rows: list[dict[str, Any]] = []
-        self._failed_users: set[Lane] = set()
         self._failed_rounds, self._gave_up = 0, False
-        self._at_once = 1  # its requests are rounds
+        self.ends_rounds, self._round = True, 1  # its requests are rounds
 
     async def rows_of(self, count: int) -> list[dict[str, Any]]:
         """Run `count` rounds. Returns the fields that each keeps. Raises TargetError where most of them fail."""
@@ -174,23 +212,16 @@ class PreparingDriver(WorkerDriver):
             raise TargetError(f"could not prepare the data: {what}{why}", mend=mend)
         return self._rows
 
-    def finish(self, lane: Lane, end_ns: int, first_byte_ns: int, error: int, *answer: int) -> bool:
-        if error:
-            self._failed_users.add(lane.siblings[0])
-        return super().finish(lane, end_ns, first_byte_ns, error, *answer)
+    def _reserve(self, visit: Visit) -> None:
+        visit.left, self._requests_left = FOREVER, self._requests_left - 1
 
-    def _assign_closed(self, lane: Lane, now: int) -> bool:
-        user = lane.siblings[0]
-        if user in self._failed_users:
-            self._failed_users.discard(user)
-            self._failed_rounds += 1
-            user.position = 0
-            self._requests_left += 1  # its round is still to be made
-            if self._failed_rounds >= FEW_FAILURES and self._failed_rounds > len(self._rows):
-                self._gave_up, self._requests_left = True, 0
-        elif 0 < user.position < len(self.ops):
-            return self._fill(lane, self.picker.next_operation(lane), NONE_NS)
-        elif user.position:
-            self._rows.append(lane.kept_fields)
-            user.position = 0
-        return super()._assign_closed(lane, now)
+    def _end_visit(self, user: Lane, error: int) -> None:
+        kept = user.visit.kept
+        self._leave_off(user)
+        if not error:
+            self._rows.append(kept)
+            return
+        self._failed_rounds += 1
+        self._requests_left += 1  # its round is still to be made
+        if self._failed_rounds >= FEW_FAILURES and self._failed_rounds > len(self._rows):
+            self._gave_up, self._requests_left = True, 0

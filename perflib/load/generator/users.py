@@ -38,7 +38,7 @@ class Drives(Protocol):
 class Crowd:
     """Users whose number rises and falls: those of one worker.
 
-    wanted   how many there are to be now; whoever is one too many leaves after its round
+    wanted   how many there are to be now; whoever is one too many leaves after its journey
     """
 
     def __init__(self, driver: Drives, load: UsersLoad, start_ns: int) -> None:
@@ -60,34 +60,29 @@ class Crowd:
 
 
 class Pauses:
-    """How long users pause: after each answer, and so that a round begins at most once in `pacing_s`.
+    """How long users pause: after each answer, and so that a journey or request begins at most once in `pacing_s`."""
 
-    size   of a round, in requests
-    """
-
-    def __init__(self, think_s: float | Pause, pacing_s: float, size: int, rng: random.Random) -> None:
-        self._think_s, self._size, self._random = think_s, size, rng
+    def __init__(self, think_s: float | Pause, pacing_s: float, rng: random.Random) -> None:
+        self._think_s, self._random = think_s, rng
         self.pacing_ns = int(pacing_s * 1e9)
-        self._began: dict[Lane, int] = {}  # a user's latest round
+        self._began: dict[Lane, int] = {}  # a user's latest beginning
 
     def __bool__(self) -> bool:
         return bool(self._think_s) or self.pacing_ns > 0
 
-    def is_between(self, lane: Lane) -> bool:
-        """Whether the lane's user is between two rounds."""
-        return self._size == 1 or lane.siblings[0].position % self._size == 0
-
-    def next_s(self, lane: Lane, now: int) -> float:
-        """How long the lane's user pauses before its next request."""
-        think = self._think_s
+    def next_s(self, lane: Lane, now: int, think: float | Pause | None = None) -> float:
+        """How long the lane's user pauses before its next request. `think`: what its journey says of it."""
+        if think is None:
+            think = self._think_s
         pause_s = think if isinstance(think, float | int) else think.draw_s(self._random)
-        if self.pacing_ns and self.is_between(lane):
-            pause_s = max(pause_s, (self._began.get(lane.siblings[0], 0) + self.pacing_ns - now) / 1e9)
+        user = lane.siblings[0]
+        if self.pacing_ns and user.visit is None:
+            pause_s = max(pause_s, (self._began.get(user, 0) + self.pacing_ns - now) / 1e9)
         return pause_s
 
     def begin(self, lane: Lane, now: int) -> None:
-        """The lane's user begins a request now."""
-        if self.pacing_ns and self.is_between(lane):
+        """The lane's user begins a journey, or a request, now."""
+        if self.pacing_ns:
             self._began[lane.siblings[0]] = now
 
     def forget(self, user: Lane) -> None:

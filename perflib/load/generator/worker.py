@@ -44,7 +44,7 @@ async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver
     try:
         in_sequence = job.scenario.order == "sequence"
         targets, ops = compile_operations(job, job.scenario.operations, files, in_sequence=in_sequence)
-        driver: WorkerDriver = make_driver(
+        driver = make_driver(
             job,
             targets,
             ops,
@@ -56,14 +56,12 @@ async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver
                 t0_ns=job.t0_ns,
                 failures=Failures(max(1, plan.share(SAMPLES, job.index, job.of))),
             ),
-            max_requests=job.max_requests,
         )
         started(driver)
         driver.most_lanes = lanes_allowed(job, targets)
         for target in targets:
             await target.open(driver)
         prepared = await prepare(job, channel, files)
-        driver.ends_rounds = job.scenario.on_error == "end round"
         driver.picker.prepared, driver.picker.reuse_prepared = prepared, job.scenario.reuse_prepared
         channel.send(
             "ready",
@@ -115,6 +113,7 @@ async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int)
         unsent=driver.unsent,
         resent=driver.resent,
         failures=recorder.failure_records(),
+        operations=recorder.operations,
         stopped=driver.stopping,
         ended=driver.ended,
         health={

@@ -31,6 +31,7 @@ _MOST_ADDRESSES = 64  # of servers that redirects led to
 class HttpTarget(TargetKind):
     """An HTTP/1.0 or 1.1 server.
 
+    reads   whether somebody looks at the answers
     token   what requests carry that the worker has logged in for; None where there is nothing, or users do
     """
 
@@ -52,7 +53,7 @@ class HttpTarget(TargetKind):
             self.headers["Authorization"] = self.address.authorization
         self.logs_in_users = isinstance(spec.auth, LoginAuth) and spec.auth.per == "user"
         self._renewing: asyncio.Task[None] | None = None
-        self._reads = False
+        self.reads = False
         self._addresses: dict[str, Address] = {}
         self.short_connections: ShortConnections | None = None
         self.parsed_heads: dict[bytes, ParsedHead] = {}  # shared by all lanes
@@ -74,13 +75,13 @@ class HttpTarget(TargetKind):
     def compile(self, operation: HttpOperation) -> Request:
         request = compiled(operation, self)
         if operation.keep or operation.expect or request.head:
-            self._reads = True
+            self.reads = True
         return request
 
     def lane(self, driver: Driver, index: int) -> Lane:
         if self.keeps_cookies or self._tokens is not None:
             return UserHttpLane(driver, index, self)
-        return (ReadingHttpLane if self._reads else HttpLane)(driver, index, self)
+        return (ReadingHttpLane if self.reads else HttpLane)(driver, index, self)
 
     async def open(self, driver: Driver) -> None:
         if not self.keep_alive and self.address.is_plain and ShortConnections.are_possible():
