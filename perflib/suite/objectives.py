@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from perflib.errors import SuiteError
+from perflib.text import Spoken
 
 # unit -> (dimension, factor to the dimension's base unit)
 UNITS: Final = {
@@ -104,8 +105,12 @@ _EXAMPLE: Final = 'write it like "p99 response < 250 ms", "buy: error rate < 1 %
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(Spoken):
     """A parsed objective. `limit` and the figure compared with it are in `unit`: ms, %, /s, MB, MB/min or none.
+
+    >>> objective = Objective.parse("buy: p95 response < 0.4 s")
+    >>> objective.operation, objective.q, objective.limit, objective.unit
+    ('buy', 0.95, 400.0, 'ms')
 
     metric      "response", "service", "first byte", "error rate", "success", "throughput", "throughput / offered",
                 "apdex",
@@ -129,6 +134,9 @@ class Objective:
     limit: float | None = None
     apdex_ms: tuple[float, float] = APDEX_MS
     """Of an apdex: within which time users are satisfied, and within which they tolerate an answer."""
+
+    def __str__(self) -> str:
+        return self.text
 
     @property
     def unit(self) -> str:
