@@ -38,7 +38,7 @@ class SuiteError(PerflibError, ValueError):
 
     >>> perflib.load_suite("dmo")
     Traceback (most recent call last):
-    perflib.errors.SuiteError: no suite 'dmo'; did you mean 'demo'?
+    perflib.errors.SuiteError: dmo: no such suite; did you mean 'demo'?
     """
 
     exit_code = EXIT_BAD_INPUT
