@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from perflib.experiments.repeat import repeat
     from perflib.experiments.run import run
     from perflib.notebook.explorer import Explorer, explore
+    from perflib.suite.demo import demo
     from perflib.suite.file import load_suite
     from perflib.suite.model import Compare, Expect, Load, Operation, Ready, Scenario, Suite, Target, Warmup
     from perflib.suite.objectives import Objective
@@ -50,6 +51,7 @@ __all__ = [
     "charts",
     "compare",
     "confirm",
+    "demo",
     "explore",
     "load_suite",
     "open_run",
@@ -64,6 +66,7 @@ _HOMES = {
     "errors": ("PerflibError", "ReportError", "RunError", "SuiteError", "TargetError"),
     "verdicts.run": ("Run", "open_run"),
     "experiments.run": ("run",),
+    "suite.demo": ("demo",),
     "suite.file": ("load_suite",),
     "verdicts.comparison": ("Comparison", "compare"),
     "experiments.ab": ("ab",),

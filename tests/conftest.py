@@ -24,9 +24,11 @@ LIMITS = {limit: getattr(validity, limit) for limit in ("LATE_MS", "PAUSE_MS", "
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _any_machine() -> Iterator[None]:
-    """A test is of the code, not of how busy this machine is; who tests the limits asks for `real_limits`."""
+def _any_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test is of the code, not of how busy this machine is, nor of the runs of other tests on it; who tests the
+    limits asks for `real_limits`."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         for limit in LIMITS:
             patch.setattr(validity, limit, 1e9)
         yield

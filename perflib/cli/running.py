@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -32,6 +32,14 @@ from perflib.load.interrupts import exit_code as interrupted
 if TYPE_CHECKING:
     from perflib.formats.live import Exporter
     from perflib.suite.model import Suite
+
+
+# What `latest` must have for a notebook that does not fit every run.
+_NEEDED: Final[dict[str, Literal["requests", "steps", "ladder"]]] = {
+    "capacity": "steps",
+    "explore": "requests",
+    "overhead": "ladder",
+}
 
 
 @cli.command()
@@ -146,6 +154,7 @@ def run(
     perflib run http://127.0.0.1:8000/orders --users 10 --requests 1000 -d '{"sku": "{random|1..9}"}' --save orders.toml
     """
     from perflib.experiments.run import run as run_suite
+    from perflib.load import neighbours
     from perflib.store.runs import data_folder, run_ids
     from perflib.verdicts.run import open_run
 
@@ -155,6 +164,8 @@ def run(
     exporter = _exporter(metrics, remote_write, otlp, push_headers)
     if exporter and repeated:
         raise click.UsageError("--metrics, --remote-write and --otlp are for a single run, without --repeat")
+    for other in neighbours.running():
+        click.echo(f"perflib: another run is under way on this machine, {other}: each disturbs the other", err=True)
     here = data_folder(data)  # an object store also has runs of other machines
     before = set(run_ids(here))
     overrides = (*overrides, f"on_lost={on_lost}") if on_lost else overrides
@@ -324,7 +335,8 @@ def report(
     for text in settings:
         learn_setting(text)
     parameters = dict(setting(text) for text in settings)
-    opened, folder = open_run(run, data), Path(out) if out else None
+    having = _NEEDED.get(notebook or "")
+    opened, folder = open_run(run, data, having=having), Path(out) if out else None
     if other:
         written = page(source, opened, parameters=parameters, out=folder)
     else:

@@ -39,7 +39,7 @@ def runs(data: str | None, as_json: bool) -> int:
             "run": r.id,
             "status": r.status,
             "scenarios": len(r.scenarios),
-            "quick": r.manifest.quick,
+            "quick": r.manifest.quick if as_json else "yes" if r.manifest.quick else "",
             "started": r.manifest.started_at[:19],
         }
         for r in reversed(opened)

@@ -53,6 +53,10 @@ def ab(
 ) -> Comparison:
     """Run both sides in turns and compare them: is b worse than a?
 
+    >>> compared = perflib.ab("shop.toml", b=["targets.api.timeout_s=5"], block_s=0.1, budget_s=1)
+    >>> compared.title
+    'shop: b against a'
+
     a, b      overrides of the suite ("targets.api.url=…"), or a Suite of its own for each side, with the same scenarios
     block_s   length of a turn, s; a turn ends when all its answers are there
     budget_s  time under load of each scenario, both sides together, s; the warm-up is not counted

@@ -37,6 +37,10 @@ def confirm(
 ) -> Comparison:
     """The comparison of so many new runs a side, where this one fails or is worse; else this one.
 
+    >>> compared = perflib.compare(run, run)
+    >>> perflib.confirm(compared, runs=2) is compared     # nothing is worse: nothing is run again
+    True
+
     runs      of each side, at least 2. The runs that were compared do not count: they were chosen for how they differ
     folders   in which base and candidate are run, by the commands of their run.json
     tell      is called with each run's id

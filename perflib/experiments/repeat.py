@@ -44,6 +44,10 @@ def repeat(
 ) -> tuple[Run, ...]:
     """Run a suite several times, and return its runs. Every second time its scenarios are run in reverse.
 
+    >>> first, second = perflib.repeat(suite, 2, quick=True)
+    >>> second.manifest.repeat.number
+    2
+
     runs     how often, at most 20 where `until` is given
     until    by figure, or "operation: figure": ends, after 3 runs at least, as soon as the 95 % interval of the runs'
              mean is within ± so many %

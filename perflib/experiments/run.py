@@ -37,9 +37,12 @@ def run(
 ) -> Run:
     """Run a suite and return its Run. `status` says whether it is complete, `verdicts()` judges it.
 
-    run("acceptance", only=["error_rate"], quick=True)
-    run(Suite(...))
-    run("checkout.toml", overrides=["workers=1"])
+    >>> made = perflib.run(suite)                          # a Suite, a built-in name, or a file like "checkout.toml"
+    >>> made.status, len(made.verdicts())
+    ('complete', 2)
+    >>> made.rows("browse", columns=["operation", "ok"]).shape[1]
+    2
+    >>> shorter = perflib.run(suite, quick=True, seed=7)
 
     client: of a Dask cluster (`distributed.Client`, direct_to_workers=True), whose workers generate the load.
     data: the folder of the runs, or the URL of an object store, like "s3://bucket/prefix".

@@ -1,4 +1,5 @@
-"""Checks whether this machine is fit to measure: cores, other load, descriptors, timers, loopback, CPU frequency."""
+"""Checks whether this machine is fit to measure: cores, other load, other runs, descriptors, timers, loopback, CPU
+frequency."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from perflib.load.neighbours import running
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Run all checks, which takes about two seconds."""
-    return [_cores(), _load(), _descriptors(), _timer(), _loopback(), _clock(), _governor()]
+    return [_cores(), _load(), _runs(), _descriptors(), _timer(), _loopback(), _clock(), _governor()]
 
 
 def _cores() -> Finding:
@@ -49,6 +52,12 @@ def _load() -> Finding:
         fit,
         "" if fit else "stop other programs, or expect wide intervals",
     )
+
+
+def _runs() -> Finding:
+    others = running()
+    found = ", ".join(others) or "none"
+    return Finding("other runs", found, not others, "wait until they have ended" if others else "")
 
 
 def _descriptors() -> Finding:

@@ -12,6 +12,7 @@ from typing import Any
 
 from perflib.errors import PerflibError
 from perflib.load.generator.job import ORPHANED, Job
+from perflib.load.neighbours import Neighbours
 from perflib.load.outliers import medians_ms
 from perflib.load.progress import Progress
 from perflib.load.resources import Sampler
@@ -79,6 +80,7 @@ class Loading:
         client: Any = None,
         on_lost: str = "stop",
         stop_rules: Sequence[StopRule] = (),
+        neighbours: Neighbours | None = None,
     ) -> None:
         self.scenario, self.bar, self._on_lost = scenario, bar, on_lost
         self._ledger, self._targets, self._jobs = ledger, targets, jobs
@@ -93,6 +95,7 @@ class Loading:
         sampled = {os.getpid(), *(pid for target in started.values() for pid in target.pids)}
         self._listeners = Listeners(targets.values(), sampled)
         self._machine, self._ours_s = Machine(), 0.0
+        self._neighbours = neighbours
 
     def _started(self, in_process: bool, client: Any) -> Workers:
         if in_process:
@@ -113,6 +116,8 @@ class Loading:
                 self._machine, self._ours_s = Machine(), self._cpu_s()
             else:
                 self._ask_stop_rules()
+                if self._neighbours:
+                    self._neighbours.look()
             if until():
                 return
         shares = self._machine.stop(self._cpu_s() - self._ours_s)
@@ -215,6 +220,7 @@ class Loading:
             self.record.machine.model_dump() if self.record.machine else {},
             [worker.model_dump() for worker in missing],
             medians,
+            self._neighbours.seen() if self._neighbours else (),
         )
         self.record.doubts = [str(doubt) for doubt in all_doubts if not doubt.fatal]
         for doubt in all_doubts:

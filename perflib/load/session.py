@@ -24,6 +24,7 @@ from perflib.load.gauges import Gauges
 from perflib.load.generator.arrivals import peak_rate_per_s
 from perflib.load.generator.job import Job
 from perflib.load.interrupts import held_off
+from perflib.load.neighbours import Neighbours
 from perflib.load.preflight import may_be_loaded
 from perflib.load.progress import Progress, View
 from perflib.load.resources import Sampler
@@ -104,6 +105,7 @@ class Session:
             self.dir.save()
         self.upload = Upload(data, self.dir.path.name, self.dir.path, both=client is not None) if is_url(data) else None
         self.lease = Lease(self.dir.path, WRITING)
+        self.neighbours = Neighbours(self.dir.path.name)
         self.view = view(self.dir.path)
         self.sampler = Sampler(self.dir.path, self.t0_ns)
         self.ledger = Ledger(self.dir, self.sampler, self.t0_ns, data if is_url(data) else None)
@@ -145,6 +147,7 @@ class Session:
             with held_off():
                 self._end()
         finally:
+            self.neighbours.close()
             self.lease.release()
 
     def _log(self, error: Exception) -> None:
@@ -266,6 +269,7 @@ class Session:
             self.client,
             self.suite.on_lost,
             self._stop_rules(scenario, self.dir.path),
+            self.neighbours if self.client is None else None,
         )
         try:
             yield loading

@@ -50,12 +50,14 @@ class Doubt:
 def doubts(
     scenario: Scenario, targets: list[Target], workers: list[dict[str, Any]], machine: dict[str, float],
     missing: Sequence[dict[str, Any]] = (), medians_ms: Mapping[int, float] = MappingProxyType({}),
+    other_runs: Sequence[str] = (),
 ) -> list[Doubt]:  # fmt: skip
     """All doubts about one scenario.
 
     workers, missing   health of the workers that finished, and the lost workers, as in run.json
     machine            shares of the machine's CPU time during the load
     medians_ms         median service time of each worker
+    other_runs         ids of the runs that were under way on this machine at the same time
     """
     all_doubts = [*_of_missing(missing), *_of_unanswered(workers)]
     # A callable, or the SDK's client, is itself measured: it runs in the worker and may block the event loop.
@@ -66,7 +68,7 @@ def doubts(
         Doubt(text, PEER_ADVICE)
         for text in describe_outliers(scenario.load, workers, medians_ms, calls_inside=calls_inside)
     ]
-    return [*all_doubts, *_of_machine(machine)]
+    return [*all_doubts, *_of_other_runs(other_runs), *_of_machine(machine)]
 
 
 def _of_missing(missing: Sequence[dict[str, Any]]) -> Iterator[Doubt]:
@@ -140,6 +142,13 @@ def _of_pauses(worker: dict[str, Any], name: str, is_open: bool) -> Doubt:
         "their checks, and its other requests waited for it"
     )
     return Doubt(text, "use more workers, smaller bodies or fewer checks", fatal=is_open)
+
+
+def _of_other_runs(runs: Sequence[str]) -> Iterator[Doubt]:
+    if runs:
+        many = "another run was" if len(runs) == 1 else f"{len(runs)} other runs were"
+        text = f"{many} under way on this machine at the same time: {', '.join(runs[:3])}"
+        yield Doubt(text, "make one run at a time, or expect wide intervals")
 
 
 def _of_machine(machine: dict[str, float]) -> Iterator[Doubt]:

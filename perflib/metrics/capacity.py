@@ -103,18 +103,22 @@ def capacity(scenario: ScenarioRun) -> Capacity:
     return cache[scenario.name]  # type: ignore[no-any-return]
 
 
+def is_search(scenario: ScenarioRun) -> bool:
+    """Whether a scenario searches for a capacity: whether its load rises in steps."""
+    return scenario.spec.load.model == "steps"
+
+
 def searched(run: Recording) -> ScenarioRun:
     """The first scenario that searched for a capacity. Raises RunError where there is none."""
     for scenario in run.scenarios:
-        if scenario.spec.load.model == "steps":
+        if is_search(scenario):
             return scenario
     raise RunError("no scenario of this run has a load of `steps`", where=run.id, mend="make one: perflib run capacity")
 
 
 def is_limit(scenario: ScenarioRun, objective: Objective) -> bool:
     """Whether an objective is a limit that ends the load, rather than what is judged."""
-    steps = scenario.spec.load.model == "steps"
-    return steps and objective.metric in LIMITED and objective.limit is not None
+    return is_search(scenario) and objective.metric in LIMITED and objective.limit is not None
 
 
 def _capacity(scenario: ScenarioRun) -> Capacity:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib import stats
+from perflib.errors import RunError
 from perflib.stats import Interval
-from perflib.store.recording import ScenarioRun
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.text import number
 
 Values = NDArray[np.float64]
@@ -32,6 +33,7 @@ BELOW: Final = {
     "session per call, SDK": "session per call",
 }
 _WAYS: Final = ("direct", "tool layer", "HTTP", "HTTP, SDK")
+_COMPARED: Final = (*_WAYS, "REST", "session per call")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,21 @@ def rounds(scenario: ScenarioRun) -> dict[str, dict[str, Values]]:
     return found
 
 
+def is_ladder(scenario: ScenarioRun) -> bool:
+    """Whether the operations of a scenario are the ways that the sentence about the overhead compares."""
+    return {*scenario.operations} >= {*_COMPARED}
+
+
+def ladder_of(run: Recording) -> ScenarioRun:
+    """The first scenario that is a ladder. Raises RunError where there is none."""
+    for scenario in run.scenarios:
+        if is_ladder(scenario):
+            return scenario
+    raise RunError(
+        "no scenario of this run has every way to call the service", where=run.id, mend="make one: perflib run overhead"
+    )
+
+
 def rungs(scenario: ScenarioRun, below: dict[str, str] | None = None) -> list[Rung]:
     """Every operation in the suite's order."""
     times, under = rounds(scenario), BELOW if below is None else below
@@ -110,8 +127,16 @@ def parts(scenario: ScenarioRun) -> list[Part]:
 
 
 def sentence(scenario: ScenarioRun) -> str:
-    """What MCP costs over a direct call and over REST, and which part of it is whose."""
+    """What MCP costs over a direct call and over REST, and which part of it is whose.
+
+    Raises RunError for a scenario that is no ladder.
+    """
+    if not is_ladder(scenario):
+        ways, where = ", ".join(_COMPARED), f"{scenario.run.id}, {scenario.name}"
+        raise RunError(f"not every way is among its operations: {ways}", where=where, mend="perflib run overhead")
     times = {name: values["response"] for name, values in rounds(scenario).items()}
+    if not len(times["direct"]):
+        return "There is no round in which every way succeeded: there is nothing to compare."
     over = stats.paired_difference(times["direct"], times["HTTP"])
     rest = stats.paired_difference(times["REST"], times["HTTP"])
     client = stats.paired_difference(times["HTTP"], times["HTTP, SDK"])

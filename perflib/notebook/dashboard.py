@@ -19,14 +19,14 @@ from markupsafe import Markup
 from perflib import charts
 from perflib.load.progress import Glance
 from perflib.notebook import runs_table
+from perflib.notebook.one_run import OneRun, detail
 from perflib.notebook.panel import html as panel_html
 from perflib.notebook.panel import somebody_looks
 from perflib.report.pictures import picture
 from perflib.store.remote import is_url
-from perflib.store.runs import data_folder, run_ids
+from perflib.store.runs import data_folder
 from perflib.text.html import View
 from perflib.verdicts.history import history, record_all
-from perflib.verdicts.run import Run, open_run
 
 EVERY_S: Final = 1.0
 TRENDS: Final = ("p95", "throughput", "errors")
@@ -53,18 +53,11 @@ class Live:
         if run.id != self._run:
             self._run, self._glance = run.id, Glance(run.path)
         now = self._glance.look()
-        begun = time.time() - run.path.stat().st_ctime
         done = sum(entry.record.stop_ns is not None for entry in run.scenarios)
         of = len(run.suite.scenarios)
-        if begun < 0:
-            return Markup()
-        return panel_html(now, f"{run.id}: scenario {min(done + 1, of)} of {of}", done / max(of, 1))
-
-
-def detail(run: Run) -> View:
-    """One run: its sentence, objectives, and the percentile curves of its first scenarios."""
-    drawn = [picture(partial(charts.latency_percentiles, scenario)) for scenario in run.scenarios[:4]]
-    return View("dashboard/detail", run=run, pictures=drawn)
+        begun = any(entry.record.start_ns is not None for entry in run.scenarios)
+        where = f"scenario {min(done + 1, of)} of {of}" if begun else "starting"
+        return panel_html(now, f"{run.id}: {where}", done / max(of, 1))
 
 
 def trends(data: str | Path) -> View:
@@ -81,34 +74,47 @@ class Dashboard:
     def __init__(self, data: str | Path | None = None) -> None:
         self.data = folder(data)
         self._live = Live(self.data)
-        self._seen: list[tuple[str, str]] = []
+        self._seen: list[tuple[str, str]] | None = None
+        self._chosen = ""  # by a click; without one, the newest run is shown
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
         if not (somebody_looks() or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")):
-            display(
-                View(
-                    "dashboard/whole",
-                    live=self._live.html(),
-                    runs=runs_table.runs(self.data),
-                    trends=trends(self.data),
-                )
-            )  # type: ignore[no-untyped-call]
+            display(self._page())  # type: ignore[no-untyped-call]
             return
         display(self._widgets())  # type: ignore[no-untyped-call]
         threading.Thread(target=self._follow, name="dashboard", daemon=True).start()
 
+    def _page(self) -> View:
+        """The same where nobody can click."""
+        found = runs_table.newest(self.data, 1)
+        return View(
+            "dashboard/whole",
+            live=self._live.html(),
+            runs=runs_table.runs(self.data),
+            newest=detail(found[0]) if found else "",
+            trends=trends(self.data),
+        )
+
     def _widgets(self) -> Any:
         import ipywidgets as widgets
 
-        self._now, self._runs, self._detail, self._trends = (widgets.HTML("…") for _ in range(4))
-        self._choice = widgets.Dropdown(description="Run", options=[], layout=widgets.Layout(width="520px"))
-        self._choice.observe(lambda _: self._show_detail(), names="value")
-        sections = ((self._now, "Now"), (self._runs, "The newest runs"), (self._trends, "Trends"))
-        heads = [widgets.VBox([widgets.HTML(f"<h2>{head}</h2>"), part]) for part, head in sections]
-        chosen = widgets.VBox([widgets.HTML("<h2>One run</h2>"), self._choice, self._detail])
-        return widgets.VBox([heads[0], heads[1], chosen, heads[2]])
+        self._now, self._trends = widgets.HTML("…"), widgets.HTML("…")
+        self._one = OneRun(self.data)
+        self._runs = runs_table.Links(self.data, self._choose)
+        parts = (
+            ("Now", self._now),
+            ("The newest runs", self._runs.widget),
+            ("One run", self._one.widget),
+            ("Trends", self._trends),
+        )
+        return widgets.VBox([widgets.VBox([widgets.HTML(f"<h2>{head}</h2>"), part]) for head, part in parts])
+
+    def _choose(self, run_id: str) -> None:
+        """Show a run, and from now on that of the newest ones only if it is the newest."""
+        self._chosen = "" if run_id == self._runs.ids[0] else run_id
+        self._one.show(run_id)
 
     def _follow(self) -> None:
         while True:
@@ -120,22 +126,13 @@ class Dashboard:
             time.sleep(EVERY_S)
 
     def _look(self) -> None:
-        """Update tables and trends when a run was added, deleted, or has ended."""
-        ids = run_ids(self.data)
+        """Update table, newest run and trends when a run was added, deleted, or has ended."""
         seen = [(run.id, run.status) for run in runs_table.newest(self.data)]
-        if seen == self._seen and self._runs.value != "…":
+        if seen == self._seen:
             return
         self._seen = seen
-        self._runs.value = runs_table.runs(self.data, judge=False)._repr_html_()
-        self._runs.value = runs_table.runs(self.data)._repr_html_()
-        chosen = self._choice.value
-        self._choice.options = list(reversed(ids))
-        if chosen in ids:
-            self._choice.value = chosen
+        self._runs.update(judge=False)
+        if seen:
+            self._one.show(self._chosen if self._chosen in self._runs.ids else self._runs.ids[0])
+        self._runs.update(judge=True)
         self._trends.value = trends(self.data)._repr_html_()
-
-    def _show_detail(self) -> None:
-        name = self._choice.value
-        if name:
-            self._detail.value = "…"
-            self._detail.value = detail(open_run(name, self.data))._repr_html_()

@@ -14,6 +14,7 @@ import io
 import math
 from functools import cached_property
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -54,19 +55,31 @@ def explore(
     from_s: float | None = None,
     to_s: float | None = None,
     band: tuple[float, float] = (99.0, 100.0),
-    data: str | None = None,
+    data: str | Path | None = None,
 ) -> Explorer:
-    """A run to explore. Times are seconds since the start of the scenario; the band is in percent of the requests."""
-    explored = Explorer(run if isinstance(run, Run) else open_run(run, data), data)
+    """A run to explore. Times are seconds since the start of the scenario; the band is in percent of the requests.
+
+    >>> explored = perflib.explore(run, scenario="browse", from_s=0.2, band=(99, 100))
+    >>> explored.slowest(2).shape[0]
+    2
+
+    run: an open one, an id, a path, or "latest" for the latest one with a load. Raises RunError as `Explorer.choose`.
+    """
+    explored = Explorer(open_run(run, data, having="requests"), data)
     return explored.choose(
         scenario=scenario, operation=operation, window_s=(from_s or 0.0, math.inf if to_s is None else to_s), band=band
     )
 
 
 class Explorer:
-    """A selection from one run, and the views of it."""
+    """A selection from one run, and the views of it; a notebook shows it with its controls.
 
-    def __init__(self, run: Run, data: str | None = None) -> None:
+    >>> explored = perflib.explore(run).choose(operation="list", window_s=(0, 0.5))
+    >>> explored
+    <Explorer ...: browse, list, 0 to 0.5 s>
+    """
+
+    def __init__(self, run: Run, data: str | Path | None = None) -> None:
         self.data, self.scenario = data, ""
         self.open(run)
 

@@ -146,7 +146,11 @@ def somebody_looks() -> bool:
     return bool(kernel and kernel.get_parent().get("content", {}).get("allow_stdin"))
 
 
-def _kernel() -> Any:
+def shell() -> Any:
+    """IPython's shell, in which the code of a notebook runs; None outside."""
     module = sys.modules.get("IPython")
-    shell = module.get_ipython() if module is not None else None
-    return getattr(shell, "kernel", None)
+    return module.get_ipython() if module is not None else None
+
+
+def _kernel() -> Any:
+    return getattr(shell(), "kernel", None)

@@ -108,8 +108,18 @@ def copy(folder: Path, *, force: bool = False) -> list[Path]:
         raise SuiteError(f"exists already{others}", where=str(existing[0]), mend=mend)
     folder.mkdir(parents=True, exist_ok=True)
     for path, source in copies.items():
-        path.write_bytes(source.read_bytes())  # and not its mode: what is installed may be read-only
+        path.write_text(_as_here(source), "utf-8")  # and not its mode: what is installed may be read-only
     return list(copies)
+
+
+def _as_here(source: Path) -> str:
+    """A notebook whose language is this environment's, down to the version: JupyterLab would change it when it opens
+    the file, and mark it as modified."""
+    from ipykernel.ipkernel import IPythonKernel
+
+    notebook = json.loads(source.read_text("utf-8"))
+    notebook["metadata"]["language_info"] = IPythonKernel.language_info
+    return json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def nbformat_module() -> Any:

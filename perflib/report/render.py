@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -133,7 +134,7 @@ def _papermill(source: Path, parameters: Mapping[str, Any], output: Path, kernel
             parameters=dict(parameters),
             kernel_name="python3",
             language="python",
-            progress_bar=False,
+            progress_bar={"desc": "rendering", "leave": False, "disable": not sys.stderr.isatty(), "file": sys.stderr},
             log_output=False,
             cwd=str(Path.cwd()),
             km=kernel,

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from perflib.text import Spoken, number
 from perflib.text.html import render
 
 Values = NDArray[Any]
@@ -29,7 +30,7 @@ _VALUES_PER_SKEWNESS: Final = 25  # effective values that a mean needs for each 
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Spoken):
     """An estimate with the bounds of its confidence interval, in the unit of the values.
 
     low, high: −inf and inf where a bound is unknown. n: the number of values; n_effective: their effective sample
@@ -49,6 +50,10 @@ class Interval:
     def bounds(self) -> dict[str, float | None]:
         """Estimate, low and high for JSON: None in place of infinite bounds and NaN."""
         return {"estimate": finite(self.estimate), "low": finite(self.low), "high": finite(self.high)}
+
+    def __str__(self) -> str:
+        """12.5 [11.9 … 13.2], n = 400"""
+        return f"{number(self.estimate)} [{number(self.low)} … {number(self.high)}], n = {self.n:,}"
 
     def _repr_html_(self) -> str:
         return str(render("interval", interval=self))

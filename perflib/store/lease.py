@@ -130,6 +130,25 @@ def is_written(folder: Path) -> bool | None:
     return not _gone(folder / FILE, found)
 
 
+def others(folder: Path) -> list[str]:
+    """The names of the leases in a folder whose holders are alive and are not this process's own.
+
+    Those of holders that are gone are removed, without a lock: a holder that is gone does not come back.
+    """
+    alive = []
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.glob("[!.]*.json")):
+            found = _read(path)
+            if found is None or found.get("token") in _HELD:
+                continue
+            if _gone(path, found):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            else:
+                alive.append(path.name)
+    return alive
+
+
 def _created(unfinished: Path, path: Path) -> bool:
     """Create a lease with its content, if there is none; on every file system one of several processes succeeds."""
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from perflib.errors import RunError
+from perflib.errors import NoRunError, RunError
 from perflib.store import remote
 from perflib.store.lease import held
 from perflib.store.manifest import FILE
@@ -58,7 +58,7 @@ def locate(
         known = run_ids(data)
         if not known:
             where = str(data if remote.is_url(data) else folder)
-            raise RunError("there are no runs", where=where, mend="create one: perflib run")
+            raise NoRunError("there are no runs", where=where, mend="create one: perflib run")
         which = known[-1]
     if remote.is_url(data):
         remote.Store(data).fetch(which, folder / which, rows=rows)

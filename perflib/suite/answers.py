@@ -37,7 +37,8 @@ def check_pattern(pattern: str, key: str) -> None:
 class Expect:
     """The expected answer; any other is a row with error "check".
 
-    Expect(status=201)   Expect(contains="ok")   Expect(json={"$.state": "done"})
+    >>> Expect(status=[200, 201], contains="ok", json={"$.state": "done"}).statuses
+    (200, 201)
     """
 
     status: int | Seq[int] | None = None  # the status, or a list of accepted ones

@@ -31,7 +31,11 @@ Code = Literal[0, 1, 3]
 @in_one_line("compare")
 @dataclass(frozen=True, config=CONFIG)
 class Compare:
-    """What comparisons of this suite's runs judge, how much worse still passes, and which exit code follows."""
+    """What comparisons of this suite's runs judge, how much worse still passes, and which exit code follows.
+
+    >>> Compare(figures=["p95", "errors"], margins={"p95": 15}, exit={"worse": 1}).margin_percent
+    {'p95': 15.0}
+    """
 
     figures: Seq[str] = ()  # what is judged; default: p50, p95, throughput, errors; of several runs a side memory, cpu
     margins: Mapping[str, Margin] = Field(default_factory=dict)  # how much worse passes, %; errors: points; false: any

@@ -41,7 +41,11 @@ def load_suite(
     only: Sequence[str] = (),
     quick: bool = False,
 ) -> Suite:
-    """A validated Suite from a built-in name or a TOML path. Raises SuiteError (exit code 2)."""
+    """A validated Suite from a built-in name or a TOML path. Raises SuiteError (exit code 2).
+
+    >>> load_suite("demo", overrides=["scenarios.browse.load.rate_per_s=80"]).scenarios[0].load.highest_rate_per_s
+    80.0
+    """
     path = find(source)
     try:
         text = path.read_text("utf-8")

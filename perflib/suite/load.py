@@ -28,12 +28,19 @@ from perflib.suite.family import ALIASES, Family
 from perflib.suite.fields import CONFIG, Count, NotNegative, Positive, Seq
 from perflib.suite.messages import TABLES, in_one_line
 from perflib.suite.pause import Pause, Think
+from perflib.text import Spoken
 
 STEADY: Final = ("closed", "constant", "poisson")  # models whose level does not change with time
 
 
-class Load(Family):
-    """When requests start. Closed: a fixed number of users. All others are open: a schedule, which never waits."""
+class Load(Spoken, Family):
+    """When requests start: `closed` and `users` wait for answers; the others are a schedule, which never waits.
+
+    >>> print(Load(model="closed", concurrency=10, duration_s=20, think_time_s=0.5))
+    10 users for 20 s, 0.5 s after each answer
+    >>> Load(model="poisson", rate_per_s=50, duration_s=20).is_open
+    True
+    """
 
     TAG, NOUN, PLAIN = "model", "load model {!r}", "a {} load"
 
@@ -78,6 +85,9 @@ class Load(Family):
     def words(self) -> str:
         """The load in words: "80 requests/s at random times for 20 s"."""
         raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.words
 
     def parts(self) -> tuple[Load, ...]:
         """The stages, or the load itself."""

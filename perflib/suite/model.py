@@ -32,6 +32,8 @@ from perflib.suite.messages import in_one_line
 from perflib.suite.objectives import KNOWN_METRICS, OF_JOURNEYS, Objective
 from perflib.suite.operation import Operation, bound
 from perflib.suite.target import Ready, Target
+from perflib.text import Spoken
+from perflib.text.html import View
 
 __all__ = ["Compare", "Expect", "Journey", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"]
 
@@ -41,15 +43,23 @@ IN_ORDER: Final = "journey"  # what the journey of a `sequence` is called in obj
 @in_one_line("warmup")
 @dataclass(frozen=True, config=CONFIG)
 class Warmup:
-    """Load before the measured part; its rows are stored with phase "warmup". duration_s = 0 turns it off."""
+    """Load before the measured part; its rows are stored with phase "warmup". duration_s = 0 turns it off.
+
+    >>> Warmup(duration_s=2).duration_s
+    2.0
+    """
 
     duration_s: NotNegative  # length of the warm-up; 0: no warm-up
 
 
 @in_one_line("scenarios")
 @dataclass(frozen=True, config=CONFIG)
-class Scenario:
+class Scenario(Spoken):
     """One load on one or more targets, and the objectives that it must meet.
+
+    >>> print(Scenario(name="browse", target="api", operations=[Operation(name="list", path="/items")],
+    ...                load=Load(model="closed", concurrency=10, duration_s=20), objectives=["p99 < 250 ms"]))
+    browse: 10 users for 20 s; list; p99 < 250 ms
 
     order     "weighted": operations at random by weight (default) · "sequence": each user does all of them in order;
               in a load with a rate, a user who arrives begins with the first one ·
@@ -129,6 +139,15 @@ class Scenario:
     def load_words(self) -> str:
         """The load in words: "80 requests/s at random times for 20 s"; journeys where these are what arrives."""
         return self.load.words.replace("requests/s", "journeys/s") if self.flows else self.load.words
+
+    def __str__(self) -> str:
+        """browse: 50 requests/s for 10 s; list, stats; p95 response < 200 ms"""
+        operations = ", ".join(operation.name for operation in self.operations)
+        judged = ", ".join(objective.text for objective in (*self.objectives, *self.figures))
+        return f"{self.name}: {'; '.join(filter(None, (self.load_words, operations, judged)))}"
+
+    def _repr_html_(self) -> str:
+        return View("suite", title=self.name, description=self.description, scenarios=[self])._repr_html_()
 
     def shortened(self) -> Scenario:
         """The scenario with the keys of `quick` in its load. Raises SuiteError for one that the load does not take."""
@@ -221,8 +240,15 @@ class Scenario:
 
 @in_one_line()
 @dataclass(frozen=True, config=CONFIG)
-class Suite:
-    """Scenarios, run one after the other, and the targets they load."""
+class Suite(Spoken):
+    """Scenarios, run one after the other, and the targets they load.
+
+    >>> browse = Scenario(name="browse", target="api", operations=[Operation(name="list", path="/items")],
+    ...                   load=Load(model="closed", concurrency=10, duration_s=20), objectives=["p99 < 250 ms"])
+    >>> print(Suite(name="shop", targets={"api": Target(kind="http", url="http://127.0.0.1:8080")}, scenarios=[browse]))
+    suite shop
+      browse: 10 users for 20 s; list; p99 < 250 ms
+    """
 
     name: Name  # name of the suite; run ids contain it
     scenarios: Seq[Scenario]  # run one after the other
@@ -252,6 +278,13 @@ class Suite:
                 where = f"scenarios[{index}] {scenario.name!r}"
                 raise SuiteError("two scenarios have the same name", where=where, mend="rename one of them")
         object.__setattr__(self, "scenarios", tuple(self._bound(*each) for each in enumerate(self.scenarios)))
+
+    def __str__(self) -> str:
+        return "\n".join((f"suite {self.name}", *(f"  {scenario}" for scenario in self.scenarios)))
+
+    def _repr_html_(self) -> str:
+        title = f"Suite {self.name}"
+        return View("suite", title=title, description=self.description, scenarios=self.scenarios)._repr_html_()
 
     def _bound(self, index: int, scenario: Scenario) -> Scenario:
         """The scenario with operations of the kinds of their targets."""

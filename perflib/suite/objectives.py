@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from perflib.errors import SuiteError
+from perflib.text import Spoken
 
 # unit -> (dimension, factor to the dimension's base unit)
 UNITS: Final = {
@@ -115,8 +116,12 @@ _EXAMPLE: Final = 'write it like "p99 response < 250 ms", "buy: error rate < 1 %
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(Spoken):
     """A parsed objective. `limit` and the figure compared with it are in `unit`: ms, %, /s, MB, MB/min or none.
+
+    >>> objective = Objective.parse("buy: p95 response < 0.4 s")
+    >>> objective.operation, objective.q, objective.limit, objective.unit
+    ('buy', 0.95, 400.0, 'ms')
 
     metric      "response", "service", "first byte", "elapsed", "error rate", "success", "throughput",
                 "throughput / offered", "apdex", "capacity", "inflight", "memory growth", "memory growth per hour",
@@ -145,6 +150,9 @@ class Objective:
     """Of a metric that the target reports: its name, with labels if some choose its series."""
     factor: float = 1.0
     """From the metric's own unit to that of the objective."""
+
+    def __str__(self) -> str:
+        return self.text
 
     @property
     def unit(self) -> str:

@@ -33,7 +33,11 @@ from perflib.suite.placeholders import RAW_PATH
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Operation(Family):
-    """One kind of request. Text in braces, like {sku}, is filled in from `data`, `prepare` and the fields in `keep`."""
+    """One kind of request. Text in braces, like {sku}, is filled in from `data`, `prepare` and the fields in `keep`.
+
+    >>> buy = Operation(name="buy", method="POST", path="/orders", json={"sku": "{sku}"}, data="skus.csv")
+    >>> call = Operation(name="search", tool="search", arguments={"text": "{word}"}, weight=3)
+    """
 
     TAG, NOUN, PLAIN = "kind", "an operation of kind {!r}", "an operation of kind {!r}"
     HIDDEN = ("kind", "request")

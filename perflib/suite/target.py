@@ -31,7 +31,11 @@ from perflib.suite.messages import TABLES, in_one_line
 @in_one_line("ready")
 @dataclass(frozen=True, config=CONFIG)
 class Ready:
-    """When a started target is ready: an HTTP path answers with a status below 400, or (default) its port accepts."""
+    """When a started target is ready: an HTTP path answers with a status below 400, or (default) its port accepts.
+
+    >>> Ready(http="/health", timeout_s=30).http
+    '/health'
+    """
 
     http: str | None = None  # a path that answers with a status below 400; default: its port accepts connections
     timeout_s: Positive = 20.0  # a longer start is a failure
@@ -39,7 +43,13 @@ class Ready:
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Target(Family):
-    """A system under test, with the keys that every kind of target has."""
+    """A system under test, with the keys that every kind of target has.
+
+    >>> api = Target(kind="http", url="http://127.0.0.1:8000", headers={"Authorization": "Bearer ${TOKEN}"})
+    >>> own = Target(kind="http", url="http://127.0.0.1:{port}", start=["python", "server.py", "--port", "{port}"])
+    >>> Target(kind="callable", function="time:sleep").in_process
+    False
+    """
 
     TAG, NOUN, PLAIN = "kind", "a target of kind {!r}", "a target of kind {!r}"
 

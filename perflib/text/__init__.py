@@ -18,6 +18,13 @@ COLOURS: Final = {
 }
 
 
+class Spoken:
+    """A mixin for what has many fields: an interactive shell shows its text, `str`, where its `repr` is code."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+
 def number(value: float | None) -> str:
     """number(1234.5) == "1,234", number(0.12345) == "0.1235"; "∞" and "–" for values that are not finite."""
     if value is None or math.isnan(value):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from perflib.text import COLOURS, SIGNS, number, signed
+from perflib.text import COLOURS, SIGNS, number, signed, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,16 @@ class View:
         return str(self.__html__())
 
     def __repr__(self) -> str:
-        return f"<{self.template}>"
+        """Its figures as a text table; only its name where it shows no figures."""
+        if not self.records:
+            return f"<{self.template}>"
+        rows = self.frame.head(ROWS_SHOWN).to_dict("records")
+        return table([{str(key): _plain(value) for key, value in row.items()} for row in rows])
+
+
+def _plain(value: Any) -> str:
+    """A value of a frame as text."""
+    return number(value) if isinstance(value, float) else "–" if value is None else str(value)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from perflib.stats import Interval, Outcome
 from perflib.stats.intervals import fewest_values, finite, normal_quantile, scaled
 from perflib.suite.compare import OF_PROCESSES, USUAL, check_margins, figure_of, scope_of
 from perflib.suite.model import Suite
-from perflib.text import number, signed
+from perflib.text import Spoken, number, signed
 
 # Below 1 %, so that at most 1 % are raised even where the effective sample size is uncertain.
 ALARM: Final = 0.008
@@ -63,7 +63,7 @@ def margins_for(suite: Suite, asked: Mapping[str, float | None], runs_a_side: in
 
 
 @dataclass(frozen=True)
-class Change:
+class Change(Spoken):
     """One figure of one part on both sides. `difference` is in the metric's unit, `relative` in % of the base."""
 
     part: Selection
@@ -122,6 +122,11 @@ class Change:
         high = "open" if math.isinf(shown.high) else signed(shown.high)
         bounds = "–" if math.isnan(shown.estimate) else f"{low} … {high}"
         return sides[0], sides[1], self.percent or "–", bounds
+
+    def __str__(self) -> str:
+        """browse, p95: 12 ms → 14 ms, +16.7 % [+12 … +21], fail"""
+        base, candidate, change, bounds = self.cells
+        return f"{self.part}, {self.metric.name}: {base} → {candidate}, {change} [{bounds}], {self.verdict}"
 
     def as_dict(self) -> dict[str, Any]:
         return {

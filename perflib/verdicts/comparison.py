@@ -24,6 +24,7 @@ from perflib.metrics.parts import Measured, measure_all
 from perflib.metrics.selection import Selection
 from perflib.stats import Interval, Outcome
 from perflib.store.manifest import GitRecord
+from perflib.text import Spoken
 from perflib.text.html import Heading, View, card
 from perflib.verdicts import paired, spread
 from perflib.verdicts.change import (
@@ -38,7 +39,8 @@ from perflib.verdicts.change import (
 )
 from perflib.verdicts.comparability import damage, differences, load_differences
 from perflib.verdicts.figures import has_figures_alone
-from perflib.verdicts.run import Run, open_side
+from perflib.verdicts.fitting import latest_two
+from perflib.verdicts.run import Run, open_run, open_side, repeated
 
 Side = Run | str | Path | Sequence[Run | str | Path]
 
@@ -47,8 +49,12 @@ _ROWS_SHOWN: Final = 12  # in a notebook
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Spoken):
     """Everything that two sides have in common, and what stands against comparing them.
+
+    >>> compared = perflib.compare(run, run)
+    >>> compared.exit_code() in (0, 3), compared.table().frame.shape[0] == len(compared.changes)
+    (True, True)
 
     doubts    make the verdict inconclusive (another machine, another load), unless `forced`
     invalid   runs that can show nothing: interrupted, overloaded, broken off
@@ -63,6 +69,12 @@ class Comparison:
     invalid: tuple[str, ...]
     notes: tuple[str, ...]
     forced: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Comparison {self.title}: {self.verdict}>"
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.verdict}. {self.sentence}"
 
     @property
     def judged(self) -> list[Change]:
@@ -192,8 +204,8 @@ class Comparison:
 
 
 def compare(
-    base: Side,
-    candidate: Side,
+    base: Side | None = None,
+    candidate: Side | None = None,
     *,
     margin_percent: Mapping[str, float | None] | None = None,
     data: str | Path | None = None,
@@ -201,6 +213,11 @@ def compare(
     only: Sequence[str] = (),
 ) -> Comparison:
     """Compare runs, each an id, a path, a baseline's name, `latest`, or a list of them ("a,b,c" as well).
+
+    >>> perflib.compare(run, run, margin_percent={"p95": 20}).base[0].id == run.id
+    True
+
+    Without sides, the latest two runs of one suite are compared; without a base, the run with its latest predecessor.
 
     The two sides of an A/B ("latest@a", "latest@b") are compared pair by pair of their blocks, with what the looks at
     it cost.
@@ -213,7 +230,7 @@ def compare(
 
     Raises RunError where a run is not there or the sides have nothing in common, SuiteError for an unknown metric.
     """
-    sides = opened(base, data), opened(candidate, data)
+    sides = _sides(base, candidate, data)
     for run in (*sides[0], *sides[1]):
         if has_figures_alone(run):
             mend = "perflib compare prints them side by side, without a verdict"
@@ -235,6 +252,19 @@ def compare(
         *sides, tuple(found), known, tuple(doubts), _invalid(sides),
         (*notes, *_disturbed(sides, scenarios), *_counted(sides), *_limits(sides, bool(spreads))), force,
     )  # fmt: skip
+
+
+def _sides(
+    base: Side | None, candidate: Side | None, data: str | Path | None
+) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """The runs of both sides; one that is not named is the latest that fits."""
+    if base is not None and candidate is not None:
+        return opened(base, data), opened(candidate, data)
+    if base is not None:
+        return opened(base, data), opened("latest", data)
+    given = opened(candidate, data) if candidate is not None else ()
+    earlier, later = (repeated(open_run(name, data), data) for name in latest_two(data, before=given))
+    return earlier, given or later
 
 
 def _held(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenario: str, doubt: str, force: bool) -> Held:

@@ -31,7 +31,8 @@ from perflib.store.database import row_counts
 from perflib.store.manifest import Manifest
 from perflib.store.recording import Recording
 from perflib.store.runs import data_folder
-from perflib.text.html import Heading, View
+from perflib.text import Spoken
+from perflib.text.html import NOTEBOOK_STYLE, Heading, View
 from perflib.verdicts.comparability import load_shape
 from perflib.verdicts.run import open_runs
 
@@ -79,7 +80,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Series:
+class Series(Spoken):
     """A figure from run to run, in the order of commits, and how it went. quick: of runs with `--quick`."""
 
     machine: str
@@ -170,6 +171,12 @@ class History(list[Series]):
     def __init__(self, series: Iterable[Series] = (), single: int = 0) -> None:
         super().__init__(series)
         self.single = single
+
+    def __repr__(self) -> str:
+        return f"<History: {len(self)} series, {sum(each.moved for each in self)} of which changed>"
+
+    def _repr_html_(self) -> str:
+        return NOTEBOOK_STYLE + str(self.conclusion().__html__()) + str(self.changes().__html__())
 
     def conclusion(self, title: str | None = None) -> View:
         """How many series there are and how many moved."""

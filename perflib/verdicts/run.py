@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from perflib.errors import RunError
 from perflib.metrics.capacity import searched
+from perflib.metrics.overhead import ladder_of
 from perflib.metrics.scenario import scenario_figures
 from perflib.stats import Outcome
 from perflib.store.baselines import locate_side
@@ -18,11 +19,12 @@ from perflib.store.recording import Recording
 from perflib.store.runs import locate, run_ids
 from perflib.text.html import View, card
 from perflib.verdicts.capacity import CapacityTables
+from perflib.verdicts.fitting import latest
 from perflib.verdicts.next_steps import STATUS, Step, cautions, next_steps
 from perflib.verdicts.overhead import OverheadTables
 from perflib.verdicts.scenario import JudgedScenario
 from perflib.verdicts.summary import summary
-from perflib.verdicts.verdict import Verdict, overall, verdicts
+from perflib.verdicts.verdict import Verdict, Verdicts, overall, verdicts
 
 SECTIONS: Final = 60  # scenarios with a section of their own on a page
 _STATUS_OUTCOME: Final = {"complete": Outcome.PASS, "running": Outcome.INCONCLUSIVE}  # any other: INVALID
@@ -31,9 +33,13 @@ _STATUS_OUTCOME: Final = {"complete": Outcome.PASS, "running": Outcome.INCONCLUS
 class Run(Recording):
     """One finished, broken or still running run.
 
-    run = perflib.open_run("latest")
-    run.verdicts(); run.summary(); run.rows("browse"); run.sql("select …"); run.manifest.host
-    run.objectives(); run.scenario("browse").percentiles()     # show themselves in a notebook; .frame is a DataFrame
+    >>> run = perflib.open_run("latest")
+    >>> [str(verdict.objective) for verdict in run.verdicts()]
+    ['p95 response < 2 s', 'error rate < 5 %']
+    >>> len(run.rows("browse")) == len(run.sql("select * from measured where scenario = 'browse'"))
+    True
+    >>> run.scenario("browse").percentiles().frame["operation"].tolist()      # each table is a DataFrame as well
+    ['all', 'all', 'list', 'list', 'buy', 'buy']
     """
 
     @cached_property
@@ -49,7 +55,7 @@ class Run(Recording):
 
     def verdicts(self) -> list[Verdict]:
         """One per objective, in the suite's order."""
-        return list(self._verdicts)
+        return Verdicts(self._verdicts)
 
     @cached_property
     def _verdicts(self) -> list[Verdict]:
@@ -190,9 +196,12 @@ class Run(Recording):
         """
         return CapacityTables(self.scenario(scenario) if scenario else searched(self))
 
-    def overhead(self, scenario: str) -> OverheadTables:
-        """What each way to an MCP server's function adds. Raises RunError where the scenario did not run."""
-        return self.scenario(scenario).overhead()
+    def overhead(self, scenario: str | None = None) -> OverheadTables:
+        """What each way to an MCP server's function adds, by this scenario, or by the first with every way to it.
+
+        Raises RunError where there is none.
+        """
+        return OverheadTables(self.scenario(scenario) if scenario else ladder_of(self))
 
     def _of_each(self, show: Callable[[JudgedScenario], View]) -> View:
         """What every scenario shows, one below the other; in the frame with the scenario's name."""
@@ -271,12 +280,24 @@ def _plain(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def open_run(which: str | Path | Run = "latest", data: str | Path | None = None, *, rows: bool = True) -> Run:
+def open_run(
+    which: str | Path | Run = "latest",
+    data: str | Path | None = None,
+    *,
+    having: Literal["requests", "steps", "ladder"] | None = None,
+    rows: bool = True,
+) -> Run:
     """A run by id, by path, or the latest; with @a or @b one side of an A/B; one that is open already as it is.
 
+    >>> perflib.open_run("latest").status
+    'complete'
+
     data: a folder, or a URL; then the run's files that are not on this machine are fetched first, without `rows` only
-    its run.json. Raises RunError where there is none.
+    its run.json. having: what the latest run must have: a load that was started, one that rises in steps, or the ladder
+    of all ways to call the reference service. Raises RunError where there is none.
     """
+    if having is not None and which == "latest":
+        which = latest(having, data)
     return which if isinstance(which, Run) else Run(*locate(which, data, rows=rows))
 
 

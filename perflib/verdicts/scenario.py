@@ -17,10 +17,10 @@ from perflib.stats import Outcome
 from perflib.store.manifest import FailureRecord, ScenarioRecord
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.text import number
-from perflib.text.html import Heading, View
+from perflib.text.html import Heading, View, card
 from perflib.verdicts.capacity import CapacityTables
 from perflib.verdicts.overhead import OverheadTables
-from perflib.verdicts.verdict import Verdict
+from perflib.verdicts.verdict import Verdict, Verdicts
 
 SAMPLES: Final = 20  # shown of a scenario
 SAMPLES_OF_EACH: Final = 2  # of an operation and class of error
@@ -42,7 +42,7 @@ class JudgedScenario(ScenarioRun):
 
     def verdicts(self) -> list[Verdict]:
         """One per objective and figure of this scenario, in the suite's order."""
-        return [v for v in self._verdicts_of_run() if v.scenario == self.name]
+        return Verdicts(v for v in self._verdicts_of_run() if v.scenario == self.name)
 
     @property
     def verdict(self) -> Outcome:
@@ -143,6 +143,17 @@ class JudgedScenario(ScenarioRun):
         """Stalls, in which nothing was answered, and bursts of errors, ns since the run's start."""
         found = incidents(self)
         return View("scenario/incidents", [vars(each) for each in found], incidents=found)
+
+    def _repr_html_(self) -> str:
+        """Its load and its objectives, and what run.json says of it; its figures would take a look at all rows."""
+        requests, seconds = f"{self.record.requests:,} requests", self.record.seconds
+        lines = [
+            self.description,
+            f"{self.spec.load_words}; {requests}" + (f" in {seconds:.1f} s" if seconds is not None else ""),
+            *(objective.text for objective in self.spec.objectives),
+        ]
+        outcome = Outcome.PASS if self.record.status == "complete" else Outcome.INVALID
+        return card(f"{self.name} of {self.run.id}", outcome, self.record.status, lines)
 
     def capacity(self) -> CapacityTables:
         """What its target can bear, of a scenario whose load is `steps`."""

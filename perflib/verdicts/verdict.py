@@ -29,8 +29,8 @@ from perflib.stats.intervals import scaled
 from perflib.stats.trend import FEWEST_BYTES
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.suite.objectives import TIMES, Objective
-from perflib.text import number
-from perflib.text.html import card
+from perflib.text import Spoken, number
+from perflib.text.html import View, card
 from perflib.verdicts.figures import UNDECIDED, figure_of, has_figures_alone
 
 DRIFT: Final = 20.0  # % of the median: so much of a drift does not matter to an objective "not above"
@@ -41,7 +41,7 @@ _HIDDEN_MEAN: Final = (
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Spoken):
     """What an objective came to. `interval` is in the objective's unit; `needs_more` counts further requests."""
 
     scenario: str
@@ -115,6 +115,18 @@ class Verdict:
             "needs_more": self.needs_more,
             "reason": self.reason,
         }
+
+
+class Verdicts(list[Verdict]):
+    """Verdicts in a list that shows itself as a table."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self)) or "no objectives"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return View("run/objectives", verdicts=self, linked=())._repr_html_() if self else "<p>No objectives.</p>"
 
 
 def verdicts(run: Recording) -> list[Verdict]:

@@ -87,10 +87,10 @@ def test_the_quickstart_runs(tmp_path: Path) -> None:
     )
     text = json.dumps(done)
     assert text.count("image/png") >= 3
-    steady = perflib.open_run("latest", tmp_path / "d")
-    assert steady.suite.name == "in-kernel"
-    assert steady.rows(phase=None)["ok"].all()
-    assert steady.rows()["inflight"].max() == 32
+    kernel = perflib.open_run("latest", tmp_path / "d")
+    assert kernel.suite.name == "in-kernel"
+    assert kernel.rows(phase=None)["ok"].all()
+    assert kernel.rows()["inflight"].max() == 32
 
 
 def test_any_run_can_be_explored(small_run: perflib.Run, tmp_path: Path) -> None:

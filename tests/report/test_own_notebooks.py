@@ -146,7 +146,7 @@ def test_copies_are_made_once_and_overwrite_nothing_unasked(tmp_path: Path) -> N
     assert [path.stem for path in copies] == notebooks.names() == sorted(notebooks.names())
     assert {"report", "compare", "history", "explore", "index", "dashboard"} <= set(notebooks.names())
     for path in copies:
-        assert path.read_bytes() == (notebooks.packaged() / path.name).read_bytes()
+        assert notebooks.read(path).cells == notebooks.read(notebooks.packaged() / path.name).cells
         assert path.stat().st_mode & stat.S_IWUSR
     copies[0].unlink()
     copies[1].write_text("mine")
@@ -154,7 +154,7 @@ def test_copies_are_made_once_and_overwrite_nothing_unasked(tmp_path: Path) -> N
         notebooks.copy(tmp_path / "mine")
     assert not copies[0].exists() and copies[1].read_text() == "mine"
     notebooks.copy(tmp_path / "mine", force=True)
-    assert copies[1].read_bytes() == (notebooks.packaged() / copies[1].name).read_bytes()
+    assert notebooks.read(copies[1]).cells == notebooks.read(notebooks.packaged() / copies[1].name).cells
     (tmp_path / "file").touch()
     with pytest.raises(SuiteError, match="file: this is a file; name a folder"):
         notebooks.copy(tmp_path / "file")
