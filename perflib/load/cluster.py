@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import cloudpickle
 
-from perflib.errors import PerflibError, TargetError
+from perflib.errors import PerflibError, TargetError, install
 from perflib.load.generator.job import Job
 from perflib.load.resources import Sampler
 from perflib.load.workers import Message, Process, WorkerTotals
@@ -70,7 +70,7 @@ def connected(address: str) -> Iterator[Any]:
         from distributed import Client
     except ImportError:
         raise TargetError(
-            "a run on a cluster needs Dask", where="--dask", mend='pip install "perflib-workbench[dask]"'
+            "a run on a cluster needs Dask", where="--dask", mend=install("dask")
         ) from None
     try:
         client = Client(address, timeout=PATIENCE_S, direct_to_workers=True)  # type: ignore[no-untyped-call]

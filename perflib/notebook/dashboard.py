@@ -19,6 +19,7 @@ from markupsafe import Markup
 from perflib import charts
 from perflib.load.progress import Glance
 from perflib.notebook import runs_table
+from perflib.notebook.controls import widgets_module
 from perflib.notebook.panel import html as panel_html
 from perflib.notebook.panel import somebody_looks
 from perflib.report.pictures import picture
@@ -100,8 +101,7 @@ class Dashboard:
         threading.Thread(target=self._follow, name="dashboard", daemon=True).start()
 
     def _widgets(self) -> Any:
-        import ipywidgets as widgets
-
+        widgets = widgets_module()
         self._now, self._runs, self._detail, self._trends = (widgets.HTML("…") for _ in range(4))
         self._choice = widgets.Dropdown(description="Run", options=[], layout=widgets.Layout(width="520px"))
         self._choice.observe(lambda _: self._show_detail(), names="value")
