@@ -27,8 +27,9 @@ unit: $(READY)
 	    { echo "once more, one after the other, what a busy machine may have made fail:"; \
 	      $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
-wheel: $(READY)  ## builds the wheel and tries it alone: a fresh environment, an empty folder, every command, the tutorial; the Action
-	$(BIN)/python -m pytest -m slow -s -q tests/project/test_wheel.py tests/project/test_action.py
+wheel: $(READY)  ## builds the wheel and tries it alone: a fresh environment, an empty folder, every command, the tutorial; the Action; the site
+	$(BIN)/python -m pytest -m slow -s -q tests/project/test_wheel.py tests/project/test_action.py \
+	    tests/project/test_site.py
 
 docs: $(READY)  ## the site, to site/index.html; a broken link is an error
 	$(BIN)/python -m mkdocs build --quiet

@@ -36,7 +36,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     where = page.file.src_uri
     if where == COMMAND_LINE:
         markdown += "".join(commands())
-    return re.sub(r"\]\(([^)\s#]+)(#[^)\s]*)?\)", lambda m: f"]({led(m[1], where, config.repo_url)}{m[2] or ''})", markdown)
+    return re.sub(
+        r"\]\(([^)\s#]+)(#[^)\s]*)?\)", lambda m: f"]({led(m[1], where, config.repo_url)}{m[2] or ''})", markdown
+    )
 
 
 def led(link: str, page: str, repository: str) -> str:

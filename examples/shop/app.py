@@ -95,7 +95,7 @@ class Shop:
         sent = await request.json()
         pieces = int(sent["pieces"])
         if "bug" in self.faults and pieces > 5:
-            return JSONResponse({"detail": f"no box is large enough for {pieces} pieces"}, 500)
+            return JSONResponse({"detail": "no box is large enough for so many pieces"}, 500)
         if "leak" in self.faults:
             self.forgotten.append(bytes(20_000))
         self.number += 1

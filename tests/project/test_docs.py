@@ -324,7 +324,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", prose)
     for link in links:
         if link.startswith(REPOSITORY):
-            link = os.path.relpath(ROOT / re.sub(r"^/(blob|tree)/main/", "", link.removeprefix(REPOSITORY)), page.parent)
+            link = os.path.relpath(
+                ROOT / re.sub(r"^/(blob|tree)/main/", "", link.removeprefix(REPOSITORY)), page.parent
+            )
         path, _, part = link.partition("#")
         target = (page.parent / path) if path else page
         assert target.exists(), f"{page.name}: {link}"

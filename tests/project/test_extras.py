@@ -37,7 +37,7 @@ objectives = ["error rate < 50 %"]
 """
 SDK = """
 name = "sdk"
-targets.server = { kind = "mcp", url = "http://127.0.0.1:9/mcp", client = "sdk" }
+targets.server = { kind = "mcp", command = ["cat"], client = "sdk" }
 [[scenarios]]
 name = "calls"
 target = "server"

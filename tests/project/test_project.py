@@ -50,9 +50,7 @@ def test_every_package_is_in_the_wheel() -> None:
     packages = [".".join(folder.parts) for folder in folders]
     assert PYPROJECT["tool"]["setuptools"]["packages"] == sorted(
         [*packages, "perflib.examples.shop", "perflib.notebooks"]
-    ), (
-        "add it in pyproject"
-    )
+    ), "add it in pyproject"
 
 
 def test_the_version_is_written_once() -> None:

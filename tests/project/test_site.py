@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 OURS = r"https?://(?!127\.0\.0\.1|localhost)[\w.-]+"
 
 
+@pytest.mark.slow  # in `make wheel`
 def test_the_site_is_built_strictly_and_asks_no_other_host_for_anything(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-f", "mkdocs.yml", "-d", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
