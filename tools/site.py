@@ -1,8 +1,8 @@
 """What MkDocs does to the pages of docs/ on their way into the site (`hooks` in mkdocs.yml).
 
-Pages are written for readers of the repository as well, so their links may lead out of docs/. A few files of the project
-become pages of the site; links to all others lead to the repository. The page of the command line gets the help of
-every command.
+Pages are written for readers of the repository as well, so their links may lead out of docs/. A few files of the
+project become pages of the site; links to all others lead to the repository. The page of the command line gets the
+help of every command.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ PROJECT: Final = {
 }
 COMMAND_LINE: Final = "reference/command-line.md"
 HELP_COLUMNS: Final = 100
+LINK: Final = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -36,9 +37,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     where = page.file.src_uri
     if where == COMMAND_LINE:
         markdown += "".join(commands())
-    return re.sub(
-        r"\]\(([^)\s#]+)(#[^)\s]*)?\)", lambda m: f"]({led(m[1], where, config.repo_url)}{m[2] or ''})", markdown
-    )
+    return LINK.sub(lambda m: f"]({led(m[1], where, config.repo_url)}{m[2] or ''})", markdown)
 
 
 def led(link: str, page: str, repository: str) -> str:

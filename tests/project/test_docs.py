@@ -31,6 +31,7 @@ from perflib.errors import PerflibError
 from perflib.store import schema
 from perflib.suite.file import load_suite
 from perflib.suite.model import Compare, Load, Operation, Target
+from perflib.suite.objectives import parse
 from tests.support.pages import ROOT, Block, blocks, typed
 from tests.support.service import Server
 from tools import reference
@@ -51,6 +52,7 @@ NOT_RUN = {
     'pip install "./perflib_workbench-0.1.0-py3-none-any.whl[service]"': "a wheel is installed in test_wheel.py",
     "pip install -e .": "its entry point is written by hand",
     "perflib report --notebook capacity": "rendered in test_capacity.py",
+    "perflib report --notebook notebooks/report.ipynb --out own": "rendered in test_wheel.py",
     "perflib report --notebook overhead": "rendered in test_overhead.py",
     "perflib run overhead": "run in test_overhead.py",
     "perflib run sessions": "run in test_overhead.py",
@@ -100,6 +102,9 @@ class Reader:
 
     def key(self, name: str, value: Any) -> None:
         """A single key as it may stand in a scenario."""
+        if name == "objectives":
+            assert all(parse(text) for text in value)
+            return
         kinds: dict[str, Any] = {
             "compare": Compare,
             "load": Load,
@@ -323,11 +328,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     prose = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
     links = re.findall(r"\]\(([^)\s]+)\)", prose)
     for link in links:
-        if link.startswith(REPOSITORY):
-            link = os.path.relpath(
-                ROOT / re.sub(r"^/(blob|tree)/main/", "", link.removeprefix(REPOSITORY)), page.parent
-            )
-        path, _, part = link.partition("#")
+        inside = re.sub(rf"^{REPOSITORY}/(blob|tree)/main/", f"{os.path.relpath(ROOT, page.parent)}/", link)
+        path, _, part = inside.partition("#")
         target = (page.parent / path) if path else page
         assert target.exists(), f"{page.name}: {link}"
         if part:
