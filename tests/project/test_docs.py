@@ -31,7 +31,7 @@ from perflib.errors import PerflibError
 from perflib.store import schema
 from perflib.suite.file import load_suite
 from perflib.suite.model import Compare, Load, Operation, Target
-from perflib.suite.objectives import parse
+from perflib.suite.objectives import Objective
 from tests.support.pages import ROOT, Block, blocks, typed
 from tests.support.service import Server
 from tools import reference
@@ -103,7 +103,7 @@ class Reader:
     def key(self, name: str, value: Any) -> None:
         """A single key as it may stand in a scenario."""
         if name == "objectives":
-            assert all(parse(text) for text in value)
+            assert all(Objective.parse(text) for text in value)
             return
         kinds: dict[str, Any] = {
             "compare": Compare,
