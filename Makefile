@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: report test wheel quick lab clean lint types unit performance benchmark calibration audit campaign environment
+.PHONY: report test docs wheel quick lab clean lint types unit performance benchmark calibration audit campaign environment
 
 report: $(READY)  ## the acceptance suite at full size, and its report
 	$(BIN)/perflib run acceptance || [ $$? -le 3 -a $$? -ne 2 ]
@@ -27,8 +27,12 @@ unit: $(READY)
 	    { echo "once more, one after the other, what a busy machine may have made fail:"; \
 	      $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
-wheel: $(READY)  ## builds the wheel and tries it alone: a fresh environment, an empty folder, every command
-	$(BIN)/python -m pytest -m slow -s -q tests/project/test_wheel.py
+wheel: $(READY)  ## builds the wheel and tries it alone: a fresh environment, an empty folder, every command, the tutorial; the Action; the site
+	$(BIN)/python -m pytest -m slow -s -q tests/project/test_wheel.py tests/project/test_action.py \
+	    tests/project/test_site.py
+
+docs: $(READY)  ## the site, to site/index.html; a broken link is an error
+	$(BIN)/python -m mkdocs build --quiet
 
 performance: $(READY)  ## the acceptance tests, one per scenario
 	$(BIN)/python -m pytest tests/performance -m performance

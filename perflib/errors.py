@@ -13,6 +13,11 @@ from __future__ import annotations
 EXIT_PASS, EXIT_FAIL, EXIT_BAD_INPUT, EXIT_INCONCLUSIVE, EXIT_INVALID, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
+def install(extra: str) -> str:
+    """How to mend that an optional part is not installed: the command that installs it."""
+    return f'pip install "perflib-workbench[{extra}]"'
+
+
 class PerflibError(Exception):
     """One line: what is wrong, where, and how to fix it (`mend`).
 

@@ -25,6 +25,7 @@ from perflib.errors import (
     EXIT_FAIL,
     EXIT_PASS,
     PerflibError,
+    install,
 )
 
 
@@ -235,7 +236,7 @@ def lab(arguments: tuple[str, ...]) -> int:
     from perflib.report import notebooks
 
     if importlib.util.find_spec("jupyterlab") is None:
-        raise PerflibError("JupyterLab is not installed", mend='pip install "perflib-workbench[lab]"')
+        raise PerflibError("JupyterLab is not installed", mend=install("lab"))
     here = Path.cwd()
     folder = here if here.name == "notebooks" else here / "notebooks"
     if not folder.exists():
@@ -262,7 +263,7 @@ def dashboard(notebooks: Path | None, data: str | None, port: int, no_browser: b
     import importlib.util
 
     if importlib.util.find_spec("voila") is None:
-        raise PerflibError("Voilà is not installed", mend='pip install "perflib-workbench[lab]"')
+        raise PerflibError("Voilà is not installed", mend=install("lab"))
     from perflib.store.remote import is_url
     from perflib.store.runs import data_folder
 

@@ -1,23 +1,36 @@
-"""Commands for suites: init, try."""
+"""Commands for suites: example, init, try."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from perflib.cli.base import (
-    cli,
-)
+from perflib.cli.base import cli
 from perflib.errors import (
     EXIT_FAIL,
     EXIT_INVALID,
     EXIT_PASS,
 )
 
-if TYPE_CHECKING:
-    pass
+
+@cli.command()
+@click.argument("folder", default="shop", metavar="[DIR]", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+def example(folder: Path, force: bool) -> int:
+    """Copy the shop, a small service to practise on, and its suites to DIR, by default ./shop.
+
+    \b
+    perflib run shop/shop.toml                                     starts the shop, loads it, and stops it
+    perflib run shop/shop.toml --set targets.shop.env.SHOP=slow    the same with a slow search; or bug, or leak
+    perflib run shop/knee.toml                                     how many searches a second it can take
+    """
+    from perflib.store import shipped
+
+    files = sorted(path for path in shipped.shipped("examples/shop").iterdir() if path.suffix in (".py", ".toml"))
+    shipped.copy(files, folder, force=force)
+    click.echo(f"copied the shop to {folder}; load it: perflib run {folder / 'shop.toml'}")
+    return EXIT_PASS
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})

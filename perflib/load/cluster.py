@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import cloudpickle
 
-from perflib.errors import PerflibError, TargetError
+from perflib.errors import PerflibError, TargetError, install
 from perflib.load.generator.job import Job
 from perflib.load.resources import Sampler
 from perflib.load.workers import Message, Process, WorkerTotals
@@ -69,9 +69,7 @@ def connected(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ImportError:
-        raise TargetError(
-            "a run on a cluster needs Dask", where="--dask", mend='pip install "perflib-workbench[dask]"'
-        ) from None
+        raise TargetError("a run on a cluster needs Dask", where="--dask", mend=install("dask")) from None
     try:
         client = Client(address, timeout=PATIENCE_S, direct_to_workers=True)  # type: ignore[no-untyped-call]
     except Exception as error:  # TypeError and RuntimeError among them, where certificates are missing

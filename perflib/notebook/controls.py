@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from perflib.errors import PerflibError, install
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -66,6 +68,15 @@ class Explored(Protocol):
     def table(self, most: int = 20) -> str: ...
 
 
+def widgets_module() -> Any:
+    """The module ipywidgets. Raises PerflibError if it is not installed."""
+    try:
+        import ipywidgets
+    except ImportError:
+        raise PerflibError("controls in a notebook need ipywidgets", mend=install("lab")) from None
+    return ipywidgets
+
+
 def controls(explored: Explored) -> Any:
     """A box of controls; every change redraws the charts and the table below them."""
     return _Controls(explored).box
@@ -75,8 +86,7 @@ class _Picture:
     """The charts as a picture."""
 
     def __init__(self, explored: Explored) -> None:
-        import ipywidgets as widgets
-
+        widgets = widgets_module()
         self._explored = explored
         self.widget = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", width="990px"))
 
@@ -141,8 +151,7 @@ def _band(low: float, high: float) -> tuple[float, float]:
 
 class _Controls:
     def __init__(self, explored: Explored) -> None:
-        import ipywidgets as widgets
-
+        widgets = widgets_module()
         self._explored, self._quiet = explored, False
         wide, style = widgets.Layout(width="420px"), {"description_width": "90px"}
         self.run = widgets.Dropdown(

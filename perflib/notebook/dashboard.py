@@ -19,6 +19,7 @@ from markupsafe import Markup
 from perflib import charts
 from perflib.load.progress import Glance
 from perflib.notebook import runs_table
+from perflib.notebook.controls import widgets_module
 from perflib.notebook.one_run import OneRun, detail
 from perflib.notebook.panel import html as panel_html
 from perflib.notebook.panel import somebody_looks
@@ -98,8 +99,7 @@ class Dashboard:
         )
 
     def _widgets(self) -> Any:
-        import ipywidgets as widgets
-
+        widgets = widgets_module()
         self._now, self._trends = widgets.HTML("…"), widgets.HTML("…")
         self._one = OneRun(self.data)
         self._runs = runs_table.Links(self.data, self._choose)

@@ -19,20 +19,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from perflib.errors import ReportError, SuiteError
+from perflib.errors import SuiteError
+from perflib.store.shipped import copy as copy_files
+from perflib.store.shipped import shipped
 
 SUFFIX: Final = ".ipynb"
 
 
 def packaged() -> Path:
-    """The folder of the package's notebooks: inside the package once it is installed, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "notebooks", package.parent / "notebooks"):
-        if (folder / f"report{SUFFIX}").is_file():
-            return folder
-    raise ReportError(
-        "the notebooks of perflib are missing", where=str(package), mend="install perflib-workbench again"
-    )
+    """The folder of the package's notebooks."""
+    return shipped("notebooks")
 
 
 def names(folder: Path | None = None) -> list[str]:
@@ -98,18 +94,10 @@ def title(path: Path) -> str:
 
 def copy(folder: Path, *, force: bool = False) -> list[Path]:
     """Put copies of the package's notebooks into this folder. Raises SuiteError before it overwrites any file."""
-    if folder.exists() and not folder.is_dir():
-        raise SuiteError("this is a file", where=str(folder), mend="name a folder")
-    copies = {folder / f"{name}{SUFFIX}": packaged() / f"{name}{SUFFIX}" for name in names()}
-    existing = [path for path in copies if os.path.lexists(path)]
-    if existing and not force:
-        others = f", and so do {len(existing) - 1} more" if len(existing) > 1 else ""
-        mend = "--force overwrites, or name another folder"
-        raise SuiteError(f"exists already{others}", where=str(existing[0]), mend=mend)
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, source in copies.items():
-        path.write_text(_as_here(source), "utf-8")  # and not its mode: what is installed may be read-only
-    return list(copies)
+    copies = copy_files([packaged() / f"{name}{SUFFIX}" for name in names()], folder, force=force)
+    for path in copies:
+        path.write_text(_as_here(path), "utf-8")
+    return copies
 
 
 def _as_here(source: Path) -> str:

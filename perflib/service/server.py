@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from perflib.errors import PerflibError, SuiteError
+from perflib.errors import PerflibError, SuiteError, install
 from perflib.service.options import Options
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ def serve(options: Options, *, http_port: int | None = None, host: str = "127.0.
         from perflib.service import endpoints
         from perflib.service.core import Service
     except ImportError as error:
-        raise PerflibError(
-            f"the reference service needs {error.name!r}", mend='pip install "perflib-workbench[service]"'
-        ) from None
+        raise PerflibError(f"the reference service needs {error.name!r}", mend=install("service")) from None
     logging.getLogger().setLevel(logging.ERROR)
     for name in ("mcp", "uvicorn"):
         logging.getLogger(name).setLevel(logging.ERROR)

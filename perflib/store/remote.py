@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
-from perflib.errors import RunError
+from perflib.errors import RunError, install
 from perflib.suite.redaction import learn_environment, struck_out
 from perflib.text import one_line
 
@@ -34,7 +34,6 @@ ANSWER_S: Final = 20
 AT_ONCE: Final = 8  # concurrent transfers
 MANIFEST: Final = "run.json"
 MEND: Final = "check that it exists, and that its keys and endpoint are in the environment"
-INSTALL: Final = 'pip install "perflib-workbench[s3]"'
 
 _S3: Final = ("s3", "s3a")
 _WHOLE: Final = (
@@ -165,7 +164,7 @@ class Store:
             found, path = url_to_fs(self.url)
         except ModuleNotFoundError as error:
             needed = str(error.name).partition(".")[0]
-            raise RunError(f"runs in a store need {needed}", where="--data", mend=INSTALL) from None
+            raise RunError(f"runs in a store need {needed}", where="--data", mend=install("s3")) from None
         except (ImportError, ValueError) as error:  # the protocol's own package, or no protocol at all
             raise RunError(f"{self._scheme}:// cannot be used: {_plain(error)}", where="--data") from None
         return found, path.rstrip("/")

@@ -15,12 +15,12 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from pydantic import TypeAdapter
 
@@ -31,21 +31,28 @@ from perflib.errors import PerflibError
 from perflib.store import schema
 from perflib.suite.file import load_suite
 from perflib.suite.model import Compare, Load, Operation, Target
+from perflib.suite.objectives import Objective
+from tests.support.pages import ROOT, Block, blocks, typed
 from tests.support.service import Server
 from tools import reference
 from tools.pictures import CHARTS, LARGEST, PICTURES
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TUTORIAL = sorted((ROOT / "docs" / "tutorial").glob("*.md"))  # typed from a wheel in test_wheel.py
+REPOSITORY = "https://github.com/OWNER/perflib"  # wherever it will be
 SECONDS = "1.5"
 VERDICTS = (0, 1, 3)
 
 NOT_RUN = {
     "make report": "the acceptance suite at full size; `.ci/run` runs it shortened",
     "make test": "this is it",
-    "source .venv/bin/activate": "the tests run in an environment already",
+    'uv tool install "perflib-workbench[service] @ git+https://github.com/OWNER/perflib"': "it is installed already",
+    'pipx install "perflib-workbench[service] @ git+https://github.com/OWNER/perflib"': "the same",
+    'pip install "perflib-workbench[service] @ git+https://github.com/OWNER/perflib"': "the same",
+    'pip install "./perflib_workbench-0.1.0-py3-none-any.whl[service]"': "a wheel is installed in test_wheel.py",
     "pip install -e .": "its entry point is written by hand",
     "perflib report --notebook capacity": "rendered in test_capacity.py",
+    "perflib report --notebook notebooks/report.ipynb --out own": "rendered in test_wheel.py",
     "perflib report --notebook overhead": "rendered in test_overhead.py",
     "perflib run overhead": "run in test_overhead.py",
     "perflib run sessions": "run in test_overhead.py",
@@ -76,20 +83,6 @@ RENDERED: set[str] = set()
 
 
 @dataclass
-class Block:
-    """A fenced block: its language, text, and the file that the line before it names."""
-
-    page: Path
-    line: int
-    language: str
-    text: str
-    file: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-@dataclass
 class Reader:
     """Works through a page in the current folder."""
 
@@ -115,6 +108,9 @@ class Reader:
 
     def key(self, name: str, value: Any) -> None:
         """A single key as it may stand in a scenario."""
+        if name == "objectives":
+            assert all(Objective.parse(text) for text in value)
+            return
         kinds: dict[str, Any] = {
             "compare": Compare,
             "load": Load,
@@ -152,11 +148,12 @@ class Reader:
 
     def sh(self, block: Block, text: str) -> None:
         for line in text.splitlines():
-            command = re.sub(r"\s+#.*", "", line).strip()
+            command, ends = typed(line)
             if command not in NOT_RUN and command not in RENDERED:
-                self.command(command, f"{block}: {line}")
+                self.command(command, f"{block}: {line}", () if ends is None else (ends,))
 
-    def command(self, command: str, where: str) -> None:
+    def command(self, command: str, where: str, codes: tuple[int, ...] = ()) -> None:
+        """Runs it, shortened; with `codes` at full length, as it must end in one of them."""
         if command.startswith("make "):
             assert re.search(rf"^{command[5:]}:", (ROOT / "Makefile").read_text(), re.M), where
             return
@@ -164,7 +161,7 @@ class Reader:
         assert name == "perflib", where
         if arguments[0] == "report" or "--out" in arguments:
             RENDERED.add(command)  # a notebook takes seconds: once is enough
-        if arguments[0] == "run":
+        if arguments[0] == "run" and not codes:
             arguments += _shorter(arguments)
         if arguments[0] == "ab":
             arguments += ["--block", "0.2", "--budget", "1.5"]
@@ -172,7 +169,7 @@ class Reader:
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             said = done.exception if isinstance(done.exception, PerflibError) else repr(done.exception)
             pytest.fail(f"{where}: {said}\n{done.output}")
-        assert (done.return_value or 0) in VERDICTS, f"{where}: exit code {done.return_value}\n{done.output}"
+        assert (done.return_value or 0) in (codes or VERDICTS), f"{where}: exit code {done.return_value}\n{done.output}"
         if arguments[0] == "run" and "--data" not in arguments and "--repeat" not in arguments:
             good = perflib.open_run("latest").sql("select scenario, sum(ok::int) as good from rows group by scenario")
             assert (good["good"] > 0).all(), f"{where}: nothing was answered\n{done.output}"
@@ -180,10 +177,18 @@ class Reader:
     def csv(self, block: Block, text: str) -> None:
         assert block.file, block
 
-    yaml = csv
+    def yaml(self, block: Block, text: str) -> None:
+        assert yaml.safe_load(text), block
 
     def text(self, block: Block, text: str) -> None:
         """What something looks like: nothing to run."""
+
+    javascript = groovy = text
+
+    def bash(self, block: Block, text: str) -> None:
+        """A script for a machine of CI."""
+        done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{block}: {done.stderr}"
 
     def finish(self) -> None:
         if self.script:
@@ -214,22 +219,11 @@ def _install(project: dict[str, Any]) -> None:
     (folder / "entry_points.txt").write_text("\n".join(lines))
 
 
-def blocks(page: Path) -> Iterator[Block]:
-    lines = page.read_text("utf-8").splitlines()
-    named, at = "", 0
-    while at < len(lines):
-        fence = re.fullmatch(r"```(\w*)", lines[at])
-        if fence is None:
-            found = re.search(r"`([\w.-]+\.\w+)`(?:, run with .*)?:$", lines[at]) if lines[at] else None
-            named = found[1] if found else named if not lines[at] else ""
-            at += 1
-            continue
-        end = lines.index("```", at + 1)
-        yield Block(page, at + 1, fence[1], "\n".join(lines[at + 1 : end]) + "\n", named)
-        named, at = "", end + 1
+def ours(page: Path) -> str:
+    return page.relative_to(ROOT).with_suffix("").as_posix().removeprefix("docs/")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in TUTORIAL], ids=ours)
 def test_every_block_runs(page: Path, service: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_TOKEN", "secret")
     monkeypatch.setenv("SLACK_URL", "http://127.0.0.1:9/")
@@ -244,8 +238,8 @@ def test_every_block_runs(page: Path, service: Server, tmp_path: Path, monkeypat
 
 
 def _shop(reader: Reader) -> None:
-    """The suite of the README."""
-    reader(next(block for block in blocks(PAGES[0]) if block.file == "shop.toml"))
+    """The example shop and its suite, in this folder."""
+    reader.command("perflib example .", "the example")
 
 
 def _a_run(reader: Reader) -> None:
@@ -292,7 +286,7 @@ NEEDS = {"ci": _a_run, "report": _a_run, "rows": _a_run, "charts": _runs_of_all_
 
 def test_what_is_not_run_is_still_there() -> None:
     said = {
-        re.sub(r"\s+#.*", "", line).strip()
+        typed(line)[0]
         for page in PAGES
         for block in blocks(page)
         if block.language == "sh"
@@ -335,13 +329,13 @@ def test_every_chart_is_in_the_catalogue_with_a_small_picture() -> None:
     assert set(sizes) == {f"{name}.png" for name in (*CHARTS, "report")}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=ours)
 def test_every_link_leads_somewhere(page: Path) -> None:
     prose = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
     links = re.findall(r"\]\(([^)\s]+)\)", prose)
-    assert links
     for link in links:
-        path, _, part = link.partition("#")
+        inside = re.sub(rf"^{REPOSITORY}/(blob|tree)/main/", f"{os.path.relpath(ROOT, page.parent)}/", link)
+        path, _, part = inside.partition("#")
         target = (page.parent / path) if path else page
         assert target.exists(), f"{page.name}: {link}"
         if part:
@@ -352,4 +346,4 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_the_readme_is_short() -> None:
-    assert len(PAGES[0].read_text("utf-8").splitlines()) <= 200
+    assert len(PAGES[0].read_text("utf-8").splitlines()) <= 150

@@ -25,10 +25,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.browsing import free_port, wait_for
+from tests.support.pages import ROOT, blocks, typed
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 LARGEST_BYTES = 1_500_000
 PASSED, JUDGED, BAD_INPUT = (0,), (0, 1, 3), (2,)
 
@@ -167,7 +167,8 @@ def test_the_wheel_and_the_sdist_hold_all_that_is_needed_and_little_else(built: 
         if path.is_file() and "__pycache__" not in path.parts
     }
     notebooks = {f"perflib/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert {name for name in inside if ".dist-info/" not in name} == package | notebooks
+    shop = {f"perflib/examples/shop/{path.name}" for path in (ROOT / "examples" / "shop").glob("*.*")}
+    assert {name for name in inside if ".dist-info/" not in name} == package | notebooks | shop
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert package | {f"notebooks/{Path(name).name}" for name in notebooks} | {"LICENSE", "README.md"} <= names
@@ -218,6 +219,26 @@ def test_the_lab_opens_copies_and_the_dashboard_shows_the_runs(installed: Instal
         assert _get(server.stdout.readline().split()[-1] + "/health")
     print("     perflib serve: it answers")
     assert installed.digest() == before, "something was written into the package"
+
+
+def test_the_tutorial_typed_in_an_empty_folder_ends_as_it_says(installed: Installed) -> None:
+    typing = Installed(installed.bin, installed.folder.parent / "tutorial")
+    typing.folder.mkdir()
+    unexpected = []
+    for page in sorted((ROOT / "docs" / "tutorial").glob("*.md")):
+        for block in blocks(page):
+            if block.file and block.language != "sh":
+                (typing.folder / block.file).write_text(block.text)
+            for line in block.text.splitlines() if block.language == "sh" else ():
+                command, ends = typed(line)
+                if not command.startswith("perflib "):
+                    continue  # the first chapter's lines that install it
+                done = typing.command(command)
+                print(f"{done.returncode:3}  {command}", flush=True)
+                if done.returncode != (ends or 0):
+                    unexpected.append(f"{block}: {line}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}")
+    assert not unexpected, "\n\n".join(unexpected)
+    assert (typing.folder / "report" / "report.html").stat().st_size
 
 
 def _add_a_cell(notebook: Path) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from perflib.errors import TargetError
+from perflib.errors import TargetError, install
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.suite.environment import from_environment
 from perflib.targets.base import Driver, Lane, in_words
@@ -53,8 +53,7 @@ async def enter_client(pool: Pool, stack: AsyncExitStack) -> Client:
         from mcp.shared.exceptions import MCPError
         from pydantic import ValidationError
     except ImportError as error:
-        mend = 'pip install "perflib-workbench[service]"'
-        raise TargetError(f'client = "sdk" needs {error.name!r}', where=pool.where, mend=mend) from None
+        raise TargetError(f'client = "sdk" needs {error.name!r}', where=pool.where, mend=install("mcp")) from None
     import logging
 
     import jsonschema  # noqa: F401 (the client imports it with its first answer, which would be a slow one)
