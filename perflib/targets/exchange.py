@@ -91,19 +91,22 @@ class HttpClient:
         self._transport: asyncio.Transport | None = None
 
     async def request(
-        self, payload: bytes, is_over: Callable[[dict[str, str], bytes], bool] | None = None
+        self,
+        payload: bytes,
+        is_over: Callable[[dict[str, str], bytes], bool] | None = None,
+        begins: asyncio.Event | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """Send the bytes of a request and wait for its answer. Raises OSError.
 
         `is_over`: is called with the headers and each piece of the body; where it returns True, the rest of the body is
-        not waited for.
+        not waited for. `begins` is set when the head of the answer has come.
         """
         if self._transport is None or self._transport.is_closing():
             self._protocol = _Answer(self._most_bytes)
             await connect(asyncio.get_running_loop(), self._address, lambda: self._protocol, [])
             self._transport = self._protocol.transport
         answer = self._protocol
-        answer.begin(is_over)
+        answer.begin(is_over, begins)
         self._address.writer(self._transport)(payload)
         try:
             await answer.done
@@ -135,9 +138,11 @@ class _Answer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
-    def begin(self, is_over: Callable[[dict[str, str], bytes], bool] | None = None) -> None:
+    def begin(
+        self, is_over: Callable[[dict[str, str], bytes], bool] | None = None, begins: asyncio.Event | None = None
+    ) -> None:
         """Expect one answer."""
-        self._is_over = is_over
+        self._is_over, self._begins = is_over, begins
         self._parser = new_parser(self)
         self.headers: dict[str, str] = {}
         self.body: list[bytes] = []
@@ -164,6 +169,10 @@ class _Answer(asyncio.Protocol):
         if key == "set-cookie" and key in self.headers:
             text = f"{self.headers[key]}\n{text}"
         self.headers[key] = text
+
+    def on_headers_complete(self) -> None:
+        if self._begins is not None:
+            self._begins.set()
 
     def on_body(self, body: bytes) -> None:
         self.body.append(body)

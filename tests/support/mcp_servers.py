@@ -31,6 +31,7 @@ from typing import Any
 
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 META = "io.modelcontextprotocol/"
+OWN = "own"  # the stream of a session for what belongs to no request
 ABOUT = {"name": "perflib-test", "version": "1.2"}
 CAPABILITIES = {
     "tools": {"listChanged": False},
@@ -372,6 +373,16 @@ async def _asks_for_sampling(server: Server, peer: Peer, good: Message) -> None:
     await peer.answer(good if _is_reply(said) and _is_reply(roots) else _oops(good, "no reply to a request"))
 
 
+async def _asks_on_own_stream(server: Server, peer: Peer, good: Message) -> None:
+    """Input is asked for on the stream that a GET opens, as SDKs do for what belongs to no request."""
+    if OWN not in server.streams:
+        await peer.answer(_oops(good, "there is no stream to ask on"))
+        return
+    said = await server.ask(server.streams[OWN][1], "elicitation/create", {"message": "Name?", "requestedSchema": {}})
+    named = said.get("result", {}).get("content", {}).get("name")
+    await peer.answer(good if named == "Ann" else _oops(good, "no name"))
+
+
 async def _pings(server: Server, peer: Peer, good: Message) -> None:
     said = await server.ask(peer, "ping")
     await peer.answer(good if isinstance(said.get("result"), dict) else _oops(good, "a ping was not answered"))
@@ -581,6 +592,7 @@ FAULTS: dict[str, Fault] = {
     "logs-on-stdout": _logs_on_stdout,
     "floods-stderr": _floods_stderr,  # a quarter of a megabyte a call
     "asks-for-sampling": _asks_for_sampling,  # and for roots, and answers only when the client has replied
+    "asks-on-own-stream": _asks_on_own_stream,
     "pings": _pings,
     "progress": _progress,  # notifications, known and unknown, before the answer
     "out-of-order": _out_of_order,
@@ -742,9 +754,19 @@ async def _exchange(server: Server, reader: asyncio.StreamReader, writer: asynci
         server.count("GET", Session())
         await peer.text(json.dumps(server.resumed.pop(headers["last-event-id"])).encode())
         await peer.end_stream()
+    elif server.fault == "asks-on-own-stream" and verb == "GET":
+        await _own_stream(server, peer)
+        return False
     else:
         peer.head(405)
     return True
+
+
+async def _own_stream(server: Server, peer: HttpPeer) -> None:
+    server.streams[OWN] = Session(OWN), StreamPeer(peer)
+    await peer.begin_stream()
+    await peer.gone()
+    del server.streams[OWN]
 
 
 async def _old_stream(server: Server, peer: HttpPeer) -> None:

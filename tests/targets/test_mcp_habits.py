@@ -126,6 +126,16 @@ def test_input_is_given_as_the_suite_says_and_the_row_is_the_whole_of_it(client:
 
 
 @pytest.mark.parametrize("client", ["lean", "sdk"])
+@pytest.mark.parametrize("session", ["shared", "own"])
+def test_what_the_server_asks_on_its_own_stream_is_answered(client: str, session: str, tmp_path: Path) -> None:
+    answers = {"elicitation/create": {"action": "accept", "content": {"name": "Ann"}}}
+    with http_server("--fault", "asks-on-own-stream", "--era", "legacy") as server:
+        target = {"url": server.url, "client": client, "session": session, "answers": answers}
+        found, _ = of_habits(target, ["good"], tmp_path)
+    assert found == {"good": {"ok"}}
+
+
+@pytest.mark.parametrize("client", ["lean", "sdk"])
 def test_over_stdio_answers_are_found_too(client: str, tmp_path: Path) -> None:
     server = Stdio(tmp_path / "heard.log")
     target = {"command": server.command, "client": client, "protocol": LEGACY, "timeout_s": 1}

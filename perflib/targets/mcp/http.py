@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, in_words
-from perflib.targets.exchange import HttpClient
 from perflib.targets.http.connected import NO_HEADS
 from perflib.targets.http.reading import ReadingHttpLane
 from perflib.targets.mcp.events import (
@@ -27,6 +26,7 @@ from perflib.targets.mcp.events import (
     json_answer,
     kind_of,
 )
+from perflib.targets.mcp.listening import post
 from perflib.targets.mcp.pool import Stepping
 from perflib.targets.mcp.results import outcome
 from perflib.targets.mcp.session import Session, call_or_list, open_http, session_spans
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 clock = time.monotonic_ns
 MOST_REPLIES: Final = 16  # to requests of the server, during one call
 STREAM_END_S: Final = 0.02  # that the end of a stream is waited for, once the answer has come
-POSTED_S: Final = 5.0  # that a message without an answer may take
 RESUMED_AFTER_S: Final = 1.0  # where the server does not say when a stream is to be resumed
 
 
@@ -175,22 +174,7 @@ class McpHttpLane(Stepping, ReadingHttpLane):
         elif "id" in message and self.session is not None and self._replies < MOST_REPLIES:
             self._without_id = b""
             self._replies += 1
-            self._pool.spawn(self._reply(message, self.session))
-
-    async def _reply(self, request: dict[str, Any], session: Session) -> None:
-        await self._post(reply_to_server(request, self._pool.answers), session)
-
-    async def _post(self, message: bytes, session: Session) -> None:
-        """Send a message that has no answer."""
-        client = HttpClient(self._pool.address)
-        head = session.head + self._pool.token_line
-        try:
-            async with asyncio.timeout(POSTED_S):
-                await client.request(head + b"Content-Length: %d\r\n\r\n%b" % (len(message), message))
-        except (OSError, TimeoutError):
-            pass  # the call itself will say what is wrong
-        finally:
-            client.close()
+            self._pool.spawn(post(self._pool, self.session, reply_to_server(message, self._pool.answers)))
 
     def _parse(self, data: bytes, now: int) -> None:
         super()._parse(data, now)
@@ -415,7 +399,7 @@ class McpHttpLane(Stepping, ReadingHttpLane):
         self._step = None
         session = self.session
         if error == "timeout" and session is not None and not session.modern and self._transport is not None:
-            self._pool.notify(self._post(cancelled(int(self._id)), session))
+            self._pool.notify(post(self._pool, session, cancelled(int(self._id))))
         super().abort(error)  # in the modern era, the end of the connection says it
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from perflib.targets.http.token import fixed_header
 from perflib.targets.mcp.auth import Renewal
 from perflib.targets.mcp.channel import Channel
 from perflib.targets.mcp.legacy import EventChannel
+from perflib.targets.mcp.listening import Listener
 from perflib.targets.mcp.pipe import Pipe
 from perflib.targets.mcp.results import Schemas, is_task
 from perflib.targets.mcp.session import HttpConnection, Known, Session, negotiate, open_http
@@ -116,6 +117,7 @@ class Pool:
         self.sdk_clients: list[Closable] = []
         self._connection: HttpConnection | None = None
         self._connections: dict[str, HttpConnection] = {}  # sessions to be ended, by their id
+        self._listeners: dict[str, Listener] = {}  # for what the server asks outside of calls, by session
         self._pipes: set[Channel] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._notifications: list[asyncio.Task[None]] = []
@@ -138,6 +140,9 @@ class Pool:
         self._connection = connection
         if session.id:
             self._connections[session.id] = connection
+            if self.answers and not session.modern:
+                self._listeners[session.id] = listener = Listener(self, session, self.answers)
+                await listener.opened()
         return session
 
     @property
@@ -251,6 +256,8 @@ class Pool:
     def lost(self, session: Session) -> None:
         """The server does not know this session any more."""
         self._connections.pop(session.id, None)
+        if listener := self._listeners.pop(session.id, None):
+            listener.close()
         if self.session is session:
             self.session = None
 
@@ -364,6 +371,8 @@ class Pool:
             await asyncio.wait(self._notifications, timeout=NOTIFIED_S)
         if self._renewal is not None:
             self._renewal.close()
+        for listener in self._listeners.values():
+            listener.close()
         await asyncio.gather(*(client.close() for client in self.sdk_clients))
         await asyncio.gather(*(self.end_pipe(pipe) for pipe in list(self._pipes)))
         with contextlib.suppress(TimeoutError):
