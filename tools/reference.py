@@ -23,6 +23,7 @@ SOURCES: Final = [
 
 WORDS: Final = {
     "Any": "any value",
+    "Literal['body', 'header']": "`body` · `header`",
     "Auth": "[table](#auth)",
     "Burst": "text",
     "Compare": "[table](#compare)",

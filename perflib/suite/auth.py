@@ -89,6 +89,7 @@ class OAuthAuth(Auth, tag="oauth"):
     token_url: Text | None = None  # where tokens are given; its host must be allowed; an MCP server can name it
     client_id: Text  # the client's name
     client_secret: str  # its password; `${NAME}` reads it from the environment
+    client_in: Literal["body", "header"] | None = None  # where both are sent; default: body, or what an MCP server says
     scope: str | None = None  # what is asked for
     params: Mapping[str, str] = Field(default_factory=dict)  # further fields, as `audience`
 

@@ -129,8 +129,9 @@ class Guarded:
 
     async def oauth(self, request: Request) -> Response:
         async with request.form() as form:
-            self.logins.append(dict(form))
-            return JSONResponse({"access_token": self.give(str(form["client_id"])), "expires_in": self.lasts_s})
+            header = request.headers.get("authorization")
+            self.logins.append(dict(form) | ({"header": header} if header else {}))
+            return JSONResponse({"access_token": self.give("the client"), "expires_in": self.lasts_s})
 
     async def get(self, request: Request) -> Response:
         token = request.headers.get("authorization", request.headers.get("x-auth", "")).rpartition(" ")[2]
@@ -199,6 +200,10 @@ def test_client_credentials_and_commands_give_tokens(tmp_path: Path) -> None:
     assert guarded_run(tmp_path / "oauth", site, oauth).rows(phase=None)["ok"].all()
     wanted = {"grant_type": "client_credentials", "client_id": "me", "client_secret": "s3cret", "scope": "read"}
     assert site.logins == [wanted | {"audience": "api"}] * 2
+    in_header = oauth | {"client_secret": "s3:cret", "client_in": "header"}
+    assert guarded_run(tmp_path / "header", site, in_header).rows(phase=None)["ok"].all()
+    sent = {"grant_type": "client_credentials", "scope": "read", "audience": "api"}
+    assert site.logins[2:] == [sent | {"header": "Basic bWU6czMlM0FjcmV0"}] * 2
     token = site.give("command")
     command = {"kind": "command", "command": [sys.executable, "-c", f"print('{token}')"]}
     assert guarded_run(tmp_path / "command", site, command).rows(phase=None)["ok"].all()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from perflib.errors import TargetError
 from perflib.suite.answers import Kept
@@ -104,13 +105,18 @@ class Tokens:
         address = self._sender.address_of(from_environment(auth.token_url or "", self._where))
         user, password = (from_environment(text, self._where) for text in (auth.client_id, auth.client_secret))
         READ[f"{self._where}.client_secret"] = password
-        fields = {"grant_type": "client_credentials", "client_id": user, "client_secret": password}
+        fields, lines = {"grant_type": "client_credentials"}, ""
+        if auth.client_in == "header":
+            pair = f"{quote_plus(user)}:{quote_plus(password)}"  # RFC 6749, 2.3.1
+            lines = f"Authorization: Basic {b64encode(pair.encode()).decode()}\r\n"
+        else:
+            fields |= {"client_id": user, "client_secret": password}
         fields |= {"scope": auth.scope} if auth.scope else {}
         body = urlencode(fields | filled_from_environment(dict(auth.params), self._where)).encode()
         path = (address.base_path or "/") + (f"?{address.query}" if address.query else "")
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {address.authority}\r\nAccept: application/json\r\n"
-            f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"{lines}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         answer = await self._exchange(address, head.encode() + body)
         token = answer.json.get("access_token") if isinstance(answer.json, Mapping) else None

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from perflib.errors import PerflibError, TargetError
@@ -59,7 +59,8 @@ class Renewal:
         if isinstance(auth, OAuthAuth) and auth.token_url is None:
             try:
                 async with asyncio.timeout(30):
-                    auth = replace(auth, token_url=await token_url(self._site))
+                    url, client_in = await token_endpoint(self._site)
+                    auth = replace(auth, token_url=url, client_in=auth.client_in or client_in)
             except (OSError, TimeoutError) as error:
                 raise _not_found(self._site, f"{type(error).__name__} {error}".strip()) from None
         self._tokens = Tokens(auth, self._site, f"{self._site.where}.auth")
@@ -93,8 +94,11 @@ class Renewal:
             self._renewing.cancel()
 
 
-async def token_url(site: Site) -> str:
-    """Where the authorization server of a resource gives tokens. Raises TargetError, OSError."""
+async def token_endpoint(site: Site) -> tuple[str, Literal["body", "header"]]:
+    """Where the authorization server of a resource gives tokens, and how a client says who it is (RFC 8414).
+
+    Raises TargetError, OSError.
+    """
     address = site.address
     path = address.base_path or "/"
     status, headers, _ = await _ask(address, "POST", path, b"{}")
@@ -109,7 +113,9 @@ async def token_url(site: Site) -> str:
     if not isinstance(url, str):
         raise _not_found(site, f"status {status} and no metadata that name a token_endpoint")
     _must_be_allowed(site, url)
-    return url
+    methods = found.get("token_endpoint_auth_methods_supported")
+    takes_body = isinstance(methods, list) and "client_secret_post" in methods
+    return url, "body" if takes_body else "header"
 
 
 def _metadata_urls(issuer: str) -> Iterator[str]:
