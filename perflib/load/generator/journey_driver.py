@@ -87,7 +87,7 @@ class JourneyDriver(WorkerDriver):
             self._requests_left -= 1
         else:
             return self._drop(lane)
-        scheduled_ns = visit.scheduled_ns()
+        scheduled_ns = NONE_NS if visit.requests else visit.due_ns  # later steps are sent as soon as they can be
         visit.requests += 1
         is_sent_by_caller = self._fill(lane, visit.op, scheduled_ns)
         if self._is_open and scheduled_ns == NONE_NS:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from perflib.store.schema import NONE_NS
 from perflib.suite.journey import Journey, Step
 from perflib.suite.pause import Pause
 from perflib.targets.base import Op
@@ -120,7 +119,3 @@ class Visit:
             self.kept[self._step.each[0]] = self._values[self._turn]
         self._turn += 1
         return True
-
-    def scheduled_ns(self) -> int:
-        """When its next request is due: the first one on arrival, the others as soon as they can be sent."""
-        return self.due_ns if self.requests == 0 else NONE_NS
