@@ -110,7 +110,7 @@ class JourneyDriver(WorkerDriver):
 
     def _pause_s(self, user: Lane, now: int) -> float:
         think = None if user.visit is None else user.visit.think
-        if think is None and not self._pauses and not self._gap_ns:
+        if think is None and not self._pauses.is_any and not self._gap_ns:
             return 0.0
         return max(self._pauses.next_s(user, now, think), self._wait_s(now))
 

@@ -112,9 +112,12 @@ class Visit:
             self._at += 1
             if self._at == len(self.route.steps):
                 return False
-            self._step = self.route.steps[self._at]
-            self.op, self._turn = self._step.op, 0
-            self._turns, self._values = self._step.turns(self.kept)
+            self._step = step = self.route.steps[self._at]
+            self.op, self._turn = step.op, 0
+            if step.when is None and step.each is None:
+                self._turns, self._values = step.repeat, ()
+            else:
+                self._turns, self._values = step.turns(self.kept)
         if self._values and self._step.each is not None:
             self.kept[self._step.each[0]] = self._values[self._turn]
         self._turn += 1
