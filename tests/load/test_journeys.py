@@ -16,6 +16,7 @@ import pytest
 import perflib
 from perflib.metrics.parts import measure
 from perflib.metrics.selection import Selection
+from perflib.report.markdown import of_run
 from tests.support.runs import run_quietly
 from tests.support.servers import raw_server, says
 from tests.support.suites import suite
@@ -113,7 +114,7 @@ def test_journeys_are_begun_by_their_weights_and_told_apart(tmp_path: Path) -> N
     operations = [{"name": name, "path": f"/{name}"} for name in ("list", "look", "pay")]
     browse = {"name": "browse", "weight": 7, "steps": ["list", {"operation": "look", "repeat": 2}]}
     buy = {"name": "buy", "weight": 3, "steps": ["list", "pay"]}
-    objectives = ["journey buy: p95 < 30 s", "journey buy: error rate < 5 %", "throughput / offered >= 90 %"]
+    objectives = ["journey buy: p50 < 30 s", "journey buy: error rate < 5 %", "throughput / offered >= 90 %"]
     with raw_server(says(OK)) as url:
         made = run(
             url,
@@ -133,17 +134,21 @@ def test_journeys_are_begun_by_their_weights_and_told_apart(tmp_path: Path) -> N
     assert (errors.verdict, shown.verdict) == ("pass", "shown")
     assert followed.interval.estimate == pytest.approx(100, abs=15)  # of journeys, and not of their requests
     assert _said_everywhere(made, "journey buy") == 1
+    row = next(row for row in made.scenario("one").percentiles().values["rows"] if row["operation"] == "journey buy")
+    assert f"| one | journey buy | {begun['journey buy']} | 0 |" in of_run(made)
+    assert f"| {row['shown']['p50']} | {row['shown']['p95']} |" in of_run(made)
+    assert re.search(r"<td>[\d.]+ journeys</td>", made.load()._repr_html_())
 
 
 def _said_everywhere(made: perflib.Run, label: str) -> int:
-    """How many different values of a journey's p95 there are, ms: objectives, summary, tables, comparisons."""
+    """How many different values of a journey's median there are, ms: objectives, summary, tables, comparisons."""
     scenario = made.scenario("one")
     listed = next(each for each in made.summary()["scenarios"][0]["journeys"] if each["name"] == label)
     row = next(row for row in scenario.percentiles().records if row["operation"] == label)
     compared = measure(scenario)[Selection("one", None, label)]
     assert listed["requests"] == row["requests"] == compared.requests
-    judged = next(v for v in made.verdicts() if v.objective.operation == label and v.objective.q == 0.95)
-    values = (listed["response_ms"]["p95"], row["p95_ms"], compared.figures["p95"].estimate, judged.interval.estimate)
+    judged = next(v for v in made.verdicts() if v.objective.operation == label and v.objective.q == 0.5)
+    values = (listed["response_ms"]["p50"], row["p50_ms"], compared.figures["p50"].estimate, judged.interval.estimate)
     return len({round(value, 9) for value in values})
 
 
