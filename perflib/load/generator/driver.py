@@ -199,7 +199,7 @@ class WorkerDriver:
             return self._retire(lane)
         if self._crowd is not None and self.busy > self._crowd.wanted:
             return self._retire(lane)
-        if (self._pauses or self._gap_ns) and lane.start_ns:
+        if (self._pauses.is_any or self._gap_ns) and lane.start_ns:
             pause_s = max(self._pauses.next_s(lane, now), self._wait_s(now))
             if pause_s > 0:
                 lane.start_ns = 0
@@ -284,7 +284,7 @@ class WorkerDriver:
             self._crowd = Crowd(self, load, start_ns) if isinstance(load, UsersLoad) else None
             self._requests_left = min(requests, self.budget) if not self.stopping else 0
             # One operation, always the same request, no pause: then a lane repeats what it has just done.
-            op, varies = self._only_op, bool(self._pauses or self._gap_ns or self._crowd)
+            op, varies = self._only_op, bool(self._pauses.is_any or self._gap_ns or self._crowd)
             self._same_again = op is not None and not op.variables and not varies
             self._until_ns = FOREVER if seconds is None else start_ns + int(seconds * 1e9)
             before, until_ns = self._requests_left, self._until_ns

@@ -87,7 +87,7 @@ class JourneyDriver(WorkerDriver):
             self._requests_left -= 1
         else:
             return self._drop(lane)
-        scheduled_ns = visit.scheduled_ns()
+        scheduled_ns = NONE_NS if visit.requests else visit.due_ns  # later steps are sent as soon as they can be
         visit.requests += 1
         is_sent_by_caller = self._fill(lane, visit.op, scheduled_ns)
         if self._is_open and scheduled_ns == NONE_NS:
@@ -110,7 +110,7 @@ class JourneyDriver(WorkerDriver):
 
     def _pause_s(self, user: Lane, now: int) -> float:
         think = None if user.visit is None else user.visit.think
-        if think is None and not self._pauses and not self._gap_ns:
+        if think is None and not self._pauses.is_any and not self._gap_ns:
             return 0.0
         return max(self._pauses.next_s(user, now, think), self._wait_s(now))
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from perflib.store.schema import NONE_NS
 from perflib.suite.journey import Journey, Step
 from perflib.suite.pause import Pause
 from perflib.targets.base import Op
@@ -113,14 +112,13 @@ class Visit:
             self._at += 1
             if self._at == len(self.route.steps):
                 return False
-            self._step = self.route.steps[self._at]
-            self.op, self._turn = self._step.op, 0
-            self._turns, self._values = self._step.turns(self.kept)
+            self._step = step = self.route.steps[self._at]
+            self.op, self._turn = step.op, 0
+            if step.when is None and step.each is None:
+                self._turns, self._values = step.repeat, ()
+            else:
+                self._turns, self._values = step.turns(self.kept)
         if self._values and self._step.each is not None:
             self.kept[self._step.each[0]] = self._values[self._turn]
         self._turn += 1
         return True
-
-    def scheduled_ns(self) -> int:
-        """When its next request is due: the first one on arrival, the others as soon as they can be sent."""
-        return self.due_ns if self.requests == 0 else NONE_NS

@@ -201,12 +201,13 @@ class User:
         label = name or f"{method} {path.partition('?')[0]}"
         if params:
             path += ("&" if "?" in path else "?") + urlencode(params, doseq=True)
-        lines = dict(headers or ())
+        lines = dict(headers) if headers else {}
         if form is not None:
             body, lines = urlencode(form, doseq=True), {"Content-Type": _FORM, **lines}
         op = self._requests.op(label, method, tuple(lines), "json" if json is not None else "body" if body else "")
         row = {"path": path, "body": body if json is None else json}
-        row.update((f"h{number}", value) for number, value in enumerate(lines.values()))
+        if lines:
+            row.update((f"h{number}", value) for number, value in enumerate(lines.values()))
         visit.waiter = waiter = self._driver.loop.create_future()
         visit.failed = 0, NONE_STATUS
         self._driver.send_for(visit, op, row)

@@ -60,15 +60,16 @@ class Crowd:
 
 
 class Pauses:
-    """How long users pause: after each answer, and so that a journey or request begins at most once in `pacing_s`."""
+    """How long users pause: after each answer, and so that a journey or request begins at most once in `pacing_s`.
+
+    is_any   whether they pause at all
+    """
 
     def __init__(self, think_s: float | Pause, pacing_s: float, rng: random.Random) -> None:
         self._think_s, self._random = think_s, rng
         self.pacing_ns = int(pacing_s * 1e9)
+        self.is_any = bool(think_s) or self.pacing_ns > 0
         self._began: dict[Lane, int] = {}  # a user's latest beginning
-
-    def __bool__(self) -> bool:
-        return bool(self._think_s) or self.pacing_ns > 0
 
     def next_s(self, lane: Lane, now: int, think: float | Pause | None = None) -> float:
         """How long the lane's user pauses before its next request. `think`: what its journey says of it."""

@@ -91,11 +91,11 @@ class ReadingHttpLane(HttpLane):
         if answer is None or answer.length != len(data) or answer.closes or not self.start_ns:
             self._parse(data, now)
             return
-        if self._good_again[0] is self.op and self._good_again[1] == data:
+        reader = self.op.reader
+        if (reader is None and not answer.error) or (self._good_again[0] is self.op and self._good_again[1] == data):
             if self.driver.finish(self, now, now, 0, answer.status, self._sent, answer.length, answer.server_ns):
                 self.start()
             return
-        reader = self.op.reader
         self.on_body(data[split:])
         self._answer_head = data[:split]
         try:

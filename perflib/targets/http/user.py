@@ -61,14 +61,14 @@ class UserHttpLane(ReadingHttpLane):
     def __init__(self, driver: Driver, index: int, site: Site) -> None:
         super().__init__(driver, index, site)
         self._site = site
-        self._jar: CookieJar | None = None
+        self._jar: CookieJar | None = None  # made with the first cookie
         self._of: dict[str, Any] | None = None  # the round that the cookies belong to, as its kept fields
         self._own_token: Token | None = None  # of this user, who has logged in
         self._login: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        if self._site.keeps_cookies and self._of is not self.kept_fields:
-            self._jar, self._of = CookieJar(), self.kept_fields
+        if self._of is not self.kept_fields and self._site.keeps_cookies:
+            self._jar, self._of = None, self.kept_fields
         token = self._own_token
         if self._site.logs_in_users and (token is None or token.is_over(clock())):
             self.start_ns, self._sent = clock(), 0
@@ -82,7 +82,7 @@ class UserHttpLane(ReadingHttpLane):
 
     def _send(self) -> None:
         request = self.op.request
-        if not self._jar and self._token is None:
+        if self._jar is None and self._token is None:
             super().start()
             return
         self._expect_answer()
@@ -127,7 +127,9 @@ class UserHttpLane(ReadingHttpLane):
         return payload[:at] + lines + payload[at:]
 
     def _note_head(self) -> None:
-        if self._jar is not None and b"et-cookie" in self._head.lower():
+        if b"et-cookie" in self._head.lower() and self._site.keeps_cookies:
+            if self._jar is None:
+                self._jar = CookieJar()
             request = self._hop if self._hops else self._request_bytes()
             path = request.split(b" ", 2)[1].decode("latin-1") if request else "/"
             head = self._head.partition(b"\r\n\r\n")[0]
