@@ -28,6 +28,7 @@ def test_the_site_is_built_strictly_and_asks_no_other_host_for_anything(tmp_path
         fetched = re.findall(rf'<(?:script|img|iframe|source)[^>]*\bsrc="({OURS}[^"]*)"', text)
         fetched += re.findall(rf'<link[^>]*rel="(?:stylesheet|preconnect|icon)"[^>]*href="({OURS}[^"]*)"', text)
         assert not fetched, f"{name}: {fetched}"
+        assert 'data-md-component="source"' not in text, "the theme's scripts would ask the repository's host"
     assert "perflib example" in pages["reference/command-line.html"]
     assert (tmp_path / "search" / "search_index.js").stat().st_size > 100_000, "search works without a server"
 
