@@ -191,7 +191,7 @@ def _suite(name: str, target: Target, load: Load, args: list[float], objectives:
 
 
 def opening(folder: Path) -> Image.Image:
-    """The verdict and the objectives of a report, and two charts of a scenario."""
+    """The verdict of a report, what was tested, and the chart of all scenarios."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -199,14 +199,11 @@ def opening(folder: Path) -> Image.Image:
         browser = playwright.chromium.launch(**options)
         page = browser.new_page(viewport={"width": 1200, "height": 1000}, color_scheme="light")
         page.goto((folder / "report.html").as_uri())
-        page.evaluate("document.querySelectorAll('details')[1].open = true")
+        box = page.get_by_role("heading", name="Objectives", exact=True).bounding_box()
         whole = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
-        top = page.evaluate("document.querySelectorAll('.charts')[1].getBoundingClientRect().top + window.scrollY")
         browser.close()
-    made = Image.new("RGB", (1200, 470 + 305), "white")
-    made.paste(whole.crop((0, 0, 1200, 470)), (0, 0))
-    made.paste(whole.crop((0, int(top), 1200, int(top) + 305)), (0, 470))
-    return made.resize((960, 620), Image.Resampling.LANCZOS)
+    height = int(box["y"]) - 20 if box else 1000
+    return whole.crop((0, 0, 1200, height)).resize((960, height * 960 // 1200), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     where = page.file.src_uri
     if where == COMMAND_LINE:
         markdown += "".join(commands())
-    return LINK.sub(lambda m: f"]({led(m[1], where, config.repo_url)}{m[2] or ''})", markdown)
+    return LINK.sub(lambda m: f"]({led(m[1], where, config.extra['repository'])}{m[2] or ''})", markdown)
 
 
 def led(link: str, page: str, repository: str) -> str:

@@ -95,6 +95,7 @@ def cli(context: click.Context) -> None:
     """Run load tests. Every request is stored as a row, and every verdict is based on an interval.
 
     \b
+    perflib example                               copy a small shop to practise on, with its suites
     perflib try checkout.toml                     send each operation once, and print request and answer
     perflib run                                   run the acceptance suite on the reference service
     perflib run checkout.toml --only browse       run one scenario of your own suite

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -261,6 +259,7 @@ def dashboard(notebooks: Path | None, data: str | None, port: int, no_browser: b
     requests that other sites have the browser make.
     """
     import importlib.util
+    import secrets
 
     if importlib.util.find_spec("voila") is None:
         raise PerflibError("Voilà is not installed", mend=install("lab"))
@@ -283,6 +282,8 @@ def _become(command: list[str], environment: dict[str, str]) -> int:
     if os.name == "posix":
         sys.stdout.flush()
         os.execve(command[0], command, environment)
+    import subprocess
+
     return subprocess.call(command, env=environment)
 
 

@@ -27,8 +27,8 @@ def example(folder: Path, force: bool) -> int:
     """
     from perflib.store import shipped
 
-    files = sorted(path for path in shipped.shipped("examples/shop").iterdir() if path.suffix in (".py", ".toml"))
-    shipped.copy(files, folder, force=force)
+    files = (path for path in shipped.shipped("examples/shop").iterdir() if path.suffix in (".py", ".toml"))
+    shipped.copy({path.name: path.read_text("utf-8") for path in sorted(files)}, folder, force=force)
     click.echo(f"copied the shop to {folder}; load it: perflib run {folder / 'shop.toml'}")
     return EXIT_PASS
 

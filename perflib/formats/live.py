@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from perflib.errors import PerflibError, SuiteError
+from perflib.errors import PerflibError, SuiteError, install
 from perflib.formats.exporting import BUCKETS_MS
 from perflib.formats.pushing import Push
 from perflib.load.progress import View
@@ -179,7 +179,7 @@ class Exporter:
         try:
             from prometheus_client import CollectorRegistry, start_http_server
         except ImportError:
-            mend = "pip install 'perflib-workbench[prometheus]'"
+            mend = install("prometheus")
             raise PerflibError("it needs the package prometheus-client", where="--metrics", mend=mend) from None
         self._registry, self._pushes, self._server = CollectorRegistry(), pushes, None
         self._over, self._thread = threading.Event(), cast("threading.Thread | None", None)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from perflib.errors import PerflibError
+from perflib.errors import PerflibError, install
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -22,7 +22,7 @@ def messages() -> tuple[Any, Any]:
         from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
         from opentelemetry.proto.metrics.v1 import metrics_pb2
     except ImportError:
-        mend = "pip install 'perflib-workbench[prometheus]'"
+        mend = install("prometheus")
         raise PerflibError("OTLP needs the package opentelemetry-proto", where="otlp", mend=mend) from None
     return metrics_service_pb2, metrics_pb2
 

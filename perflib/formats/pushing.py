@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from perflib.errors import PerflibError, SuiteError
+from perflib.errors import PerflibError, SuiteError, install
 from perflib.formats import otlp
 from perflib.suite.environment import from_environment
 from perflib.suite.redaction import learn, struck_out
@@ -114,7 +114,7 @@ def _write_request() -> Any:
     try:
         from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
     except ImportError:
-        mend = "pip install 'perflib-workbench[prometheus]'"
+        mend = install("prometheus")
         raise PerflibError("it needs the package protobuf", where="--remote-write", mend=mend) from None
     of = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="perflib/remote_write.proto", package="prometheus", syntax="proto3")

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from perflib.errors import PerflibError
+from perflib.errors import PerflibError, install
 from perflib.store.schema import label, series_label
 
 MOST_SERIES: Final = 5_000  # of one source
@@ -117,7 +117,7 @@ def _samples(text: str) -> Iterator[tuple[str, str, dict[str, str], float]]:
         from prometheus_client.openmetrics import parser as openmetrics
     except ImportError:
         what = "metrics in the text format of Prometheus need the package prometheus-client"
-        raise PerflibError(what, where="gauges", mend="pip install 'perflib-workbench[prometheus]'") from None
+        raise PerflibError(what, where="gauges", mend=install("prometheus")) from None
     chosen = openmetrics if text.rstrip().endswith("# EOF") else parser
     try:
         for family in chosen.text_string_to_metric_families(text):

@@ -94,10 +94,9 @@ def title(path: Path) -> str:
 
 def copy(folder: Path, *, force: bool = False) -> list[Path]:
     """Put copies of the package's notebooks into this folder. Raises SuiteError before it overwrites any file."""
-    copies = copy_files([packaged() / f"{name}{SUFFIX}" for name in names()], folder, force=force)
-    for path in copies:
-        path.write_text(_as_here(path), "utf-8")
-    return copies
+    return copy_files(
+        {f"{name}{SUFFIX}": _as_here(packaged() / f"{name}{SUFFIX}") for name in names()}, folder, force=force
+    )
 
 
 def _as_here(source: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from perflib.errors import ReportError, SuiteError
@@ -21,17 +21,17 @@ def shipped(name: str) -> Path:
     raise ReportError(f"{name} is missing in perflib", where=str(package), mend="install perflib-workbench again")
 
 
-def copy(files: Iterable[Path], folder: Path, *, force: bool = False) -> list[Path]:
-    """Put copies of files into a folder, which is made. Raises SuiteError before it overwrites any file."""
+def copy(texts: Mapping[str, str], folder: Path, *, force: bool = False) -> list[Path]:
+    """Write files, by their names, into a folder, which is made. Raises SuiteError before it overwrites any file."""
     if folder.exists() and not folder.is_dir():
         raise SuiteError("this is a file", where=str(folder), mend="name a folder")
-    copies = {folder / path.name: path for path in files}
+    copies = {folder / name: text for name, text in texts.items()}
     existing = [path for path in copies if os.path.lexists(path)]
     if existing and not force:
         others = f", and so do {len(existing) - 1} more" if len(existing) > 1 else ""
         mend = "--force overwrites, or name another folder"
         raise SuiteError(f"exists already{others}", where=str(existing[0]), mend=mend)
     folder.mkdir(parents=True, exist_ok=True)
-    for path, source in copies.items():
-        path.write_bytes(source.read_bytes())  # and not its mode: what is installed may be read-only
+    for path, text in copies.items():
+        path.write_text(text, "utf-8")  # and not the mode of the original: what is installed may be read-only
     return list(copies)

@@ -22,7 +22,6 @@ import html
 import json
 import os
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, TextIO
 from urllib.parse import quote, quote_plus, unquote
@@ -105,6 +104,8 @@ def learn_setting(text: str) -> None:
     """Note the secrets of a `--set` option, KEY=VALUE, whose value may be a table."""
     key, _, value = text.partition("=")
     try:
+        import tomllib  # late, since `perflib --help` needs none of it
+
         given = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         given = value

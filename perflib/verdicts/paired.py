@@ -100,11 +100,16 @@ def notes(run: Recording, scenarios: Sequence[str]) -> list[str]:
 
 
 def shifts(base: Recording, candidate: Recording, scenario: str) -> dict[tuple[Selection, str], Shift]:
-    """The change of every figure of a scenario, by part and metric, at the confidence of the last look."""
+    """The change of every figure of a scenario, by part and metric, at the confidence of the last look.
+
+    Journeys have none: they last longer than a block.
+    """
     confidence = look_of(base.scenario(scenario)).confidence()
     sides = [Side(run, scenario) for run in (base, candidate)]
     found = {}
     for part in parts(base.scenario(scenario)):
+        if part.operation in base.scenario(scenario).journeys:
+            continue
         for metric, shift in block_shifts([side.blocks(part) for side in sides], confidence).items():
             found[part, metric] = shift
     return found

@@ -37,7 +37,7 @@ objectives = ["error rate < 50 %"]
 """
 SDK = """
 name = "sdk"
-targets.server = { kind = "mcp", command = ["cat"], client = "sdk" }
+targets.server = { kind = "mcp", command = ["{python}", "-m", "tests.support.everything_server"], client = "sdk" }
 [[scenarios]]
 name = "calls"
 target = "server"

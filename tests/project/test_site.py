@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("mkdocs", reason='no MkDocs here: pip install "perflib-workbench[docs]"')
 
+import perflib
 from tools import site
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +29,15 @@ def test_the_site_is_built_strictly_and_asks_no_other_host_for_anything(tmp_path
         fetched = re.findall(rf'<(?:script|img|iframe|source)[^>]*\bsrc="({OURS}[^"]*)"', text)
         fetched += re.findall(rf'<link[^>]*rel="(?:stylesheet|preconnect|icon)"[^>]*href="({OURS}[^"]*)"', text)
         assert not fetched, f"{name}: {fetched}"
+        assert 'data-md-component="source"' not in text, "the theme's scripts would ask the repository's host"
     assert "perflib example" in pages["reference/command-line.html"]
     assert (tmp_path / "search" / "search_index.js").stat().st_size > 100_000, "search works without a server"
+
+
+def test_the_page_of_python_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text()
+    names = {*re.findall(r"^::: perflib\.(?:\w+\.)*(\w+)$", page, re.M), *re.findall(r"`(\w+)`", page)}
+    assert set(perflib.__all__) <= names | {name for name in perflib.__all__ if hasattr(perflib.errors, name)}
 
 
 @pytest.mark.parametrize(
