@@ -202,7 +202,7 @@ def print_verdicts(run: Run, codes: Mapping[str, int] | None = None) -> int:
         if any(v.judged for v in verdicts) or word == "invalid"
         else f"{run.id}: no objectives to judge"
     )
-    if steps := run.next_steps():
+    if run.status == "complete" and (steps := run.next_steps()):
         click.echo(f"Next: {steps[0].text}", err=True)
     return exit_code(run, word, codes)
 

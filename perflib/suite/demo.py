@@ -10,11 +10,11 @@ from perflib.suite.model import Suite
 
 
 def demo(
-    *, rate_per_s: float = 50.0, duration_s: float = 10.0, error_rate: float = 0.0, latency_s: float = 0.0
+    *, rate_per_s: float = 100.0, duration_s: float = 10.0, error_rate: float = 0.0, latency_s: float = 0.0
 ) -> Suite:
     """A suite to try perflib on: a small service, which a run starts on this machine and stops again at its end.
 
-    >>> made = perflib.run(perflib.demo(rate_per_s=100, duration_s=1))
+    >>> made = perflib.run(perflib.demo(duration_s=1))
     >>> made.status
     'complete'
     >>> failing = perflib.demo(error_rate=0.05)     # the service answers 5 % of the requests with an error
