@@ -68,7 +68,7 @@ class Links:
         columns = f"repeat({len(COLUMNS)}, max-content)"
         self.widget = widgets.GridBox(
             layout=widgets.Layout(
-                grid_template_columns=columns, grid_gap="0 18px", justify_items="start", align_items="center"
+                grid_template_columns=columns, grid_gap="0 18px", justify_items="flex-start", align_items="center"
             )
         )
 
