@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from perflib.errors import SuiteError
+from perflib.errors import SuiteError, install
 from perflib.suite.file import load_suite
 from perflib.suite.model import Suite
 
@@ -23,7 +23,7 @@ def demo(
     Raises SuiteError where the service is not installed.
     """
     if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
-        raise SuiteError("the reference service is not installed", mend='pip install "perflib-workbench[service]"')
+        raise SuiteError("the reference service is not installed", mend=install("service"))
     faults = {"ERROR_RATE": error_rate, "LATENCY_S": latency_s}
     return load_suite(
         "demo",
