@@ -203,7 +203,7 @@ def print_verdicts(run: Run, codes: Mapping[str, int] | None = None) -> int:
         if any(v.judged for v in verdicts) or word == "invalid"
         else f"{run.id}: no objectives to judge"
     )
-    if steps := run.next_steps():
+    if run.status == "complete" and (steps := run.next_steps()):
         click.echo(f"Next: {steps[0].text}", err=True)
     return exit_code(run, word, codes)
 
@@ -317,7 +317,7 @@ def _cut(scenario: ScenarioRun) -> str:
     estimated, start_ns, whole_s = scenario.warmup_end_ns, scenario.record.start_ns or 0, scenario.record.seconds
     set_s = scenario.spec.warmup.duration_s if scenario.spec.warmup else 0.0
     cut_s = (estimated - start_ns) / 1e9 if estimated else set_s
-    return f"{cut_s:.1f} s ({cut_s / whole_s:.0%})" if cut_s > 0 and whole_s else "nothing"
+    return f"{cut_s:.1f} s ({100 * cut_s / whole_s:.0f} %)" if cut_s > 0 and whole_s else "nothing"
 
 
 def _die(message: str, code: int) -> None:

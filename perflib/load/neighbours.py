@@ -31,10 +31,15 @@ def folder() -> Path:
 def running() -> list[str]:
     """The ids of the runs that are under way on this machine, as far as their leases can be read."""
     here = folder()
-    with contextlib.suppress(OSError):
-        if not hasattr(os, "getuid") or here.stat().st_uid == os.getuid():  # what others put there is not looked at
-            return [name.removesuffix(_END) for name in others(here) if name.endswith(_END)]
-    return []
+    return [name.removesuffix(_END) for name in others(here) if name.endswith(_END)] if _is_ours(here) else []
+
+
+def _is_ours(here: Path) -> bool:
+    """Whether the folder belongs to this user: what others have put in its place is neither read nor written."""
+    try:
+        return not hasattr(os, "getuid") or here.lstat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 class Neighbours:
@@ -45,8 +50,10 @@ class Neighbours:
         self._looked = 0.0
         self._lease: Lease | None = None
         with contextlib.suppress(OSError, RunError):  # a folder that cannot be written keeps nobody from measuring
-            folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lease = Lease(folder(), WRITING, file=f"{run}{_END}", of=run)
+            here = folder()
+            here.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_ours(here):
+                self._lease = Lease(here, WRITING, file=f"{run}{_END}", of=run)
 
     def look(self) -> None:
         """See who else is there, at most once a second."""

@@ -1,6 +1,6 @@
 """The dashboard: the run in progress, the newest runs with their verdicts, one of them in detail, and trends.
 
-A thread reads the data folder once a second, so that runs of other processes are followed by their part files. Under
+Threads read the data folder once a second, so that runs of other processes are followed by their part files. Under
 papermill, where nobody can click, the dashboard is a static page.
 """
 
@@ -10,6 +10,7 @@ import os
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -85,7 +86,9 @@ class Dashboard:
             display(self._page())  # type: ignore[no-untyped-call]
             return
         display(self._widgets())  # type: ignore[no-untyped-call]
-        threading.Thread(target=self._follow, name="dashboard", daemon=True).start()
+        # In two threads: to judge and to draw a run may take seconds, in which the live panel goes on.
+        for look, shown in ((self._look_live, self._now), (self._look, self._trends)):
+            threading.Thread(target=_follow, args=(look, shown), name="dashboard", daemon=True).start()
 
     def _page(self) -> View:
         """The same where nobody can click."""
@@ -116,14 +119,8 @@ class Dashboard:
         self._chosen = "" if run_id == self._runs.ids[0] else run_id
         self._one.show(run_id)
 
-    def _follow(self) -> None:
-        while True:
-            try:
-                self._now.value = self._live.html()
-                self._look()
-            except Exception:  # for example, a run was deleted; the next update is a second away
-                self._now.value = Markup("<pre>{}</pre>").format(traceback.format_exc(limit=-2))
-            time.sleep(EVERY_S)
+    def _look_live(self) -> None:
+        self._now.value = self._live.html()
 
     def _look(self) -> None:
         """Update table, newest run and trends when a run was added, deleted, or has ended."""
@@ -136,3 +133,13 @@ class Dashboard:
             self._one.show(self._chosen if self._chosen in self._runs.ids else self._runs.ids[0])
         self._runs.update(judge=True)
         self._trends.value = trends(self.data)._repr_html_()
+
+
+def _follow(look: Callable[[], None], shown: Any) -> None:
+    """Look again and again; what went wrong is shown in this widget."""
+    while True:
+        try:
+            look()
+        except Exception:  # for example, a run was deleted; the next update is a second away
+            shown.value = Markup("<pre>{}</pre>").format(traceback.format_exc(limit=-2))
+        time.sleep(EVERY_S)

@@ -45,7 +45,7 @@ class OneRun:
         self._detail, self._below = widgets.HTML(NOTHING), widgets.VBox()
         self._buttons = widgets.HBox(
             [
-                self._button("Explore", "magnifying-glass", self._explore),
+                self._button("Explore", "search", self._explore),
                 self._button("Report", "file", self._report),
                 self._button("Compare with the run before", "exchange", self._compare),
             ]

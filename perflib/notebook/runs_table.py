@@ -65,8 +65,12 @@ class Links:
 
         self._data, self._choose, self._most = data, choose, most
         self.ids: list[str] = []
-        columns = f"max-content repeat({len(COLUMNS) - 1}, max-content)"
-        self.widget = widgets.GridBox(layout=widgets.Layout(grid_template_columns=columns, grid_gap="0 18px"))
+        columns = f"repeat({len(COLUMNS)}, max-content)"
+        self.widget = widgets.GridBox(
+            layout=widgets.Layout(
+                grid_template_columns=columns, grid_gap="0 18px", justify_items="flex-start", align_items="center"
+            )
+        )
 
     def update(self, *, judge: bool) -> None:
         """Read the runs again."""

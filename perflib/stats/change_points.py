@@ -73,7 +73,12 @@ def change_points(
     confidence: float = 0.95,
     smallest: float = SMALLEST,
 ) -> list[ChangePoint]:
-    """The changes of level in a series of one value per run: those of `course`; an empty list if there is none."""
+    """The changes of level in a series of one value per run: those of `course`; an empty list if there is none.
+
+    >>> p95_of_each_run_ms = [20.1, 19.9, 20.2, 19.8, 20.0, 20.1, 25.0, 24.9, 25.2, 25.1, 24.8, 25.0]
+    >>> [change.index for change in stats.change_points(p95_of_each_run_ms)]
+    [6]
+    """
     found = course(series, max_p_value=max_p_value, confirmed=confirmed, confidence=confidence, smallest=smallest)
     return list(found.changes)
 

@@ -67,6 +67,9 @@ class Outcome(StrEnum):
 def equivalent(shift: Interval, margin: float, *, higher_is_worse: bool = True) -> Outcome:
     """Judge whether the candidate is worse than the base by more than `margin`.
 
+    >>> str(stats.equivalent(stats.quantile_shift(times_ms, times_ms + 2, 0.5), margin=5))
+    'pass'
+
     shift: candidate − base. margin: in the shift's unit, at least 0. PASS where the whole interval is on the good
     side of the margin, FAIL where all of it is beyond, else INCONCLUSIVE, also for an interval with NaN. This is
     non-inferiority by the confidence interval (Schuirmann 1987), a test at level (1 − confidence) / 2. Raises
@@ -104,6 +107,9 @@ def p_value(shift: Interval, null: float = 0.0, freedom: float = math.inf) -> fl
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """The p-values adjusted for being several, in the given order (Holm 1979, Scandinavian Journal of Statistics 6:65).
+
+    >>> stats.holm([0.01, 0.04, 0.03])
+    (0.03, 0.06, 0.06)
 
     To call all those significant that are at most α has at most a chance of α for any false one, however they depend
     on each other. `p_value` gives the p-value of an interval. Raises ValueError for a p-value outside 0…1 or NaN.

@@ -83,6 +83,9 @@ def scaled(interval: Interval, factor: float) -> Interval:
 def effective_sample_size(values: Values) -> float:
     """The effective sample size of a series, 1…n: how many independent values would determine its mean equally well.
 
+    >>> round(stats.effective_sample_size(times_ms))          # of 2,000 values, which hardly depend on each other
+    1960
+
     values: numbers or booleans in order of time, shape (n,). Fewer than 4, or constant ones: n.
 
     It is n·γ₀/σ², where γ₀ is the variance and σ² the long-run variance by Geyer's initial monotone sequence (Geyer
@@ -133,6 +136,9 @@ def long_run_variance(x: NDArray[np.float64]) -> float:
 
 def quantile_interval(values: Values, q: float, confidence: float = 0.95) -> Interval:
     """The q-quantile of a series, with an interval from order statistics, in the values' unit.
+
+    >>> print(stats.quantile_interval(times_ms, 0.95))
+    38.89 [37.78 … 40.54], n = 2,000
 
     values: in order of time, shape (n,). No values: an unknown interval around NaN.
 
@@ -207,6 +213,9 @@ def bounding_ranks(n: int, n_effective: float, q: float, confidence: float) -> t
 def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
     """The mean of a series, with the interval of Student's t at n_eff − 1 degrees of freedom (Law 2015, ch. 9).
 
+    >>> print(stats.mean_interval(times_ms))
+    20.05 [19.6 … 20.5], n = 2,000
+
     values: in order of time, shape (n,); the interval is in their unit. Assumes that the effective sample size n_eff
     is large enough for the central limit theorem, which heavy tails delay. Fewer than 2 values, or an n_eff below 2:
     the bounds are unknown. Raises ValueError for NaN.
@@ -252,6 +261,9 @@ def skewness(values: Values) -> float:
 
 def proportion_interval(failures: int, n: int, confidence: float = 0.95, n_effective: float | None = None) -> Interval:
     """The proportion failures / n, 0…1, with the exact interval of Clopper & Pearson (1934), also of no failures.
+
+    >>> print(stats.proportion_interval(failures=3, n=2000))
+    0.0015 [0.0003094 … 0.004377], n = 2,000
 
     n_effective: the effective sample size of the n trials, where failures come in bursts; both counts shrink by
     n_effective / n. No trials: unknown. Raises ValueError unless 0 ≤ failures ≤ n.
@@ -322,6 +334,9 @@ def _looks_independent(values: Values) -> bool:
 def paired_difference(base: Values, candidate: Values, confidence: float = 0.95) -> Interval:
     """The median of candidate − base over pairs, with the interval of `quantile_interval`, in the values' unit.
 
+    >>> print(stats.paired_difference(times_ms, times_ms + 2))
+    2 [2 … 2], n = 2,000
+
     base, candidate: shape (pairs,), in order of time. Raises ValueError for sides of different lengths, and for NaN.
     """
     if len(base) != len(candidate):
@@ -376,6 +391,9 @@ def needed_samples(interval: Interval, limit: float, q: float = 0.5) -> int | No
 
 def needed_trials(interval: Interval, limit: float) -> int | None:
     """About how many more trials it takes until a proportion's interval no longer contains the limit, both 0…1.
+
+    >>> stats.needed_trials(stats.proportion_interval(failures=3, n=400), limit=0.01)
+    5697
 
     The proportion is taken to stay as it is. The number is searched by doubling and halving on the exact interval,
     which near 0 and 1 shrinks faster than with the square root of n. None where the interval does not contain the

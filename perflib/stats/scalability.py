@@ -37,6 +37,10 @@ class Usl:
 def fit_usl(concurrency: Values, throughput: Values, confidence: float = 0.95, *, proportional: bool = True) -> Usl:
     """X(N) = γN / (1 + σ(N − 1) + κN(N − 1)), by weighted least squares with σ, κ ≥ 0 (Gunther 2007, ch. 4 to 6).
 
+    >>> users = np.array([1, 2, 4, 8, 16, 32])
+    >>> print(stats.fit_usl(users, 100 * users / (1 + 0.05 * (users - 1))).sigma)
+    0.05 [0.05 … 0.05], n = 6
+
     concurrency, throughput: one value for each measured load, shape (loads,), in any order; loads may repeat.
     proportional: whether the errors of the throughput are in proportion to it, as they usually are; else they are
     alike at all loads, and the estimates equal those of R's package `usl`.

@@ -71,6 +71,9 @@ def ratio_shift(base: Interval, candidate: Interval) -> Interval:
 def quantile_shift(base: Values, candidate: Values, q: float, confidence: float = 0.95) -> Interval:
     """The candidate's q-quantile − the base's, in the values' unit.
 
+    >>> print(stats.quantile_shift(times_ms, times_ms + 2, 0.5))
+    2 [1.108 … 2.892], n = 4,000
+
     base, candidate: values in order of time, shapes (n,) and (m,). Each side's interval is that of
     `quantile_interval`, which allows for autocorrelation; `difference` combines them. An empty side: unknown. Raises
     ValueError unless 0 < q < 1, and for NaN.

@@ -123,6 +123,10 @@ def memory_growth(
 ) -> MemoryGrowth:
     """The growth of a process's memory, measured along the troughs of its saw-tooth.
 
+    >>> t_s = np.arange(0, 120, 0.5)
+    >>> stats.memory_growth(t_s, 50e6 + 200e3 * t_s).verdict     # it gains 200 kB every second
+    'leak'
+
     t_s: times, s; memory_bytes: the memory at these times, shape (samples,), in any order. requests: how many
     requests were answered by then, shape (samples,). Samples with NaN (memory that could not be read) are dropped.
 

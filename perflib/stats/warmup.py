@@ -53,6 +53,9 @@ class WarmupEnd:
 def warmup_end(values: Values, tolerance: float = TOLERANCE) -> WarmupEnd:
     """The first value from which a series stays within `tolerance` of its steady level, as a share of that level.
 
+    >>> stats.warmup_end(np.concatenate([np.linspace(80, 20, 200), times_ms])).settled
+    True
+
     values: positive, in order of time, shape (n,). A value that is not positive counts as the smallest positive one.
 
     The series is averaged: logarithms of trimmed geometric means of up to 400 equal blocks, without spikes of single

@@ -74,7 +74,7 @@ def _look_into(run: Recording, failed: list[Verdict]) -> Step:
     """The objective that is missed by most, and what stands out in its scenario."""
     worst = min(failed, key=lambda v: -math.inf if v.margin is None else v.margin)
     figure, _ = worst.observed
-    said = f"Open {worst.scenario} first: it misses {worst.objective.text}, with {figure}"
+    said = f"Look at {worst.scenario} first: it misses {worst.objective.text}, with {figure}"
     errors = scenario_figures(run.scenario(worst.scenario))["errors_by_class"]
     if worst.objective.metric in ("error rate", "success") and errors:
         most = next(iter(errors))

@@ -7,9 +7,11 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import perflib
+from perflib import stats
 
 PUBLIC = [name for name in perflib.__all__ if name not in ("charts", "stats")]  # those are modules
 SHOP = """
@@ -41,15 +43,22 @@ def test_the_examples_do_what_they_say(tmp_path: Path) -> None:
     assert not failed, "\n".join(failed.values())
 
 
-def _examples(name: str) -> list[doctest.Example]:
-    return doctest.DocTestParser().get_examples(inspect.getdoc(getattr(perflib, name)) or "")
+def test_the_examples_of_the_statistics_do_what_they_say() -> None:
+    given = {"np": np, "stats": stats, "times_ms": np.random.default_rng(0).gamma(4, 5, 2000)}
+    with_examples = [name for name in stats.__all__ if _examples(name, stats)]
+    failed = {name: said for name in with_examples if (said := _said(name, given, stats))}
+    assert not failed, "\n".join(failed.values())
+    assert len(with_examples) >= 12
 
 
-def _said(name: str, given: dict[str, Any]) -> str:
+def _examples(name: str, module: Any = perflib) -> list[doctest.Example]:
+    return doctest.DocTestParser().get_examples(inspect.getdoc(getattr(module, name)) or "")
+
+
+def _said(name: str, given: dict[str, Any], module: Any = perflib) -> str:
     """What differs from what the example says; "" if nothing."""
-    public = getattr(perflib, name)
-    names = {**vars(perflib), **given, name: public, **{each: getattr(perflib, each) for each in PUBLIC}}
-    test = doctest.DocTest(_examples(name), {**names, **given}, name, None, None, None)
+    names = {each: getattr(perflib, each) for each in PUBLIC}
+    test = doctest.DocTest(_examples(name, module), {**names, **given}, name, None, None, None)
     said: list[str] = []
     doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append)
     return "".join(said)
