@@ -111,7 +111,7 @@ class Counts:
         """Offered and achieved requests per second in the last seconds that are complete; none before there are any."""
         known = self._seconds[scenario]
         last = max(known, default=0) - LATE_S
-        first = max(min(known, default=0), last - RECENT_S + 1)
+        first = max(min(known, default=0) + 1, last - RECENT_S + 1)  # the load began somewhere in the very first
         recent = [known.get(second, [0, 0]) for second in range(first, last + 1)]
         return [sum(each[which] for each in recent) / len(recent) for which in (0, 1)] if recent else []
 
@@ -147,7 +147,11 @@ class Counts:
 
         said = "How much later than due requests were sent."
         late = HistogramMetricFamily("perflib_late_seconds", said, labels=of, unit="seconds")
-        inflight = GaugeMetricFamily("perflib_in_flight", "Requests that wait for an answer.", labels=of)
+        inflight = GaugeMetricFamily(
+            "perflib_in_flight",
+            "Requests that waited for an answer when the last one that is over was sent.",
+            labels=of,
+        )
         said = "Requests that were {}, per second, of the last seconds."
         offered = GaugeMetricFamily("perflib_offered_per_second", said.format("due"), labels=of)
         achieved = GaugeMetricFamily("perflib_achieved_per_second", said.format("answered well"), labels=of)
