@@ -36,6 +36,7 @@ FAULTS = ("--error-rate", "0.01", "--stall-after-s", "22", "--stall-s", "0.4", "
 
 CHARTS: dict[str, Callable[[], Figure]] = {
     "overview": lambda: charts.overview(several()),
+    "scenarios_together": lambda: charts.scenarios_together(beside()),
     "latency_percentiles": lambda: charts.latency_percentiles(shop(), "browse"),
     "response_over_time": lambda: charts.response_over_time(shop(), "browse"),
     "throughput": lambda: charts.throughput(shop(), "browse"),
@@ -130,6 +131,21 @@ def several() -> Run:
     scenarios = [
         {"name": name, "target": "api", "operations": [{"name": "stats", "path": "/stats"}], "load": load,
          "objectives": ["p95 response < 50 ms"]} for name, load in loads.items()
+    ]  # fmt: skip
+    return perflib.run(from_table({"name": "shop", "targets": {"api": target}, "scenarios": scenarios}), data=data())
+
+
+@cache
+def beside() -> Run:
+    """Visitors of the reference service, and after a while a job that takes its time."""
+    start = ["{python}", "-m", "perflib.service", "--http", "{port}"]
+    target = {"kind": "http", "url": "http://127.0.0.1:{port}", "start": start, "ready": {"http": "/health"}}
+    validate = {"name": "validate", "path": "/validate", "json": {"text": "# Retries\n\n" + "and again\n" * 400}}
+    scenarios = [
+        {"name": "visitors", "target": "api", "operations": [{"name": "stats", "path": "/stats"}],
+         "load": {"model": "poisson", "rate_per_s": 80, "duration_s": 24}},
+        {"name": "nightly job", "target": "api", "operations": [validate], "with": ["visitors"], "at_s": 8,
+         "load": {"model": "closed", "concurrency": 2, "duration_s": 10}},
     ]  # fmt: skip
     return perflib.run(from_table({"name": "shop", "targets": {"api": target}, "scenarios": scenarios}), data=data())
 

@@ -15,6 +15,7 @@ from perflib.charts.overhead import ladder, ladder_parts
 from perflib.charts.overview import overview
 from perflib.charts.resources import cpu, gauges, memory
 from perflib.charts.timelines import errors_over_time, inflight, response_over_time, throughput
+from perflib.charts.together import scenarios_together
 
 __all__ = [
     "breakdown",
@@ -36,6 +37,7 @@ __all__ = [
     "paired_differences",
     "response_by_inflight",
     "response_over_time",
+    "scenarios_together",
     "shift_function",
     "throughput",
     "two_distributions",

@@ -104,9 +104,9 @@ def try_command(suite: str, only: tuple[str, ...], overrides: tuple[str, ...]) -
 
     The request and the answer are printed, and nothing is stored.
 
-    The operations of a scenario are sent in order by one user, those of `prepare` first. Secrets are struck out, and of
-    a body the first 2 kB are shown. Exit codes: 0 all answers are as expected, 1 one is not, 2 bad input, 4 a target
-    does not start or cannot be reached.
+    The operations of a scenario are sent in order by one user: those of `setup`, `each_user` and `prepare`, those of
+    the load, and those of `teardown`. Secrets are struck out, and of a body the first 2 kB are shown. Exit codes: 0 all
+    answers are as expected, 1 one is not, 2 bad input, 4 a target does not start or cannot be reached.
     """
     from perflib.load.tryout import try_suite
     from perflib.suite.file import load_suite

@@ -219,6 +219,10 @@ class Cluster(WorkerTotals):
     def unsaved(self) -> list[str]:
         return self._unsaved
 
+    @property
+    def is_over(self) -> bool:
+        return not self._open
+
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
         """Messages until the processes of every host have ended.
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from perflib.errors import SuiteError
 from perflib.load.generator.arrivals import peak_rate_per_s
 from perflib.load.generator.generated import generator, is_generated
-from perflib.suite.data_file import DataFile, read_data_file
+from perflib.suite.data_file import HELD_BYTES, DataFile, read_data_file
 from perflib.suite.environment import filled_from_environment
 from perflib.suite.model import Operation, Scenario, Suite, Target
 from perflib.suite.operation import HttpOperation, McpOperation
 from perflib.suite.redaction import learn
+from perflib.suite.target import HttpTargetSpec, McpTargetSpec
 from perflib.targets.answer import Reader
 from perflib.targets.base import refuse_foreign
 from perflib.targets.kinds import load_kind
@@ -27,15 +28,20 @@ Files = dict[str, DataFile]
 def check(suite: Suite) -> None:
     """Raise SuiteError for the first thing that cannot work, with its place and how to fix it."""
     learn(suite)
+    whole = suite.around
     for name, spec in suite.targets.items():
         kind = load_kind(spec.kind, f"targets.{name}.kind")
-        used = [op for s in suite.scenarios for op in (*s.operations, *s.prepare) if (op.target or s.target) == name]
+        scenarios = [*suite.scenarios, *([whole] if whole else [])]
+        used = [op for s in scenarios for op in s.own_operations if (op.target or s.target) == name]
         kind.check(name, spec, used)
         check_network(name, spec, suite.folder)
         if spec.url and "{" not in spec.url:
             may_be_loaded(name, spec, suite)
+    given = _check_once(suite, whole, "setup", set(), "suite") if whole else set()
     for scenario in suite.scenarios:
-        _check_scenario(suite, scenario)
+        _check_scenario(suite, scenario, given)
+    if whole:
+        _check_once(suite, whole, "teardown", given, "suite")
 
 
 def may_be_loaded(name: str, spec: Target, suite: Suite) -> None:
@@ -44,7 +50,17 @@ def may_be_loaded(name: str, spec: Target, suite: Suite) -> None:
     refuse_foreign(kind(name, spec, folder=suite.folder), suite.allow_hosts)
 
 
-def _check_scenario(suite: Suite, scenario: Scenario) -> None:
+def _check_once(suite: Suite, scenario: Scenario, key: str, known: set[str], where: str) -> set[str]:
+    """Check operations that are done once. Returns all names that are known after them."""
+    operations, files = getattr(scenario, key), Files()
+    names = _check_group(suite, operations, known, files, in_rounds=True, in_order=True, where=f"{where}.{key}")
+    for operation in operations:
+        _check_pick(scenario, operation, files, f"{where}.{key}, operation {operation.name!r}")
+    return names
+
+
+def _check_scenario(suite: Suite, scenario: Scenario, given: set[str]) -> None:
+    """`given`: names that the set-up of the suite keeps."""
     where = f"scenario {scenario.name!r}"
     if suite.max_rate_per_s is not None and scenario.load.is_open:
         _within_rate(suite, scenario, suite.max_rate_per_s)
@@ -56,15 +72,78 @@ def _check_scenario(suite: Suite, scenario: Scenario) -> None:
                 where=f"{where}.prepare",
                 mend="set `count` in one of them",
             )
+    _check_enough_prepared(suite, scenario, where)
+    inside = [name for name in scenario.reached if suite.targets[name].in_process]
+    if inside and not any(group == [scenario] for group in suite.groups):
+        what = f"target {inside[0]!r} runs inside this process, which can generate one load at a time"
+        raise SuiteError(
+            what, where=f"{where}.with", mend="remove in_process, or run the scenarios one after the other"
+        )
     files: Files = {}
-    kept = _check_group(suite, scenario.prepare, set(), files, in_rounds=True, in_order=True, where=f"{where}.prepare")
+    given = _check_once(suite, scenario, "setup", given, where)
+    _check_kept_once(scenario, given, where)
+    kept = _check_group(suite, scenario.prepare, given, files, in_rounds=True, in_order=True, where=f"{where}.prepare")
+    at = f"{where}.each_user"
+    kept |= _check_group(suite, scenario.each_user, given, files, in_rounds=True, in_order=True, where=at)
+    kept |= {name for operation in scenario.each_user if operation.data for name in files[operation.data].columns}
     if scenario.flows:
         _check_journeys(suite, scenario, kept, files, where)
+        known = kept.union(*(operation.keep for operation in scenario.operations))
     else:
         in_rounds = scenario.order == "interleaved"
-        _check_group(suite, scenario.operations, kept, files, in_rounds=in_rounds, in_order=False, where=where)
-    for operation in (*scenario.prepare, *scenario.operations):
+        known = _check_group(suite, scenario.operations, kept, files, in_rounds=in_rounds, in_order=False, where=where)
+    in_rounds = scenario.order in ("sequence", "interleaved")
+    shared = [name for op in scenario.operations if in_rounds and op.data for name in files[op.data].columns]
+    for operation in scenario.operations:
+        own = files[operation.data].columns if operation.data else ()
+        _check_headers(suite, scenario, operation, known.union(shared, own), given)
+    for operation in (*scenario.prepare, *scenario.each_user, *scenario.operations):
         _check_pick(scenario, operation, files, f"{where}, operation {operation.name!r}")
+    _check_once(suite, scenario, "teardown", given, where)
+
+
+def _check_enough_prepared(suite: Suite, scenario: Scenario, where: str) -> None:
+    """Refuse a load that certainly needs more prepared values than there are."""
+    counts = [operation.count for operation in scenario.prepare if operation.count]
+    if not counts or scenario.reuse_prepared:
+        return
+    if scenario.has_functions:
+        return
+    journeys = [sum(step.repeat for step in journey.steps) for journey in scenario.flows.values()]
+    size = max(journeys, default=len(scenario.operations) if scenario.order == "interleaved" else 1)
+    size = 1 if scenario.load.is_open and scenario.flows else size  # each arrival is a journey
+    even = [part for part in scenario.load.parts() if part.model == "constant"]
+    requests = scenario.load.total_requests + int(sum(part.highest_rate_per_s * (part.seconds() or 0) for part in even))
+    if max(counts) * size < min(requests, suite.max_requests or requests):
+        what = f"{max(counts):,} values are prepared for {requests:,} requests"
+        raise SuiteError(what, where=f"{where}.prepare", mend="raise `count`, or set reuse_prepared = true")
+
+
+def _check_kept_once(scenario: Scenario, given: set[str], where: str) -> None:
+    """Refuse a name that a set-up keeps and a request of the load keeps as well: it would stand for two values."""
+    for operation in (*scenario.prepare, *scenario.each_user, *scenario.operations):
+        for name in sorted(given & set(operation.keep)):
+            at = f"{where}, operation {operation.name!r}.keep.{name}"
+            raise SuiteError(f"`setup` keeps {name!r} already", where=at, mend="keep one of them under another name")
+
+
+def _check_headers(suite: Suite, scenario: Scenario, operation: Operation, known: set[str], given: set[str]) -> None:
+    """Refuse headers of a target with names that nothing fills when this operation is sent."""
+    target = operation.target or scenario.target or ""
+    spec = suite.targets[target]
+    if not isinstance(spec, HttpTargetSpec | McpTargetSpec):
+        return
+    is_http, own = isinstance(spec, HttpTargetSpec), {name.lower() for name in getattr(operation, "headers", {})}
+    for header, value in spec.headers.items():
+        unknown = variables_in(value) - (known if is_http else given)
+        for name in sorted(unknown if header.lower() not in own else ()):
+            if not (is_http and is_generated(name)):
+                by = "`setup`, `each_user` or an operation before it" if is_http else "`setup`"
+                raise SuiteError(
+                    f"{{{name}}} has no value in operation {operation.name!r} of scenario {scenario.name!r}",
+                    where=f"targets.{target}.headers.{header}",
+                    mend=f"keep it in {by}, or write {{{{{name}}}}} for literal text",
+                )
 
 
 def _check_journeys(suite: Suite, scenario: Scenario, prepared: set[str], files: Files, where: str) -> None:
@@ -143,15 +222,26 @@ def _check_round(operations: Sequence[Operation], files: Files, where: str) -> N
 
 def _check_pick(scenario: Scenario, operation: Operation, files: Files, where: str) -> None:
     """Refuse a `pick` that this scenario cannot follow."""
+    done_once = operation in (*scenario.setup, *scenario.teardown)
+    if operation.count and (done_once or operation in scenario.each_user):
+        raise SuiteError("count is for `prepare`", where=where, mend="remove it, or do the operation in `prepare`")
     if operation.data is None:
         if operation.pick != "in turn":
             raise SuiteError(f"pick = {operation.pick!r} without data", where=where, mend="name a file: `data`")
         return
+    file = files[operation.data]
+    if operation.pick == "random" and not file.is_held:
+        what = f"pick = 'random' needs all rows in memory, and the {file.count:,} of {file.name} are too many"
+        mend = f"shuffle them and use them 'in turn', or take a file below {HELD_BYTES / 1e6:g} MB"
+        raise SuiteError(what, where=where, mend=mend)
+    if operation.pick == "once" and operation in scenario.each_user:
+        mend = 'use pick = "one each"'
+        raise SuiteError("pick = 'once' in each_user, whose operations may have to be repeated", where=where, mend=mend)
     if operation.pick != "one each":
         return
-    rows, users = files[operation.data].count, scenario.load.all_users
-    if scenario.load.is_open or scenario.order == "interleaved" or operation in scenario.prepare:
-        mend = 'use it in a closed load, and not in `prepare` or with order "interleaved"'
+    rows, users = file.count, scenario.load.all_users
+    if scenario.load.is_open or scenario.order == "interleaved" or operation in scenario.prepare or done_once:
+        mend = 'use it in a closed load, and not in `prepare`, `setup` or with order "interleaved"'
         raise SuiteError("pick = 'one each' without users that have rows of their own", where=where, mend=mend)
     if users > rows:
         what = f"{operation.data} has {rows} rows for {users} users"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -32,18 +33,26 @@ class View(Protocol):
 
 
 class Progress:
-    """How far one scenario is: in seconds if time ends the load, in requests if their number does."""
+    """How far a scenario is, or several at the same time: in seconds if time ends the load, else in requests."""
 
-    def __init__(self, scenario: Scenario, view: View, seconds: float | None = None) -> None:
+    def __init__(self, scenarios: Sequence[Scenario], view: View, seconds: float | None = None) -> None:
         """`seconds`: the longest time under load, if the load does not have one (the sides of an A/B test)."""
-        self._view, self.name, self.model = view, scenario.name, scenario.load.model
-        self.requests = scenario.load.total_requests or None
-        seconds = seconds or scenario.load.seconds()
-        warm = scenario.warmup.duration_s if scenario.warmup else 0.0
-        self.seconds = seconds + warm if seconds is not None else None
+        self._view, self.name = view, " + ".join(scenario.name for scenario in scenarios)
+        lengths = [_length_s(scenario, seconds) for scenario in scenarios]
+        self.seconds = max(filter(None, lengths)) if all(lengths) else None
+        self.requests = sum(scenario.load.total_requests for scenario in scenarios) or None
         self.began = 0.0
-        self.rows = self.errors = 0
+        self._counts = {scenario.name: (0, 0) for scenario in scenarios}
+        self._open = set(self._counts)
         self.trouble: list[str] = []  # why requests failed, in words; known when the load is over
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for rows, _ in self._counts.values())
+
+    @property
+    def errors(self) -> int:
+        return sum(errors for _, errors in self._counts.values())
 
     @property
     def elapsed_s(self) -> float:
@@ -61,19 +70,29 @@ class Progress:
         return f"{self.rows:,} requests, {self.errors:,} errors, {self.elapsed_s:.1f} s"
 
     def begin(self) -> None:
-        """Called when the load starts."""
-        self.began = time.monotonic()
-        self._view.begin(self)
+        """Called when the load of a scenario starts."""
+        if not self.began:
+            self.began = time.monotonic()
+            self._view.begin(self)
 
-    def show(self, rows: int, errors: int) -> None:
-        """Called with the counts of the workers, about four times a second."""
-        self.rows, self.errors = rows, errors
+    def show(self, scenario: str, rows: int, errors: int) -> None:
+        """Called with the counts of the workers of a scenario, about four times a second."""
+        self._counts[scenario] = rows, errors
         self._view.show(self)
 
-    def close(self, trouble: list[str]) -> None:
-        self.trouble = trouble
-        if self.began:
+    def close(self, scenario: str, trouble: list[str]) -> None:
+        """Called when the load of a scenario is over."""
+        self._open.discard(scenario)
+        self.trouble += trouble if len(self._counts) == 1 else [f"{scenario}: {said}" for said in trouble]
+        if self.began and not self._open:
             self._view.close(self)
+
+
+def _length_s(scenario: Scenario, seconds: float | None) -> float | None:
+    """From the start of a scenario, or of those that it runs with, to the end of its load; None if it is not known."""
+    seconds = seconds or scenario.load.seconds()
+    warm_s = scenario.warmup.duration_s if scenario.warmup else 0.0
+    return None if seconds is None else scenario.at_s + warm_s + seconds
 
 
 class Quiet:

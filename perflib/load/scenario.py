@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from perflib.errors import PerflibError
 from perflib.load.generator.job import ORPHANED, Job
@@ -33,6 +33,8 @@ from perflib.store.manifest import (
 )
 from perflib.suite.model import Scenario, Target
 from perflib.targets.process import StartedTarget
+
+LISTEN_S: Final = 0.05  # to each of several scenarios that run at the same time
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Ledger:
 
 
 class Loading:
-    """Starts the workers of a scenario; `listen` handles their messages until they are done.
+    """Starts the workers of a scenario; after `ready`, `begin` starts the load, and `listen` handles their messages.
 
     If its jobs take turns (an A/B test), the load begins with `turn`, one turn at a time, until `finish`.
     """
@@ -83,6 +85,7 @@ class Loading:
         neighbours: Neighbours | None = None,
     ) -> None:
         self.scenario, self.bar, self._on_lost = scenario, bar, on_lost
+        self.is_over = False  # whether all workers are done, and what they have said is known
         self._ledger, self._targets, self._jobs = ledger, targets, jobs
         self.record = ScenarioRecord(name=scenario.name)
         ledger.manifest.scenarios.append(self.record)
@@ -93,9 +96,9 @@ class Loading:
             self._watch_workers(in_process)
         self._stop_rules = [*standard_rules(scenario, targets, started), *stop_rules]
         sampled = {os.getpid(), *(pid for target in started.values() for pid in target.pids)}
-        self._listeners = Listeners(targets.values(), sampled)
+        self._listeners, self._sampled = Listeners(targets.values(), sampled), sampled
         self._machine, self._ours_s = Machine(), 0.0
-        self._neighbours = neighbours
+        self._neighbours, self._beside = neighbours, dict[str, int]()
 
     def _started(self, in_process: bool, client: Any) -> Workers:
         if in_process:
@@ -107,9 +110,15 @@ class Loading:
             return Cluster(client, self._jobs, self._ledger.url)
         return Process(self._jobs, self._ledger.dir.path / "logs")
 
-    def listen(self, until: Callable[[], bool] = lambda: False) -> None:
+    def share_machine(self, others: Sequence[Loading]) -> None:
+        """Other scenarios run at the same time: their targets and workers are no strangers on this machine."""
+        self._beside = {other.scenario.name: len(other._jobs) for other in others}
+        targets = [target for each in (self, *others) for target in each._targets.values()]
+        self._listeners = Listeners(targets, self._sampled)
+
+    def listen(self, until: Callable[[], bool] = lambda: False, timeout_s: float | None = None) -> None:
         """Handle messages until `until` is true, or until every worker is done; then check the load generator."""
-        for message in self._workers.messages():
+        for message in self._workers.messages(timeout_s):
             waiting = self.record.start_ns is None
             self._heard(message)
             if waiting:  # imports and preparation, before the load, do not count
@@ -120,6 +129,9 @@ class Loading:
                     self._neighbours.look()
             if until():
                 return
+        if timeout_s is not None and not self._workers.is_over:
+            return
+        self.is_over = True
         shares = self._machine.stop(self._cpu_s() - self._ours_s)
         self.record.machine = MachineShares(**shares)
         if self.running:
@@ -161,27 +173,50 @@ class Loading:
     def turn(self) -> None:
         """One turn of load by workers that take turns, until all its answers are there."""
         if self.record.start_ns is None:
-            self._begin()
+            self.record.start_ns = time.monotonic_ns() + self._workers.start_delay_ns - self._ledger.t0_ns
+            self.bar.begin()
         before = self._workers.turns
         self._workers.go(time.monotonic_ns() + self._workers.start_delay_ns)
         self.listen(lambda: self._workers.turns > before or not self.running)
         self._ledger.dir.save()
+
+    @property
+    def start_delay_ns(self) -> int:
+        """From `begin` until all workers have received it."""
+        return self._workers.start_delay_ns
+
+    def begin(self, start_ns: int) -> None:
+        """Start the load at that time of the monotonic clock."""
+        self.record.start_ns = start_ns - self._ledger.t0_ns
+        self.bar.begin()
+        self._workers.go(start_ns)
+        self._ledger.dir.save()
+
+    def give_up(self, why: str) -> None:
+        """End the load, since another one that runs at the same time was aborted."""
+        if self.running:
+            self.record.status = "aborted"
+            self._workers.stop(why)
 
     def finish(self, why: str) -> None:
         """End the load early, without a failure."""
         self.record.ended = why
         self._workers.stop(why)
 
+    def stop(self) -> None:
+        """Have the workers stop, because the user interrupted the load."""
+        self._workers.stop("interrupted")
+
     def interrupt(self) -> None:
         """End the load because the user interrupted it; a second interrupt does not wait for the last messages."""
-        self._workers.stop("interrupted")
+        self.stop()
         with contextlib.suppress(KeyboardInterrupt):
             for message in self._workers.messages(timeout_s=15):
                 self._heard(message)
         self.record.status = "interrupted"
 
     def close(self) -> None:
-        self.bar.close(self.record.trouble)
+        self.bar.close(self.scenario.name, self.record.trouble)
         self._workers.close()
         for reason in self._workers.unsaved:
             self._ledger.invalid(reason)
@@ -203,12 +238,6 @@ class Loading:
             elif not in_process:
                 self._ledger.sampler.watch("generator", f"worker {number}", [pid])
 
-    def _begin(self) -> int:
-        start_ns = time.monotonic_ns() + self._workers.start_delay_ns
-        self.record.start_ns = start_ns - self._ledger.t0_ns
-        self.bar.begin()
-        return start_ns
-
     def _doubt(self) -> None:
         """Check whether the load generator was the bottleneck."""
         workers, missing = self.record.workers, self.record.missing
@@ -221,6 +250,7 @@ class Loading:
             [worker.model_dump() for worker in missing],
             medians,
             self._neighbours.seen() if self._neighbours else (),
+            self._beside,
         )
         self.record.doubts = [str(doubt) for doubt in all_doubts if not doubt.fatal]
         for doubt in all_doubts:
@@ -243,7 +273,7 @@ class Loading:
                 self.record.prepare.requests += content["requests"]
                 self.record.prepare.failed += content["failed"]
             case "progress":
-                self.bar.show(self._workers.rows, self._workers.errors)
+                self.bar.show(self.scenario.name, self._workers.rows, self._workers.errors)
             case "segment":
                 t0_ns = self._ledger.t0_ns
                 times = {"start_ns": content["start_ns"] - t0_ns, "stop_ns": content["stop_ns"] - t0_ns}
@@ -256,6 +286,8 @@ class Loading:
                 self._lost(message.worker, content)
 
     def _failed(self, content: dict[str, Any]) -> None:
+        if not self.running:
+            return  # the first failure ended the others
         self.record.status = "unprepared" if self.record.start_ns is None else "aborted"
         error = PerflibError(content["what"], where=content["where"], mend=content["mend"])
         self._ledger.invalid(f"scenario {self.scenario.name!r}: {error}")
@@ -286,9 +318,8 @@ class Loading:
         for name, about in content["targets"].items():
             known = self._ledger.manifest.targets.get(name, TargetRecord())
             self._ledger.manifest.targets[name] = TargetRecord(**{**known.model_dump(), **about})
-        if self._workers.all_ready and self.running and not self._jobs[0].turns:
-            self._workers.go(self._begin())
-            self._ledger.dir.save()
+        if self._workers.all_ready and self.running and not (self._jobs[0].turns or self._beside):
+            self.begin(time.monotonic_ns() + self.start_delay_ns)
 
     def _done(self, worker: int, content: dict[str, Any]) -> None:
         about = WorkerRecord(
@@ -301,6 +332,8 @@ class Loading:
         self.record.workers.append(about)
         self.record.unsent += content["unsent"]
         self.record.resent += content["resent"]
+        self.record.each_user.requests += content["each_user"].get("requests", 0)
+        self.record.each_user.failed += content["each_user"].get("failed", 0)
         for failure in content["failures"]:
             self.record.add_failure(FailureRecord(**failure))
         if self.scenario.has_functions:
@@ -318,6 +351,31 @@ class Loading:
         elif stopped and self.running and stopped not in ("interrupted", self.record.ended):
             self.record.status = "aborted"
             self._ledger.invalid(f"scenario {self.scenario.name!r}: {stopped}")
+
+
+def run_together(loadings: Sequence[Loading]) -> None:
+    """Run loads at the same time, each from its `at_s` on, until all are over. One that is aborted ends the others."""
+    if len(loadings) == 1:
+        loadings[0].listen()
+        return
+    try:
+        for loading in loadings:
+            loading.share_machine([other for other in loadings if other is not loading])
+            loading.ready()
+        if all(loading.running for loading in loadings):
+            first_ns = time.monotonic_ns() + max(loading.start_delay_ns for loading in loadings)
+            for loading in loadings:
+                loading.begin(first_ns + int(loading.scenario.at_s * 1e9))
+        while left := [loading for loading in loadings if not loading.is_over]:
+            for loading in left:
+                loading.listen(timeout_s=LISTEN_S)
+            failed = [each for each in loadings if each.record.status in ("aborted", "unprepared")]
+            for loading in left if failed else ():
+                loading.give_up(f"scenario {failed[0].scenario.name!r} was aborted")
+    except KeyboardInterrupt:
+        for loading in loadings:
+            loading.stop()
+        raise
 
 
 @contextlib.contextmanager

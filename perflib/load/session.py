@@ -22,13 +22,15 @@ import psutil
 from perflib.errors import PerflibError, TargetError
 from perflib.load.gauges import Gauges
 from perflib.load.generator.arrivals import peak_rate_per_s
-from perflib.load.generator.job import Job
+from perflib.load.generator.job import Job, roles
+from perflib.load.generator.once import Sent
 from perflib.load.interrupts import held_off
 from perflib.load.neighbours import Neighbours
 from perflib.load.preflight import may_be_loaded
 from perflib.load.progress import Progress, View
 from perflib.load.resources import Sampler
-from perflib.load.scenario import Ledger, Loading
+from perflib.load.scenario import Ledger, Loading, run_together
+from perflib.load.set_up import set_up, tear_down
 from perflib.load.stop_rules import StopRule
 from perflib.store import metadata
 from perflib.store.lease import WRITING, Lease
@@ -120,15 +122,8 @@ class Session:
     def go(self) -> None:
         """Run all scenarios in order. A target that has died makes the run invalid and ends it."""
         try:
-            for scenario in self.suite.scenarios:
-                self._start_targets(scenario)
-                if self.turns is None:
-                    self._scenario(scenario)
-                elif scenario.name.endswith(sided("", SIDES[1])):
-                    before = self.suite.scenarios[self.suite.scenarios.index(scenario) - 1]
-                    self._take_turns(before, scenario, self.turns)
-                if self.manifest.status == "invalid":
-                    break
+            with self._around(self.suite.around, {}) as values:
+                self._all_scenarios(values)
         except KeyboardInterrupt as interrupt:
             self.manifest.status = "interrupted"
             self.manifest.reasons.append(f"interrupted by {interrupt if str(interrupt) else 'the user'}")
@@ -140,6 +135,48 @@ class Session:
         except Exception as error:  # whatever it is, this run is not complete
             self._log(error)
             self.ledger.invalid(f"{type(error).__name__}: {error} (see logs/perflib.log)")
+
+    def _all_scenarios(self, values: dict[str, Any]) -> None:
+        """Run the scenarios in order, some at the same time. `values`: what the set-up of the suite kept."""
+        for group in self.suite.groups:
+            scenario = group[0]
+            for each in group:
+                self._start_targets(each)
+            if self.turns is None:
+                with contextlib.ExitStack() as stack:
+                    self._load(group, [stack.enter_context(self._around(each, values)) for each in group])
+            elif scenario.name.endswith(sided("", SIDES[1])):
+                before = self.suite.scenarios[self.suite.scenarios.index(scenario) - 1]
+                self._take_turns(before, scenario, self.turns)
+            if self.manifest.status == "invalid":
+                break
+
+    @contextlib.contextmanager
+    def _around(self, scenario: Scenario | None, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Do the `setup` of a scenario before, and its `teardown` after, whatever has happened in between.
+
+        It begins with the values that are known before, and yields these with what its set-up has kept.
+        """
+        known = dict(values)
+        if scenario is None or not (scenario.setup or scenario.teardown):
+            yield known
+            return
+        try:
+            self._start_targets(scenario)
+            if scenario.setup:
+                set_up(self._jobs(scenario, known)[0], known, self._note_sent)
+            yield known
+        finally:
+            if scenario.teardown and all(name in self.manifest.targets for name in scenario.reached):
+                problems = tear_down(self._jobs(scenario, known)[0], known, self._note_sent)
+                said = [f"teardown of {scenario.name!r}: {problem}" for problem in problems]
+                for record in self.manifest.scenarios[-1:]:
+                    record.left_behind += said
+                for text in said:
+                    self.dir.event(self.ledger.now(), "teardown", text)
+
+    def _note_sent(self, sent: list[Sent]) -> None:
+        """What a set-up or a teardown has sent. A run only wants to know what failed."""
 
     def end(self) -> None:
         """Stop everything that was started, and write the final manifest."""
@@ -233,13 +270,21 @@ class Session:
                     env={k: _filled(v, fill) or "" for k, v in target.env.items()},
                 )
 
-    def _scenario(self, scenario: Scenario) -> None:
-        with self._loading(scenario) as loading:
-            loading.listen()
+    def _load(self, scenarios: list[Scenario], values: list[dict[str, Any]]) -> None:
+        """Put the loads of scenarios on their targets, at the same time. `values`: what the set-up of each kept."""
+        progress = Progress(scenarios, self.view)
+        with contextlib.ExitStack() as stack:
+            pairs = zip(scenarios, values, strict=True)
+            run_together([stack.enter_context(self._loading(*each, progress)) for each in pairs])
 
     def _take_turns(self, a: Scenario, b: Scenario, turns: Turns) -> None:
         """Load both sides of an A/B test in turns, until `enough` ends it. The first turn of a side is its warm-up."""
-        with self._loading(a, turns=True) as one, self._loading(b, turns=True) as other:
+        with (
+            self._around(a, {}) as values_a,
+            self._around(b, {}) as values_b,
+            self._loading(a, values_a, Progress([a], self.view, turns.seconds), turns=True) as one,
+            self._loading(b, values_b, Progress([b], self.view, turns.seconds), turns=True) as other,
+        ):
             sides, plain_name, why = (one, other), a.name.removesuffix(sided("", SIDES[0])), ""
             for side in sides:
                 side.ready()
@@ -254,11 +299,13 @@ class Session:
                 side.listen()
 
     @contextlib.contextmanager
-    def _loading(self, scenario: Scenario, *, turns: bool = False) -> Iterator[Loading]:
+    def _loading(
+        self, scenario: Scenario, values: dict[str, Any], progress: Progress, *, turns: bool = False
+    ) -> Iterator[Loading]:
         """Start the workers of a scenario. An interrupt stops them and reads their last messages."""
-        jobs = self._jobs(scenario, turns)
+        jobs = self._jobs(scenario, values, turns=turns)
+        self.workers_so_far += len(jobs)
         targets = {name: self.targets[name] for name in scenario.reached}
-        progress = Progress(scenario, self.view, self.turns.seconds if self.turns else None)
         loading = Loading(
             self.ledger,
             scenario,
@@ -279,19 +326,19 @@ class Session:
         finally:
             loading.close()
 
-    def _jobs(self, scenario: Scenario, turns: bool) -> list[Job]:
+    def _jobs(self, scenario: Scenario, values: dict[str, Any], *, turns: bool = False) -> list[Job]:
         least = len(self.client.scheduler_info(n_workers=-1)["workers"]) if self.client is not None else 1
         of = worker_count(scenario, self.suite, self.targets, least)
-        first, self.workers_so_far = self.workers_so_far, self.workers_so_far + of
         targets = {name: self.targets[name] for name in scenario.reached}
         search_path = own_modules(targets, self.suite.folder, scenario.has_functions)
-        parts = [part for each in self.suite.scenarios for part in ((each.name, "load"), *_preparation(each))]
+        scenarios = [*self.suite.scenarios, *filter(None, [self.suite.around])]
+        parts = [each for each in scenarios for _ in roles(each)]
         return [
             Job(
                 str(self.dir.path.resolve()),
                 scenario,
                 targets,
-                first + index,
+                self.workers_so_far + index,
                 index,
                 of,
                 self.suite.seed,
@@ -302,15 +349,12 @@ class Session:
                 self.suite.allow_hosts,
                 search_path,
                 turns,
-                parts.index((scenario.name, "load")),
+                parts.index(scenario),
                 len(parts),
+                values,
             )
             for index in range(of)
         ]
-
-
-def _preparation(scenario: Scenario) -> list[tuple[str, str]]:
-    return [(scenario.name, "preparation")] if scenario.prepare else []
 
 
 def own_modules(targets: Mapping[str, Target], folder: str, has_functions: bool = False) -> list[str]:
@@ -335,7 +379,8 @@ def worker_count(scenario: Scenario, suite: Suite, targets: dict[str, Target], l
         return set_by_user
     peak_per_s = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
     needed = peak_per_s * scenario.requests_each / RATE_PER_WORKER
-    return max(least, min(os.cpu_count() or 1, int(needed) + (needed > int(needed))))
+    together = next((len(group) for group in suite.groups if scenario in group), 1)  # they share the cores
+    return max(least, min(max(1, (os.cpu_count() or 1) // together), int(needed) + (needed > int(needed))))
 
 
 def _filled(text: str | None, values: dict[str, str]) -> str | None:

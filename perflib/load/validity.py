@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -51,6 +51,7 @@ def doubts(
     scenario: Scenario, targets: list[Target], workers: list[dict[str, Any]], machine: dict[str, float],
     missing: Sequence[dict[str, Any]] = (), medians_ms: Mapping[int, float] = MappingProxyType({}),
     other_runs: Sequence[str] = (),
+    neighbours: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Doubt]:  # fmt: skip
     """All doubts about one scenario.
 
@@ -58,17 +59,27 @@ def doubts(
     machine            shares of the machine's CPU time during the load
     medians_ms         median service time of each worker
     other_runs         ids of the runs that were under way on this machine at the same time
+    neighbours         how many workers of other scenarios ran at the same time
     """
     all_doubts = [*_of_missing(missing), *_of_unanswered(workers)]
     # A callable, or the SDK's client, is itself measured: it runs in the worker and may block the event loop.
     calls_inside = any(target.runs_in_worker for target in targets)
     for worker in workers:
-        all_doubts += _of_worker(worker, is_open=scenario.load.is_open, calls_inside=calls_inside)
+        found = _of_worker(worker, is_open=scenario.load.is_open, calls_inside=calls_inside)
+        all_doubts += [_beside(doubt, neighbours) for doubt in found]
     all_doubts += [
         Doubt(text, PEER_ADVICE)
         for text in describe_outliers(scenario.load, workers, medians_ms, calls_inside=calls_inside)
     ]
     return [*all_doubts, *_of_other_runs(other_runs), *_of_machine(machine)]
+
+
+def _beside(doubt: Doubt, neighbours: Mapping[str, int]) -> Doubt:
+    """The doubt about a worker, which says who shared the machine with it."""
+    if not neighbours:
+        return doubt
+    said = ", ".join(f"{count} of {name!r}" for name, count in neighbours.items())
+    return replace(doubt, text=f"{doubt.text} (workers of other scenarios ran beside it: {said})")
 
 
 def _of_missing(missing: Sequence[dict[str, Any]]) -> Iterator[Doubt]:

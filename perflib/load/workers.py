@@ -26,7 +26,7 @@ from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.job import Job
 from perflib.load.generator.worker import run_worker
 from perflib.suite.model import Target
-from perflib.suite.redaction import known_secrets, learn
+from perflib.suite.redaction import known_secrets, learn, learn_kept
 from perflib.targets.guard import TAIL_S, copy_without
 
 STALL_S: Final = 30.0  # without a message from a worker under load, which sends four a second
@@ -73,6 +73,8 @@ class Workers(Protocol):
     def all_ready(self) -> bool: ...
     @property
     def turns(self) -> int: ...
+    @property
+    def is_over(self) -> bool: ...
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]: ...
     def go(self, start_ns: int) -> None: ...
     def stop(self, reason: str) -> None: ...
@@ -151,6 +153,7 @@ class Process(WorkerTotals):
         logs.mkdir(exist_ok=True)
         for job in jobs:
             learn([job.scenario, *job.targets.values()])
+            learn_kept(job.values, [job.scenario, *job.targets.values()])
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "perflib.load.generator.worker"],  # not from the working directory
                 stdin=subprocess.PIPE,
@@ -169,13 +172,18 @@ class Process(WorkerTotals):
         self._stalled = set[int]()
         self._children = dict[int, list[int]]()  # processes that a worker has started, each in a group of its own
 
+    @property
+    def is_over(self) -> bool:
+        """Whether every worker has ended, so that there are no more messages."""
+        return not self._running
+
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
         """Messages until every worker has ended. A worker that dies or hangs is a "lost" message."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while self._running and (until is None or time.monotonic() < until):
             self._end_stalled()
             try:
-                message = self._inbox.get(timeout=0.25)
+                message = self._inbox.get(timeout=0.25 if timeout_s is None else min(0.25, timeout_s))
             except queue.Empty:
                 continue
             if message.kind == "ended":
@@ -294,6 +302,11 @@ class InProcess(WorkerTotals):
         self._go_at = 0
         self._started_load: asyncio.Event | None = None
         self._reason = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the worker has ended. Its messages are waited for until it has."""
+        return True
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
         """Run the worker in slices of time, and yield its messages in between."""

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from perflib import charts
+from perflib.charts.together import together
 from perflib.metrics.scenario import scenario_figures
 from perflib.metrics.selection import Selection
 from perflib.metrics.totals import totals
@@ -147,6 +148,7 @@ _SHOWS: Final[dict[Callable[..., Figure], Callable[..., Any]]] = {
         objective.metric == "median difference" for objective in scenario.spec.objectives
     ),
     charts.overview: lambda run: len(run.scenarios) > 1,
+    charts.scenarios_together: together,
     charts.inflight: lambda scenario: totals(scenario).max_inflight is not None,
     charts.response_by_inflight: lambda scenario: totals(scenario).max_inflight is not None,
     charts.breakdown: lambda scenario: scenario_figures(scenario)["timed_parts"],

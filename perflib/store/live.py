@@ -21,7 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from perflib.errors import PerflibError
 from perflib.stats.histogram import LogBuckets
+from perflib.store.manifest import read_manifest
+from perflib.suite.file import from_plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,7 +73,7 @@ class Tail:
     def __init__(self, run: Path) -> None:
         self._rows, self._resources = Parts(run / "rows"), Parts(run / "resources")
         self._each: dict[int, _Second] = {}
-        self._scenario = ""
+        self._scenario, self._together = "", _together(run)
         self._requests, self._errors = 0, Counter[str]()
         self._rss: dict[int, tuple[int, float]] = {}
         self._newest_ns = 0
@@ -88,7 +91,8 @@ class Tail:
     def _take_rows(self, table: pa.Table | None) -> None:
         if table is None or not len(table):
             return
-        scenario = str(table["scenario"][0].as_py())
+        name = str(table["scenario"][0].as_py())
+        scenario = self._together.get(name, name)
         if scenario != self._scenario:  # the next scenario: start from zero
             self._scenario, self._requests = scenario, 0
             self._errors.clear()
@@ -145,6 +149,15 @@ class Tail:
             memory, tuple(seconds), tuple(of.done for of in each), tuple(of.failed for of in each),
             tuple(_percentile(of.times, 0.95) for of in each), tuple(of.memory for of in each),
         )  # fmt: skip
+
+
+def _together(run: Path) -> dict[str, str]:
+    """Those scenarios of a run that run at the same time, and what they are called together."""
+    try:
+        groups = from_plain(read_manifest(run).suite).groups
+    except PerflibError:
+        return {}
+    return {each.name: " + ".join(other.name for other in group) for group in groups for each in group}
 
 
 class Parts:

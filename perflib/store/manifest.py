@@ -133,7 +133,7 @@ class ClockRecord(_Record):
 
 
 class PrepareRecord(_Record):
-    """The operations before the load."""
+    """Operations that are not measured: those of `prepare`, or of `each_user`."""
 
     requests: Whole = 0
     failed: Whole = 0  # of them; their rounds were made again
@@ -180,6 +180,8 @@ class ScenarioRecord(_Record):
     clocks: list[ClockRecord] = Field(default_factory=list)
     ended: str = ""  # why the load ended early, if that is no failure
     used_up: str = ""  # which data ended the load, where its rows are used once
+    each_user: PrepareRecord = Field(default_factory=PrepareRecord)  # what users did before their first request
+    left_behind: list[str] = Field(default_factory=list)  # what its teardown, or that of the suite, could not do
 
     def add_failure(self, new: FailureRecord) -> None:
         """Take the failures of another worker into account."""
@@ -222,7 +224,7 @@ class ScenarioRecord(_Record):
             said.append(f"{once} sent again on a new connection, since the server had closed the one that was kept")
         if self.used_up:
             said.append(f"the load ended early: {self.used_up}")
-        return said
+        return [*said, *self.left_behind]
 
     @property
     def requests(self) -> int:

@@ -11,7 +11,11 @@ from pydantic_core import CoreSchema, core_schema
 
 from perflib.errors import SuiteError
 
-ALIASES = {"from_per_s": "from", "to_per_s": "to"}  # Python names of the keys whose TOML names are Python keywords
+ALIASES = {
+    "from_per_s": "from",
+    "to_per_s": "to",
+    "with_scenarios": "with",
+}  # Python names of the keys whose TOML names are Python keywords
 
 OTHER = "other"  # the tag of a kind that does not come with perflib
 

@@ -22,7 +22,7 @@ from perflib.errors import SuiteError
 from perflib.suite.compare import scope_of
 from perflib.suite.family import Family, fields_of
 from perflib.suite.messages import one_line
-from perflib.suite.model import Load, Operation, Suite, Target
+from perflib.suite.model import GROUPS, Load, Operation, Suite, Target
 from perflib.suite.redaction import learn, learn_setting, struck_out
 from perflib.suite.target import kinds
 
@@ -126,14 +126,17 @@ def _validated(table: Mapping[str, Any], *, where: str, folder: str) -> Suite:
 
 
 def select(suite: Suite, *, only: Sequence[str] = (), quick: bool = False) -> Suite:
-    """The suite with some of its scenarios only, or with shortened loads."""
+    """The suite with some of its scenarios only, and those that run with them, or with shortened loads."""
     names = [scenario.name for scenario in suite.scenarios]
     for name in only:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             mend = f"did you mean {close[0]!r}?" if close else f"its scenarios are {', '.join(names)}"
             raise SuiteError(f"no scenario {name!r} in suite {suite.name!r}", where="--only", mend=mend)
-    chosen = [scenario for scenario in suite.scenarios if not only or scenario.name in only]
+    wanted, beside = set(only or names), {scenario.name: scenario.with_scenarios for scenario in suite.scenarios}
+    while more := {other for name in wanted for other in beside[name]} - wanted:
+        wanted |= more
+    chosen = [scenario for scenario in suite.scenarios if scenario.name in wanted]
     if quick:
         chosen = [scenario.shortened() for scenario in chosen]
     return replace(suite, scenarios=tuple(chosen))
@@ -192,19 +195,27 @@ def _with_tags(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     copied: dict[str, Any] = _copy(table)
     targets = dict(_tables(copied.get("targets")))
     for index, scenario in _tables(copied.get("scenarios")):
-        for key in ("operations", "prepare"):
-            for number, operation in _tables(scenario.get(key)):
-                if "kind" in operation:
-                    at = f"{where}: scenarios[{index}].{key}[{number}].kind"
-                    raise SuiteError(
-                        "unknown key 'kind'", where=at, mend="remove it: an operation has the kind of its target"
-                    )
-                name = operation.get("target", scenario.get("target"))
-                target = targets.get(name) if isinstance(name, str) else None
-                if target is not None and isinstance(target.get("kind"), str):
-                    operation["kind"] = target["kind"]
+        for key in GROUPS:
+            _tag_operations(scenario, key, scenario.get("target"), targets, f"{where}: scenarios[{index}].{key}")
         _tag_stages(scenario)
+    only = next(iter(targets)) if len(targets) == 1 else None
+    for key in ("setup", "teardown"):
+        _tag_operations(copied, key, only, targets, f"{where}: {key}")
     return copied
+
+
+def _tag_operations(
+    table: Mapping[str, Any], key: str, default: Any, targets: Mapping[str, dict[str, Any]], where: str
+) -> None:
+    """Set the kind of the operations under a key. `default`: the target of those that name none."""
+    for number, operation in _tables(table.get(key)):
+        if "kind" in operation:
+            at = f"{where}[{number}].kind"
+            raise SuiteError("unknown key 'kind'", where=at, mend="remove it: an operation has the kind of its target")
+        name = operation.get("target", default)
+        target = targets.get(name) if isinstance(name, str) else None
+        if target is not None and isinstance(target.get("kind"), str):
+            operation["kind"] = target["kind"]
 
 
 def _tag_stages(scenario: Mapping[str, Any]) -> None:

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
@@ -37,6 +37,7 @@ from perflib.text.html import View
 
 __all__ = ["Compare", "Expect", "Journey", "Load", "Operation", "Ready", "Scenario", "Suite", "Target", "Warmup"]
 
+GROUPS: Final = ("operations", "prepare", "setup", "each_user", "teardown")  # keys of a scenario with operations
 IN_ORDER: Final = "journey"  # what the journey of a `sequence` is called in objectives and in the report
 
 
@@ -65,8 +66,11 @@ class Scenario(Spoken):
               in a load with a rate, a user who arrives begins with the first one ·
               "interleaved": every operation once per round, in random order, with the same data ·
               "blocks": one operation at a time for `block_s`, in balanced random order
+    setup     done once before the load; what they keep fills in all requests, and the headers of the targets
+    each_user done once by each user before its first request; what they keep, and the cookies, are the user's
     prepare   each of these operations is done `count` times (default: once for every request). Each measured request
               uses the values of one round; with reuse_prepared, the values are used again and again
+    teardown  done once after the load, whatever has ended it
 
     A steps load searches for the target's capacity. The objectives about times, errors or throughput / offered are then
     limits, which are judged step by step, and the load ends at the first rate that certainly breaks one of them. They
@@ -85,7 +89,12 @@ class Scenario(Spoken):
     block_s: Positive = 1.0  # length of a block, with order `blocks`
     reuse_prepared: StrictBool = False  # use prepared values again and again, instead of once each
     warmup: Warmup | None = None  # load before the measured part; default: estimated from the response times
+    setup: Seq[Operation] = ()  # operations that are done once before the load; all requests get what they keep
+    each_user: Seq[Operation] = ()  # operations that each user does before its first request; they are not measured
     prepare: Seq[Operation] = ()  # operations before the load, in this order; they are not measured
+    teardown: Seq[Operation] = ()  # operations that are done once after the load, also where it was aborted
+    with_scenarios: Annotated[Seq[str], Field(alias="with")] = ()  # scenarios that run at the same time as this one
+    at_s: NotNegative = 0.0  # with others: how long after the first of them its load begins
     workers: Count | None = None  # number of worker processes; default: the suite's
     objectives: Seq[Judged] = ()  # what must hold, one text per objective
     figures: Seq[Figure] = ()  # the same without a limit: measured and shown, but not judged
@@ -95,13 +104,11 @@ class Scenario(Spoken):
 
     def __post_init__(self) -> None:
         self._check_journeys()
-        for group in (self.operations, self.prepare):
-            twice = [name for name, times in Counter(operation.name for operation in group).items() if times > 1]
-            if twice:
-                raise SuiteError(
-                    f"scenario {self.name!r} names an operation twice: {min(twice)!r}",
-                    mend="give each operation its own name",
-                )
+        for key in GROUPS:
+            _check_names(getattr(self, key), f"scenario {self.name!r}")
+        if self.each_user and (self.load.is_open or self.order == "interleaved"):
+            what = "each_user needs users who wait for answers, and have requests of their own"
+            raise SuiteError(what, mend='use load model "closed" or "users", or `prepare`')
         if self.order == "blocks" and not isinstance(self.load, ClosedLoad):
             mend = 'use load model "closed", or order "weighted"'
             raise SuiteError("order 'blocks' needs users who wait for answers", mend=mend)
@@ -162,8 +169,13 @@ class Scenario(Spoken):
     def reached(self) -> list[str]:
         """Names of the targets that its operations reach, the first one first."""
         of_functions = [self.target or ""] if self.has_functions else []
-        named = (op.target or self.target or "" for op in (*self.operations, *self.prepare))
+        named = (op.target or self.target or "" for op in self.own_operations)
         return list(dict.fromkeys((*of_functions, *named)))
+
+    @property
+    def own_operations(self) -> list[Operation]:
+        """All its operations: those of the load, and those that are not measured."""
+        return [operation for key in GROUPS for operation in getattr(self, key)]
 
     def _check_journeys(self) -> None:
         if self.journeys:
@@ -238,10 +250,17 @@ class Scenario(Spoken):
             raise SuiteError(f"objective {text!r} is not possible with a load that rises", mend=mend)
 
 
+def _check_names(operations: Sequence[Operation], where: str) -> None:
+    """Refuse operations of one group that have the same name."""
+    twice = [name for name, times in Counter(operation.name for operation in operations).items() if times > 1]
+    if twice:
+        raise SuiteError(f"{where} names an operation twice: {min(twice)!r}", mend="give each operation its own name")
+
+
 @in_one_line()
 @dataclass(frozen=True, config=CONFIG)
 class Suite(Spoken):
-    """Scenarios, run one after the other, and the targets they load.
+    """Scenarios, and the targets they load. They run one after the other, or at the same time with those they name.
 
     >>> browse = Scenario(name="browse", target="api", operations=[Operation(name="list", path="/items")],
     ...                   load=Load(model="closed", concurrency=10, duration_s=20), objectives=["p99 < 250 ms"])
@@ -251,9 +270,11 @@ class Suite(Spoken):
     """
 
     name: Name  # name of the suite; run ids contain it
-    scenarios: Seq[Scenario]  # run one after the other
+    scenarios: Seq[Scenario]  # run one after the other, or at the same time: see `with`
     targets: Mapping[str, Target] = Field(default_factory=dict)  # the systems under test, by name
     description: str = ""  # shown in the report
+    setup: Seq[Operation] = ()  # operations that are done once before all scenarios; all requests get what they keep
+    teardown: Seq[Operation] = ()  # operations that are done once after all scenarios, also where the run was aborted
     seed: int = 0  # seed of all random choices; `--seed` replaces it
     workers: Count | None = None  # number of worker processes; default: as many as the load needs, at most one per core
     allow_hosts: Seq[str] = ()  # hosts that may be tested, besides this machine
@@ -277,7 +298,48 @@ class Suite(Spoken):
             if names.count(scenario.name) > 1:
                 where = f"scenarios[{index}] {scenario.name!r}"
                 raise SuiteError("two scenarios have the same name", where=where, mend="rename one of them")
+            for name in scenario.with_scenarios:
+                if name not in names or name == scenario.name:
+                    others = ", ".join(other for other in names if other != scenario.name) or "none"
+                    where, what = f"scenarios[{index}] {scenario.name!r}.with", f"there is no other scenario {name!r}"
+                    raise SuiteError(what, where=where, mend=f"the others are {others}")
+        for group in self.groups:
+            if len(group) == 1 and group[0].at_s:
+                where = f"scenario {group[0].name!r}.at_s"
+                raise SuiteError(
+                    "it runs alone, so that it begins at once", where=where, mend="set `with`, or remove it"
+                )
         object.__setattr__(self, "scenarios", tuple(self._bound(*each) for each in enumerate(self.scenarios)))
+        for key in ("setup", "teardown"):
+            _check_names(getattr(self, key), f"suite {self.name!r}")
+            object.__setattr__(self, key, self._all_bound(getattr(self, key), None, key, key))
+
+    @property
+    def groups(self) -> list[list[Scenario]]:
+        """The scenarios in order, those together that run at the same time."""
+        groups: list[list[Scenario]] = []
+        for scenario in self.scenarios:
+            joined = [
+                group
+                for group in groups
+                if any(
+                    other.name in scenario.with_scenarios or scenario.name in other.with_scenarios for other in group
+                )
+            ]
+            merged = [other for group in joined for other in group]
+            groups = [group for group in groups if group not in joined]
+            groups.append([*merged, scenario])
+        place = {scenario.name: number for number, scenario in enumerate(self.scenarios)}
+        return sorted(groups, key=lambda group: place[group[0].name])
+
+    @property
+    def around(self) -> Scenario | None:
+        """The set-up and teardown of the whole suite, as those of a scenario; None where it has neither."""
+        if not (self.setup or self.teardown):
+            return None
+        once = ClosedLoad(concurrency=1, requests=1)
+        operations = self.setup or self.teardown
+        return Scenario(name=self.name, operations=operations, load=once, setup=self.setup, teardown=self.teardown)
 
     def __str__(self) -> str:
         return "\n".join((f"suite {self.name}", *(f"  {scenario}" for scenario in self.scenarios)))
@@ -296,17 +358,16 @@ class Suite(Spoken):
                 raise SuiteError(
                     f"a journey in Python needs an HTTP target, and this is {kind!r}", where=where, mend=mend
                 )
-        groups = [
-            tuple(
-                bound(operation, self._kind_of(scenario, operation, index), f"scenarios[{index}].{key}[{number}]")
-                for number, operation in enumerate(given)
+        where = f"scenarios[{index}]"
+        groups = {
+            key: self._all_bound(
+                getattr(scenario, key), scenario.target, f"{where} {scenario.name!r}", f"{where}.{key}"
             )
-            for key, given in (("prepare", scenario.prepare), ("operations", scenario.operations))
-        ]
+            for key in GROUPS
+        }
         self._check_gauges(index, scenario)
-        if groups == [scenario.prepare, scenario.operations]:
-            return scenario
-        return replace(scenario, prepare=groups[0], operations=groups[1])
+        changed: dict[str, Any] = {key: group for key, group in groups.items() if group != getattr(scenario, key)}
+        return replace(scenario, **changed) if changed else scenario
 
     def _check_gauges(self, index: int, scenario: Scenario) -> None:
         """Refuse objectives on metrics of targets that report none; the name may be that of a metric, mistyped."""
@@ -317,10 +378,20 @@ class Suite(Spoken):
                 where = f"scenarios[{index}] {scenario.name!r}"
                 raise SuiteError(f"unknown metric {objective.name!r} in {objective.text!r}", where=where, mend=mend)
 
-    def _kind_of(self, scenario: Scenario, operation: Operation, index: int) -> str:
-        where = f"scenarios[{index}] {scenario.name!r}"
-        what = f"operation {operation.name!r} has no target"
-        return self._kind_named(operation.target or scenario.target, what, where)
+    def _all_bound(
+        self, operations: tuple[Operation, ...], target: str | None, where: str, key: str
+    ) -> tuple[Operation, ...]:
+        """Operations of the kinds of their targets. `target`: of those that do not name one; None: the only one."""
+        bare = target is None and len(self.targets) == 1 and key in ("setup", "teardown")
+        only = next(iter(self.targets)) if bare else None
+        given = [replace(op, target=only) if only and op.target is None else op for op in operations]
+        return tuple(
+            bound(operation, self._kind_of(operation, operation.target or target, where), f"{key}[{number}]")
+            for number, operation in enumerate(given)
+        )
+
+    def _kind_of(self, operation: Operation, name: str | None, where: str) -> str:
+        return self._kind_named(name, f"operation {operation.name!r} has no target", where)
 
     def _kind_named(self, name: str | None, without: str, where: str) -> str:
         known = f"targets are {', '.join(self.targets) or 'none'}"

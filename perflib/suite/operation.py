@@ -33,7 +33,7 @@ from perflib.suite.placeholders import RAW_PATH
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Operation(Family):
-    """One kind of request. Text in braces, like {sku}, is filled in from `data`, `prepare` and the fields in `keep`.
+    """One kind of request. Text in braces, like {sku}, is filled in from `data`, `setup`, `prepare` and `keep`.
 
     >>> buy = Operation(name="buy", method="POST", path="/orders", json={"sku": "{sku}"}, data="skus.csv")
     >>> call = Operation(name="search", tool="search", arguments={"text": "{word}"}, weight=3)
@@ -46,7 +46,7 @@ class Operation(Family):
     name: Name  # name in the report and in objectives
     target: str | None = None  # name of the target; default: the scenario's
     weight: Positive = 1.0  # frequency, relative to the other operations
-    data: str | None = None  # file (.csv or .tsv with a header, .jsonl or .json) whose rows fill in {names}
+    data: str | None = None  # file (.csv, .tsv, .jsonl, .json or .parquet) whose rows fill in {names}
     pick: Pick = "in turn"  # which row of `data` is used; see [data files](#data-files)
     keep: Mapping[str, Source] = field(default_factory=dict)  # fields to store: `{ id = "$.id" }` fills in `{id}`
     expect: Expect | None = None  # the expected answer; any other is an error of class `check`
@@ -194,7 +194,7 @@ class UnboundOperation(Operation, tag=""):
         return ArgsKwargs((), {**rest, "request": request})
 
 
-TABLES.update({"operations": Operation, "prepare": Operation})
+TABLES.update(dict.fromkeys(("operations", "prepare", "setup", "each_user", "teardown"), Operation))
 
 
 def bound(operation: Operation, kind: str, where: str) -> Operation:

@@ -27,6 +27,7 @@ from typing import Any, Final, TextIO
 from urllib.parse import quote, quote_plus, unquote
 
 from perflib.suite.environment import READ, VARIABLE
+from perflib.suite.placeholders import variables_in
 
 REDACTED: Final = "•••"
 _NAME: Final = (
@@ -42,7 +43,7 @@ _QUERY: Final = re.compile(
     re.IGNORECASE,
 )
 _ABOUT: Final = re.compile(r"[-_](?:url|uri|path|file|type|name|header|format)$", re.IGNORECASE)  # as `token_url`
-_REFERENCE: Final = re.compile(r"(?:[A-Za-z]+ )?\$\{\w+\}|\{\w+\}|\$\.\S*")  # the last is a path in an answer
+_REFERENCE: Final = re.compile(r"(?:[A-Za-z]+ )?\$?\{\w+\}|\$\.\S*")  # the last is a path in an answer
 _WRITTEN: Final = tuple(  # where secrets stand in texts; the first group stays, the second is the secret
     re.compile(pattern, re.IGNORECASE | re.MULTILINE)
     for pattern in (
@@ -124,6 +125,35 @@ def forget() -> None:
     _learned.clear()
     _names.clear()
     READ.clear()
+
+
+def learn_kept(values: Mapping[str, Any], parts: Any) -> None:
+    """Note which of the values that a set-up kept are secrets: by their names, and by where the suite uses them."""
+    used = _secret_names(parts)
+    learn_secret(
+        *(text for name, value in values.items() if name in used or _is_secret(name) for text in _texts(value))
+    )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts and numbers in a JSON value."""
+    if isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
+    elif isinstance(value, str) or (isinstance(value, int) and abs(value) >= SMALLEST_NUMBER):
+        yield str(value)
+
+
+def _secret_names(part: Any, *, is_secret: bool = False) -> set[str]:
+    """The names in braces that stand for secrets in a suite: those of a header like Authorization, of a password."""
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        part = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    if isinstance(part, Mapping):
+        inner = ((value, is_secret or _is_secret(str(name))) for name, value in part.items() if name != "keep")
+        return set().union(*(_secret_names(value, is_secret=named) for value, named in inner))
+    if isinstance(part, list | tuple):
+        return set().union(*(_secret_names(value, is_secret=is_secret) for value in part))
+    return variables_in(part) if is_secret else set()
 
 
 def known_secrets() -> list[str]:

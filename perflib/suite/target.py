@@ -107,7 +107,7 @@ class HttpTargetSpec(Network, Target, tag="http"):
     headers: Mapping[str, str] = Field(default_factory=dict)  # headers of every request; `${NAME}` for secrets
     keep_alive: StrictBool = True  # use a connection for more than one request
     redirects: Annotated[int, Field(ge=0, le=50)] = 0  # how many in a row are followed, within `allow_hosts`
-    cookies: StrictBool | None = None  # each user keeps the server's cookies; default: if `order = "sequence"`
+    cookies: StrictBool | None = None  # users keep the server's cookies; default: in a `sequence`, or with `each_user`
     auth: Auth | None = None  # how requests say who sends them
     max_body_bytes: Count | None = None  # a longer body is an error; default: 64 MiB if it is looked at, else no limit
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from perflib.errors import SuiteError
 from perflib.suite.load import STEADY
-from perflib.suite.model import Operation, Scenario, Suite, Target, Warmup
+from perflib.suite.model import GROUPS, Operation, Scenario, Suite, Target, Warmup
 
 SIDES: Final = ("a", "b")
 
@@ -33,18 +33,27 @@ def both(a: Suite, b: Suite, *, block_s: float) -> Suite:
     _check_addresses(a, b)
     for scenario in (*a.scenarios, *b.scenarios):
         _check(scenario, a if scenario in a.scenarios else b)
-    pairs = zip(a.scenarios, b.scenarios, strict=True)
+    pairs = zip(*(_with_own_set_up(suite) for suite in (a, b)), strict=True)
     scenarios = [_scenario(each, side, block_s) for pair in pairs for each, side in zip(pair, SIDES, strict=True)]
     targets = {
         sided(name, side): _target(spec, side, suite.targets)
         for suite, side in ((a, "a"), (b, "b"))
         for name, spec in suite.targets.items()
     }
-    return replace(a, scenarios=tuple(scenarios), targets=targets)
+    return replace(a, scenarios=tuple(scenarios), targets=targets, setup=(), teardown=())
+
+
+def _with_own_set_up(suite: Suite) -> list[Scenario]:
+    """The scenarios, each of which does the set-up of the suite itself: those of the two sides have other targets."""
+    return [
+        replace(each, setup=(*suite.setup, *each.setup), teardown=(*each.teardown, *suite.teardown))
+        for each in suite.scenarios
+    ]
 
 
 def _scenario(scenario: Scenario, side: str, block_s: float) -> Scenario:
     """The scenario of one side. Its load is one block, and its warm-up is at least as long."""
+    operations: dict[str, Any] = {key: _operations(getattr(scenario, key), side) for key in GROUPS}
     warm_s = max(block_s, scenario.warmup.duration_s if scenario.warmup else 0.0)
     return replace(
         scenario,
@@ -52,9 +61,8 @@ def _scenario(scenario: Scenario, side: str, block_s: float) -> Scenario:
         target=sided(scenario.target, side) if scenario.target else None,
         load=scenario.load.lasting(block_s),
         warmup=Warmup(duration_s=warm_s),
-        operations=_operations(scenario.operations, side),
-        prepare=_operations(scenario.prepare, side),
         quick={},
+        **operations,
     )
 
 
@@ -84,6 +92,9 @@ def _check(scenario: Scenario, suite: Suite) -> None:
             where=where,
             mend=f"use {', '.join(STEADY)}, or leave the scenario out with --only",
         )
+    if scenario.with_scenarios:
+        what = "an A/B test runs one scenario at a time"
+        raise SuiteError(what, where=f"{where}.with", mend="remove it, or leave the scenario out with --only")
     inside = [name for name in scenario.reached if suite.targets[name].in_process]
     if inside:
         raise SuiteError(

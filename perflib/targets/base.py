@@ -12,7 +12,9 @@ import asyncio
 import ipaddress
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from perflib.errors import SuiteError
@@ -96,6 +98,7 @@ class Lane(ABC):
     row           values for the variables of the request
     kept_fields   fields of earlier answers that operations keep, by name
     visit         the journey that the user is on, which the driver knows; None between two, and where there are none
+    own_fields    those that its user has for its whole life, by `each_user`; None before it was done
     siblings      the lanes of the same user, one per target
     start_ns      when the request began; 0 while there is none
     """
@@ -105,6 +108,7 @@ class Lane(ABC):
         "inflight",
         "kept_fields",
         "op",
+        "own_fields",
         "phase",
         "row",
         "scheduled_ns",
@@ -120,6 +124,7 @@ class Lane(ABC):
         self.row: dict[str, Any] = {}
         self.kept_fields: dict[str, Any] = {}
         self.visit: Any = None
+        self.own_fields: dict[str, Any] | None = None
         self.scheduled_ns = self.start_ns = self.phase = self.inflight = 0
         self.siblings: list[Lane] = [self]
 
@@ -138,6 +143,9 @@ class Lane(ABC):
         """
         return Evidence()
 
+    def settle(self) -> None:  # noqa: B027
+        """The user of this lane has been set up: what the lane holds by now, as cookies, is the user's for good."""
+
     def close(self) -> None:  # noqa: B027 (nothing to release is the usual case)
         """Release what the lane holds. It is not used again."""
 
@@ -149,6 +157,8 @@ class TargetKind(ABC):
     children      ids of processes that the target has started, which are sampled with it
     allow_hosts   hosts besides this machine that the suite allows to be loaded
     in_sequence   whether each lane belongs to a user, who is on a journey
+    given         values that are the same in all requests, by name: those that the set-up kept
+    variables     names that all its requests fill in where they are known, as its headers do
     """
 
     threaded = False
@@ -156,6 +166,8 @@ class TargetKind(ABC):
 
     allow_hosts: tuple[str, ...] = ()
     in_sequence = False
+    given: Mapping[str, Any] = MappingProxyType({})
+    variables: frozenset[str] = frozenset()
 
     def __init__(self, name: str, spec: Target, *, folder: str = "") -> None:
         self.name, self.spec, self.folder = name, spec, folder

@@ -108,9 +108,9 @@ class ThreadLane(Lane):
         self._inbox.put(True)
 
     def _serve(self, inbox: queue.SimpleQueue[bool]) -> None:
-        driver, clock = self.driver, time.monotonic_ns
+        clock = time.monotonic_ns
         while inbox.get():
-            more = True
+            driver, more = self.driver, True
             while more:
                 op = self.op
                 error = 0

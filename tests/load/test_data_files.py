@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 import perflib
 from perflib.errors import SuiteError
+from perflib.load.generator.data_rows import DataUsedUpError, Rows, data_rows
 from perflib.load.preflight import check
 from perflib.suite.data_file import read_data_file
 from tests.support.runs import run_quietly
@@ -213,6 +218,111 @@ def test_a_large_file_takes_less_than_a_hundred_megabytes(tmp_path: Path) -> Non
     finally:
         tracemalloc.stop()
     assert file.count == 50_000 and taken < 25e6, "which is 100 MB of 200,000 rows"
+
+
+COLUMNS = ["user", "n", "city"]
+
+
+def written(folder: Path, kind: str, rows: int) -> str:
+    """The same rows as a file of one kind."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = [{"user": f"u{at}", "n": at, "city": f"City, {at % 7}"} for at in range(rows)]
+    name = f"rows.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(table), folder / name, row_group_size=700)
+    elif kind == "jsonl":
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in table))
+    else:
+        lines = (f'{row["user"]},{row["n"]},"{row["city"]}"\n' for row in table)
+        (folder / name).write_text("\ufeff" + ",".join(COLUMNS) + "\n" + "".join(lines), "utf-8")
+    return name
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("pick", ["in turn", "once", "one each"])
+def test_rows_that_are_read_as_they_are_needed_are_those_that_would_be_held(
+    kind: str, pick: str, tmp_path: Path
+) -> None:
+    name = written(tmp_path, kind, 1001)
+    held, counted, large = (
+        read_data_file(name, str(tmp_path), "here", **keys)  # type: ignore[arg-type]
+        for keys in ({}, {"held_bytes": 10}, {"held_bytes": 10, "counted": False})
+    )
+    assert held.is_held and not large.is_held and held.count == counted.count == 1001
+    assert [*held.columns] == [*counted.columns] == [*large.columns] == COLUMNS
+    for index in range(3):
+        of_both = [data_rows(file, pick, Random(1), ["city", "n"], index=index, of=3) for file in (held, large)]
+        for at in range(800):
+            filled = [_filled(rows, at % 300) for rows in of_both]
+            assert filled[0] == filled[1], at
+            if filled[0] is None:
+                assert pick == "once"
+                break
+
+
+def _filled(rows: Rows, user: int) -> dict[str, Any] | None:
+    row: dict[str, Any] = {}
+    try:
+        rows.fill(row, user)
+    except DataUsedUpError:
+        return None
+    return row
+
+
+def test_a_large_file_is_read_as_it_is_needed_by_the_workers_of_a_run(tmp_path: Path) -> None:
+    """A million rows: every worker has its own, and no worker has them all in its memory."""
+    with (tmp_path / "big.csv").open("w") as lines:
+        lines.write("user,note\n")
+        lines.writelines(f"u{at},{'x' * 30}\n" for at in range(1_000_000))
+    operations = [{"name": "login", "path": "/login/{user}", "data": "big.csv"}]
+    made, requested = run(tmp_path, operations, workers=2, load={"model": "closed", "concurrency": 4, "requests": 400})
+    assert made.status == "complete" and set(requested.values()) == {1} and len(requested) == 400
+    numbers = sorted(int(path.removeprefix("/login/u")) for path in requested)
+    assert numbers == list(range(400))
+    with pytest.raises(SuiteError, match=r"'random' needs all rows in memory, and the 1,000,000 of big\.csv"):
+        check(from_folder(tmp_path, [{**operations[0], "pick": "random"}]))
+
+
+LARGE_REFUSED = {
+    "fields": ("a.csv", "user,n\na,1\nb\n", "a.csv, line 3 has 1 field, but the header has 2"),
+    "latin": ("a.csv", b"user\nanna\n\xe9mile\n", "a.csv, line 3 is not UTF-8"),
+    "header": ("a.csv", "user\n", "a.csv has no rows"),
+    "hole": ("a.jsonl", '{"user": 1}\n{"n": 2}\n', "line 2"),
+    "json": ("a.jsonl", '{"user": 1}\n{"user": \n', "a.jsonl, line 2 is not JSON"),
+    "parquet": ("a.parquet", b"PAR1 and then nothing", "a.parquet cannot be read as Parquet"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "said"), LARGE_REFUSED.values(), ids=LARGE_REFUSED.keys())
+def test_what_is_wrong_with_a_large_file_is_found_before_the_load(
+    name: str, content: str | bytes, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SuiteError) as caught:
+        read_data_file(name, str(tmp_path), "here", held_bytes=5).require(["user"], "here")
+    assert said in str(caught.value) and "\n" not in str(caught.value) and caught.value.mend
+
+
+def test_values_of_parquet_keep_their_types_and_others_become_texts(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    day = datetime(2026, 11, 30, 20, 15)
+    table = {
+        "n": [1],
+        "share": [0.5],
+        "on": [True],
+        "none": [None],
+        "tags": [["a"]],
+        "day": [day],
+        "price": [Decimal("1.50")],
+    }
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    columns = read_data_file("a.parquet", str(tmp_path), "here").columns
+    texts = {"day": ["2026-11-30 20:15:00.000000"], "price": ["1.50"]}
+    assert columns == {**{name: values for name, values in table.items() if name not in texts}, **texts}
 
 
 def test_sequences_without_a_common_file_stay_as_they_were(tmp_path: Path) -> None:

@@ -81,10 +81,10 @@ def test_the_panel_escapes_what_others_wrote() -> None:
 
 def test_the_bar_names_p95_and_memory(made: perflib.Run) -> None:
     out = io.StringIO()
-    progress = Progress(suite().scenarios[0], Bar(made.path, out))
+    progress = Progress(suite().scenarios, Bar(made.path, out))
     progress.begin()
-    progress.show(1, 0)
-    progress.close([])
+    progress.show("one", 1, 0)
+    progress.close("one", [])
     assert "p95 " in out.getvalue()
     assert "300 MB" in out.getvalue()
 

@@ -30,7 +30,7 @@ from perflib.cli import cli
 from perflib.errors import PerflibError
 from perflib.store import schema
 from perflib.suite.file import load_suite
-from perflib.suite.model import Compare, Load, Operation, Target
+from perflib.suite.model import GROUPS, Compare, Load, Operation, Target
 from perflib.suite.objectives import Objective
 from tests.support.pages import ROOT, Block, blocks, typed
 from tests.support.service import Server
@@ -114,7 +114,7 @@ class Reader:
         kinds: dict[str, Any] = {
             "compare": Compare,
             "load": Load,
-            "operations": tuple[Operation, ...],
+            **dict.fromkeys(GROUPS, tuple[Operation, ...]),
             "targets": dict[str, Target],
         }
         for stage in value.get("stages", ()) if name == "load" and value["model"] == "stages" else ():

@@ -13,7 +13,8 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from perflib.errors import TargetError
@@ -24,6 +25,7 @@ from perflib.load.generator.plan import Segment
 from perflib.load.generator.sample import sample_of
 from perflib.load.generator.timeouts import Timeouts, Unanswered
 from perflib.load.generator.timer import Timer
+from perflib.load.generator.user_setup import UserSetup
 from perflib.load.generator.users import Crowd, Pauses
 from perflib.store.schema import NONE_NS, NONE_STATUS, PHASES, Recorder
 from perflib.suite.load import ClosedLoad, UsersLoad, opening_s
@@ -57,6 +59,7 @@ class WorkerDriver:
         max_rate_per_s: float | None = None,
         folder: str = "",
         counter: Iterator[int] | None = None,
+        given: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.lock = threading.RLock()
@@ -64,7 +67,8 @@ class WorkerDriver:
         self._add, self._same_again = recorder.add, False
         if any(target.threaded for target in targets):
             self.finish = self._finish_locked  # type: ignore[method-assign, assignment]
-        self.picker = OperationPicker(ops, order=order, seed=seed, index=index, of=of, counter=counter)
+        self.picker = OperationPicker(ops, order=order, seed=seed, index=index, of=of, counter=counter, given=given)
+        self.user_setup: UserSetup | None = None  # what each user does first
         self.seed, self.index, self.of, self.folder = seed, index, of, folder
         self.error_code, self.span, self.explain = recorder.error_code, recorder.span, recorder.explain
         self.wants = recorder.failures.wants
@@ -277,7 +281,7 @@ class WorkerDriver:
         seconds, requests = load.seconds(), FOREVER
         if load.total_requests:
             requests = plan.share_of_rounds(load.total_requests, self._round, self.index, self.of)
-        await self._sleep_until(start_ns)
+        await self.sleep_until(start_ns)
         with self.lock:
             self._assign, self._is_open = self._assign_closed, False
             self._pauses = Pauses(load.think_time_s, load.pacing_s, self._random)
@@ -306,14 +310,22 @@ class WorkerDriver:
             if most:
                 self._crowd.follow()
             return most
-        while len(self.users) < most:
-            self.users.append(self._new_user())
+        self.new_users(most - len(self.users))
         self.busy = most
         for user in self.users[:most]:
             self._begin_user(user)
         return most
 
+    def new_users(self, count: int) -> list[Lane]:
+        """Further users of a closed load, who send nothing yet."""
+        users = [self._new_user() for _ in range(count)]
+        self.users += users
+        return users
+
     def _begin_user(self, user: Lane) -> None:
+        if self.user_setup is not None and user.own_fields is None:
+            self.user_setup.begin(user, self._begin_user)
+            return
         now = time.monotonic_ns()
         if (wait_s := self._wait_s(now)) > 0:
             self._later(wait_s, self._resume, user)
@@ -524,6 +536,7 @@ class WorkerDriver:
     def _later(self, delay_s: float, callback: Callable[..., None], argument: object) -> None:
         self.loop.call_soon_threadsafe(self.loop.call_later, delay_s, callback, argument)
 
-    async def _sleep_until(self, when_ns: int) -> None:
+    async def sleep_until(self, when_ns: int) -> None:
+        """Wait until that time of the monotonic clock, or until the load is stopped."""
         while (left_ns := when_ns - time.monotonic_ns()) > 0 and not self.stopping:
             await asyncio.sleep(min(0.1, left_ns / 1e9))

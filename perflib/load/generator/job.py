@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from perflib.suite.model import Scenario, Target
+from perflib.suite.model import GROUPS, Scenario, Target
 
 ORPHANED = "the coordinator is gone"  # the reason why a worker stopped
+
+
+def roles(scenario: Scenario) -> list[str]:
+    """The keys of a scenario under which it has operations; their {counter}s have numbers of their own."""
+    return [key for key in GROUPS if getattr(scenario, key)]
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,8 @@ class Job:
 
     search_path   further folders from which the suite's own functions are imported, after all others
     turns         it waits for each of its turns
-    part, parts   the number of its load among all loads and preparations of the run, and how many these are
+    part, parts   the number of its load among all loads, preparations and the like of the run, and how many these are
+    values        what the set-up kept: the same for all requests
     """
 
     run_dir: str
@@ -35,6 +41,7 @@ class Job:
     turns: bool = False
     part: int = 0
     parts: int = 1
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 class Channel(Protocol):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from perflib.errors import TargetError
 from perflib.load.generator import plan
-from perflib.load.generator.data_rows import DataRows
+from perflib.load.generator.data_rows import Rows, data_rows
 from perflib.load.generator.generated import generator, is_generated
 from perflib.load.generator.plan import Segment
 from perflib.targets.base import Lane, Op
-
-Columns = list[tuple[str, list[Any]]]  # names that are filled in from a data file, with the file's values of each
 
 
 class OperationPicker:
@@ -25,10 +25,21 @@ class OperationPicker:
     prepared         rows that the preparation left, each used once
     reuse_prepared   whether they are used again and again instead
     counter          the numbers of {counter}
+    given            values that are the same for all requests
+    beside           other operations that use the same rows
     """
 
     def __init__(
-        self, ops: list[Op], *, order: str, seed: int, index: int, of: int, counter: Iterator[int] | None = None
+        self,
+        ops: list[Op],
+        *,
+        order: str,
+        seed: int,
+        index: int,
+        of: int,
+        counter: Iterator[int] | None = None,
+        given: Mapping[str, Any] = MappingProxyType({}),
+        beside: Sequence[Op] = (),
     ) -> None:
         self._ops, self._order = ops, order
         self._random = random.Random(f"{seed}/{index}")
@@ -36,18 +47,24 @@ class OperationPicker:
         self._position = 0
         self._in_rounds = order in ("sequence", "interleaved")
         self._round_row: dict[str, Any] = {}
-        files: dict[tuple[str, str], DataRows] = {}
+        files: dict[tuple[str, str], Rows] = {}
+        used = frozenset().union(*(op.variables for op in (*ops, *beside)))
         for op in ops:
             if op.data is not None and (op.data.name, op.pick) not in files:
                 rng = random.Random(f"{seed}/{index}/{op.data.name}")
-                files[op.data.name, op.pick] = DataRows(op.data, op.pick, rng, index=index, of=of)
-        self._rows_of = [None if op.data is None else (files[op.data.name, op.pick], _columns(op, [op])) for op in ops]
+                names = [name for name in op.data.columns if name in used]
+                files[op.data.name, op.pick] = data_rows(op.data, op.pick, rng, names, index=index, of=of)
+        self._rows_of = [None if op.data is None else files[op.data.name, op.pick] for op in ops]
         # A round uses one row of each file, whichever of its operations names the file.
-        once = {(op.data.name, op.pick): op for op in reversed(ops) if op.data is not None}
-        self._rows_of_round = [(files[key], _columns(op, ops)) for key, op in once.items()]
+        self._rows_of_round = [*files.values()]
         rng, numbers = random.Random(f"{seed}/{index}/values"), counter or itertools.count(1)
         self._generators = [
-            [(name, generator(name, rng, numbers)) for name in sorted(op.variables) if is_generated(name)] for op in ops
+            [
+                (name, partial(given.get, name) if name in given else generator(name, rng, numbers))
+                for name in sorted(op.variables)
+                if name in given or is_generated(name)
+            ]
+            for op in ops
         ]
         self.prepared: deque[dict[str, Any]] | None = None
         self.reuse_prepared = False
@@ -80,9 +97,7 @@ class OperationPicker:
         else:
             row = self._prepared_row() if self.prepared is not None else {}
             if (rows := self._rows_of[op.code]) is not None:
-                at = rows[0].next(lane.siblings[0])
-                for name, column in rows[1]:
-                    row[name] = column[at]
+                rows.fill(row, lane.siblings[0])
             if lane.kept_fields:
                 row.update(lane.kept_fields)
         for name, generate in self._generators[op.code]:
@@ -92,11 +107,11 @@ class OperationPicker:
 
     def row_of_round(self, user: Lane | None) -> dict[str, Any]:
         """The next values for a round of all operations, or for a journey. Raises as `next_operation`."""
-        row = self._prepared_row() if self.prepared is not None else {}
-        for rows, columns in self._rows_of_round:
-            at = rows.next(user)
-            for name, column in columns:
-                row[name] = column[at]
+        row = dict(user.own_fields) if user is not None and user.own_fields else {}
+        if self.prepared is not None:
+            row.update(self._prepared_row())
+        for rows in self._rows_of_round:
+            rows.fill(row, user)
         return row
 
     def _prepared_row(self) -> dict[str, Any]:
@@ -108,10 +123,3 @@ class OperationPicker:
         if self.reuse_prepared:
             self.prepared.append(row)
         return dict(row)
-
-
-def _columns(op: Op, users: list[Op]) -> Columns:
-    """The columns of an operation's data file that these operations use."""
-    assert op.data is not None
-    names = frozenset().union(*(user.variables for user in users))
-    return [(name, column) for name, column in op.data.columns.items() if name in names]

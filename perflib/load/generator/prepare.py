@@ -5,20 +5,22 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from perflib.errors import TargetError
 from perflib.load.generator import plan
 from perflib.load.generator.driver import FOREVER, WorkerDriver
-from perflib.load.generator.job import Channel, Job
+from perflib.load.generator.job import Channel, Job, roles
 from perflib.load.generator.journey_driver import JourneyDriver
 from perflib.load.generator.journeys import Route, Visit
+from perflib.load.generator.next_operation import OperationPicker
 from perflib.load.generator.script import route_of
 from perflib.load.generator.script_driver import ScriptDriver
+from perflib.load.generator.user_setup import UserSetup
 from perflib.store.schema import Recorder
 from perflib.suite.data_file import DataFile, read_data_file
-from perflib.suite.load import ClosedLoad
+from perflib.suite.load import ClosedLoad, UsersLoad
 from perflib.suite.model import Operation, Scenario
 from perflib.targets.answer import Reader
 from perflib.targets.base import Lane, Op, TargetKind, refuse_foreign
@@ -54,33 +56,38 @@ def lanes_allowed(job: Job, targets: list[TargetKind]) -> int:
 
 
 def compile_operations(
-    job: Job, operations: tuple[Operation, ...], files: dict[str, DataFile], *, in_sequence: bool
+    job: Job,
+    operations: tuple[Operation, ...],
+    files: dict[str, DataFile],
+    *,
+    in_sequence: bool,
+    beside: Sequence[TargetKind] = (),
 ) -> tuple[list[TargetKind], list[Op]]:
     """The targets that these operations need, and the operations, ready to send.
 
     files         the data files that were read already; further ones are added
     in_sequence   whether each user sends them in turn
+    beside        targets that there are already; they come first
     """
     scenario = job.scenario
     functions = scenario.has_functions and operations is scenario.operations
     of_functions = [scenario.target or ""] if functions else []
-    names = list(
-        dict.fromkeys((*of_functions, *(operation.target or scenario.target or "" for operation in operations)))
-    )
-    targets = []
-    for name in names:
-        spec = job.targets[name]
-        targets.append(load_kind(spec.kind, f"targets.{name}.kind")(name, spec, folder=job.folder))
-        targets[-1].allow_hosts, targets[-1].in_sequence = job.allow_hosts, in_sequence
-        refuse_foreign(targets[-1], job.allow_hosts)
+    targets = list(beside)
+    names = [target.name for target in targets]
+    for name in (*of_functions, *(operation.target or scenario.target or "" for operation in operations)):
+        if name not in names:
+            names.append(name)
+            targets.append(_target(job, name, in_sequence))
     ops = []
     for code, operation in enumerate(operations):
         index = names.index(operation.target or scenario.target or "")
         request = targets[index].compile(operation)
+        variables = variables_in(operation.texts()) | targets[index].variables
+        is_ready = getattr(request, "fixed", None) is not None  # whatever it has in braces is filled in already
         data = operation.data
         if data and data not in files:
             where = f"scenario {scenario.name!r}, operation {operation.name!r}"
-            files[data] = read_data_file(data, job.folder, where)
+            files[data] = read_data_file(data, job.folder, where, counted=False)
         ops.append(
             Op(
                 operation.name,
@@ -90,7 +97,7 @@ def compile_operations(
                 int((operation.timeout_s or targets[index].spec.timeout_s) * 1e9),
                 request,
                 Reader.of(operation),
-                variables=frozenset(variables_in(operation.texts())),
+                variables=frozenset() if is_ready else frozenset(variables),
                 data=files[data] if data else None,
                 pick=operation.pick,
             )
@@ -98,6 +105,14 @@ def compile_operations(
     if functions:
         ops += _of_functions(scenario, targets, len(ops))
     return targets, ops
+
+
+def _target(job: Job, name: str, in_sequence: bool) -> TargetKind:
+    spec = job.targets[name]
+    target = load_kind(spec.kind, f"targets.{name}.kind")(name, spec, folder=job.folder)
+    target.allow_hosts, target.in_sequence, target.given = job.allow_hosts, in_sequence, job.values
+    refuse_foreign(target, job.allow_hosts)
+    return target
 
 
 def _of_functions(scenario: Scenario, targets: list[TargetKind], code: int) -> Iterator[Op]:
@@ -134,24 +149,52 @@ def _function_target(scenario: Scenario, targets: list[TargetKind]) -> int:
 
 
 def driver_through(
-    make: type[AnyDriver], job: Job, targets: list[TargetKind], ops: list[Op], recorder: Recorder, *, part: int = 0
+    make: type[AnyDriver],
+    job: Job,
+    targets: list[TargetKind],
+    ops: list[Op],
+    recorder: Recorder,
+    *,
+    role: str,
 ) -> AnyDriver:
     """A driver of users who do all of these operations in order, as a preparation does.
 
-    part   1 for a preparation, whose counters have numbers of their own
+    role   the key of the scenario under which the operations stand
     """
-    return make(targets, ops, recorder, order="sequence", routes=[Route.through(ops)], **_driver_keys(job, part))
+    return make(targets, ops, recorder, order="sequence", routes=[Route.through(ops)], **_driver_keys(job, role))
 
 
-def _driver_keys(job: Job, part: int = 0) -> dict[str, Any]:
+def _driver_keys(job: Job, role: str = "operations") -> dict[str, Any]:
     return {
         "seed": job.seed,
         "index": job.index,
         "of": job.of,
         "max_rate_per_s": job.max_rate_per_s,
         "folder": job.folder,
-        "counter": itertools.count(1 + job.index * job.parts + job.part + part, job.of * job.parts),
+        "counter": counter(job, role),
+        "given": job.values,
     }
+
+
+def counter(job: Job, role: str) -> Iterator[int]:
+    """The numbers of {counter} for operations under a key of the scenario: no other ones of the run have them."""
+    among = roles(job.scenario)
+    part = job.part + (among.index(role) if role in among else 0)
+    return itertools.count(1 + job.index * job.parts + part, job.of * job.parts)
+
+
+async def set_up_users(job: Job, driver: WorkerDriver, ops: list[Op]) -> None:
+    """Have users do `each_user`: those of a closed load now, all others when they come. Raises TargetError."""
+    if not ops:
+        return
+    numbers = counter(job, "each_user")
+    picker = OperationPicker(
+        ops, order="sequence", seed=job.seed, index=job.index, of=job.of, counter=numbers, given=job.values,
+        beside=driver.ops,
+    )  # fmt: skip
+    driver.user_setup = UserSetup(driver, ops, picker)
+    if not isinstance(job.scenario.load, UsersLoad):
+        await driver.user_setup.set_up(driver.new_users(plan.share(job.scenario.load.users, job.index, job.of)))
 
 
 async def prepare(job: Job, channel: Channel, files: dict[str, DataFile]) -> Any:
@@ -170,7 +213,7 @@ async def prepare(job: Job, channel: Channel, files: dict[str, DataFile]) -> Any
         return deque()
     targets, ops = compile_operations(job, scenario.prepare, files, in_sequence=True)
     recorder = Recorder.discarding([op.name for op in ops])
-    driver = driver_through(PreparingDriver, job, targets, ops, recorder, part=1)
+    driver = driver_through(PreparingDriver, job, targets, ops, recorder, role="prepare")
     try:
         for target in targets:
             await target.open(driver)

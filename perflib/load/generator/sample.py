@@ -29,6 +29,12 @@ class Sample:
         return self.request.partition("\n")[0]
 
 
+def failure_line(operation: str, error: str, status: int, sample: Sample | None) -> str:
+    """What went wrong with a request, in a line: "operation 'log in': status 401: wrong password"."""
+    said = f"status {status}" if status != NONE_STATUS and error.startswith("http_") else error
+    return ": ".join(filter(None, (f"operation {operation!r}", said, sample.message if sample else "")))
+
+
 def sample_of(lane: Lane, status: int, why: str) -> Sample | None:
     """A sample of the request that the lane is finishing; None where it did not look at the answer.
 

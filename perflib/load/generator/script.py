@@ -103,6 +103,12 @@ class Requests:
             op = self._ops[key] = Op(name, self._code(name), self._number, 1.0, timeout_ns, request, self._reader)
         return op
 
+    def shared(self, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """Values for the headers of the target: of the set-up, and of this user."""
+        target = self._target
+        known = {**target.given, **kept} if target.variables else {}
+        return {name: known[name] for name in target.variables if name in known}
+
     def _code(self, name: str) -> int:
         names = self._recorder.operations
         if name not in names:
@@ -205,7 +211,7 @@ class User:
         if form is not None:
             body, lines = urlencode(form, doseq=True), {"Content-Type": _FORM, **lines}
         op = self._requests.op(label, method, tuple(lines), "json" if json is not None else "body" if body else "")
-        row = {"path": path, "body": body if json is None else json}
+        row = {**self._requests.shared(visit.kept), "path": path, "body": body if json is None else json}
         if lines:
             row.update((f"h{number}", value) for number, value in enumerate(lines.values()))
         visit.waiter = waiter = self._driver.loop.create_future()

@@ -25,15 +25,16 @@ from perflib.load.generator import plan
 from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.health import Health, late_ms
 from perflib.load.generator.job import ORPHANED, Channel, Job
-from perflib.load.generator.prepare import compile_operations, lanes_allowed, make_driver, prepare
+from perflib.load.generator.prepare import compile_operations, lanes_allowed, make_driver, prepare, set_up_users
 from perflib.store.failures import SAMPLES, Failures
 from perflib.store.schema import SECONDS_PER_PART, UNANSWERED, Recorder
 from perflib.suite.data_file import DataFile
 from perflib.suite.load import ClosedLoad, StagesLoad, UsersLoad
-from perflib.suite.redaction import learn, learn_environment
-from perflib.targets.base import TargetKind
+from perflib.suite.redaction import learn, learn_environment, learn_kept
+from perflib.targets.base import Op, TargetKind
 
 PROGRESS_S = 0.25
+_BEFORE_NS = 20_000_000  # the start, from which on the health of the load generator is looked at
 ORPHAN_S = 15.0  # that an orphaned worker may take to write its last rows
 
 
@@ -42,8 +43,12 @@ async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver
     targets: list[TargetKind] = []
     files: dict[str, DataFile] = {}
     try:
-        in_sequence = job.scenario.order == "sequence"
-        targets, ops = compile_operations(job, job.scenario.operations, files, in_sequence=in_sequence)
+        scenario = job.scenario
+        of_users = scenario.order == "sequence" or bool(scenario.each_user)
+        targets, ops = compile_operations(job, scenario.operations, files, in_sequence=of_users)
+        user_ops: list[Op] = []
+        if scenario.each_user:
+            targets, user_ops = compile_operations(job, scenario.each_user, files, in_sequence=True, beside=targets)
         driver = make_driver(
             job,
             targets,
@@ -62,6 +67,7 @@ async def run_worker(job: Job, channel: Channel, started: Callable[[WorkerDriver
         for target in targets:
             await target.open(driver)
         prepared = await prepare(job, channel, files)
+        await set_up_users(job, driver, user_ops)
         driver.picker.prepared, driver.picker.reuse_prepared = prepared, job.scenario.reuse_prepared
         channel.send(
             "ready",
@@ -97,6 +103,7 @@ async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int)
     if job.turns:
         await _turns(job, channel, driver, health, start_ns)
     else:
+        await driver.sleep_until(start_ns - _BEFORE_NS)  # it may begin later than others
         health.start()
         at_ns = start_ns
         for segment in plan.segments(job.scenario, job.seed):
@@ -114,6 +121,9 @@ async def _load(job: Job, channel: Channel, driver: WorkerDriver, start_ns: int)
         resent=driver.resent,
         failures=recorder.failure_records(),
         operations=recorder.operations,
+        each_user={"requests": driver.user_setup.requests, "failed": driver.user_setup.failed}
+        if driver.user_setup
+        else {},
         stopped=driver.stopping,
         ended=driver.ended,
         health={
@@ -275,6 +285,7 @@ def main() -> None:
     job: Job = cloudpickle.loads(packed_job)
     learn_environment()
     learn([job.scenario, *job.targets.values()])
+    learn_kept(job.values, [job.scenario, *job.targets.values()])
 
     async def run() -> None:
         channel = PipeChannel(output)

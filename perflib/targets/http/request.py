@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from json import JSONDecoder
 from typing import Any, Final, Protocol
 
 from perflib.suite.environment import filled_from_environment
 from perflib.suite.operation import HttpOperation
-from perflib.suite.placeholders import literal
 from perflib.targets.connection import Address
 from perflib.targets.http.body import body_of, pairs_template
 from perflib.targets.http.path import path_template
@@ -37,14 +36,22 @@ class Request:
 
 
 class Sender(Protocol):
-    """What all requests to a target share. `headers`: those of the target; `folder`: of the suite."""
+    """What all requests to a target share.
 
-    headers: dict[str, str]
+    header_templates   the target's headers, which may have {names}; one with a name that has no value yet is left out
+    given              values that are the same in all requests
+    folder             of the suite
+    """
+
+    given: Mapping[str, Any]
     keep_alive: bool
     folder: str
 
     @property
     def address(self) -> Address: ...
+
+    @property
+    def header_templates(self) -> Mapping[str, str]: ...
 
     def address_of(self, origin: str) -> Address:
         """The address of another server."""
@@ -57,10 +64,31 @@ def compiled(operation: HttpOperation, sender: Sender) -> Request:
     operation = with_environment(operation)
     own = dict(operation.headers)
     replaced = {name.lower() for name in own}
-    headers = {name: literal(value) for name, value in sender.headers.items() if name.lower() not in replaced} | own
+    templates = sender.header_templates.items()
+    of_target = {name: value for name, value in templates if name.lower() not in replaced}
+    headers = {name: value for name, value in of_target.items() if not variables_in(value)} | own
     build = _builder(operation, method, headers, sender)
-    varies = variables_in(operation.texts())
-    return Request(None if varies else build({}), build, method == "HEAD", method in IDEMPOTENT, frozenset(replaced))
+    if filled := {name: value for name, value in of_target.items() if name not in headers}:
+        build = _with_headers(build, filled)
+    varies = variables_in([operation.texts(), list(filled.values())]) - sender.given.keys()
+    fixed = None if varies else build(sender.given)
+    return Request(fixed, build, method == "HEAD", method in IDEMPOTENT, frozenset(replaced))
+
+
+def _with_headers(build: Callable[[Row], bytes], headers: dict[str, str]) -> Callable[[Row], bytes]:
+    """The request with headers of the target that have {names}. One is left out while a name of it has no value."""
+    lines = [
+        (frozenset(variables_in(value)), text_template(f"{name}: {value}\r\n", one_header_line, raw=one_header_line))
+        for name, value in headers.items()
+    ]
+
+    def built(row: Row) -> bytes:
+        payload = build(row)
+        more = "".join(fill(row) for names, fill in lines if names <= row.keys())
+        at = payload.find(b"\r\n") + 2
+        return payload[:at] + more.encode() + payload[at:]
+
+    return built
 
 
 def with_environment(operation: HttpOperation) -> HttpOperation:

@@ -10,8 +10,9 @@ from typing import Any
 
 from perflib.errors import PerflibError
 from perflib.suite.auth import CommandAuth, LoginAuth, OAuthAuth
-from perflib.suite.environment import from_environment
+from perflib.suite.environment import filled_from_environment
 from perflib.suite.operation import HttpOperation
+from perflib.suite.placeholders import literal, variables_in
 from perflib.suite.target import HttpTargetSpec
 from perflib.targets.answer import Reader
 from perflib.targets.base import Driver, Lane, TargetKind, is_loopback, require
@@ -41,16 +42,21 @@ class HttpTarget(TargetKind):
         super().__init__(name, spec, folder=folder)
         where = f"targets.{name}"
         self.address = Address.of(spec, where, folder)
-        self.headers = {key: from_environment(value, f"{where}.headers.{key}") for key, value in spec.headers.items()}
+        self.header_templates = {
+            key: filled_from_environment(value, f"{where}.headers.{key}") for key, value in spec.headers.items()
+        }
         self.keep_alive, self.redirects, self.max_body_bytes = spec.keep_alive, spec.redirects, spec.max_body_bytes
         self.token: Token | None = None
         self._tokens: Tokens | None = None
         if isinstance(spec.auth, LoginAuth | OAuthAuth | CommandAuth):
             self._tokens = Tokens(spec.auth, self, f"{where}.auth")
         elif spec.auth is not None:
-            self.headers |= fixed_header(spec.auth, f"{where}.auth")
-        elif self.address.authorization and "authorization" not in map(str.lower, self.headers):
-            self.headers["Authorization"] = self.address.authorization
+            self.header_templates |= {
+                key: literal(value) for key, value in fixed_header(spec.auth, f"{where}.auth").items()
+            }
+        elif self.address.authorization and "authorization" not in map(str.lower, self.header_templates):
+            self.header_templates["Authorization"] = literal(self.address.authorization)
+        self.variables = frozenset(variables_in(list(self.header_templates.values())))
         self.logs_in_users = isinstance(spec.auth, LoginAuth) and spec.auth.per == "user"
         self._renewing: asyncio.Task[None] | None = None
         self.reads = False
@@ -87,7 +93,7 @@ class HttpTarget(TargetKind):
         if not self.keep_alive and self.address.is_plain and ShortConnections.are_possible():
             self.short_connections = ShortConnections(driver.loop, *self.address.reached)
         if self._tokens is not None and not self.logs_in_users:
-            self.token = await self._tokens.get({})
+            self.token = await self._tokens.get(self.given)
             if self.token.until_ns:
                 self._renewing = asyncio.create_task(self._renew())
 
@@ -97,12 +103,12 @@ class HttpTarget(TargetKind):
         while self.token is not None and self.token.until_ns:
             await asyncio.sleep(max(1.0, (self.token.until_ns - time.monotonic_ns()) / 1e9))
             with contextlib.suppress(PerflibError):
-                self.token = await self._tokens.get({})
+                self.token = await self._tokens.get(self.given)
 
     async def new_token(self, row: Row) -> Token:
         """A token for one user, whose data fill the login. Raises TargetError."""
         assert self._tokens is not None
-        return await self._tokens.get(row)
+        return await self._tokens.get({**self.given, **row})
 
     async def close(self) -> None:
         if self._renewing is not None:

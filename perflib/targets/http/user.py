@@ -1,13 +1,14 @@
 """A lane of a user: it keeps the server's cookies, and carries a token that it or its worker has logged in for.
 
-A round of a sequence begins without cookies, as a visitor does. A user who has to log in does so before the first
-request, whose service time begins after it; a span `login` shows it.
+A round of a sequence begins without cookies, as a visitor does, or with those that `each_user` has got. A user who has
+to log in does so before the first request, whose service time begins after it; a span `login` shows it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import email
+from copy import copy
 from http.cookiejar import Cookie, CookieJar
 from typing import Any, Final, Protocol
 from urllib.request import Request as UrlRequest
@@ -56,19 +57,24 @@ class _Headers:
 class UserHttpLane(ReadingHttpLane):
     """One connection of one user."""
 
-    __slots__ = ("_jar", "_login", "_of", "_own_token", "_site")
+    __slots__ = ("_jar", "_login", "_of", "_own_cookies", "_own_token", "_site")
 
     def __init__(self, driver: Driver, index: int, site: Site) -> None:
         super().__init__(driver, index, site)
         self._site = site
         self._jar: CookieJar | None = None  # made with the first cookie
         self._of: dict[str, Any] | None = None  # the round that the cookies belong to, as its kept fields
+        self._own_cookies: list[Cookie] = []  # that each round begins with
         self._own_token: Token | None = None  # of this user, who has logged in
         self._login: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         if self._of is not self.kept_fields and self._site.keeps_cookies:
             self._jar, self._of = None, self.kept_fields
+            if self._own_cookies:
+                self._jar = CookieJar()
+                for cookie in self._own_cookies:
+                    self._jar.set_cookie(copy(cookie))
         token = self._own_token
         if self._site.logs_in_users and (token is None or token.is_over(clock())):
             self.start_ns, self._sent = clock(), 0
@@ -150,6 +156,9 @@ class UserHttpLane(ReadingHttpLane):
         answer = super()._whole_answer(status)
         answer.jar = {cookie.name: cookie.value or "" for cookie in self._cookies()}
         return answer
+
+    def settle(self) -> None:
+        self._own_cookies = self._cookies()
 
     def _cookies(self) -> list[Cookie]:
         return list(self._jar) if self._jar is not None else []

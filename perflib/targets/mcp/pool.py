@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 
 from perflib.errors import PerflibError
 from perflib.suite.auth import CommandAuth, LoginAuth, OAuthAuth
-from perflib.suite.environment import from_environment
+from perflib.suite.environment import filled_from_environment, from_environment
+from perflib.suite.placeholders import literal, variables_in
 from perflib.suite.target import McpTargetSpec
 from perflib.targets.base import Driver, Lane, is_loopback
 from perflib.targets.connection import Address
@@ -38,6 +39,7 @@ from perflib.targets.mcp.wire import (
     param_headers_of,
 )
 from perflib.targets.short_connections import ShortConnections
+from perflib.targets.template import text_template
 
 MUTE_S: Final = 0.8  # without an answer to a method that it may not know, a server on stdio is started once more
 MOST_OPEN_STREAMS: Final = 3  # in a row, whose end was waited for in vain
@@ -90,7 +92,7 @@ class Pool:
         self.ids = itertools.count(FIRST_ID)
         self.where = f"targets.{name}"
         self._address = Address.of(spec, self.where, folder) if spec.url else None
-        self.headers = {k: from_environment(v, f"{self.where}.headers.{k}") for k, v in spec.headers.items()}
+        self.headers: dict[str, str] = {}
         self.command = tuple(from_environment(part, f"{self.where}.command") for part in spec.command)
         self.env = {k: from_environment(v, f"{self.where}.env.{k}") for k, v in spec.env.items()}
         self.keep_alive, self.redirects, self.max_body_bytes = True, 0, MOST_BODY_BYTES
@@ -109,6 +111,7 @@ class Pool:
             self._renewal = Renewal(spec.auth, self)
         elif spec.auth is not None:
             self.headers |= fixed_header(spec.auth, f"{self.where}.auth")
+        self.fill_headers({})
         self.session: Session | None = None  # the shared one
         self.pipe: Channel | None = None
         self.trace_id = secrets.token_hex(16) if spec.trace else None
@@ -123,6 +126,18 @@ class Pool:
         self._notifications: list[asyncio.Task[None]] = []
         self.negotiating = asyncio.Lock()
         self._failed_starts = 0
+
+    def fill_headers(self, given: Mapping[str, Any]) -> None:
+        """Set the target's headers, with values of the set-up. One whose names are not known yet is left out."""
+        self.given = given
+        for key, value in self.spec.headers.items():
+            template = filled_from_environment(value, f"{self.where}.headers.{key}")
+            if variables_in(template) <= given.keys():
+                self.headers.setdefault(key, text_template(template)(given))
+
+    @property
+    def header_templates(self) -> dict[str, str]:
+        return {key: literal(value) for key, value in self.headers.items()}
 
     async def session_for(self, lane: Lane) -> Session:
         """A session for a lane that has none: its own, or the shared one, opened again where it was lost."""

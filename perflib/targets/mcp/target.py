@@ -88,6 +88,7 @@ class McpTarget(TargetKind):
         Raises TargetError where no server answers.
         """
         self.pool.allow_hosts = self.allow_hosts
+        self.pool.fill_headers(self.given)
         await self.pool.get_token()
         try:
             async with asyncio.timeout(self.spec.ready.timeout_s):
