@@ -209,7 +209,7 @@ class History(list[Series]):
     def changes(self) -> View:
         """Every change of level, drift, and sum of changes: where, by how much, between which commits."""
         rows = [_change(each, index) for each in self for index in range(len(each.changes))]
-        slow = [_slow(each) for each in self if each.course.drift is not None or each.added_up]
+        slow = [_slow(each) for each in self if each.course.drift is not None or (each.added_up and not each.changes)]
         return View("history/changes", rows, rows=rows, slow=slow, series=len(self))
 
 

@@ -44,7 +44,7 @@ def test_a_report_is_printed_as_pdf(browser: Any, small_run: perflib.Run, tmp_pa
     made = (tmp_path / "out" / "report.pdf").read_bytes()
     pages = made.count(b"/Type /Page\n") + made.count(b"/Type /Page ")
     assert made.startswith(b"%PDF") and len(made) > 20_000 and pages >= 2, (
-        "the scenario is on a page of its own, unfolded"
+        "the scenarios are unfolded"
     )
 
 
