@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, Literal, ParamSpec
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
+from numpy.typing import NDArray
 
 from perflib.errors import RunError
 from perflib.metrics.incidents import incidents
@@ -26,9 +30,15 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 STYLE: Final = str(Path(__file__).with_name("perflib.mplstyle"))
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Of operations, which may be many: Tol's muted colours follow.
+OPERATIONS: Final = (
+    *COLOURS,
+    *("#332288", "#117733", "#882255", "#DDCC77", "#88CCEE", "#999933", "#AA4499", "#44AA99", "#CC6677"),
+)
 LIMIT, MUTED, SHADE = "#B00020", "#777777", "#999999"
 BINS: Final = 120
 TIME: Final = "time since the scenario's start, s"
+PERCENTILE: Final = "percentile"
 FITTING, LONGEST = 60, 78  # letters of a title: at its usual size, and at the smallest that is read with ease
 
 
@@ -143,7 +153,7 @@ def short(text: str, most: int = 28) -> str:
 def colour(scenario: ScenarioRun, operation: str) -> str:
     """The same colour for the same operation in every chart of a scenario."""
     names = scenario.operations
-    return COLOURS[names.index(operation) % len(COLOURS)] if operation in names else COLOURS[0]
+    return OPERATIONS[names.index(operation) % len(OPERATIONS)] if operation in names else OPERATIONS[0]
 
 
 def log_scale(axes: Axes, which: Literal["x", "y"] = "y", ticks: Sequence[int] = (1, 2, 5)) -> None:
@@ -224,6 +234,21 @@ def shade_warmup(axes: Axes, scenario: ScenarioRun, at: Window) -> None:
             axes.axvline(t_s, color=LIMIT, lw=1, ls=":")
             axes.text(t_s, 0.9, f" {event.kind}", fontsize=7, color=LIMIT, transform=axes.get_xaxis_transform())
     axes.set_xlim(0, at.seconds)
+
+
+def draw_density(axes: Axes, x: NDArray[Any], y: NDArray[Any], counts: NDArray[Any]) -> QuadMesh:
+    """How many requests are where, by shade: a single one is seen as well, and what is empty stays white.
+
+    x, y: edges of the cells; counts: by rows of y
+    """
+    return axes.pcolormesh(
+        x,
+        y,
+        np.where(counts, counts, np.nan),
+        cmap=ListedColormap(mpl.colormaps["Blues"](np.linspace(0.35, 1, 128))),
+        norm=LogNorm(1, max(2, int(counts.max()))),
+        rasterized=True,
+    )
 
 
 def limits_of(scenario: ScenarioRun, *metrics: str) -> list[Objective]:

@@ -4,6 +4,7 @@ requests in flight."""
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,11 +13,13 @@ from matplotlib.figure import Figure
 from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, styled
 from perflib.metrics.capacity import Capacity, capacity
 from perflib.stats import Interval
+from perflib.stats.scalability import Usl
 from perflib.store.recording import ScenarioRun
 from perflib.text import number
 
 _OFFERED = "offered rate, requests per second"
 _NONE = "no step was completed"
+FITS: Final = 0.1  # a curve that misses its points by more, on average, describes something else
 
 
 @styled
@@ -94,11 +97,18 @@ def capacity_scaling(scenario: ScenarioRun) -> Figure:
     log_scale(axes, "x")
     axes.set_ylim(0, float(max(measured[:, 1].max(), found.usl.throughput(curve).max())) * 1.25)
     axes.legend(loc="upper left", ncols=3)
-    sigma, kappa = found.usl.sigma, found.usl.kappa
-    name(
-        figure, axes, f"Contention σ = {sigma.estimate:.3g}, coherency κ = {kappa.estimate:.2g} ({len(measured)} steps)"
-    )
+    missed = float(np.mean(np.abs(found.usl.throughput(measured[:, 0]) / measured[:, 1] - 1)))
+    name(figure, axes, _scaling(found.usl, missed, len(measured)))
     return figure
+
+
+def _scaling(usl: Usl, missed: float, steps: int) -> str:
+    """What the fitted curve says, unless it lies off the points that it was fitted to."""
+    if missed > FITS:
+        return f"The law does not fit: its curve misses the {steps} steps by {100 * missed:.0f} % on average"
+    peak = usl.peak_concurrency.estimate
+    where = f"most throughput with {number(peak)} in flight" if math.isfinite(peak) else "the curve levels off"
+    return f"Contention σ = {usl.sigma.estimate:.2g}, coherency κ = {usl.kappa.estimate:.2g}: {where}"
 
 
 def _with_intervals(axes: Axes, rates: np.ndarray, values: list[Interval], shade: str, label: str) -> None:
@@ -120,4 +130,4 @@ def _mark_highest(axes: Axes, found: Capacity, rates: np.ndarray) -> None:
 
 def _told(interval: Interval) -> str:
     """380 /s [360, 400]"""
-    return f"{number(interval.estimate)} /s [{number(interval.low)}, {number(interval.high)}]"
+    return f"{number(interval.estimate)} /s [{number(interval.low)} … {number(interval.high)}]"

@@ -67,7 +67,7 @@ def shift_function(compared: Comparison, part: Selection) -> Figure:
     name(
         figure,
         axes,
-        f"Largest shift {signed(middle[worst])} % [{signed(low[worst])}, {signed(high[worst])}], "
+        f"Largest shift {signed(middle[worst])} % [{signed(low[worst])} … {signed(high[worst])}], "
         f"at p{known[worst][0] * 100:g}",
     )
     return figure

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -16,8 +15,10 @@ from perflib.charts.canvas import (
     COLOURS,
     LIMIT,
     MUTED,
+    PERCENTILE,
     canvas,
     colour,
+    draw_density,
     draw_limit,
     limits_of,
     log_scale,
@@ -39,7 +40,16 @@ from perflib.suite.objectives import Objective
 from perflib.text import number
 
 _TICKS: Final = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
-_BAND: Final = tuple((1 - 10 ** -np.linspace(0.05, 5, 67)).tolist())
+_NINES: Final = np.linspace(0.0625, 6, 96)  # 1 is 90 %, 2 is 99 %: where the curves have points, beside the ticks
+_SHARES: Final = np.array(sorted({*_TICKS, *(1 - 10**-_NINES).round(9).tolist()}))
+_SPENT: Final = {
+    "wait": "waiting to be sent",
+    "connect": "connecting",
+    "first byte": "waiting for the first byte",
+    "body": "reading the body",
+}
+_CURVES: Final = 12  # operations with a curve of their own: as many as colours and a legend tell apart
+_DEEPEST_BAND: Final = 0.99999
 _DRAWN: Final = 1_000_000  # requests at most, of many one in so many
 _FEWEST: Final = 20  # requests that a quantile at one number of requests in flight is read off
 
@@ -53,7 +63,11 @@ def latency_percentiles(scenario: ScenarioRun, operation: str | None = None) -> 
     curves = {each: curve for each, curve in found.items() if curve is not None}
     if not curves:
         return nothing("Response time by percentile", "no request was answered")
-    figure, axes = canvas("", "percentile", "time, ms (log)")
+    figure, axes = canvas("", PERCENTILE, "time, ms (log)")
+    slowest = sorted(curves, key=lambda each: -np.interp(0.95, *curves[each]))[:_CURVES]
+    if len(slowest) < len(curves):
+        axes.plot([], [], ls="", label=f"the {_CURVES} slowest of {len(curves)}")
+        curves = {each: curve for each, curve in curves.items() if each in slowest}
     deepest = 0.9
     for each, curve in curves.items():
         shares, times = curve
@@ -95,14 +109,7 @@ def response_by_inflight(scenario: ScenarioRun) -> Figure:
     edges = _depths(int(depth.max()))
     levels = 10 ** (np.arange(np.floor(np.log10(times.min()) * 12), np.log10(times.max()) * 12 + 1.5) / 12)
     counts, _, _ = np.histogram2d(depth, times, (edges, levels))
-    mesh = axes.pcolormesh(
-        edges,
-        levels,
-        np.where(counts, counts, np.nan).T,
-        cmap="Blues",
-        norm=LogNorm(0.5, max(2, counts.max())),
-        rasterized=True,
-    )
+    mesh = draw_density(axes, edges, levels, counts.T)
     bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30)
     bar.set_label("requests" if one_in == 1 else f"requests, of 1 in {one_in}", fontsize=7.5)
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -159,7 +166,7 @@ def breakdown(scenario: ScenarioRun) -> Figure:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
     figure.subplots_adjust(left=0.19, bottom=0.26)
     slow = int(np.argmax(heights[:, -1]))
-    name(figure, axes, f"The slowest 1 % spend {shares[slow, -1]:.0f} % of their time on: {PARTS[slow]}")
+    name(figure, axes, f"The slowest 1 % spend {shares[slow, -1]:.0f} % of their time {_SPENT[PARTS[slow]]}")
     return figure
 
 
@@ -179,21 +186,34 @@ def paired_differences(scenario: ScenarioRun, objective: str | None = None) -> F
     verdict, difference = judge(scenario, asked), (a - b) / 1e6
     low, high = np.quantile(difference, [0.005, 0.995])
     first, second = asked.versus or ("", "")
-    figure, axes = canvas("", f"{first} − {second}, ms", "pairs")
-    axes.hist(np.clip(difference, low, high), bins=60, color=COLOURS[0], alpha=0.75)
+    figure, axes = canvas("", f"{first} − {second}, ms (without the outermost 1 %)", "pairs")
+    axes.hist(difference[(difference >= low) & (difference <= high)], bins=60, color=COLOURS[0], alpha=0.75)
     axes.axvspan(verdict.interval.low, verdict.interval.high, color=COLOURS[4], alpha=0.6, lw=0)
     axes.axvline(verdict.interval.estimate, color=COLOURS[6], lw=1.2)
     if asked.limit is not None:
-        axes.axvline(asked.limit, color=LIMIT, ls="--")
-        axes.text(asked.limit, 0.95, " limit", color=LIMIT, fontsize=7.5, transform=axes.get_xaxis_transform())
+        _limit_of_differences(axes, asked.limit, float(low), float(high))
     interval = verdict.interval
     name(
         figure,
         axes,
         f"{first} takes {number(interval.estimate)} ms longer than {second} "
-        f"[{number(interval.low)}, {number(interval.high)}], {len(a):,} pairs",
+        f"[{number(interval.low)} … {number(interval.high)}], {len(a):,} pairs",
     )
     return figure
+
+
+def _limit_of_differences(axes: Axes, limit: float, low: float, high: float) -> None:
+    """A line at the limit, where it is near; else its value at the edge behind which it lies, lest the chart is
+    empty."""
+    said = f"limit {number(limit)} ms"
+    if low - (high - low) <= limit <= high + (high - low):
+        axes.axvline(limit, color=LIMIT, ls="--")
+        axes.text(limit, 0.95, f" {said}", color=LIMIT, fontsize=7.5, transform=axes.get_xaxis_transform())
+        return
+    right = limit > high
+    text = f"{said} →" if right else f"← {said}"
+    axes.text(0.99 if right else 0.01, 0.95, text, color=LIMIT, fontsize=7.5, ha="right" if right else "left",
+              transform=axes.transAxes)  # fmt: skip
 
 
 def _curve(scenario: ScenarioRun, operation: str, time: Time) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -201,14 +221,15 @@ def _curve(scenario: ScenarioRun, operation: str, time: Time) -> tuple[NDArray[A
     requests = source(scenario, operation=operation)
     if not requests.timed(time):
         return None
-    deepest = max(1.0, np.log10(requests.timed(time)))
-    shares = 1 - 10 ** -np.linspace(0, deepest, 80)[1:]
+    deepest = max(0.9, 1 - 1 / requests.timed(time))  # one request lies beyond it
+    shares = _SHARES[: np.searchsorted(_SHARES, deepest, "right")]
     return shares, np.maximum(np.array(requests.percentiles(shares.tolist(), time)) / 1e6, 1e-4)
 
 
 def _band(axes: Axes, scenario: ScenarioRun, operation: str, shade: str) -> None:
     """The interval of each percentile, as far into the tail as the rows can bound it."""
-    intervals = zip(_BAND, source(scenario, operation=operation).quantiles(_BAND), strict=True)
+    qs = [float(share) for share in _SHARES if share <= _DEEPEST_BAND]
+    intervals = zip(qs, source(scenario, operation=operation).quantiles(qs), strict=True)
     bounded = [(q, i.low, i.high) for q, i in intervals if np.isfinite([i.low, i.high]).all()]
     if bounded:
         shares, low, high = map(np.array, zip(*bounded, strict=True))

@@ -104,9 +104,8 @@ def _trough_line(axes: Axes, seen: Memory, found: Growth, offset_s: float) -> No
     slope = found.whole.slope_bytes_per_s
     if not math.isfinite(slope.low) or not math.isfinite(slope.high):
         return
-    label = (
-        f"troughs: {signed(slope.estimate * 60e-6)} MB/min [{signed(slope.low * 60e-6)}, {signed(slope.high * 60e-6)}]"
-    )
+    rate, low, high = (signed(each * 60e-6) for each in (slope.estimate, slope.low, slope.high))
+    label = f"troughs: {rate} MB/min [{low} … {high}]"
     ends = np.array([seen.t_s[0], seen.t_s[-1]])
     line = float(np.median(lowest - slope.estimate * at)) + slope.estimate * ends
     axes.plot(at + offset_s, lowest / 1e6, color=COLOURS[6], marker="v", ms=3, ls="")

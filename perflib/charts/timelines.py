@@ -6,7 +6,6 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from perflib.charts.canvas import (
     TIME,
     Window,
     canvas,
+    draw_density,
     draw_limit,
     limits_of,
     log_scale,
@@ -57,14 +57,7 @@ def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> F
     np.add.at(grid, (y - y.min(), x), n)
     columns = np.arange(x.max() + 2) * at.bin_s
     levels = _ROWS.lower(np.arange(y.min(), y.max() + 2)) / 1e6
-    axes.pcolormesh(
-        columns,
-        levels,
-        np.where(grid, grid, np.nan),
-        cmap="Blues",
-        norm=LogNorm(0.5, max(2, int(grid.max()))),
-        rasterized=True,
-    )
+    draw_density(axes, columns, levels, grid)
     q = highest_percentile(int(n.sum()))
     width = bins_per_point(BINS, int(n.sum()), q)
     moments, (p50, high) = _lines(scenario, operation, at, width, (0.5, q))
@@ -217,7 +210,9 @@ def inflight(scenario: ScenarioRun) -> Figure:
     )
     figure, axes = canvas("", TIME, "requests in flight")
     t_s = (np.asarray(cells["x"]) + 0.5) * at.bin_s
-    axes.fill_between(t_s, 0, np.asarray(cells["most"]), step="mid", color=COLOURS[5], alpha=0.35, label="most", lw=0)
+    most = np.asarray(cells["most"])
+    axes.fill_between(t_s, 0, most, step="mid", color=COLOURS[5], alpha=0.35, lw=0)
+    axes.step(t_s, most, where="mid", color=COLOURS[5], lw=0.8, label="most")
     axes.step(t_s, np.asarray(cells["mean"]), where="mid", color=COLOURS[0], label="mean")
     load, most_users = scenario.spec.load, 0
     if isinstance(load, UsersLoad):
@@ -229,7 +224,7 @@ def inflight(scenario: ScenarioRun) -> Figure:
     limits = [float(each.limit or 0) for each in limits_of(scenario, "inflight")]
     for limit in limits:
         draw_limit(axes, limit, f"asked for: {limit:g}")
-    axes.set_ylim(0, max(int(np.max(cells["most"])), most_users, *limits, 1) * 1.25 + 0.5)
+    axes.set_ylim(0, max(int(most.max()), most_users, *limits, 1) * 1.25 + 0.5)
     shade_warmup(axes, scenario, at)
     axes.legend(loc="upper right", ncols=3)
     name(

@@ -89,7 +89,7 @@ def _of_missing(missing: Sequence[dict[str, Any]]) -> Iterator[Doubt]:
         on = f" on {about['host']}" if about["host"] else ""
         text = (
             f"worker {about['worker']}{on} was lost {when}, "
-            f"and {about['share']:.0%} of the load is missing from then on ({about['what']})"
+            f"and {100 * about['share']:.0f} % of the load is missing from then on ({about['what']})"
         )
         yield Doubt(text, "the rows that it wrote are kept; repair that machine or run again without it", fatal=True)
 
@@ -108,7 +108,8 @@ def _of_unanswered(workers: Sequence[dict[str, Any]]) -> Iterator[Doubt]:
         return
     waiting = f"{at_end} of {users} users were waiting when the load ended, " if at_end else ""
     text = (
-        f"the target hung: {waiting}{of_time:.0%} of the users' time went by in requests that were never answered, "
+        f"the target hung: {waiting}{100 * of_time:.0f} % of the users' time went by in requests that were never "
+        "answered, "
         f"and these are few among the {requests:,} requests, for a user that waits makes no others"
     )
     yield Doubt(text, "look at the target's log; a load with a rate, or a shorter timeout_s, counts them", fatal=True)
@@ -127,7 +128,7 @@ def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> 
     if not calls_inside and worker["loop_pause_ms"]["p99"] > PAUSE_MS:
         yield _of_pauses(worker, name, is_open)
     if not calls_inside and wall_s > 1 and busy > BUSY_SHARE:
-        text = f"{name} used {busy:.0%} of a core: the load generator limits throughput and response times"
+        text = f"{name} used {100 * busy:.0f} % of a core: the load generator limits throughput and response times"
         yield Doubt(text, "use more workers or fewer connections", fatal=is_open)
     if worker["waited"] > 0.01 * max(worker["rows"], 1):
         text = f"{worker['waited']:,} requests of {name} waited for a free connection"
@@ -137,7 +138,7 @@ def _of_worker(worker: dict[str, Any], *, is_open: bool, calls_inside: bool) -> 
         yield Doubt(text, f"the target answers more slowly than requests are due; {more} to see it without that queue")
     if worker["gc_ms"] / 1e3 / wall_s > GC_SHARE:
         yield Doubt(
-            f"{name} spent {worker['gc_ms'] / 1e3 / wall_s:.0%} of its time collecting garbage",
+            f"{name} spent {100 * worker['gc_ms'] / 1e3 / wall_s:.0f} % of its time collecting garbage",
             "use smaller answers, or fewer `keep` and `expect` keys",
         )
 
@@ -167,16 +168,17 @@ def _of_machine(machine: dict[str, float]) -> Iterator[Doubt]:
         return  # the kernel counts in hundredths of a second
     if machine["other_share"] > OTHER_SHARE:
         yield Doubt(
-            f"other processes used {machine['other_share']:.0%} of this machine during the load",
+            f"other processes used {100 * machine['other_share']:.0f} % of this machine during the load",
             "stop them, or expect wide intervals",
         )
     if machine["steal_share"] > STEAL_SHARE:
         yield Doubt(
-            f"the host took {machine['steal_share']:.0%} of this virtual machine's time", "use a dedicated machine"
+            f"the host took {100 * machine['steal_share']:.0f} % of this virtual machine's time",
+            "use a dedicated machine",
         )
     if machine["throttled_share"] > THROTTLED_SHARE:
         yield Doubt(
-            f"a limit of the CPU held this process back for {machine['throttled_share']:.0%} of the time",
+            f"a limit of the CPU held this process back for {100 * machine['throttled_share']:.0f} % of the time",
             "raise the limit of the container, or lower the load",
         )
     if machine["clock_ns"] > CLOCK_NS:

@@ -152,10 +152,10 @@ def sentence(scenario: ScenarioRun) -> str:
 def _shares(found: list[Part]) -> str:
     """12 % are the function itself, 30 % …"""
     whole = sum(max(part.takes.estimate, 0.0) for part in found)
-    each = [f"{max(part.takes.estimate, 0.0) / whole:.0%} is {part.name}" for part in found]
+    each = [f"{100 * max(part.takes.estimate, 0.0) / whole:.0f} % is {part.name}" for part in found]
     return f"{', '.join(each[:-1])} and {each[-1]}"
 
 
 def with_bounds(interval: Interval) -> str:
     """1.23 [1.2, 1.26]"""
-    return f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"
+    return f"{number(interval.estimate)} [{number(interval.low)} … {number(interval.high)}]"

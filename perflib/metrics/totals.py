@@ -52,3 +52,14 @@ def _look(scenario: ScenarioRun) -> dict[str, Any]:
         [scenario.name],
     ).fetchone()
     return dict(zip(Totals.__dataclass_fields__, row or (), strict=True))
+
+
+@once
+def constant_inflight(scenario: ScenarioRun) -> int | None:
+    """How many requests were in flight whenever one was sent, while nothing but the load's beginning and end differed;
+    None where their number varied, or is not known."""
+    low, high = scenario.run.query(
+        "select quantile_disc(inflight, 0.02), quantile_disc(inflight, 0.98) from measured where scenario = ?",
+        [scenario.name],
+    ).fetchone() or (None, None)
+    return int(low) if low is not None and low == high else None

@@ -22,7 +22,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from perflib.charts.canvas import COLOURS, LIMIT, MUTED, Chart, log_scale, name, plain, plainly_styled
+from perflib.charts.canvas import (
+    COLOURS,
+    LIMIT,
+    MUTED,
+    Chart,
+    draw_density,
+    log_scale,
+    name,
+    plain,
+    plainly_styled,
+    window,
+)
 from perflib.charts.resources import draw_curve
 from perflib.charts.timelines import bins_per_point, highest_percentile, percentile_name
 from perflib.errors import RunError
@@ -249,10 +260,13 @@ class Explorer:
 
     @cached_property
     def _spans(self) -> dict[str, tuple[int, float]]:
-        """Start (ns) and length (s) of each scenario."""
-        rows = self.run.query(f"select scenario, min(due_ns), max(due_ns) from {self._table} group by all").fetchall()
+        """Start (ns) and length (s) of each scenario, on the clock of the report's charts."""
+        last = dict(self.run.query(f"select scenario, max(due_ns) from {self._table} group by all").fetchall())
         found = {entry.name: (0, 1.0) for entry in self.run.scenarios}
-        return found | {str(row[0]): (int(row[1]), max((row[2] - row[1]) / 1e9, 0.001)) for row in rows}
+        for entry in self.run.scenarios:
+            if entry.name in last and (at := window(entry)):
+                found[entry.name] = at.start_ns, max((last[entry.name] - at.start_ns) / 1e9, 0.001)
+        return found
 
     @cached_property
     def _cells(self) -> dict[str, dict[str, NDArray[Any]]]:
@@ -327,7 +341,7 @@ class Explorer:
         grid = np.zeros((int(cells["bucket"][timed].max()) - low + 1, len(edges) - 1))
         np.add.at(grid, (cells["bucket"][timed].astype(int) - low, column[timed]), cells["n"][timed])
         levels = _BUCKETS.lower(np.arange(len(grid) + 1) + low) / 1e6
-        axes.pcolormesh(edges, levels, np.ma.masked_equal(np.log1p(grid), 0), cmap="Blues", rasterized=True)
+        draw_density(axes, edges, levels, grid)
         q = highest_percentile(int(grid.sum()))
         columns = len(edges) - 1
         width = bins_per_point(columns, int(grid.sum()), q)

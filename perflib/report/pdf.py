@@ -36,7 +36,7 @@ def pdf(page: Path) -> Path:
             f"--user-data-dir={profile}",
             f"--print-to-pdf={unfinished}",
         ]
-        # Chromium's own sandbox does not start for root; the page is ours, and holds no script.
+        # Chromium's own sandbox does not start for root; the page is ours, and so is its one script.
         command += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         try:
             done = subprocess.run(

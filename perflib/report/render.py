@@ -3,6 +3,8 @@ it."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import logging
 import sys
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from perflib.report.kernel import Kernel
 
 REPORTS: Final = Path("reports")
+TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def report(
@@ -155,12 +158,26 @@ def html(notebook: Any, title: str) -> str:
     from traitlets.config import Config
 
     exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
-        template_name="perflib", extra_template_basedirs=[str(Path(__file__).parent / "templates")], config=Config(
+        template_name="perflib", extra_template_basedirs=[str(TEMPLATES)], config=Config(
             TagRemovePreprocessor={"enabled": True, "remove_cell_tags": ["aside"]}
         ),
     )  # fmt: skip
-    text, _ = exporter.from_notebook_node(notebook, resources={"perflib_title": title})
+    resources = {"perflib_title": title, **(_script() if _has_points(notebook) else {})}
+    text, _ = exporter.from_notebook_node(notebook, resources=resources)
     return str(text).replace(NOTEBOOK_STYLE, "")
+
+
+def _has_points(notebook: Any) -> bool:
+    """Whether any chart of an executed notebook has data from which a page can draw it."""
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", ()))
+    return any('data-points="' in "".join(output.get("data", {}).get("text/html", "")) for output in outputs)
+
+
+def _script() -> dict[str, str]:
+    """The script that draws charts, and the hash by which a page's policy lets it run, and no other."""
+    script = (TEMPLATES / "perflib" / "charts.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"script": script, "script_hash": f"sha256-{digest}"}
 
 
 def _point_latest_to(folder: Path) -> None:

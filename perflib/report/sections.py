@@ -9,7 +9,7 @@ A part is whatever a notebook shows: a Figure, a table of the run's, a DataFrame
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -20,13 +20,14 @@ from perflib import charts
 from perflib.charts.together import together
 from perflib.metrics.scenario import scenario_figures
 from perflib.metrics.selection import Selection
-from perflib.metrics.totals import totals
+from perflib.metrics.totals import constant_inflight, totals
 from perflib.report.pictures import picture
 from perflib.store.recording import ScenarioRun
 from perflib.text.html import NOTEBOOK_STYLE, Heading, View, render
 from perflib.verdicts.comparison import Comparison
 
 CHARTS: Final = 100  # on one page: about a megabyte
+SMALL_CHARTS: Final = 120  # of a history: each takes a few kilobytes
 
 
 class Headed(Protocol):
@@ -39,8 +40,8 @@ class Headed(Protocol):
 class Gallery:
     """Charts side by side, which are drawn when they are shown, and no more than `most` of them."""
 
-    def __init__(self, draws: Iterable[Callable[[], Figure]]) -> None:
-        self.draws = list(draws)
+    def __init__(self, draws: Iterable[Callable[[], Figure]], *, kind: str = "") -> None:
+        self.draws, self.kind = list(draws), kind
         self.most = len(self.draws)
 
     @property
@@ -48,7 +49,7 @@ class Gallery:
         return [picture(draw) for draw in self.draws[: self.most]]
 
     def __html__(self) -> str:
-        return render("gallery", pictures=self.pictures)
+        return render("gallery", pictures=self.pictures, kind=self.kind)
 
     def _repr_html_(self) -> str:
         return NOTEBOOK_STYLE + str(self.__html__())
@@ -109,6 +110,12 @@ def gallery(drawn: Iterable[Callable[..., Figure]], *what: Any) -> Gallery:
     return Gallery(partial(draw, *what) for draw in drawn if draw not in _SHOWS or _SHOWS[draw](*what))
 
 
+def small_multiples(title: str, draw: Callable[..., Figure], items: Sequence[Any], said: str = "") -> View:
+    """The same small chart of each of these, side by side under one title, with a sentence about them."""
+    drawn = Gallery((partial(draw, item, small=True) for item in items[:SMALL_CHARTS]), kind="small")
+    return View("small_multiples", title=title, said=said, drawn=drawn, left_out=max(len(items) - SMALL_CHARTS, 0))
+
+
 def _shown(part: Any) -> Any:
     """A part as a template takes it."""
     if isinstance(part, Figure):
@@ -149,13 +156,15 @@ _SHOWS: Final[dict[Callable[..., Figure], Callable[..., Any]]] = {
     ),
     charts.overview: lambda run: len(run.scenarios) > 1,
     charts.scenarios_together: together,
-    charts.inflight: lambda scenario: totals(scenario).max_inflight is not None,
+    charts.inflight: lambda scenario: totals(scenario).max_inflight is not None and constant_inflight(scenario) is None,
     charts.response_by_inflight: lambda scenario: totals(scenario).max_inflight is not None,
     charts.breakdown: lambda scenario: scenario_figures(scenario)["timed_parts"],
     charts.errors_over_time: lambda scenario: scenario_figures(scenario)["errors"],
     charts.memory: lambda scenario: scenario_figures(scenario)["memory_mb"],
     charts.cpu: lambda scenario: scenario_figures(scenario)["memory_mb"],
-    charts.gauges: lambda scenario: scenario.run.query("select 1 from gauges limit 1").fetchone(),
+    charts.gauges: lambda scenario: scenario.run.query(
+        "select 1 from gauges group by target, gauge having min(value) < max(value) limit 1"
+    ).fetchone(),
     charts.shift_function: _has_times,
     charts.forest: lambda compared, part: not (_has_times(compared, part) and _is_decided(compared, part)),
     charts.two_distributions: lambda compared, part: _has_times(compared, part) and not _is_decided(compared, part),

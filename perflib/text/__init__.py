@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import Any, Final
@@ -51,6 +52,22 @@ def signed(value: float) -> str:
         return number(value)
     text = f"{value:+,.0f}" if abs(value) >= 99.95 else f"{value:+.1f}" if abs(value) >= 0.995 else f"{value:+.2f}"
     return text.replace("-", "−") if any(c in "123456789" for c in text) else "0"
+
+
+def json_text(value: Any, width: int = 110, indent: int = 0) -> str:
+    """JSON for people: what fits is one line, anything longer has a line for each of its parts."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(line) + indent <= width or not isinstance(value, dict | list) or not value:
+        return line
+    inner = indent + 2
+    if isinstance(value, dict):
+        named = ((json.dumps(key, ensure_ascii=False), each) for key, each in value.items())
+        parts = [f"{key}: {json_text(each, width - len(key), inner)}" for key, each in named]
+    else:
+        parts = [json_text(each, width, inner) for each in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    joined = f",\n{' ' * inner}".join(parts)
+    return f"{opening}\n{' ' * inner}{joined}\n{' ' * indent}{closing}"
 
 
 def table(rows: list[dict[str, Any]]) -> str:

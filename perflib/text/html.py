@@ -37,6 +37,7 @@ NOTEBOOK_STYLE: Final = "<style>{}</style>".format(
             (".scroll :is(th,td)", "text-align:left;vertical-align:top;line-height:1.4;padding:3px 14px 3px 0"),
             (":is(caption,.unseen)", "display:none"),
             ("summary :is(h2,h3)", "display:inline;font-size:14px"),
+            ("figure.chart", "margin:0"),
             (".small", "opacity:.72;font-size:12px"),
             *((f".{word}", f"color:{colour}") for word, colour in COLOURS.items()),
             ("svg.bar .good", "fill:rgba(31,157,97,.22)"),

@@ -82,7 +82,7 @@ _COEFFICIENTS = ("sigma", "kappa", "gamma")
 def _knee_in_words(knee: Interval | None) -> str:
     if knee is None:
         return "It kept up with every rate: the knee lies higher."
-    at = f"{number(knee.estimate)} [{number(knee.low)}, {number(knee.high)}]"
+    at = f"{number(knee.estimate)} [{number(knee.low)} … {number(knee.high)}]"
     return f"Its throughput follows what is offered up to the knee, {at} /s."
 
 

@@ -118,9 +118,8 @@ class Change(Spoken):
             "–" if math.isnan(value) else f"{'≥ ' if bound else ''}{number(value)} {unit}"
             for value, bound in zip((self.base, self.candidate), self.at_least, strict=True)
         ]
-        low = "open" if shown.low <= -100 else signed(shown.low)  # nothing falls by more than all there is
-        high = "open" if math.isinf(shown.high) else signed(shown.high)
-        bounds = "–" if math.isnan(shown.estimate) else f"{low} … {high}"
+        low = max(shown.low, -100.0)  # nothing falls by more than all there is
+        bounds = "–" if math.isnan(shown.estimate) else f"{signed(low)} … {signed(shown.high)}"
         return sides[0], sides[1], self.percent or "–", bounds
 
     def __str__(self) -> str:

@@ -443,7 +443,8 @@ def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]], is_borrowed: bool) -
     several = "A1,A2,A3" if sides[0][0].manifest.imported else "perflib run --repeat 3"
     return [
         "one run a side: the intervals hold what varies within a run; how much two runs of the same thing differ "
-        f"(start-up, memory layout, other load) they cannot know. A fail takes it to be {USUAL_SPREAD:.1%}; several "
+        f"(start-up, memory layout, other load) they cannot know. A fail takes it to be {100 * USUAL_SPREAD:.1f} %; "
+        "several "
         f"runs a side would tell: {several}"
     ]
 

@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -81,9 +82,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Series(Spoken):
-    """A figure from run to run, in the order of commits, and how it went. quick: of runs with `--quick`."""
+    """A figure from run to run, in the order of commits, and how it went. quick: of runs with `--quick`.
+
+    machine: a fingerprint, which tells machines of one name apart
+    """
 
     machine: str
+    machine_name: str
     suite: str
     part: Selection
     metric: str
@@ -158,7 +163,7 @@ class Series(Spoken):
     @property
     def heading(self) -> Heading:
         """Of its section, open where it moved."""
-        note = f"{len(self.points)} runs on {self.machine}"
+        note = f"{len(self.points)} runs on {self.machine_name}"
         return Heading(str(self), note=note, key=f"{self}-{self.machine}", opened=self.moved)
 
 
@@ -171,6 +176,16 @@ class History(list[Series]):
     def __init__(self, series: Iterable[Series] = (), single: int = 0) -> None:
         super().__init__(series)
         self.single = single
+
+    @property
+    def moved(self) -> list[Series]:
+        """Those that changed their level, drift, or have moved away from where they began."""
+        return [each for each in self if each.moved]
+
+    @property
+    def steady(self) -> list[Series]:
+        """The others."""
+        return [each for each in self if not each.moved]
 
     def __repr__(self) -> str:
         return f"<History: {len(self)} series, {sum(each.moved for each in self)} of which changed>"
@@ -194,7 +209,7 @@ class History(list[Series]):
     def changes(self) -> View:
         """Every change of level, drift, and sum of changes: where, by how much, between which commits."""
         rows = [_change(each, index) for each in self for index in range(len(each.changes))]
-        slow = [_slow(each) for each in self if each.course.drift is not None or each.added_up]
+        slow = [_slow(each) for each in self if each.course.drift is not None or (each.added_up and not each.changes)]
         return View("history/changes", rows, rows=rows, slow=slow, series=len(self))
 
 
@@ -292,10 +307,12 @@ def _file(run: Recording, data: str | Path | None) -> Path:
 def history(metric: str | None = None, data: str | Path | None = None) -> History:
     """Every series of two runs or more, those that moved first. A file that cannot be read is left out."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in _read(sorted(folder(data).glob("*.parquet"))):
+    every = _read(sorted(folder(data).glob("*.parquet")))
+    names = _machine_names(every)
+    for row in every:
         if metric in (None, row["metric"]) and row["metric"] in METRICS:
             groups.setdefault(tuple(row[name] for name in _SERIES), []).append(row)
-    found = [_series(key, rows) for key, rows in groups.items() if len(rows) > 1]
+    found = [_series(key, rows, names) for key, rows in groups.items() if len(rows) > 1]
     ordered = sorted(found, key=lambda s: (-max((c.index for c in s.changes), default=-1), not s.moved, str(s)))
     return History(ordered, single=len(groups) - len(found))
 
@@ -306,6 +323,13 @@ def machine(manifest: Manifest) -> str:
     if made := manifest.imported:  # the machine is not known; figures of different tools are no series
         return _digest([made.tool, made.time.meaning])
     return _digest([host.cpu, host.cores, host.os, host.machine, round(host.memory_bytes / 1e9)])
+
+
+def _machine_names(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Each machine's name: its processor, and the beginning of its fingerprint where another machine has the same."""
+    cpus = {row["machine"]: row["cpu"] or "an unknown machine" for row in rows}
+    several = {cpu for cpu, machines in Counter(cpus.values()).items() if machines > 1}
+    return {key: f"{cpu} ({key[:4]})" if cpu in several else cpu for key, cpu in cpus.items()}
 
 
 def _rows(run: Recording) -> list[dict[str, Any]]:
@@ -353,7 +377,7 @@ def _read(files: Iterable[Path]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["committed_at"] or row["started_at"], row["started_at"], row["run"]))
 
 
-def _series(key: tuple[Any, ...], rows: list[dict[str, Any]]) -> Series:
+def _series(key: tuple[Any, ...], rows: list[dict[str, Any]], machine_names: dict[str, str]) -> Series:
     about = dict(zip(_SERIES, key, strict=True))
     points = tuple(
         Point(*(row[name] for name in ("run", "started_at", "commit", "estimate", "low", "high"))) for row in rows
@@ -366,7 +390,7 @@ def _series(key: tuple[Any, ...], rows: list[dict[str, Any]]) -> Series:
     )
     part = Selection(about["scenario"], about["stage"], about["operation"])
     named = {name: about[name] for name in ("machine", "suite", "metric", "unit", "quick")}
-    return Series(**named, part=part, points=points, course=course)
+    return Series(**named, machine_name=machine_names[about["machine"]], part=part, points=points, course=course)
 
 
 def _digest(value: Any) -> str:

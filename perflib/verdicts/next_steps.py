@@ -62,7 +62,8 @@ def warmup_cautions(run: Recording) -> list[tuple[str, str]]:
         start_ns, stop_ns = record.start_ns or 0, record.stop_ns or cut.latest_ns
         at_s, latest_s, whole_s = ((ns - start_ns) / 1e9 for ns in (cut.at_ns, cut.latest_ns, stop_ns))
         if at_s > STATED * whole_s:
-            said.append((name, f"the first {at_s:.1f} s of {whole_s:.1f} s ({at_s / whole_s:.0%}) were cut off as "
+            said.append((name, f"the first {at_s:.1f} s of {whole_s:.1f} s ({100 * at_s / whole_s:.0f} %) were cut off "
+                         "as "
                          f"warm-up; to measure them too, warmup = {{ duration_s = 0 }}"))  # fmt: skip
         if cut.settled and latest_s - at_s > VAGUE * (whole_s - at_s):
             said.append((name, f"the warm-up was cut after {at_s:.1f} s, but it may last until {latest_s:.1f} s: "
@@ -122,7 +123,7 @@ def _when_met(run: Recording, judged: list[Verdict]) -> Step:
     low, high = number(tight.interval.low), number(tight.interval.high)
     return Step(
         f"Nothing to mend. Nearest to its limit is {tight.scenario}, {tight.objective.text}, at {tight.observed[0]} "
-        f"[{low}, {high}]; {keep}.",
+        f"[{low} … {high}]; {keep}.",
         tight.scenario,
     )
 

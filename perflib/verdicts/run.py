@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from perflib.store.baselines import locate_side
 from perflib.store.manifest import ImportRecord, Manifest
 from perflib.store.recording import Recording
 from perflib.store.runs import locate, run_ids
+from perflib.text import json_text
 from perflib.text.html import View, card
 from perflib.verdicts.capacity import CapacityTables
 from perflib.verdicts.fitting import latest
@@ -187,7 +187,7 @@ class Run(Recording):
     def machine(self) -> View:
         """Host, versions, targets, the command that repeats the run, and its suite."""
         facts = [{"fact": fact, "value": value} for fact, value in _facts(self.manifest)]
-        return View("run/machine", facts, run=self, facts=facts, suite=json.dumps(self.manifest.suite, indent=2))
+        return View("run/machine", facts, run=self, facts=facts, suite=json_text(self.manifest.suite))
 
     def capacity(self, scenario: str | None = None) -> CapacityTables:
         """What the target can bear, by this scenario, or by the first whose load is `steps`.

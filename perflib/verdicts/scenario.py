@@ -13,17 +13,17 @@ from perflib.metrics.incidents import incidents
 from perflib.metrics.processes import growth, unread
 from perflib.metrics.scenario import PROCESSES as LISTED
 from perflib.metrics.scenario import scenario_figures, shown_time
+from perflib.metrics.totals import constant_inflight
 from perflib.stats import Outcome
-from perflib.store.manifest import FailureRecord, ScenarioRecord
+from perflib.store.manifest import ScenarioRecord
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.text import number
 from perflib.text.html import Heading, View, card
 from perflib.verdicts.capacity import CapacityTables
+from perflib.verdicts.errors import error_rows, shown_samples
 from perflib.verdicts.overhead import OverheadTables
 from perflib.verdicts.verdict import Verdict, Verdicts
 
-SAMPLES: Final = 20  # shown of a scenario
-SAMPLES_OF_EACH: Final = 2  # of an operation and class of error
 PROCESSES: Final = 8  # shown, those that gained most first
 TIMES: Final = ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")
 _MEMORY: Final = {
@@ -98,29 +98,13 @@ class JudgedScenario(ScenarioRun):
         return View("scenario/percentiles", records, name=self.name, rows=rows, few=few)
 
     def errors(self) -> View:
-        """How many requests failed, by the class of the error, which share of all that is, %, and why; and samples."""
-        figures = scenario_figures(self)
-        requests = figures["requests"]
-        rows = [
-            {
-                "error": str(error),
-                "requests": count,
-                "share_percent": 100 * count / requests,
-                "why": [f"{each.operation}: {each.why}" for each in self.record.failures if _is_of(each, str(error))],
-            }
-            for error, count in figures["errors_by_class"].items()
-        ]
-        records = [{**row, "why": "; ".join(row["why"])} for row in rows]
+        """How many requests failed, by operation and class of error: which share of the operation's that is, %, when,
+        why, and what they have in common; and samples."""
+        rows, requests = error_rows(self), scenario_figures(self)["requests"]
+        records = [{key: value for key, value in row.items() if key != "moments"} for row in rows]
         return View(
-            "scenario/errors", records, name=self.name, rows=rows, requests=requests, samples=self._shown_samples()
+            "scenario/errors", records, name=self.name, rows=rows, requests=requests, samples=shown_samples(self)
         )
-
-    def _shown_samples(self) -> list[dict[str, Any]]:
-        """The first samples of each operation and class of error."""
-        if not self.record.failures:
-            return []
-        first = self.samples().groupby(["operation", "error"], observed=True, sort=False).head(SAMPLES_OF_EACH)
-        return [{str(key): value for key, value in row.items()} for row in first.head(SAMPLES).to_dict("records")]
 
     def memory(self) -> View:
         """Whether the target's memory grows, by how much, MB, and that of each of its processes."""
@@ -144,6 +128,11 @@ class JudgedScenario(ScenarioRun):
         found = incidents(self)
         return View("scenario/incidents", [vars(each) for each in found], incidents=found)
 
+    def constants(self) -> str:
+        """What stayed the same all the time, in a sentence instead of a chart; "" where nothing did."""
+        count = constant_inflight(self)
+        return f"All the time {count:,} request{'s were' if count > 1 else ' was'} in flight." if count else ""
+
     def _repr_html_(self) -> str:
         """Its load and its objectives, and what run.json says of it; its figures would take a look at all rows."""
         requests, seconds = f"{self.record.requests:,} requests", self.record.seconds
@@ -162,10 +151,6 @@ class JudgedScenario(ScenarioRun):
     def overhead(self) -> OverheadTables:
         """What each way to an MCP server's function adds, of a scenario whose operations are those ways."""
         return OverheadTables(self)
-
-
-def _is_of(failure: FailureRecord, error: str) -> bool:
-    return failure.error == error and bool(failure.texts)
 
 
 def _time_rows(figures: dict[str, Any]) -> Iterator[dict[str, Any]]:

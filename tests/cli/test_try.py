@@ -77,9 +77,13 @@ def test_why_requests_failed_is_said_everywhere(tmp_path: Path) -> None:
     assert f"browse: {said}" in shown
     assert "browse, get item, http_5xx: GET /item HTTP/1.1 → HTTP/1.1 500 Internal Server Error" in shown
     made = perflib.open_run("latest", data)
-    assert "browse: 30 × http_5xx: get item: 'KeyError: id 41'" in of_run(made)
+    assert "browse: 30 × http_5xx in get item: 'KeyError: id 41'" in of_run(made)
     page = str(made.scenario("browse").errors())
-    assert "get item: &#39;KeyError: id 41&#39;" in page and page.count('<details class="sample">') == 2
+    assert (
+        "<td>get item</td>" in page
+        and "&#39;KeyError: id 41&#39;" in page
+        and page.count('<details class="sample">') == 2
+    )
     assert "{&#34;detail&#34;: &#34;KeyError: id 41&#34;}" in page
 
 

@@ -169,7 +169,7 @@ def test_a_machine_that_loses_its_network_is_named_and_the_others_go_on(
     lost, host = missing.worker, missing.host
     assert cut.address in host and 3 <= missing.after_s < 16 and missing.share == pytest.approx(1 / 3)
     assert (run.status, entry.record.status) == ("invalid", "partial")
-    assert host in run.manifest.reasons[0] and "33% of the load is missing" in run.manifest.reasons[0]
+    assert host in run.manifest.reasons[0] and "33 % of the load is missing" in run.manifest.reasons[0]
     assert [event.kind for event in run.manifest.events][:1] == ["lost"]
     made = run.rows(phase=None).groupby("worker").size()
     assert all(made[worker] == 480 for worker in range(3) if worker != lost), "the others made all of theirs"

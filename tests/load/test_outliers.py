@@ -83,7 +83,9 @@ def test_a_lost_share_is_fatal_and_an_odd_worker_is_not() -> None:
         MEDIANS | {3: 40.0},
     )
     assert [doubt.fatal for doubt in found] == [True, False]
-    assert "worker 2 on tcp://b:1 was lost 12.3 s after the load began, and 25% of the load is missing" in found[0].text
+    assert (
+        "worker 2 on tcp://b:1 was lost 12.3 s after the load began, and 25 % of the load is missing" in found[0].text
+    )
     assert "worker 3 differs" in found[1].text
 
 

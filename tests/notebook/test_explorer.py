@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,21 @@ def test_the_line_beside_the_median_is_a_percentile_that_its_moments_tell(made: 
     assert [line.get_label() for line in times.lines] == ["median", "p90"], "4,000 requests tell no p99 of moments"
     explored.choose(window_s=(2.0, 2.2))
     assert [line.get_label() for line in explored.figure().axes[0].lines] == ["median"]
+
+
+def test_a_single_request_is_seen_beside_many(made: perflib.Run) -> None:
+    (mesh,) = perflib.explore(made).figure().axes[0].collections
+    counts = np.ma.filled(mesh.get_array(), 0.0)
+    assert 1 in counts and counts.max() > 3
+    least = mesh.cmap(mesh.norm(1.0))
+    assert 0.2126 * least[0] + 0.7152 * least[1] + 0.0722 * least[2] < 0.8, "white is 1"
+
+
+def test_its_clock_is_the_report_s(tmp_path: Path) -> None:
+    """The scenario's start is zero, also where a warm-up is left out of what is explored."""
+    run = written(tmp_path, latencies(4000, 3), warmup_s=2.0)
+    run.manifest.scenarios[0].segments[0].start_ns += 2_000_000_000
+    assert perflib.explore(run).seconds == pytest.approx(8.0, abs=0.01)
 
 
 @pytest.mark.parametrize("width_s", [0.003, 0.01, 0.03, 0.05])

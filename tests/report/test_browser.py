@@ -43,9 +43,7 @@ def test_a_report_is_printed_as_pdf(browser: Any, small_run: perflib.Run, tmp_pa
     assert done.returncode == 0, done.stderr
     made = (tmp_path / "out" / "report.pdf").read_bytes()
     pages = made.count(b"/Type /Page\n") + made.count(b"/Type /Page ")
-    assert made.startswith(b"%PDF") and len(made) > 20_000 and pages >= 2, (
-        "the scenario is on a page of its own, unfolded"
-    )
+    assert made.startswith(b"%PDF") and len(made) > 20_000 and pages >= 2, "the scenarios are unfolded"
 
 
 def test_a_pdf_without_chromium_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def on_page(folder: Path) -> Shown:
             cells = dict(zip(head, row, strict=False))
             if caption.startswith("Figures of"):
                 for column, value in cells.items():
-                    if (key := PAGE_COLUMNS.get(column, column)) not in ("Operation", "remark"):
+                    if (key := PAGE_COLUMNS.get(column, column)) not in ("Operation", "Time"):
                         yield "page, figures", (cells["Operation"], key), value
             elif caption == "What was tested":
                 for column, value in cells.items():

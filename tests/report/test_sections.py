@@ -39,8 +39,10 @@ def test_a_table_has_the_figures_that_it_shows(run: perflib.Run) -> None:
     percentiles = scenario.percentiles().frame.set_index("operation")
     assert list(percentiles.index) == ["all", "list", "buy"]
     assert percentiles.loc["all", "p95_ms"] == summary["scenarios"][0]["response_ms"]["p95"]
-    errors = scenario.errors().frame
-    assert list(errors.iloc[0]) == ["http_5xx", 80, 2.0, ""]
+    failed = scenario.errors().frame.iloc[0]
+    assert tuple(failed[:5]) == ("http_5xx", "list", 80, 2000, 4.0)
+    ended_s = (scenario.rows().query("not ok")["end_ns"] - 1_000_000) / 1e9
+    assert (failed["first_s"], failed["last_s"]) == (ended_s.min(), ended_s.max())
     assert scenario.memory().frame["peak_mb"].iloc[0] == summary["scenarios"][0]["memory_mb"]["peak"]
     for whole, part in ((run.memory(), scenario.memory()), (run.percentiles(), scenario.percentiles())):
         assert whole.frame.drop(columns="scenario").equals(part.frame) and str(part) in str(whole)

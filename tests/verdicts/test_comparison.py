@@ -523,7 +523,7 @@ def test_a_percentile_that_too_few_requests_decide_has_no_change(home: Path, bas
     p50, p99 = (changes_by_metric(compared)[key] for key in ("p50", "p99"))
     assert p50.has_size and not p99.has_size
     assert (p99.verdict, p99.reason, math.isnan(p99.candidate)) == ("inconclusive", "too few requests to tell", True)
-    assert p99.cells[1:3] == ("–", "–") and p99.cells[3].endswith("open")
+    assert p99.cells[1:3] == ("–", "–") and p99.cells[3].endswith("… ∞")
     assert "p99" not in charts.forest(compared, Selection("one")).get_label()
 
 

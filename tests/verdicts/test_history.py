@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,6 +72,17 @@ def test_a_series_is_of_one_machine_suite_and_load(tmp_path: Path) -> None:
     assert len(record_all(tmp_path)) == 5
     assert [len(each.points) for each in history("p50", tmp_path)] == [2]
     assert history("p50", tmp_path).single == 3
+
+
+def test_machines_have_names_and_those_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for host in ({}, {"cpu": "Another CPU"}, {"cpu": "Another CPU", "memory_bytes": 32_000_000_000}) * 2:
+        written(tmp_path, latencies(100, 1), host=host)
+    record_all(tmp_path)
+    names = sorted(each.machine_name for each in history("p50", tmp_path))
+    assert names[2] == "Test CPU" and len(set(names)) == 3
+    assert all(re.fullmatch(r"Another CPU \([0-9a-f]{4}\)", name) for name in names[:2])
+    page = str(history("p50", tmp_path).conclusion()) + str(history("p50", tmp_path)[0].heading.note)
+    assert history("p50", tmp_path)[0].machine not in page
 
 
 def recorded(home: Path, times_ms: Any, **git: Any) -> str:
@@ -146,10 +158,13 @@ def test_what_did_not_end_well_is_not_recorded_and_a_damaged_file_is_named(tmp_p
 
 
 def test_the_page_needs_nothing_else_and_escapes(data: Path, tmp_path: Path) -> None:
-    text = html(execute("history", {"metric": "p50", "data": str(data)}, tmp_path / "h.ipynb"), "History")
+    text = html(execute("history", {"data": str(data)}, tmp_path / "h.ipynb"), "History")
     page = ParsedPage(text)
     assert "script" not in page.tags
     assert not [a for a in page.attributes if a[1] in ("src", "href") and not a[2].startswith(("data:image/png", "#"))]
-    assert "1 of 1 series changed their level." in text
-    assert "worse" in text
+    moved, steady = history(data=data).moved, history(data=data).steady
+    assert f" of {len(moved) + len(steady)} series changed their level" in text and "worse" in text
+    assert text.index("Series that moved") < text.index("Steady series"), "small charts of what did not change are last"
+    assert page.tags.count("img") == len(moved) + len(steady) > len(moved) > 1
+    assert "on Test CPU" in text and moved[0].machine not in re.sub("<[^>]+>", "", text)
     assert "There is no history yet" in str(History().conclusion())
