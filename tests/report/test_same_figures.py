@@ -137,10 +137,10 @@ def in_markdown(folder: Path) -> Shown:
 
 def on_terminal(run: Run) -> Shown:
     data = ["--data", str(run.path.parents[1])]
-    head, line = (re.split(r"\s{2,}", text) for text in invoke("show", run.id, *data).output.splitlines()[1:3])
+    head, line = (re.split(r"\s{2,}", text) for text in invoke("show", run.id, *data).stdout.splitlines()[1:3])
     for column, value in list(zip(head, line, strict=True))[1:]:
         yield "show", ("all", {"/s": "throughput"}.get(column, column.removesuffix(" ms"))), value
-    for text in invoke("check", run.id, *data).output.splitlines()[1:-1]:
+    for text in invoke("check", run.id, *data).stdout.splitlines()[1:-1]:
         _, objective, observed, *_ = re.split(r"\s{2,}", text)
         yield "check", _asked(objective), _bare(observed.partition(" [")[0])
 
