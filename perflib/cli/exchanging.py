@@ -99,11 +99,13 @@ def _print_imported(run: Run) -> None:
 
     imported = run.manifest.imported
     assert imported is not None
-    if has_figures_alone(run):
+    alone = has_figures_alone(run)
+    if alone:
         print_table(shown(run), False)
     else:
         click.echo(f"{imported.tool}: {sum(each.requests for each in run.manifest.scenarios):,} requests")
-    for said in (f"times are {imported.time.in_words}", *imported.notes):
+    meaning = imported.time.meaning if alone else imported.time.in_words
+    for said in (f"times are {meaning}", *imported.notes):
         click.echo(said, err=True)
 
 

@@ -65,7 +65,8 @@ def show(run: str, data: str | None, as_json: bool) -> int:
     for reason in opened.manifest.reasons:
         click.echo(f"  {reason}")
     if imported := opened.manifest.imported:
-        click.echo(f"  made by {imported.tool}; times are {imported.time.in_words}")
+        meaning = imported.time.meaning if imported.figures else imported.time.in_words
+        click.echo(f"  made by {imported.tool}; times are {meaning}")
         for note in imported.notes:
             click.echo(f"  {note}")
     if has_figures_alone(opened):

@@ -147,7 +147,11 @@ class Counts:
 
         said = "How much later than due requests were sent."
         late = HistogramMetricFamily("perflib_late_seconds", said, labels=of, unit="seconds")
-        inflight = GaugeMetricFamily("perflib_in_flight", "Requests that wait for an answer.", labels=of)
+        inflight = GaugeMetricFamily(
+            "perflib_in_flight",
+            "Requests that waited for an answer when the last one that is over was sent.",
+            labels=of,
+        )
         said = "Requests that were {}, per second, of the last seconds."
         offered = GaugeMetricFamily("perflib_offered_per_second", said.format("due"), labels=of)
         achieved = GaugeMetricFamily("perflib_achieved_per_second", said.format("answered well"), labels=of)

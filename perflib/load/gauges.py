@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import pyarrow as pa
+
 from perflib.errors import SuiteError
 from perflib.load.exposition import Page, Reading
-from perflib.store.schema import GAUGES, table_of, write_part
+from perflib.store.schema import GAUGES, write_part
 from perflib.suite.environment import from_environment
 from perflib.suite.gauges import GaugeSource
 from perflib.suite.model import Target
@@ -21,7 +24,8 @@ from perflib.targets.exchange import get
 
 TIMEOUT_S: Final = 5.0  # a reading takes no longer, nor than its interval, but a second
 LONGEST_BYTES: Final = 2_000_000  # of an answer
-PART_S: Final = 1.0  # a part file is written no more often
+PART_S: Final = 5.0  # a part file is written no more often
+_Read = tuple[int, list[Reading]]  # when, ns since the run's start, and what
 _ACCEPT: Final = "application/json, text/plain;version=0.0.4;q=0.9, application/openmetrics-text;q=0.8, */*;q=0.1"
 
 
@@ -50,32 +54,44 @@ class Gauges:
         for thread in self._threads:
             thread.join(TIMEOUT_S)
 
-    def _run(self, name: str, reader: Reader, rows: list[tuple[int, str, str, float, str]]) -> None:
+    def _run(self, name: str, reader: Reader, read: list[_Read]) -> None:
         period_s = reader.source.every_s
-        due, written = time.monotonic() + period_s, 0.0
+        due, written = time.monotonic() + period_s, time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
-            rows += self._read(name, reader)
+            read += self._read(name, reader)
             due = max(due + period_s, time.monotonic())
             if time.monotonic() - written >= PART_S:
-                self._write(rows)
-                rows, written = [], time.monotonic()
-        self._write(rows)
+                self._write(name, read)
+                read, written = [], time.monotonic()
+        self._write(name, read)
 
-    def _read(self, name: str, reader: Reader) -> list[tuple[int, str, str, float, str]]:
+    def _read(self, name: str, reader: Reader) -> list[_Read]:
         now = time.monotonic_ns() - self._t0_ns
         readings = reader.read()
         if reader.problem:
             self.problems[name, reader.source.url] = reader.problem
-        return [(now, name, gauge, value, kind) for gauge, kind, value in readings]
+        return [(now, readings)] if readings else []
 
-    def _write(self, rows: Sequence[tuple[int, str, str, float, str]]) -> None:
-        if not rows:
+    def _write(self, name: str, read: Sequence[_Read]) -> None:
+        if not read:
             return
         try:
-            number = next(self._numbers)
-            write_part([table_of(rows, GAUGES)], GAUGES, self._run_dir / "gauges", f"part-{number:06d}")
+            folder, number = self._run_dir / "gauges", next(self._numbers)
+            write_part([_table(name, read)], GAUGES, folder, f"part-{number:06d}")
         except OSError as error:  # a full disk, say
             self.failure = error
+
+
+def _table(name: str, read: Sequence[_Read]) -> pa.Table:
+    """Readings of a target as rows. Whole columns are made at once: row by row it takes three times as long."""
+    gauges, kinds, values = zip(*(reading for _, readings in read for reading in readings), strict=True)
+    times = np.repeat([t_ns for t_ns, _ in read], [len(readings) for _, readings in read])
+    target = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(values), np.int32)), [name])
+    columns = {
+        "t_ns": pa.array(times), "target": target, "gauge": pa.array(list(gauges)).dictionary_encode(),
+        "value": pa.array(np.array(values)), "kind": pa.array(list(kinds)).dictionary_encode(),
+    }  # fmt: skip
+    return pa.table(columns, schema=GAUGES)
 
 
 class Reader:
