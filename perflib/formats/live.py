@@ -111,7 +111,7 @@ class Counts:
         """Offered and achieved requests per second in the last seconds that are complete; none before there are any."""
         known = self._seconds[scenario]
         last = max(known, default=0) - LATE_S
-        first = max(min(known, default=0), last - RECENT_S + 1)
+        first = max(min(known, default=0) + 1, last - RECENT_S + 1)  # the load began somewhere in the very first
         recent = [known.get(second, [0, 0]) for second in range(first, last + 1)]
         return [sum(each[which] for each in recent) / len(recent) for which in (0, 1)] if recent else []
 

@@ -121,6 +121,11 @@ def test_it_stands_beside_a_run_without_a_verdict(tmp_path: Path) -> None:
     assert done.return_value == 0, done.output
     production = done.output.splitlines()[-1]
     run = written(tmp_path, latencies(400, 1))
+    for command in (("runs",), ("check", production), ("history",), ("show", production, "--json")):
+        failure = invoke(*command, "--data", str(tmp_path)).exception
+        assert failure is None or isinstance(failure, PerflibError), (command, failure)
+    for to in ("csv", "openmetrics", "k6-summary", "bencher", "influx"):
+        assert '"value": 0' not in invoke("export", production, "--to", to, "--data", str(tmp_path)).output
     compared = invoke("compare", production, run.id, "--data", str(tmp_path))
     assert compared.return_value == 3, compared.output
     assert "p95 response" in compared.output and "INCONCLUSIVE" in compared.output
