@@ -34,7 +34,7 @@ from perflib.metrics.processes import Growth, Memory, cpu_time, growth, growth_r
 from perflib.metrics.processes import memory as memory_of
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.store.windows import span
-from perflib.text import signed
+from perflib.text import number, signed
 
 PROCESSES: Final = 4  # with a line of their own
 PANELS: Final = 5  # metrics of the target with a chart of their own
@@ -154,7 +154,7 @@ def gauges(scenario: ScenarioRun) -> Figure:
 def draw_curve(axes: Axes, panel: Curve, zero_s: float) -> None:
     """A metric over time; zero_s: where its axis begins, since the run's start."""
     for shade, (label, (t_s, values)) in zip(COLOURS * 10, panel.lines.items(), strict=False):
-        ends = f"{values[0]:g} → {values[-1]:g}" if len(values) else "nothing"
+        ends = f"{number(values[0])} → {number(values[-1])}" if len(values) else "nothing"
         axes.plot(t_s - zero_s, values, color=shade, label=plain(short(f"{label}: {ends}" if label else ends, 48)))
     axes.set_ylabel(plain(short(panel.what, 30)), fontsize=7)
     axes.yaxis.set_major_formatter(Numbers())
@@ -194,7 +194,7 @@ def _most_grown(held: Curve) -> str:
 
 def _from_to(one: Curve) -> str:
     values = np.concatenate([line[1] for line in one.lines.values()])
-    return f"{values.min():g} to {values.max():g}"
+    return f"{number(values.min())} to {number(values.max())}"
 
 
 @styled
