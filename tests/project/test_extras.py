@@ -15,6 +15,7 @@ OPTIONAL = (
     "mcp", "starlette", "uvicorn", "markdown_it", "multipart", "python_multipart",  # service, mcp
     "jupyterlab", "ipympl", "ipywidgets", "voila", "jupyter_server",  # lab
     "distributed", "dask", "fsspec", "mkdocs",  # dask, s3, docs
+    "prometheus_client", "opentelemetry", "google",  # prometheus
 )  # fmt: skip
 HOOK = f"""
 import sys
@@ -71,6 +72,7 @@ def test_a_run_needs_no_optional_part() -> None:
         ("run naps.toml --dask tcp://127.0.0.1:9", "dask"),
         ("runs --data memory://bucket/runs", "s3"),
         ("try sdk.toml", "mcp"),
+        ("run naps.toml --metrics :0", "prometheus"),
     ],
 )
 def test_what_needs_a_missing_part_is_one_line_that_names_it(command: str, extra: str) -> None:
