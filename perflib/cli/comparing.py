@@ -109,13 +109,13 @@ def compare(
 
 def _side_by_side(base: str, candidate: str, data: str | None) -> bool:
     """Print both sides if one of them has figures alone, which cannot be judged; whether that is so."""
+    from perflib.verdicts.comparison import opened
     from perflib.verdicts.figures import has_figures_alone, side_by_side
-    from perflib.verdicts.run import open_side
 
-    opened = open_side(base, data), open_side(candidate, data)
-    if not any(has_figures_alone(run) for side in opened for run in side):
+    sides = opened(base, data), opened(candidate, data)
+    if not any(has_figures_alone(run) for side in sides for run in side):
         return False
-    rows, why = side_by_side(opened[0][0], opened[1][0])
+    rows, why = side_by_side(sides[0][0], sides[1][0])
     print_table(rows, False)
     for said in why:
         click.echo(said, err=True)

@@ -57,7 +57,7 @@ def in_common(scenario: ScenarioRun, each: Failed, samples: Sequence[dict[str, A
     if each.requests < 2:
         return ""
     said = [(f"All {each.requests:,}", [*_of_rows(scenario, each)])]
-    said += [(f"All {len(samples)} samples", [*_of_samples(scenario, each, samples)])]
+    said += [("All stored samples", [*_of_samples(scenario, each, samples)])]
     return " ".join(f"{who} {_and(what)}." for who, what in said if what)
 
 

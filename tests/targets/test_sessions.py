@@ -27,15 +27,15 @@ from tests.support.suites import suite
 
 def test_the_readmes_user_logs_in_by_form_cookie_and_csrf_header_uploads_and_reads(tmp_path: Path) -> None:
     shop = Shop()
-    text = re.search(r"```toml\n(name = \"visit\".*?)```", (ROOT / "README.md").read_text(), re.S)
+    text = re.search(r"```toml\n(name = \"login\".*?)```", (ROOT / "docs/how-to/log-in.md").read_text(), re.S)
     assert text is not None
     with served(Starlette(routes=[Mount("/shop", shop.app)])) as url:
-        (tmp_path / "visit.toml").write_text(text[1].replace("http://127.0.0.1:8000", url))
-        visit = perflib.load_suite(tmp_path / "visit.toml", overrides=["scenarios.visit.load.duration_s=2"])
+        (tmp_path / "login.toml").write_text(text[1].replace("http://127.0.0.1:8000", url))
+        visit = perflib.load_suite(tmp_path / "login.toml", overrides=["scenarios.visit.load.duration_s=2"])
         made = run_quietly(visit, tmp_path)
     rows = made.rows(phase=None)
     assert rows["ok"].all() and len(rows) > 50, made.scenario("visit").record.failures
-    assert set(shop.uploads) == {("ada", (tmp_path / "visit.toml").read_bytes())}
+    assert set(shop.uploads) == {("ada", (tmp_path / "login.toml").read_bytes())}
     assert (made.spans()["span"] == "redirect").sum() == (rows["operation"] == "log in").sum()
     stored = b"".join(path.read_bytes() for path in Path(made.path).rglob("*") if path.is_file())
     assert PASSWORD.encode() not in stored and not any(session.encode() in stored for session in shop.users)
