@@ -98,8 +98,16 @@ def _do(
 
 
 def try_out(job: Job, show: Callable[[list[Sent]], None]) -> None:
-    """Send each operation of a scenario once: what a user does first, what is prepared, and those of the load."""
+    """Send each operation of a scenario once: what a user does first, what is prepared, and those of the load.
+
+    Raises TargetError where the target itself fails, and not an answer.
+    """
     scenario = job.scenario
     operations = (*scenario.each_user, *scenario.prepare, *scenario.operations)
-    if operations:  # else all of it is journeys in Python, whose requests nobody knows before
-        _do(job, "operations", operations, dict(job.values), show)
+    if not operations:  # all of it is journeys in Python, whose requests nobody knows before
+        return
+    tried: list[Sent] = []
+    problem = _do(job, "operations", operations, dict(job.values), tried.extend)
+    show(tried)
+    if problem and not any(each.error for each in tried):
+        raise TargetError(problem)
