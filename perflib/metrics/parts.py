@@ -1,6 +1,6 @@
 """One run's figures with their intervals, for each scenario, stage and operation: what a comparison sets side by side.
 
-They are those of source.py, with the memory and the CPU of the target's processes.
+They are those of source/, with the memory and the CPU of the target's processes.
 """
 
 from __future__ import annotations

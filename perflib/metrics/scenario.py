@@ -1,4 +1,4 @@
-"""Figures of a scenario as plain data: its requests' (source.py), its load's, and those of the processes that took
+"""Figures of a scenario as plain data: its requests' (source/), its load's, and those of the processes that took
 part."""
 
 from __future__ import annotations
