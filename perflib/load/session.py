@@ -332,7 +332,7 @@ class Session:
         targets = {name: self.targets[name] for name in scenario.reached}
         search_path = own_modules(targets, self.suite.folder, scenario.has_functions)
         scenarios = [*self.suite.scenarios, *filter(None, [self.suite.around])]
-        parts = [each for each in scenarios for _ in roles(each)]
+        parts = [len(roles(each)) for each in scenarios]
         return [
             Job(
                 str(self.dir.path.resolve()),
@@ -349,8 +349,8 @@ class Session:
                 self.suite.allow_hosts,
                 search_path,
                 turns,
-                parts.index(scenario),
-                len(parts),
+                sum(parts[: scenarios.index(scenario)]),
+                sum(parts),
                 values,
             )
             for index in range(of)
