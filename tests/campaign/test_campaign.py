@@ -12,6 +12,7 @@ from tests.campaign.__main__ import campaign
 from tests.campaign.parts import Line
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it needs /proc and signals")
 def test_the_short_campaign_does_no_harm(tmp_path: Path) -> None:
     lines = campaign(tmp_path, short=True, minutes=1, seed=7)

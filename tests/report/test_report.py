@@ -284,6 +284,7 @@ def many_scenarios(data: Path, count: int) -> perflib.Run:
     return perflib.open_run(run.path)
 
 
+@pytest.mark.slow
 def test_a_large_suite_is_a_small_page_that_says_what_it_left_out(tmp_path: Path) -> None:
     out = reports.report(many_scenarios(tmp_path, 64), out=tmp_path / "out")
     text = (out / "report.html").read_text()
