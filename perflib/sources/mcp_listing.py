@@ -196,9 +196,9 @@ def advice(listing: Listing, target: McpTargetSpec) -> str:
     unsure = [f"{tool['name']} ({', '.join(guessed)})" for tool in tools if (guessed := guesses(tool, places))]
     if not unsure:
         return "check its arguments, then run:"
-    if listing.tried is not None:
-        return f"{len(unsure)} tools could not be tried, and are left out where their arguments are guesses; then run:"
     named = one_line(", ".join(unsure[:MOST_NAMED]), 300) + (" …" if len(unsure) > MOST_NAMED else "")
+    if listing.tried is not None:
+        return f"left out, since they were not tried and their arguments are guesses: {named}; then run:"
     return f"replace what is guessed, since the server gives no example: {named}; or inspect it with --try; then run:"
 
 

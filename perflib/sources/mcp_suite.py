@@ -212,13 +212,11 @@ def _failed(trial: Trial | None) -> str:
 
 
 def _reason_untried(tool: Tool, guessed: Sequence[str]) -> str:
-    """Why a tool that was not tried, since it changes something, is left out; "" if it is not."""
-    if not changes_something(tool):
-        return ""
+    """Why a tool that was not tried, since nothing says that it changes nothing, is left out; "" if it is not."""
     if guessed:
         words = one_line(", ".join(guessed), 200)
-        return f"Left out: it changes something, so it was not tried, and these arguments are guesses: {words}."
-    if reaches_others(tool):
+        return f"Left out: it may change something, so it was not tried, and these arguments are guesses: {words}."
+    if changes_something(tool) and reaches_others(tool):
         return "Left out: it changes something, so it was not tried, and it needs more than this server."
     return ""
 

@@ -546,7 +546,7 @@ def test_what_can_be_tried_is_and_what_fails_is_a_comment() -> None:
     operations = {op.name: op for op in from_table(tomllib.loads(text)).scenarios[0].operations}
     assert list(operations) == ["now", "writes", "read_notes", "read x.//one"]
     assert operations["read_notes"].arguments == {"path": str(Path("notes").resolve())}  # type: ignore[attr-defined]
-    assert "it was not tried, and these arguments are guesses: words." in text
+    assert "it may change something, so it was not tried, and these arguments are guesses: words." in text
     assert (
         '# Left out, since it failed when it was tried: what?\n# [[scenarios.operations]]\n# name = "prompt hello'
         in text
