@@ -40,7 +40,8 @@ def opening() -> Iterator[None]:
             raise
         from IPython.display import display
 
-        display(View("missing", said=f"{missing.what[0].upper()}{missing.what[1:]}.", mend=missing.mend))  # type: ignore[no-untyped-call]
+        said = View("missing", said=f"{missing.what[0].upper()}{missing.what[1:]}.", mend=missing.mend)
+        display(said)  # type: ignore[no-untyped-call]
         _end(here)
 
 

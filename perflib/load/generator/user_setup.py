@@ -7,7 +7,6 @@ driver of its lanes, so that the driver of the load never sees these requests.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,38 +18,18 @@ from perflib.load.generator.next_operation import OperationPicker
 from perflib.load.generator.sample import failure_line, sample_of
 from perflib.store.failures import Failures
 from perflib.store.schema import NONE_NS, NONE_STATUS, Recorder
-from perflib.targets.base import Lane, Op, in_words
+from perflib.targets.base import Driver, Lane, Op, in_words
 
 AT_ONCE: Final = 32  # users that are set up at once, before the load
 MOST_FAILURES: Final = 5  # of one user in a row
 PAUSE_S: Final = 0.2  # before a set-up that failed is made again; longer each time
 
 
-class Starts(Protocol):
+class Starts(Driver, Protocol):
     """The driver that a user has afterwards."""
 
-    loop: asyncio.AbstractEventLoop
-    lock: threading.RLock
     recorder: Recorder
-    resent: int
     stopping: str
-
-    def finish(
-        self,
-        lane: Lane,
-        end_ns: int,
-        first_byte_ns: int,
-        error: int,
-        status: int,
-        bytes_sent: int,
-        bytes_received: int,
-        server_ns: int,
-    ) -> bool: ...
-    def error_code(self, error: str) -> int: ...
-    def explain(self, error: str, text: str) -> None: ...
-    def wants(self, error: int) -> bool: ...
-    def span(self, name: str, start_ns: int, duration_ns: int) -> None: ...
-    def stop(self, reason: str) -> None: ...
 
 
 class UserSetup:

@@ -73,7 +73,7 @@ class Stepping(Lane):
         """The steps of the call in flight, made when they are asked for."""
         if self._steps is None:
             request: McpRequest = self.op.request
-            self._steps = self._pool.steps(request, request.params(self.row))  # type: ignore[misc]  # a slot of the lane
+            self._steps = self._pool.steps(request, request.params(self.row))  # type: ignore[misc]  # of the lane
         return self._steps
 
 
