@@ -20,8 +20,8 @@ from perflib.experiments.run import make
 from perflib.load.generator import plan
 from perflib.load.scenario import Ledger
 from perflib.load.session import Turns
-from perflib.store.manifest import AbRecord
 from perflib.store.metadata import python_call
+from perflib.store.records import AbRecord
 from perflib.suite.file import load_suite, select
 from perflib.suite.model import Suite
 from perflib.suite.redaction import redact_text

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from perflib.errors import EXIT_BAD_INPUT, PerflibError
 from perflib.store.database import connected, quoted
-from perflib.store.manifest import TimeRecord
+from perflib.store.records import TimeRecord
 
 if TYPE_CHECKING:
     pass

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from perflib.formats.base import Format, FormatError, json_of, of_rows
-from perflib.store.manifest import TimeRecord
+from perflib.store.records import TimeRecord
 
 Samples = Iterable[tuple[str, float]]  # the name of a benchmark, and seconds
 

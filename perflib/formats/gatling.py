@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from perflib.formats.base import Format, broken, check_end, first_line, lines_of, of_rows
-from perflib.store.manifest import TimeRecord
+from perflib.store.records import TimeRecord
 
 # Later versions have no id of the user before the groups, earlier ones have.
 _REQUEST: Final = re.compile(r"REQUEST\t(?:.*\t)?([^\t]+)\t(\d{13})\t(\d{13})\t(OK|KO)(?:\t(.*))?")

@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow as pa
 
 from perflib.formats.base import BY_STATUS, Format, csv_table, first_line, requests
-from perflib.store.manifest import TimeRecord
+from perflib.store.records import TimeRecord
 
 _COLUMNS: Final = ("response-time", "DNS+dialup", "DNS", "Request-write", "Response-delay", "Response-read")
 _STEP_NS: Final = 100_000

@@ -28,15 +28,8 @@ from perflib.formats.base import REQUESTS, FormatError, head_of
 from perflib.formats.registry import format_of
 from perflib.formats.summaries import save
 from perflib.formats.summary_files import summary_of
-from perflib.store.manifest import (
-    FailureRecord,
-    ImportRecord,
-    RunDirectory,
-    ScenarioRecord,
-    Segment,
-    TimeRecord,
-    WorkerRecord,
-)
+from perflib.store.manifest import RunDirectory
+from perflib.store.records import FailureRecord, ImportRecord, ScenarioRecord, Segment, TimeRecord, WorkerRecord
 from perflib.store.runs import data_folder
 from perflib.store.schema import ROWS, ROWS_PER_PART, label, write_part
 from perflib.suite.file import from_plain

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pyarrow as pa
 
 from perflib.formats.base import Format, broken, check_end, csv_table, first_line, last_line, of_rows, requests
-from perflib.store.manifest import TimeRecord
+from perflib.store.records import TimeRecord
 
 _DEFAULT: Final = (
     "timeStamp", "elapsed", "label", "responseCode", "responseMessage", "threadName", "dataType", "success",

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from perflib.formats.base import REQUESTS, Format, broken, csv_table, first_line, json_lines, lines_of, query
-from perflib.store.manifest import TimeRecord
+from perflib.store.records import TimeRecord
 
 # A request's metrics that are read. The first begins a request, and the second has its tags.
 _METRICS: Final = ("http_reqs", "http_req_duration", "http_req_sending", "http_req_waiting", "http_req_failed")

@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow as pa
 
 from perflib.formats.base import BY_STATUS, Format, csv_table, first_line, requests
-from perflib.store.manifest import TimeRecord
+from perflib.store.records import TimeRecord
 
 _COLUMNS: Final = {
     "timestamp": "DOUBLE", "request_type": "VARCHAR", "name": "VARCHAR", "response_time_ms": "DOUBLE",

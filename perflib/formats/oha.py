@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow as pa
 
 from perflib.formats.base import BY_STATUS, Format, csv_table, first_line, requests
-from perflib.store.manifest import TimeRecord
+from perflib.store.records import TimeRecord
 
 _COLUMNS: Final = {
     "request-start": "DOUBLE", "DNS": "DOUBLE", "DNS+dialup": "DOUBLE", "Response-delay": "DOUBLE",

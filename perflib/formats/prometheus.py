@@ -21,7 +21,7 @@ from perflib.formats.summaries import save
 from perflib.metrics.gauges import bucket_counts
 from perflib.stats.buckets import bucket_quantile
 from perflib.stats.intervals import finite, scaled
-from perflib.store.manifest import FigureRecord, ImportRecord, TimeRecord
+from perflib.store.records import FigureRecord, ImportRecord, TimeRecord
 from perflib.store.schema import label
 from perflib.suite.environment import from_environment
 from perflib.suite.redaction import learn, struck_out

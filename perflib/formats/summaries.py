@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from perflib.store.manifest import ImportRecord, RunDirectory, ScenarioRecord
+from perflib.store.manifest import RunDirectory
+from perflib.store.records import ImportRecord, ScenarioRecord
 from perflib.store.runs import data_folder
 from perflib.suite.file import from_plain
 from perflib.suite.plain import redacted

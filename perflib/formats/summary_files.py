@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perflib.formats.base import FormatError, broken, first_line, json_of, lines_of
-from perflib.store.manifest import FigureRecord, ImportRecord, TimeRecord
+from perflib.store.records import FigureRecord, ImportRecord, TimeRecord
 from perflib.store.schema import label
 
 MOST_OPERATIONS: Final = 200

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from perflib.formats.base import BY_STATUS, Format, broken, csv_table, first_line, json_lines, requests
-from perflib.store.manifest import TimeRecord
+from perflib.store.records import TimeRecord
 
 _COLUMNS: Final = {
     "time_ns": "BIGINT", "code": "INTEGER", "latency": "BIGINT", "bytes_out": "BIGINT", "bytes_in": "BIGINT",

@@ -19,13 +19,12 @@ from perflib.load.resources import Sampler
 from perflib.load.stop_rules import LoadState, StopRule, standard_rules
 from perflib.load.validity import Listeners, Machine, doubts
 from perflib.load.workers import InProcess, Message, Process, Workers, callables_env
-from perflib.store.manifest import (
+from perflib.store.manifest import Manifest, RunDirectory
+from perflib.store.records import (
     ClockRecord,
     FailureRecord,
     MachineShares,
-    Manifest,
     MissingWorker,
-    RunDirectory,
     ScenarioRecord,
     Segment,
     TargetRecord,

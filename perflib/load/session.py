@@ -34,7 +34,8 @@ from perflib.load.set_up import set_up, tear_down
 from perflib.load.stop_rules import StopRule
 from perflib.store import metadata
 from perflib.store.lease import WRITING, Lease
-from perflib.store.manifest import AbRecord, ProcessRecord, RepeatRecord, RunDirectory, TargetRecord
+from perflib.store.manifest import RunDirectory
+from perflib.store.records import AbRecord, ProcessRecord, RepeatRecord, TargetRecord
 from perflib.store.remote import Upload, is_url
 from perflib.store.runs import data_folder
 from perflib.suite.model import Scenario, Suite, Target

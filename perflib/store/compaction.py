@@ -22,8 +22,9 @@ from perflib.store.database import connected, listed, row_counts
 from perflib.store.database import parts as parts_of
 from perflib.store.files import sync
 from perflib.store.lease import Lease, held
-from perflib.store.manifest import Replacing, read_manifest, write_manifest
+from perflib.store.manifest import read_manifest, write_manifest
 from perflib.store.recording import Recording
+from perflib.store.records import Replacing
 from perflib.store.schema import TABLES, write_file
 
 if TYPE_CHECKING:

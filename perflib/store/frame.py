@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perflib.errors import RunError
 from perflib.store.database import empty
-from perflib.store.manifest import Manifest, ScenarioRecord
+from perflib.store.manifest import Manifest
 from perflib.store.recording import Recording
+from perflib.store.records import ScenarioRecord
 from perflib.suite.file import from_plain
 from perflib.suite.model import Suite
 

@@ -15,15 +15,17 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from perflib.errors import RunError
+from perflib.store import damage
 from perflib.store.cache import load_or_compute, stamp
 from perflib.store.database import DUE, connected, parts, quoted, row_counts
 from perflib.store.lease import is_written
-from perflib.store.manifest import FILE, Manifest, ScenarioRecord, read_manifest, version
+from perflib.store.manifest import FILE, Manifest, read_manifest, version
+from perflib.store.records import ScenarioRecord
 from perflib.suite.file import from_plain
 from perflib.suite.variants import sided
 
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 FINAL: Final = ("complete", "interrupted", "invalid")
 IN_MEMORY_ROWS: Final = 1_000_000
 CACHED_ROWS: Final = 50_000
-SLACK_NS: Final = 1_000_000_000
 _LOOKS: Final = 4  # at a run that is compacted meanwhile, which changes run.json twice
 _Value = TypeVar("_Value")
 _TIMES: Final = {
@@ -241,18 +242,8 @@ class Recording:
         The cause is a clock that was set during the run.
         """
         stopped_ns = self.manifest.stopped_ns
-        last_ns = stopped_ns + SLACK_NS if stopped_ns else 2**63 - 1
-
-        def find() -> int:
-            least, first, last = self.query(
-                "select min(end_ns - start_ns), min(start_ns), max(end_ns) from rows"
-            ).fetchone() or (0, 0, 0)
-            if min(least or 0, first or 0) >= 0 and (last or 0) <= last_ns:
-                return 0
-            wrong = "end_ns < start_ns or start_ns < 0 or end_ns > ?"
-            return int((self.query(f"select count(*) from rows where {wrong}", [last_ns]).fetchone() or (0,))[0])
-
-        of = stamp((), self.fingerprint, last_ns)
+        of = stamp((), self.fingerprint, stopped_ns)
+        find = partial(damage.impossible, self.query, stopped_ns)
         return int(load_or_compute(self.path, f"impossible-{self.cache_name()}", of, find, lambda _: self.is_cached))
 
     @cached_property
@@ -270,15 +261,7 @@ class Recording:
         if self.status == "running" or not any(counted.values()):
             return []
 
-        def find() -> list[str]:
-            found: dict[str, dict[int, tuple[int, int]]] = {}
-            query = "select scenario, worker, count(*), sum(seq)::hugeint from rows group by all"
-            for scenario, worker, rows, seqs in self.query(query).fetchall():
-                found.setdefault(scenario, {})[worker] = (rows, seqs)
-            each = ((name, _miscount(workers, found.get(name, {}))) for name, workers in counted.items())
-            return [f"scenario {name!r} has {said}" for name, said in each if said]
-
-        of = stamp((), self.fingerprint, counted)
+        of, find = stamp((), self.fingerprint, counted), partial(damage.miscounted, self.query, counted)
         return list(load_or_compute(self.path, f"miscounted-{self.cache_name()}", of, find, lambda _: self.is_cached))
 
     @property
@@ -425,24 +408,10 @@ class Recording:
 
     @cached_property
     def is_measured(self) -> str:
-        """What makes a row a measured one, in SQL.
+        """What makes a row a measured one, in SQL: see `warmup.is_measured`."""
+        from perflib.store import warmup
 
-        It was due when the measured part had begun; or it was due in the warm-up, and was given up after that, because
-        a request that hung belongs to the time in which it did. An estimated warm-up leaves out no request that hung:
-        none that was given up, and none that took many times the steady level.
-        """
-        starts = {scenario.name: _measured_from(scenario.record) for scenario in self.scenarios}
-        named = " ".join(f"when {quoted(name)} then {start_ns}" for name, start_ns in starts.items() if start_ns)
-        given_up = "error in ('timeout', 'aborted')"
-        measured = "phase = 'measure'"
-        if named:
-            measured = f"({measured} or ({given_up} and end_ns > case scenario {named} else 0 end))"
-        if not self.warmups:
-            return measured
-        begins = " ".join(f"when {quoted(name)} then {cut.at_ns}" for name, cut in self.warmups.items())
-        hung = " ".join(f"when {quoted(name)} then {cut.hung_ns}" for name, cut in self.warmups.items())
-        begun = f"{DUE} >= case scenario {begins} else 0 end or {given_up}"
-        return f"({measured} and ({begun} or response_ns >= case scenario {hung} else {2**62} end))"
+        return warmup.is_measured([scenario.record for scenario in self.scenarios], self.warmups)
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
@@ -495,26 +464,3 @@ class Recording:
 def _is_gone(error: Exception) -> bool:
     """Whether a file was not there, as Python or DuckDB says it."""
     return isinstance(error, FileNotFoundError) or type(error).__name__ == "IOException"
-
-
-def _miscount(counted: dict[int, int], found: dict[int, tuple[int, int]]) -> str:
-    """What differs between the rows that workers counted, and (rows, sum of their numbers) in the files; "" if nothing.
-
-    A worker numbers its rows from 0 on, so that n rows, each once, have the sum n (n - 1) / 2.
-    """
-    rows = {worker: found.get(worker, (0, 0))[0] for worker in counted}
-    total, expected = sum(rows.values()), sum(counted.values())
-    if rows == counted:
-        once = all(found.get(worker, (0, 0))[1] == n * (n - 1) // 2 for worker, n in counted.items())
-        return (
-            "" if once else f"{total:,} rows, but not each of them once: part files are missing, and others are doubled"
-        )
-    cause = "doubled" if total > expected else "missing"
-    return f"{total:,} rows, but its workers wrote {expected:,}: part files are {cause}"
-
-
-def _measured_from(record: ScenarioRecord) -> int:
-    """When the measured part began after the warm-up that the suite names, ns; 0 where there was none."""
-    if not any(segment.phase == "warmup" for segment in record.segments):
-        return 0
-    return min((segment.start_ns for segment in record.segments if segment.phase == "measure"), default=0)

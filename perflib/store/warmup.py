@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from perflib import stats
-from perflib.store.manifest import ScenarioRecord
+from perflib.store.database import DUE, quoted
+from perflib.store.records import ScenarioRecord
 from perflib.suite.load import STEADY, opening_s
 from perflib.suite.model import Scenario
 
@@ -53,6 +55,34 @@ def cut(database: duckdb.DuckDBPyConnection, record: ScenarioRecord, spec: Scena
     remaining = "select count(*) from rows where scenario = ? and coalesce(scheduled_ns, start_ns) >= ?"
     (rows,) = database.execute(remaining, [record.name, found.at_ns]).fetchone() or (0,)
     return found if rows else Cut(start, found.settled, start)
+
+
+def is_measured(scenarios: Sequence[ScenarioRecord], cuts: Mapping[str, Cut]) -> str:
+    """What makes a row a measured one, in SQL, where these warm-ups were estimated.
+
+    It was due when the measured part had begun; or it was due in the warm-up, and was given up after that, because
+    a request that hung belongs to the time in which it did. An estimated warm-up leaves out no request that hung:
+    none that was given up, and none that took many times the steady level.
+    """
+    starts = {scenario.name: _measured_from(scenario) for scenario in scenarios}
+    named = " ".join(f"when {quoted(name)} then {start_ns}" for name, start_ns in starts.items() if start_ns)
+    given_up = "error in ('timeout', 'aborted')"
+    measured = "phase = 'measure'"
+    if named:
+        measured = f"({measured} or ({given_up} and end_ns > case scenario {named} else 0 end))"
+    if not cuts:
+        return measured
+    begins = " ".join(f"when {quoted(name)} then {cut.at_ns}" for name, cut in cuts.items())
+    hung = " ".join(f"when {quoted(name)} then {cut.hung_ns}" for name, cut in cuts.items())
+    begun = f"{DUE} >= case scenario {begins} else 0 end or {given_up}"
+    return f"({measured} and ({begun} or response_ns >= case scenario {hung} else {2**62} end))"
+
+
+def _measured_from(record: ScenarioRecord) -> int:
+    """When the measured part began after the warm-up that the suite names, ns; 0 where there was none."""
+    if not any(segment.phase == "warmup" for segment in record.segments):
+        return 0
+    return min((segment.start_ns for segment in record.segments if segment.phase == "measure"), default=0)
 
 
 def _settled(database: duckdb.DuckDBPyConnection, name: str, start: int, opening: int, seconds: float) -> Cut:

@@ -23,7 +23,7 @@ from perflib.errors import RunError
 from perflib.metrics.parts import Measured, measure_all
 from perflib.metrics.selection import Selection
 from perflib.stats import Interval, Outcome
-from perflib.store.manifest import GitRecord
+from perflib.store.records import GitRecord
 from perflib.text import Spoken
 from perflib.text.html import Heading, View, card
 from perflib.verdicts import paired, spread

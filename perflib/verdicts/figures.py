@@ -11,8 +11,8 @@ from typing import Final
 from perflib.errors import RunError
 from perflib.metrics.parts import METRICS, measure_all
 from perflib.stats import Interval
-from perflib.store.manifest import FigureRecord
 from perflib.store.recording import Recording, ScenarioRun
+from perflib.store.records import FigureRecord
 from perflib.suite.objectives import Objective
 from perflib.text import number
 

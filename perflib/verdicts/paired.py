@@ -25,8 +25,8 @@ from perflib.metrics.selection import Selection
 from perflib.metrics.source import Columns, measured_rows, selected
 from perflib.stats import Interval
 from perflib.stats.intervals import BEYOND, fewest_values, scaled, unknown
-from perflib.store.manifest import AbRecord
 from perflib.store.recording import Recording, ScenarioRun
+from perflib.store.records import AbRecord
 from perflib.store.windows import measured_windows
 from perflib.suite.variants import SIDES
 

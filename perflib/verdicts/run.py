@@ -13,8 +13,9 @@ from perflib.metrics.overhead import ladder_of
 from perflib.metrics.scenario import scenario_figures
 from perflib.stats import Outcome
 from perflib.store.baselines import locate_side
-from perflib.store.manifest import ImportRecord, Manifest
+from perflib.store.manifest import Manifest
 from perflib.store.recording import Recording
+from perflib.store.records import ImportRecord
 from perflib.store.runs import locate, run_ids
 from perflib.text import json_text
 from perflib.text.html import View, card

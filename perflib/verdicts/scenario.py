@@ -15,8 +15,8 @@ from perflib.metrics.scenario import PROCESSES as LISTED
 from perflib.metrics.scenario import scenario_figures, shown_time
 from perflib.metrics.totals import constant_inflight
 from perflib.stats import Outcome
-from perflib.store.manifest import ScenarioRecord
 from perflib.store.recording import Recording, ScenarioRun
+from perflib.store.records import ScenarioRecord
 from perflib.text import number
 from perflib.text.html import Heading, View, card
 from perflib.verdicts.capacity import CapacityTables

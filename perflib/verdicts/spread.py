@@ -18,8 +18,8 @@ import numpy as np
 from perflib import stats
 from perflib.errors import PerflibError
 from perflib.metrics.selection import Selection
-from perflib.store.manifest import MachineShares
 from perflib.store.recording import Recording
+from perflib.store.records import MachineShares
 from perflib.verdicts import history
 
 FEWEST: Final = 5  # runs of a history from which the spread is borrowed

@@ -104,7 +104,8 @@ def test_files_that_are_not_the_same_do_not_take_the_place_of_the_old_ones(
 
 def test_a_run_that_goes_on_is_refused_in_one_line(run: Run) -> None:
     process = psutil.Process(os.getpid())
-    from perflib.store.manifest import ProcessRecord, write_manifest
+    from perflib.store.manifest import write_manifest
+    from perflib.store.records import ProcessRecord
 
     run.manifest.status = "running"
     run.manifest.process = ProcessRecord(pid=process.pid, created=process.create_time())

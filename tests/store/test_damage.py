@@ -14,7 +14,8 @@ import perflib
 from perflib.cli import cli
 from perflib.errors import RunError
 from perflib.store import recording
-from perflib.store.manifest import WorkerRecord, write_manifest
+from perflib.store.manifest import write_manifest
+from perflib.store.records import WorkerRecord
 from perflib.store.schema import ROWS_PER_PART
 from tests.support.written import latencies, written
 

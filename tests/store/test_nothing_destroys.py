@@ -21,7 +21,8 @@ from perflib.cli import cli
 from perflib.errors import RunError
 from perflib.store import baselines, compaction, recording
 from perflib.store.lease import WRITING, Lease, held
-from perflib.store.manifest import Replacing, write_manifest
+from perflib.store.manifest import write_manifest
+from perflib.store.records import Replacing
 from perflib.store.runs import remove_run, run_ids
 from perflib.verdicts.run import Run
 from tests.support.suites import suite

@@ -24,7 +24,7 @@ from perflib.metrics.parts import GRID, measure
 from perflib.metrics.selection import Selection
 from perflib.report import comparison
 from perflib.store.baselines import baselines, remove_baseline, set_baseline
-from perflib.store.manifest import MachineShares
+from perflib.store.records import MachineShares
 from perflib.verdicts.history import record_all
 from perflib.verdicts.run import open_side
 from tests.support.command_line import invoke

@@ -18,7 +18,7 @@ from perflib import charts
 from perflib.cli import cli
 from perflib.report.render import execute, html
 from perflib.store import metadata
-from perflib.store.manifest import GitRecord
+from perflib.store.records import GitRecord
 from perflib.store.runs import remove_run
 from perflib.verdicts.history import History, folder, history, left_out, record, record_all
 from tests.support.html_pages import ParsedPage

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from perflib.metrics.source.base import Source, Time
 from perflib.stats import Interval
-from perflib.store.manifest import ImportRecord
+from perflib.store.records import ImportRecord
 from perflib.suite.objectives import Objective
 
 
