@@ -125,7 +125,7 @@ def test_perflib_makes_values_of_its_own(tmp_path: Path) -> None:
     heard = heard_of(tmp_path, [operation], load={"model": "closed", "concurrency": 2, "requests": 40}, workers=2)
     bodies = [json.loads(request.partition(b"\r\n\r\n")[2]) for request in heard]
     assert {path[1:] for path in lines_of(heard)} == {body["id"] for body in bodies} and len(bodies) == 40
-    assert all(uuid.UUID(body["id"]).version == 4 for body in bodies)
+    assert all(uuid.UUID(body["id"]).version == 4 and str(uuid.UUID(body["id"])) == body["id"] for body in bodies)
     assert all(f"X-Id: {body['id']}\r\n".encode() in request for body, request in zip(bodies, heard, strict=True))
     assert sorted(body["n"] for body in bodies) == list(range(1, 41)), "unique among all workers"
     body = bodies[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Hashable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any, Protocol
 
 from perflib.suite.data_file import DataFile
@@ -51,20 +51,17 @@ class HeldRows:
 
     def fill(self, row: dict[str, Any], user: Hashable) -> None:
         """See Rows."""
-        at = self._next() if self._of_users is None else self._of_user(self._of_users, user)
+        at = next(self._numbers, -1) if self._of_users is None else self._of_user(self._of_users, user)
+        if at < 0:
+            raise _used_up(self._name)
         for name, column in self._columns:
             row[name] = column[at]
 
     def _of_user(self, known: dict[Hashable, int], user: Hashable) -> int:
-        if user not in known:
-            known[user] = self._next()
-        return known[user]
-
-    def _next(self) -> int:
-        try:
-            return next(self._numbers)
-        except StopIteration:
-            raise _used_up(self._name) from None
+        at = known.get(user)
+        if at is None:
+            at = known[user] = next(self._numbers, -1)
+        return at
 
 
 class StreamedRows:
@@ -96,14 +93,11 @@ def _used_up(name: str) -> DataUsedUpError:
 def _numbers(count: int, pick: str, rng: random.Random, index: int, of: int) -> Iterator[int]:
     own = range(index, count, of)
     if pick in ("once", "one each"):
-        yield from own
-        return
+        return iter(own)
     if pick == "random":
-        while True:
-            yield from rng.choices(range(count), k=_DRAWN_AT_ONCE)
+        return chain.from_iterable(rng.choices(range(count), k=_DRAWN_AT_ONCE) for _ in repeat(None))
     first = index % count
-    while True:
-        yield from own or (*range(first, count), *range(first))
+    return chain.from_iterable(repeat(own or (*range(first, count), *range(first))))
 
 
 def _values(file: DataFile, pick: str, names: Sequence[str], index: int, of: int) -> Iterator[tuple[Any, ...]]:

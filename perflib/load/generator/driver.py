@@ -64,7 +64,7 @@ class WorkerDriver:
         self.loop = asyncio.get_running_loop()
         self.lock = threading.RLock()
         self.targets, self.ops, self.recorder = targets, ops, recorder
-        self._add, self._same_again = recorder.add, False
+        self._add, self._same_again, self._refills = recorder.add, False, False
         if any(target.threaded for target in targets):
             self.finish = self._finish_locked  # type: ignore[method-assign, assignment]
         self.picker = OperationPicker(ops, order=order, seed=seed, index=index, of=of, counter=counter, given=given)
@@ -178,9 +178,19 @@ class WorkerDriver:
         )
         if self._same_again and self._requests_left > 0 and end_ns < self._until_ns:
             self._requests_left -= 1  # one is over, one begins: nothing about the lane or the number in flight changes
-            return True
+            return not self._refills or self._refill(lane)
         self.inflight -= 1
         return self._assign(lane, end_ns)
+
+    def _refill(self, lane: Lane) -> bool:
+        """Fill the request of the only operation anew."""
+        try:
+            self.picker.fill_row(lane, lane.op)
+        except (TargetError, DataUsedUpError) as reason:
+            self.inflight -= 1
+            self._end_of_data(reason)
+            return self._retire(lane)
+        return True
 
     def _failed(self, lane: Lane, error: int, status: int, end_ns: int) -> None:
         """Keep a sample of the request that failed, while samples of its kind are still taken."""
@@ -287,9 +297,9 @@ class WorkerDriver:
             self._pauses = Pauses(load.think_time_s, load.pacing_s, self._random)
             self._crowd = Crowd(self, load, start_ns) if isinstance(load, UsersLoad) else None
             self._requests_left = min(requests, self.budget) if not self.stopping else 0
-            # One operation, always the same request, no pause: then a lane repeats what it has just done.
+            # One operation, no pause: then a lane repeats what it has just done.
             op, varies = self._only_op, bool(self._pauses.is_any or self._gap_ns or self._crowd)
-            self._same_again = op is not None and not op.variables and not varies
+            self._same_again, self._refills = op is not None and not varies, bool(op and op.variables)
             self._until_ns = FOREVER if seconds is None else start_ns + int(seconds * 1e9)
             before, until_ns = self._requests_left, self._until_ns
             self.unanswered.begin(load.mean_think_s)

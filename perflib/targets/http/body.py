@@ -23,11 +23,13 @@ class Body:
     """How a body is written, and of which media type it is; "" where the request says so itself, or has no body.
 
     texts   what may contain {names}
+    ascii   the body as text, where it is ASCII whatever fills it
     """
 
     make: Callable[[Row], bytes]
     content_type: str = ""
     texts: tuple[Any, ...] = ()
+    ascii: Text | None = None
 
 
 def body_of(operation: HttpOperation, folder: str) -> Body:
@@ -35,10 +37,10 @@ def body_of(operation: HttpOperation, folder: str) -> Body:
     where = f"operation {operation.name!r}"
     if operation.json is not None:
         fill = json_template(operation.json)
-        return Body(lambda row: fill(row).encode(), "application/json", (operation.json,))
+        return Body(lambda row: fill(row).encode(), "application/json", (operation.json,), fill)
     if operation.form is not None:
         form = pairs_template(operation.form)
-        return Body(lambda row: form(row).encode(), "application/x-www-form-urlencoded", (operation.form,))
+        return Body(lambda row: form(row).encode(), "application/x-www-form-urlencoded", (operation.form,), form)
     if operation.multipart is not None:
         return _multipart(operation.multipart, folder, f"{where}.multipart")
     if operation.body_file is not None:

@@ -15,6 +15,7 @@ from perflib.targets.template import Piece, Row, UnfilledError, joined, text_pie
 
 _AS_WRITTEN: Final = f"{AS_IT_IS}{{}}"
 _CLEAN: Final = re.compile(r"/[\w/?.~,;:!@$&'()*+=%-]*", re.ASCII)  # needs no further look
+_UNRESERVED: Final = re.compile(r"[\w.~-]*", re.ASCII)  # RFC 3986, 2.3: never encoded
 _ABSOLUTE: Final = re.compile(r"https?://", re.IGNORECASE)
 _quoted = lru_cache(maxsize=4096)(partial(quote, safe=""))
 
@@ -47,7 +48,7 @@ def path_template(path: str, address: Address) -> Callable[[Row], str]:
 
 def encoded(text: str) -> str:
     """A value for one part of a path or query."""
-    return text if text.isalnum() and text.isascii() else _quoted(text)
+    return text if _UNRESERVED.fullmatch(text) else _quoted(text)
 
 
 def with_query(path: str, query: str) -> str:
