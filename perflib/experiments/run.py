@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from perflib.experiments.limit_search import LimitSearch
-from perflib.formats.live import Exporter
 from perflib.load import interrupts
 from perflib.load.preflight import check
 from perflib.load.progress import View
 from perflib.load.session import Session, Turns
 from perflib.load.stop_rules import StopRule
-from perflib.metrics import parts
 from perflib.notebook.panel import view
 from perflib.store import metadata
 from perflib.suite.file import load_suite, select
 from perflib.suite.model import Scenario, Suite
-from perflib.verdicts.run import Run
+
+if TYPE_CHECKING:
+    from perflib.formats.live import Exporter
+    from perflib.verdicts.run import Run
 
 
 def run(
@@ -92,10 +92,17 @@ def make(
                 raise
         finally:
             session.end()
+    from perflib.metrics import parts  # what judges a run is loaded when its load is over
+    from perflib.verdicts.run import Run
+
     made = Run(session.dir.path)
     parts.measure_in_advance(made)
     return made
 
 
 def _limit_search(scenario: Scenario, folder: Path) -> Sequence[StopRule]:
-    return [LimitSearch(scenario, folder)] if scenario.load.model == "steps" else []
+    if scenario.load.model != "steps":
+        return []
+    from perflib.experiments.limit_search import LimitSearch
+
+    return [LimitSearch(scenario, folder)]

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from perflib.store.arrow import array, column, constant, dictionary
 from perflib.store.failures import Failures
 from perflib.suite.redaction import without_known
 from perflib.text import one_line
@@ -119,12 +120,7 @@ def write_file(table: pa.Table, path: Path) -> None:
 
 def table_of(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     """Few rows, as tuples in the schema's order, as a table. (Requests of workers are never tuples: see Recorder.)"""
-    arrays = [
-        pa.array(column, pa.string()).dictionary_encode()
-        if pa.types.is_dictionary(field.type)
-        else pa.array(column, field.type)
-        for field, column in zip(schema, zip(*rows, strict=True), strict=True)
-    ]
+    arrays = [column(values, field.type) for field, values in zip(schema, zip(*rows, strict=True), strict=True)]
     return pa.table(arrays, schema=schema)
 
 
@@ -337,21 +333,21 @@ class Recorder:
         packed = _columns(buffer, rows)
         failed = packed["error"] != 0
         columns = {
-            "scenario": _constant(self.scenario, rows),
-            "operation": _dictionary(packed["operation"], self.operations),
-            "phase": _dictionary(packed["phase"], list(PHASES)),
-            "worker": _array(np.full(rows, self.worker, np.int16)),
-            "seq": _array(np.arange(first_seq, first_seq + rows, dtype=np.int64)),
-            "ok": _array(~failed),
-            "error": _dictionary(packed["error"], list(self.errors), null=~failed),
-            "status": _array(packed["status"], packed["status"] == NONE_STATUS),
-            "bytes_sent": _array(packed["bytes_sent"]),
-            "bytes_received": _array(packed["bytes_received"]),
-            "inflight": _array(packed["inflight"]),
-            "server_ns": _array(packed["server_ns"], packed["server_ns"] == NONE_NS),
+            "scenario": constant(self.scenario, rows),
+            "operation": dictionary(packed["operation"], self.operations),
+            "phase": dictionary(packed["phase"], list(PHASES)),
+            "worker": array(np.full(rows, self.worker, np.int16)),
+            "seq": array(np.arange(first_seq, first_seq + rows, dtype=np.int64)),
+            "ok": array(~failed),
+            "error": dictionary(packed["error"], list(self.errors), null=~failed),
+            "status": array(packed["status"], packed["status"] == NONE_STATUS),
+            "bytes_sent": array(packed["bytes_sent"]),
+            "bytes_received": array(packed["bytes_received"]),
+            "inflight": array(packed["inflight"]),
+            "server_ns": array(packed["server_ns"], packed["server_ns"] == NONE_NS),
         }
         for name in _TIMES:
-            columns[name] = _array(packed[name] - self.t0_ns, packed[name] == NONE_NS)
+            columns[name] = array(packed[name] - self.t0_ns, packed[name] == NONE_NS)
         return pa.table([columns[field.name] for field in ROWS], schema=ROWS)
 
     def _span_table(self, spans: list[tuple[int, str, int, int]]) -> pa.Table:
@@ -360,11 +356,11 @@ class Recorder:
         known = sorted(set(labels.values()))
         codes = np.array([known.index(labels[name]) for name in names])
         columns = [
-            _array(np.full(len(seq), self.worker, np.int16)),
-            _array(np.array(seq, np.int64)),
-            _dictionary(codes, known),
-            _array(np.array(starts, np.int64) - self.t0_ns),
-            _array(np.array(durations, np.int64)),
+            array(np.full(len(seq), self.worker, np.int16)),
+            array(np.array(seq, np.int64)),
+            dictionary(codes, known),
+            array(np.array(starts, np.int64) - self.t0_ns),
+            array(np.array(durations, np.int64)),
         ]
         return pa.table(columns, schema=SPANS)
 
@@ -410,29 +406,3 @@ def _columns(buffer: bytearray | memoryview, rows: int) -> dict[str, np.ndarray[
         "error": codes[:, 1],
         "phase": codes[:, 2],
     }  # the phase's high byte is 0
-
-
-def _array(values: np.ndarray[Any, Any], null: np.ndarray[Any, Any] | None = None) -> pa.Array:
-    """A numpy array as Arrow, null where `null` is true. It shares the buffer; `pa.array` copies and loads pandas."""
-    valid = pa.py_buffer(np.packbits(~null, bitorder="little")) if null is not None and null.any() else None
-    if values.dtype == bool:
-        bits = np.packbits(values, bitorder="little")
-        return pa.Array.from_buffers(pa.bool_(), len(values), [valid, pa.py_buffer(bits)])
-    kept = np.ascontiguousarray(values)
-    return pa.Array.from_buffers(pa.from_numpy_dtype(kept.dtype), len(kept), [valid, pa.py_buffer(kept)])
-
-
-def _dictionary(
-    codes: np.ndarray[Any, Any], names: list[str], null: np.ndarray[Any, Any] | None = None
-) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(_array(codes.astype(np.int32), null), _texts(names))
-
-
-def _texts(texts: list[str]) -> pa.Array:
-    encoded = [text.encode("utf-8", "replace") for text in texts]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
-
-
-def _constant(name: str, rows: int) -> pa.DictionaryArray:
-    return _dictionary(np.zeros(rows, np.int32), [name])

@@ -9,7 +9,9 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from perflib.suite.objectives import ErrorBurst, Objective
 
 T = TypeVar("T")
-CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, populate_by_name=True)
+CONFIG = ConfigDict(
+    extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, populate_by_name=True, defer_build=True
+)
 
 Seq = Annotated[tuple[T, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
 Positive = Annotated[float, Field(gt=0)]

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
-from urllib3.filepost import encode_multipart_formdata
-
 from perflib.errors import SuiteError
 from perflib.suite.operation import HttpOperation, Part, Upload
 from perflib.targets.template import Row, Text, encoded_template, json_template, text_template
@@ -69,6 +67,8 @@ def _as_text(value: Any) -> str:
 
 
 def _multipart(parts: Mapping[str, Part], folder: str, where: str) -> Body:
+    from urllib3.filepost import encode_multipart_formdata
+
     boundary = uuid.uuid4().hex
     fields: list[tuple[str, Callable[[Row], Any]]] = []
     for name, part in parts.items():
