@@ -136,9 +136,10 @@ def test_far_machines_are_on_one_time_line_and_begin_together(farm: Farm, tmp_pa
     assert max(begins_ns) - min(begins_ns) <= SKEW_NS + max(known_ns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("patience_s", "away_s"),
-    [pytest.param(3.0, 60, id="for good", marks=pytest.mark.slow), pytest.param(10.0, 6, id="until its lease is over")],
+    [pytest.param(3.0, 60, id="for good"), pytest.param(10.0, 6, id="until its lease is over")],
 )
 def test_a_machine_that_loses_its_network_is_named_and_the_others_go_on(
     patience_s: float, away_s: int, farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

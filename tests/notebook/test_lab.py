@@ -14,6 +14,7 @@ from tests.support.browsing import LAB, browser, picture, run_all, served
 __all__ = ["browser"]  # a fixture
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_start_page_leads_to_quickstart_and_explore_and_both_run(browser: Any, tmp_path: Path) -> None:
     with served(tmp_path, *LAB) as url:

@@ -44,6 +44,12 @@ SECONDS = "1.5"
 VERDICTS = (0, 1, 3)
 
 NOT_RUN = {
+    """perflib ab options --only reads --a 'targets.service.env.PERFLIB_SERVE_POOL="0"' --looks 1""": (
+        "the one before it is run"
+    ),
+    """perflib ab options --only one_validation --b 'targets.service.env.PERFLIB_SERVE_PARALLEL="4"' --looks 1""": (
+        "the same"
+    ),
     "make report": "the acceptance suite at full size; `.ci/run` runs it shortened",
     "make test": "this is it",
     'uv tool install "perflib-workbench[service] @ git+https://github.com/OWNER/perflib"': "it is installed already",
