@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
+from perflib.cli.habits import message
 from perflib.errors import (
     EXIT_BAD_INPUT,
     EXIT_FAIL,
@@ -148,7 +149,7 @@ def _main(arguments: Sequence[str] | None) -> None:
     except click.ClickException as error:
         context: click.Context | None = getattr(error, "ctx", None)
         see = f"; see: {context.command_path} --help" if context else ""
-        _die(f"{' '.join(error.format_message().split()).rstrip('.')}{see}", EXIT_BAD_INPUT)
+        _die(f"{message(error)}{see}", EXIT_BAD_INPUT)
     except PerflibError as error:
         _die(str(error), error.exit_code)
     except MemoryError:

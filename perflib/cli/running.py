@@ -24,6 +24,7 @@ from perflib.cli.base import (
     print_verdicts,
     worst_code,
 )
+from perflib.cli.habits import Duration
 from perflib.errors import (
     EXIT_PASS,
 )
@@ -95,9 +96,9 @@ _NEEDED: Final[dict[str, Literal["requests", "steps", "ladder"]]] = {
 @click.option(
     "--duration",
     "duration_s",
-    type=click.FloatRange(0, min_open=True),
-    metavar="S",
-    help="With a URL: length of the load in seconds; default: 10.",
+    type=Duration(),
+    metavar="TIME",
+    help="With a URL: length of the load, as 30, 30s, 2m or 1h; default: 10 s.",
 )
 @click.option("-H", "--header", multiple=True, metavar="'NAME: VALUE'", help="With a URL: a header; may be repeated.")
 @click.option(

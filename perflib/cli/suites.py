@@ -23,6 +23,7 @@ def example(folder: Path, force: bool) -> int:
     \b
     perflib run shop/shop.toml                                     starts the shop, loads it, and stops it
     perflib run shop/shop.toml --set targets.shop.env.SHOP=slow    the same with a slow search; or bug, or leak
+    perflib run shop/customers.toml                                journeys at a rate, while robots search
     perflib run shop/knee.toml                                     how many searches a second it can take
     """
     from perflib.store import shipped

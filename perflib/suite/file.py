@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -59,6 +59,22 @@ def load_suite(
     return select(suite, only=only, quick=quick)
 
 
+_WRITE: Final = (
+    'write a suite, as those that `perflib example` copies: the pages "Coming from …" have both side by side'
+)
+_MADE: Final = "perflib init {path} makes a suite of an API description, a recording or a collection"
+_OF_OTHERS: Final = {
+    ".js": ("a script, of k6 perhaps", _WRITE),
+    ".ts": ("a script, of k6 perhaps", _WRITE),
+    ".py": ("a Python file, of Locust perhaps", _WRITE),
+    ".jmx": ("a test plan of JMeter", _WRITE),
+    ".scala": ("a simulation of Gatling", _WRITE),
+    ".java": ("a simulation of Gatling", _WRITE),
+    ".kt": ("a simulation of Gatling", _WRITE),
+    **dict.fromkeys((".json", ".yaml", ".yml", ".har"), ("a description", _MADE)),
+}  # files that are given to `run` by whoever comes from another tool: what they are, and what to do
+
+
 def parse_suite(text: str, *, where: str, folder: str, overrides: Sequence[str] = ()) -> Suite:
     """A validated Suite from TOML text, whose files are in `folder`. Raises SuiteError."""
     try:
@@ -79,6 +95,9 @@ def find(source: str | Path) -> Path:
     path = Path(name)
     if path.suffix == ".toml" and path.is_file():
         return path
+    if path.suffix in _OF_OTHERS and path.is_file():
+        what, mend = _OF_OTHERS[path.suffix]
+        raise SuiteError(f"this is {what}, not a suite", where=name, mend=mend.format(path=path))
     close = difflib.get_close_matches(name, builtin(), n=1)
     mend = (
         f"did you mean {close[0]!r}?"

@@ -12,7 +12,7 @@ from perflib.metrics.scenario import scenario_figures
 from perflib.stats import Outcome
 from perflib.store.recording import Recording
 from perflib.text import a_while, number
-from perflib.verdicts.verdict import Verdict
+from perflib.verdicts.verdict import Verdict, what_counts
 
 STATUS: Final = {
     "incomplete": "The run's process ended before the run did; its rows up to the last two seconds are here. Run it "
@@ -87,7 +87,7 @@ def _look_into(run: Recording, failed: list[Verdict]) -> Step:
 
 def _decide(run: Recording, unclear: list[Verdict]) -> Step:
     """How much longer a load would have to run for the interval to leave the limit, by what its rate was."""
-    most = max(unclear, key=lambda v: v.needs_more or 0)
+    most = max(unclear, key=lambda v: (v.needs_more or 0) / (v.interval.n or 1))  # what takes longest
     where = f"{most.scenario}, {most.objective.text}"
     rest = f" {len(unclear) - 1} more could not be decided either." if len(unclear) > 1 else ""
     if not most.needs_more:
@@ -97,13 +97,11 @@ def _decide(run: Recording, unclear: list[Verdict]) -> Step:
             f"{where} is too near its limit to be decided by more requests: move the limit, or the target.{rest}",
             most.scenario,
         )
-    load = scenario_figures(run.scenario(most.scenario))
-    longer = (
-        f", at its rate some {a_while(most.needs_more * load['seconds'] / load['requests'])} more of load"
-        if load["requests"]
-        else ""
-    )
-    return Step(f"To decide {where}: about {most.needs_more:,} more requests{longer}.{rest}", most.scenario)
+    scenario, n = run.scenario(most.scenario), most.interval.n
+    seconds = scenario_figures(scenario)["seconds"]
+    longer = f", at its rate some {a_while(most.needs_more * seconds / n)} more of load" if n else ""
+    counted = what_counts(scenario, most.objective)
+    return Step(f"To decide {where}: about {most.needs_more:,} more {counted}{longer}.{rest}", most.scenario)
 
 
 def _when_met(run: Recording, judged: list[Verdict]) -> Step:

@@ -236,7 +236,7 @@ def _judged(scenario: ScenarioRun, objective: Objective) -> Verdict:
     else:
         more = stats.needed_samples(interval, objective.limit, objective.q or 0.5)
     reason = (
-        f"the interval contains the limit; about {more:,} more requests would decide"
+        f"the interval contains the limit; about {more:,} more {what_counts(scenario, objective)} would decide"
         if more
         else "the interval contains the limit"
     )
@@ -257,10 +257,11 @@ def _percentile_verdict(scenario: ScenarioRun, objective: Objective, interval: I
     outcome, (certain, perhaps), tolerated = by_share(requests, objective)
     if outcome is Outcome.FAIL or (outcome is Outcome.PASS and math.isfinite(interval.low + interval.high)):
         return Verdict(scenario.name, objective, interval, outcome)
-    why, more = _share_reason(certain, perhaps, tolerated), None
+    counted = what_counts(scenario, objective)
+    why, more = _share_reason(certain, perhaps, tolerated, counted), None
     if outcome is Outcome.INCONCLUSIVE and certain.estimate == perhaps.estimate:
         more = stats.needed_trials(certain, tolerated)
-        why += f"; about {more:,} more requests would decide" if more else ""
+        why += f"; about {more:,} more {counted} would decide" if more else ""
     return Verdict(scenario.name, objective, interval, outcome, more, why)
 
 
@@ -277,15 +278,21 @@ def by_share(requests: Source, objective: Objective) -> tuple[Outcome, tuple[Int
 
 def _given_up(scenario: ScenarioRun, objective: Objective) -> str:
     count = source(scenario, stage=objective.stage, operation=objective.operation).given_up()
-    return f"{count:,} requests were given up and took at least that long: how long is unknown"
+    what = what_counts(scenario, objective)
+    return f"{count:,} {what} were given up and took at least that long: how long is unknown"
 
 
-def _share_reason(certain: Interval, perhaps: Interval, tolerated: float) -> str:
+def what_counts(scenario: ScenarioRun, objective: Objective) -> str:
+    """ "journeys" where the objective is of one, else "requests"."""
+    return "journeys" if objective.operation in scenario.journeys else "requests"
+
+
+def _share_reason(certain: Interval, perhaps: Interval, tolerated: float, counted: str) -> str:
     """ "3 of 935 requests miss the limit: 0.066 % to 0.94 % of all, where 5 % may"."""
     missed, more = round(certain.estimate * certain.n), round((perhaps.estimate - certain.estimate) * certain.n)
     given_up = f" and {more:,} were given up before it" if more else ""
     low, high, may = (f"{100 * share:.2g} %" for share in (certain.low, perhaps.high, tolerated))
-    return f"{missed:,} of {certain.n:,} requests miss the limit{given_up}: {low} to {high} of all, where {may} may"
+    return f"{missed:,} of {certain.n:,} {counted} miss the limit{given_up}: {low} to {high} of all, where {may} may"
 
 
 def _sides(objective: Objective, interval: Interval) -> tuple[bool, bool]:

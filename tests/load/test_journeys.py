@@ -152,6 +152,30 @@ def _said_everywhere(made: perflib.Run, label: str) -> int:
     return len({round(value, 9) for value in values})
 
 
+def test_what_would_decide_a_journey_is_said_in_journeys_and_at_their_rate(tmp_path: Path) -> None:
+    steps = {"operation": "a", "repeat": 10}
+    load = {"model": "constant", "rate_per_s": 10, "duration_s": 2}
+    with raw_server(says(OK)) as url:
+        made = run(
+            url,
+            tmp_path,
+            operations=[{"name": "a", "path": "/a"}],
+            journeys=[{"name": "buy", "steps": [steps]}],
+            objectives=["journey buy: p90 < 9 s", "journey buy: error rate < 10 %", "error rate < 2.5 %"],
+            load=load,
+        )
+    share, errors, requests = made.verdicts()
+    assert "of 20 journeys miss the limit" in share.reason and "more journeys would decide" in share.reason
+    assert "more journeys would decide" in errors.reason
+    assert requests.verdict == "pass"  # 200 requests
+    assert share.needs_more and errors.needs_more
+    more = max(share.needs_more, errors.needs_more)
+    step = made.next_steps()[0]
+    seconds = re.search(rf"about {more} more journeys, at its rate some ([\d.]+) s more of load", step.text)
+    assert seconds, step.text
+    assert float(seconds[1]) == pytest.approx(more / 10, abs=1.5)
+
+
 def test_pauses_are_no_waiting_for_answers(tmp_path: Path) -> None:
     operations = [{"name": name, "path": f"/{name}"} for name in ("a", "b", "c")]
     steps = ["a", {"operation": "b", "think_time_s": 0.2}, "c"]
