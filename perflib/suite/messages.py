@@ -52,6 +52,8 @@ def in_one_line(*keys: str) -> Callable[[C], C]:
                 construct(self, *args, **kwargs)
             except ValidationError as error:
                 raise one_line(error, label, cls) from None
+            finally:
+                cls.__init__ = __init__  # type: ignore[misc]  # pydantic builds a class on first use, with its own
 
         __init__.__doc__, __init__.__wrapped__ = construct.__doc__, construct  # type: ignore[attr-defined]
         cls.__init__ = __init__  # type: ignore[misc]
@@ -68,6 +70,8 @@ def one_line(error: ValidationError, where: str, outermost: type) -> SuiteError:
     inner = first.get("ctx", {}).get("error")
     if isinstance(inner, SuiteError):
         return SuiteError(inner.what, where=f"{at}: {inner.where}" if inner.where else at, mend=inner.mend)
+    if first["type"] in _MISSING:
+        return _missing(str(first["loc"][-1]), at, place)
     if place.family is not None:
         value = first.get("input")
         if not isinstance(value, Mapping):
@@ -75,8 +79,6 @@ def one_line(error: ValidationError, where: str, outermost: type) -> SuiteError:
         return place.family.wrong_tag(place.family.tag_of(value), where=at)
     if first["type"] in _UNKNOWN:
         return _unknown(str(first["loc"][-1]), at, place)
-    if first["type"] in _MISSING:
-        return _missing(str(first["loc"][-1]), at, place)
     message = first["msg"][0].lower() + first["msg"][1:]
     return SuiteError(
         message.replace("input should be", "must be"), where=at, mend=f"found {_short(first.get('input'))}"

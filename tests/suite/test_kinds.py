@@ -157,6 +157,8 @@ def test_an_operation_does_not_move_to_a_target_of_another_kind() -> None:
     assert "unknown key 'kind'; remove it: an operation has the kind of its target" in refusal(
         suite_table(operation={"kind": "http"})
     )
+    with pytest.raises(SuiteError, match=r"Scenario: load: 'load' is missing"):
+        perflib.Scenario(name="one", target="api")
     with pytest.raises(SuiteError, match=r"Operation: pth: unknown key 'pth'; did you mean 'path'"):
         perflib.Operation(name="one", pth="/")
 
