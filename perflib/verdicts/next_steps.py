@@ -10,7 +10,8 @@ from typing import Final
 from perflib.metrics.processes import growth
 from perflib.metrics.scenario import scenario_figures
 from perflib.stats import Outcome
-from perflib.store.recording import Recording
+from perflib.store.database import DUE
+from perflib.store.recording import Recording, ScenarioRun
 from perflib.text import a_while, number
 from perflib.verdicts.verdict import Verdict, what_counts
 
@@ -55,8 +56,7 @@ def cautions(run: Recording) -> list[tuple[str, str]]:
 def warmup_cautions(run: Recording) -> list[tuple[str, str]]:
     """What is to be known about estimated warm-ups: (scenario, what). Response times never settled, much was cut off,
     or more than a tenth of what is measured may be warm-up still."""
-    never = "response times never settled at a level: what is measured is still warming up, or drifts; run it longer"
-    said = [(name, never) for name in run.unsettled]
+    said = [(name, _never_settled(run.scenario(name))) for name in run.unsettled]
     for name, cut in run.warmups.items():
         record = run.scenario(name).record
         start_ns, stop_ns = record.start_ns or 0, record.stop_ns or cut.latest_ns
@@ -69,6 +69,28 @@ def warmup_cautions(run: Recording) -> list[tuple[str, str]]:
             said.append((name, f"the warm-up was cut after {at_s:.1f} s, but it may last until {latest_s:.1f} s: "
                          f"run it longer, or name it, warmup = {{ duration_s = {math.ceil(latest_s)} }}"))  # fmt: skip
     return said
+
+
+def _never_settled(scenario: ScenarioRun) -> str:
+    """That the response times had no steady level, with their medians, and what can be the reason."""
+
+    def find() -> list[float]:
+        """The medians of the three thirds of the measured part, ms."""
+        rows = scenario.run.query(
+            f"with timed as (select {DUE} as due, response_ns from measured where scenario = ? and ok), "
+            "ends as (select min(due) as low, max(due) + 1 as high from timed) "
+            "select (3 * (due - low)) // (high - low) as third, quantile_cont(response_ns, 0.5) / 1e6 "
+            "from timed, ends group by third order by third",
+            [scenario.name],
+        ).fetchall()
+        return [median for _, median in rows]
+
+    medians = [number(median) for median in scenario.cached("thirds", find)]
+    said = f": the medians of its thirds are {', '.join(medians)} ms" if len(medians) == 3 else ""
+    return (
+        f"response times never settled at a level{said}; a warm-up that goes on, a queue or a leak that grows, or "
+        "other programs on this machine do that: see the chart over time, and run it again, longer"
+    )
 
 
 def _look_into(run: Recording, failed: list[Verdict]) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -106,7 +107,14 @@ def test_what_grows_all_the_time_never_settles_and_is_marked(tmp_path: Path) -> 
     run = ran(tmp_path, lambda t: 0.004 + 0.004 * t)
     name = run.scenarios[0].name
     assert run.unsettled == [name]
-    assert "never settled" in str(run.load_generator())
+    said = re.search(
+        r"never settled.*: the medians of its thirds are ([\d.]+), ([\d.]+), ([\d.]+) ms", str(run.load_generator())
+    )
+    assert said
+    first, second, third = map(float, said.groups())
+    assert 4 < first < second < third
+    times = run.rows()["response_ns"] / 1e6
+    assert first < times.median() < third
 
 
 def test_a_warm_up_that_the_suite_names_is_what_counts(tmp_path: Path) -> None:
