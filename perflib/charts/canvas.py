@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any, Concatenate, Final, Literal, ParamSpec
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 
@@ -39,7 +42,7 @@ LIMIT, MUTED, SHADE = "#B00020", "#777777", "#999999"
 BINS: Final = 120
 TIME: Final = "time since the scenario's start, s"
 PERCENTILE: Final = "percentile"
-FITTING, LONGEST = 60, 78  # letters of a title: at its usual size, and at the smallest that is read with ease
+LONGEST: Final = 78  # letters of a title, which can still be read with ease where it is made to fit
 
 
 def styled(draw: Callable[Concatenate[ScenarioRun, P], Figure]) -> Callable[..., Figure]:
@@ -86,7 +89,20 @@ def _scenario_of(what: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
 
 
 class Chart(Figure):
-    """A Figure that a notebook shows as a picture, whatever backend it has or has not; as text it is its message."""
+    """A Figure that a notebook shows as a picture, whatever backend it has or has not; as text it is its message.
+
+    message: the title, which is drawn as large as the width allows
+    """
+
+    message: Text | None = None
+
+    def draw(self, renderer: RendererBase) -> None:
+        if self.message is not None:
+            extent = self.message.get_window_extent(renderer)
+            room = self.bbox.width - extent.x0 - 0.01 * self.bbox.width
+            if extent.width > room:
+                self.message.set_fontsize(self.message.get_fontsize() * room / extent.width)
+        super().draw(renderer)
 
     def __repr__(self) -> str:
         return str(self.get_label())
@@ -122,18 +138,25 @@ class Numbers(ScalarFormatter):
 
 
 def name(figure: Figure, axes: Axes, title: str) -> None:
-    """The message above the chart, as large as its width allows, and as its alternative text."""
-    shown = short(title, LONGEST)
-    size = mpl.rcParams["axes.titlesize"] * min(1.0, FITTING / max(len(shown), 1))
-    axes.set_title(plain(shown), fontsize=size)
+    """The message above the chart, and as its alternative text."""
+    message = axes.set_title(plain(short(title, LONGEST)))
+    if isinstance(figure, Chart):
+        figure.message = message
     figure.set_label(title)
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """The legend below the axis' name, where no data can be."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns)
+    figure.subplots_adjust(bottom=0.26)
 
 
 def nothing(title: str, why: str) -> Figure:
     """A chart that has nothing to draw says why."""
     figure, axes = canvas(title, "", "")
     axes.axis("off")
-    axes.text(0.5, 0.5, plain(why), ha="center", va="center", color=MUTED, transform=axes.transAxes)
+    lines = textwrap.fill(plain(why), LONGEST)
+    axes.text(0.5, 0.5, lines, ha="center", va="center", color=MUTED, transform=axes.transAxes)
     figure.set_label(f"{title}: {why}")
     figure.set_size_inches(5.6, 1.4)
     figure.subplots_adjust(top=0.78)

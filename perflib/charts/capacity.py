@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, styled
+from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, legend_below, log_scale, name, nothing, plain, styled
 from perflib.metrics.capacity import Capacity, capacity
 from perflib.stats import Interval
 from perflib.stats.scalability import Usl
@@ -95,8 +95,8 @@ def capacity_scaling(scenario: ScenarioRun) -> Figure:
         axes.axvspan(max(peak.low, curve[0]), min(peak.high, curve[-1]), color=COLOURS[4], alpha=0.13, lw=0)
         axes.axvline(peak.estimate, color=COLOURS[4], lw=1.2, label="peak of the fit, 95 %")
     log_scale(axes, "x")
-    axes.set_ylim(0, float(max(measured[:, 1].max(), found.usl.throughput(curve).max())) * 1.25)
-    axes.legend(loc="upper left", ncols=3)
+    axes.set_ylim(0, float(max(measured[:, 1].max(), found.usl.throughput(curve).max())) * 1.05)
+    legend_below(figure, axes, 3)
     missed = float(np.mean(np.abs(found.usl.throughput(measured[:, 0]) / measured[:, 1] - 1)))
     name(figure, axes, _scaling(found.usl, missed, len(measured)))
     return figure

@@ -10,7 +10,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, log_scale, name, nothing, plain, plainly_styled
+from perflib.charts.canvas import (
+    COLOURS,
+    LIMIT,
+    MUTED,
+    canvas,
+    legend_below,
+    log_scale,
+    name,
+    nothing,
+    plain,
+    plainly_styled,
+)
 from perflib.metrics.parts import GRID, Measured
 from perflib.metrics.selection import Selection
 from perflib.metrics.source import BUCKETS
@@ -124,7 +135,7 @@ def two_distributions(compared: Comparison, part: Selection) -> Figure:
         axes.stairs(share, edges, color=shade, lw=1.5, ls=style, label=f"{label} ({int(side.sum()):,} requests)")
     log_scale(axes, "x", (1, 2, 5) if _few(first, last) else (1,))
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right")
+    legend_below(figure, axes, 2)
     p50 = next(c for c in compared.changes if c.part == part and c.metric.key == "p50")
     name(figure, axes, f"Half within {number(p50.base)} ms in the base, {number(p50.candidate)} ms in the candidate")
     return figure
@@ -150,7 +161,7 @@ def ecdf(compared: Comparison, part: Selection) -> Figure:
     axes.vlines(edges[widest], *sorted(share[widest] for share in shares), color=MUTED, lw=3, alpha=0.6)
     log_scale(axes, "x")
     axes.set_ylim(0, 103)
-    axes.legend(loc="lower right")
+    legend_below(figure, axes, 2)
     name(
         figure,
         axes,

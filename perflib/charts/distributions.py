@@ -20,6 +20,7 @@ from perflib.charts.canvas import (
     colour,
     draw_density,
     draw_limit,
+    legend_below,
     limits_of,
     log_scale,
     name,
@@ -163,8 +164,8 @@ def breakdown(scenario: ScenarioRun) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
-    figure.subplots_adjust(left=0.19, bottom=0.26)
+    legend_below(figure, axes, 4)
+    figure.subplots_adjust(left=0.19)
     slow = int(np.argmax(heights[:, -1]))
     name(figure, axes, f"The slowest 1 % spend {shares[slow, -1]:.0f} % of their time {_SPENT[PARTS[slow]]}")
     return figure

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Final
 
 import numpy as np
 
@@ -39,6 +39,9 @@ from perflib.store.database import DUE, TIMED
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.suite.load import StepsLoad
 from perflib.suite.objectives import Objective
+from perflib.text import number
+
+NEAR_PEAK: Final = 2.5  # a step is near the peak of the fit within this factor of its requests in flight
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def capacity(scenario: ScenarioRun) -> Capacity:
     first rate which was surely not kept up with where more was answered before it.
 
     usl: fitted to throughput over mean requests in flight, of the steps up to the first one that was not kept up with.
+    None where its peak would lie between two steps and near neither, far above everything that was measured.
     Raises RunError for a scenario whose load is not `steps`.
     """
     cache = scenario.run.__dict__.setdefault("_capacities", {})
@@ -214,12 +218,21 @@ def _knee(steps: tuple[StepFigures, ...]) -> Interval | None:
 def _usl(steps: tuple[StepFigures, ...]) -> tuple[Usl | None, str]:
     """The fit, or why there is none."""
     first = next((i for i, step in enumerate(steps) if step.keeps_up == "breaks"), len(steps))
-    usable = [(s.inflight, s.throughput.estimate) for s in steps[: first + 1]]
-    usable = [point for point in usable if all(math.isfinite(v) and v > 0 for v in point)]
-    if len({n for n, _ in usable}) < FEWEST_LOADS:
+    used = [s for s in steps[: first + 1] if 0 < s.inflight < math.inf and 0 < s.throughput.estimate < math.inf]
+    if len({step.inflight for step in used}) < FEWEST_LOADS:
         return (
             None,
-            f"a fit needs {FEWEST_LOADS} steps with good answers, and there are {len(usable)}: make the steps smaller",
+            f"a fit needs {FEWEST_LOADS} steps with good answers, and there are {len(used)}: make the steps smaller",
         )
-    points: Any = np.array(usable)
-    return stats.fit_usl(points[:, 0], points[:, 1]), ""
+    inflight = np.array([step.inflight for step in used])
+    fit = stats.fit_usl(inflight, np.array([step.throughput.estimate for step in used]))
+    peak = fit.peak_concurrency.estimate
+    is_near = np.abs(np.log(inflight / peak)) <= math.log(NEAR_PEAK) if math.isfinite(peak) else np.array([True])
+    if peak < inflight.max() and not is_near.any():  # far above the steps on either side, where nothing was measured
+        before = max((step for step in used if step.inflight <= peak), key=lambda step: step.inflight, default=used[0])
+        after = min((step for step in used if step.inflight > peak), key=lambda step: step.inflight)
+        return None, (
+            f"the curve would have its peak at {number(peak)} requests in flight, and no step was near it: "
+            f"make step_per_s smaller between {number(before.rate_per_s)} and {number(after.rate_per_s)} /s"
+        )
+    return fit, ""

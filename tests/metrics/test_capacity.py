@@ -225,6 +225,17 @@ def test_scaling_is_that_of_the_law_that_made_it(tmp_path: Path) -> None:
     assert found.usl.gamma.estimate == pytest.approx(gamma, rel=0.03)
 
 
+def test_a_peak_where_nothing_was_measured_is_not_claimed(tmp_path: Path) -> None:
+    """Three rates that are kept up with, and one whose queue grows: between them the curve could be anywhere."""
+    in_fours = Made(lambda due: queue(lambda waiting: 0.003)(due) + 0.008)
+    found = written(tmp_path, in_fours, objectives=[], from_per_s=100, to_per_s=400, step_per_s=100)
+    assert found.steps[-1].inflight > 20 * found.steps[-2].inflight
+    assert found.usl is None
+    assert "no step was near it: make step_per_s smaller between 300 and 400 /s" in found.usl_reason
+    drawn = perflib.charts.capacity_scaling(perflib.open_run("latest", tmp_path), "rising")
+    assert found.usl_reason in str(drawn.get_label())
+
+
 def test_errors_alone_break_it_and_leave_nothing_to_fit(tmp_path: Path) -> None:
     found = written(
         tmp_path, Made(lambda due: due + 0.001, lambda due: np.zeros(len(due), bool)), objectives=["error rate < 1 %"]
