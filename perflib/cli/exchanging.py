@@ -40,7 +40,7 @@ def import_command(
     data: str | None,
     **production: Any,
 ) -> int:
-    """Make a run from the results of another load tool, or from what Prometheus knows of production.
+    """Make a run from results of another tool, or from Prometheus.
 
     Those of k6, JMeter, Locust, vegeta, oha, hey, Gatling and others are known. The run's id is printed last.
 

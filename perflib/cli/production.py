@@ -55,7 +55,9 @@ def rules(
     grafana: bool,
     out: Path | None,
 ) -> int:
-    """Print alert and recording rules for Prometheus, made of the objectives of SUITE.
+    """Print rules for Prometheus, made of the objectives of SUITE.
+
+    They record what production does, and alert where it misses an objective.
 
     \b
     perflib rules checkout.toml > checkout.rules.yml

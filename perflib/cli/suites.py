@@ -18,7 +18,9 @@ from perflib.errors import (
 @click.argument("folder", default="shop", metavar="[DIR]", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 def example(folder: Path, force: bool) -> int:
-    """Copy the shop, a small service to practise on, and its suites to DIR, by default ./shop.
+    """Copy a small shop to practise on, and its suites, to DIR.
+
+    DIR is ./shop by default.
 
     \b
     perflib run shop/shop.toml                                     starts the shop, loads it, and stops it

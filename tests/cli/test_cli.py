@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -76,6 +77,16 @@ def test_bad_input_is_one_line_and_code_two(arguments: list[str], said: str) -> 
     assert "Traceback" not in ran.stderr
     assert ran.stderr.startswith("perflib: ") and ran.stderr.count("\n") == 1
     assert not Path("data/runs").exists()
+
+
+@pytest.mark.parametrize(
+    "group", [[], ["mcp"], ["baseline"], ["notebooks"]], ids=["all", "mcp", "baseline", "notebooks"]
+)
+def test_the_list_of_commands_has_no_line_that_is_cut(group: list[str]) -> None:
+    text = perflib_process(*group, "--help", env={**os.environ, "COLUMNS": "80"}).stdout
+    commands = text.split("\nCommands:\n")[1].splitlines()
+    assert commands
+    assert [line for line in commands if "..." in line or "…" in line] == []
 
 
 def test_what_cannot_be_written_is_one_line_and_code_four(small_run: perflib.Run) -> None:
