@@ -23,20 +23,29 @@ LARGEST: Final = 900_000
 CELLS: Final = 8  # code cells that are run: from the parameters to the table of percentiles
 WIDTH, HEIGHT, SHOWN = 1100, 760, 800
 EVERY_S, LAST_S = 0.5, 3.0
-COLOURS: Final = 64
+COLOURS: Final = 128
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         frames = recorded(Path(folder))
     small = [frame.resize((SHOWN, frame.height * SHOWN // frame.width), Image.Resampling.LANCZOS) for frame in frames]
-    palette = small[-1].quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+    palette = stacked(small).quantize(COLOURS, Image.Quantize.MEDIANCUT)
     coloured = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
     lasting = [round(EVERY_S * 1e3)] * (len(coloured) - 1) + [round(LAST_S * 1e3)]
     coloured[0].save(ANIMATION, save_all=True, append_images=coloured[1:], duration=lasting, loop=0, optimize=True)
     print(f"{len(frames)} frames, {ANIMATION.stat().st_size:,} bytes  {ANIMATION.relative_to(ROOT)}")
     if ANIMATION.stat().st_size > LARGEST:
         sys.exit(f"more than {LARGEST:,} bytes: use fewer colours, or a smaller width")
+
+
+def stacked(frames: list[Image.Image]) -> Image.Image:
+    """All frames below each other, from which the colours of all are chosen."""
+    width, height = frames[0].size
+    whole = Image.new("RGB", (width, height * len(frames)))
+    for number, frame in enumerate(frames):
+        whole.paste(frame, (0, height * number))
+    return whole
 
 
 def recorded(folder: Path) -> list[Image.Image]:
@@ -61,23 +70,25 @@ def recorded(folder: Path) -> list[Image.Image]:
 
 
 def run_cells(page: Any) -> list[Image.Image]:
-    """Run the cells with Shift+Enter, as the first page of every tutorial says."""
+    """Run the cells with Shift+Enter, as the notebook's first sentences say."""
     frames: list[Image.Image] = []
     page.locator(".jp-Notebook .jp-Cell").first.click()
     page.keyboard.press("Escape")
     done = 0
     while done < CELLS:
-        is_code = page.locator(".jp-Notebook .jp-mod-active.jp-CodeCell").count() > 0
+        running = page.locator(".jp-Notebook .jp-Cell.jp-mod-active").element_handle()
+        is_code = "jp-CodeCell" in (running.get_attribute("class") or "")
         page.keyboard.press("Shift+Enter")
         done += is_code
         until = time.monotonic() + 60
-        while time.monotonic() < until:
-            page.locator(".jp-Notebook .jp-mod-active").first.scroll_into_view_if_needed()
+        while is_code and time.monotonic() < until:
+            is_over = "[*]" not in (running.query_selector(".jp-InputPrompt").text_content() or "")
+            page.wait_for_timeout(EVERY_S * 1e3)  # for what it shows to be there
+            running.evaluate("cell => cell.scrollIntoView({ block: 'center' })")
             frame = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             if not frames or frame.tobytes() != frames[-1].tobytes():
                 frames.append(frame)
-            page.wait_for_timeout(EVERY_S * 1e3)
-            if page.get_by_text("| Idle").count():
+            if is_over:
                 break
     return frames
 

@@ -29,6 +29,7 @@ from perflib.text import Spoken, number, signed
 ALARM: Final = 0.008
 DOUBLED: Final = 2.0  # times the base's errors
 USUAL_SPREAD: Final = 0.035  # the standard deviation of a figure's logarithm between runs, where nothing is known of it
+FAR: Final = 3.0  # times: no disturbance that was there on both sides alike makes one of them so much slower
 _NOTHING: Final = Interval(math.nan, -math.inf, math.inf, 0, 0.0)
 
 
@@ -98,6 +99,11 @@ class Change(Spoken):
     def has_size(self) -> bool:
         """Whether the change has a size: a percentile's has a bound at most where one side has too few requests."""
         return math.isfinite(self.shown.estimate) and (is_closed(self.shown) or self.metric.key not in QUANTILES)
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the whole interval of what was measured is worse than the margin."""
+        return self.judged and _worse(self).low > _limit(self)
 
     @property
     def question(self) -> str:
@@ -233,11 +239,15 @@ def _mapped(i: Interval, f: Callable[[float], float]) -> Interval:
 
 @dataclass(frozen=True)
 class Held:
-    """Why a change cannot be judged at all, cannot fail, or cannot pass, whatever its interval; "" where it can."""
+    """Why a change cannot be judged at all, cannot fail, or cannot pass, whatever its interval; "" where it can.
+
+    alike   whether what keeps it from failing was there on both sides alike, so that a change by FAR times fails
+    """
 
     judged: str = ""
     fail: str = ""
     passed: str = ""
+    alike: bool = False
 
 
 def judged_together(changes: Sequence[Change], held: Callable[[Change], Held], alarm: float = ALARM) -> list[Change]:
@@ -297,7 +307,10 @@ def _word(c: Change, beyond: bool, held: Held, of: int) -> tuple[Outcome, str]:
     if c.reason or held.judged:
         return Outcome.INCONCLUSIVE, c.reason or f"not comparable: {held.judged}"
     if beyond:
-        return (Outcome.WORSE, f"beyond the margin, but {held.fail}") if held.fail else (Outcome.FAIL, "")
+        is_far = held.alike and not c.metric.in_points and worse.low > math.log(FAR)
+        return (
+            (Outcome.WORSE, f"beyond the margin, but {held.fail}") if held.fail and not is_far else (Outcome.FAIL, "")
+        )
     perhaps_doubled = _is_relative_too(c) and c.seen == "worse" and not c.excess.high <= 0
     if perhaps_doubled:
         return Outcome.WORSE, "more errors for certain, perhaps more than twice as many"

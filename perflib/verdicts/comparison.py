@@ -112,7 +112,8 @@ class Comparison(Spoken):
         if failed:
             return f"Worse than the base: {len(failed)} of {count} figures beyond the margin: {_listed(failed)}."
         if worse:
-            return f"Worse, but perhaps within the margin: {len(worse)} of {count} figures: {_listed(worse)}."
+            perhaps = "another run might not be" if all(c.is_beyond for c in worse) else "perhaps within the margin"
+            return f"Worse, but {perhaps}: {len(worse)} of {count} figures: {_listed(worse)}."
         if unclear:
             undecided = f"{len(unclear)} of {count} could not be decided: {_listed(unclear)}"
             return f"No figure is beyond its margin for certain, but {undecided}."
@@ -274,7 +275,7 @@ def _held(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenario: str, doubt: 
     alone = len(sides[0]) == len(sides[1]) == 1  # of several runs a side the intervals hold what disturbed some
     disturbed = (spread.keeps_from_failing, spread.keeps_from_passing)
     fail, passed = (keeps(*sides, scenario) if alone else "" for keeps in disturbed)
-    return Held(doubt, fail, passed)
+    return Held(doubt, fail, passed, alike=alone and spread.disturbed_alike(*sides, scenario))
 
 
 def _disturbed(sides: tuple[tuple[Run, ...], tuple[Run, ...]], scenarios: Sequence[str]) -> list[str]:

@@ -77,6 +77,12 @@ def keeps_from_failing(base: Sequence[Recording], candidate: Sequence[Recording]
     return " and ".join(said)
 
 
+def disturbed_alike(base: Sequence[Recording], candidate: Sequence[Recording], scenario: str) -> bool:
+    """Whether about as much of the machine's time was lost on both sides."""
+    lost = [math.fsum(share for share, _ in disturbances(side[0], scenario)) for side in (base, candidate)]
+    return abs(lost[0] - lost[1]) <= DISTURBED
+
+
 def keeps_from_passing(base: Sequence[Recording], candidate: Sequence[Recording], scenario: str) -> str:
     """Why one run a side cannot pass: the base was disturbed, so that anything would look as fast; else ""."""
     lost = [math.fsum(share for share, _ in disturbances(side[0], scenario)) for side in (base, candidate)]

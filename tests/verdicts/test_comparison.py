@@ -153,7 +153,7 @@ def test_worse_but_perhaps_within_the_margin_is_a_word_of_its_own(tmp_path: Path
     change = changes_by_metric(compared)["p50"]
     assert (change.verdict, change.seen, compared.verdict) == ("worse", "worse", "worse")
     assert change.reason.startswith("worse for certain, but perhaps within the margin")
-    assert compared.sentence.startswith("Worse, but perhaps within the margin: ")
+    assert compared.sentence.startswith("Worse, but another run might not be: ")
     assert compared.exit_code() == 3
     assert compared.exit_code({"worse": 1}) == 1
     policy = {"exit": {"worse": 1, "inconclusive": 0}}
@@ -267,6 +267,13 @@ def test_a_disturbed_run_does_not_fail_and_no_run_passes_beside_one(
     p50 = changes_by_metric(compared)["p50"]
     assert (compared.verdict, p50.reason) == ("worse", f"beyond the margin, but {said} in the candidate")
     assert compare(base, slow, force=True).verdict == "fail"
+    assert compared.sentence.startswith("Worse, but another run might not be: 1 of ")
+    both = compare(disturbed(base, **shares), slow)
+    assert both.verdict == "worse"
+    far = disturbed(written(tmp_path, latencies(4000, 2) * 4.0), **shares)
+    assert compare(base, far).verdict == "fail", "four times as slow, on a machine that was as busy before"
+    base = disturbed(base)
+    assert compare(base, far).verdict == "worse"
     assert any(note.endswith(said) for note in compared.notes)
     assert compare(base, disturbed(same, **shares)).verdict == "pass", "as fast in spite of it"
     compared = compare(disturbed(base, **shares), written(tmp_path, latencies(4000, 4)))
