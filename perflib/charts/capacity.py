@@ -107,7 +107,7 @@ def _scaling(usl: Usl, missed: float, steps: int) -> str:
     if missed > FITS:
         return f"The law does not fit: its curve misses the {steps} steps by {100 * missed:.0f} % on average"
     peak = usl.peak_concurrency.estimate
-    where = f"most throughput with {number(peak)} in flight" if math.isfinite(peak) else "the curve levels off"
+    where = f"peak at {number(peak)} in flight" if math.isfinite(peak) else "the curve levels off"
     return f"Contention σ = {usl.sigma.estimate:.2g}, coherency κ = {usl.kappa.estimate:.2g}: {where}"
 
 

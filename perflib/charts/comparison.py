@@ -126,7 +126,7 @@ def two_distributions(compared: Comparison, part: Selection) -> Figure:
     used = np.flatnonzero(sides[0] + sides[1])
     first, last = int(used[0]), int(used[-1]) + 1
     edges = BUCKETS.lower(np.arange(first, last + 1)) / 1e6
-    figure, axes = canvas("", "response time, ms (log)", "share of the requests in each bucket, %")
+    figure, axes = canvas("", "response time, ms (log)", "share of the requests, %")
     for side, label, shade, style in zip(
         sides, ("base", "candidate"), (COLOURS[0], COLOURS[1]), ("-", "--"), strict=True
     ):
@@ -150,7 +150,7 @@ def ecdf(compared: Comparison, part: Selection) -> Figure:
     used = np.flatnonzero(sides[0] + sides[1])
     first, last = int(used[0]), int(used[-1]) + 1
     edges = BUCKETS.lower(np.arange(first, last + 1)) / 1e6
-    figure, axes = canvas("", "response time, ms (log)", "answered within it, % of the requests")
+    figure, axes = canvas("", "response time, ms (log)", "answered within it, %")
     shares = [100 * np.cumsum([0, *side[first:last]]) / side.sum() for side in sides]
     for share, side, label, shade, style in zip(
         shares, sides, ("base", "candidate"), (COLOURS[0], COLOURS[1]), ("-", "--"), strict=True
