@@ -1,4 +1,4 @@
-"""Files of other tools that hold figures alone: Locust's statistics, k6's summary, oha's JSON.
+"""Files of other tools that hold figures alone: Locust's statistics, k6's summary, the JSON of oha and Artillery, wrk2.
 
 There are no requests in them, so their figures have no intervals, and no verdict is based on them.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,52 @@ def _oha(path: Path) -> Iterator[FigureRecord]:
     yield from _figure(None, "throughput", summary.get("requestsPerSec"), "/s")
 
 
+def _artillery(path: Path) -> Iterator[FigureRecord]:
+    """A report of `artillery run --output`; versions before 2.0 have other keys."""
+    found = json_of(path)["aggregate"]
+    if "counters" in found and "requestsCompleted" not in found:
+        counters = found["counters"]
+        n, answered = int(counters.get("http.requests", 0)), int(counters.get("http.responses", 0))
+        codes = {key.rpartition(".")[2]: count for key, count in counters.items() if key.startswith("http.codes.")}
+        times = found.get("summaries", {}).get("http.response_time", {})
+        rate = found.get("rates", {}).get("http.request_rate")
+    else:
+        codes, times, rate = found["codes"], found["latency"], found["rps"]["mean"]
+        answered = int(found["requestsCompleted"])
+        n = answered + sum(map(int, found["errors"].values()))
+    names = {"p999": "p99.9", "median": "p50"}
+    for key in ("median", "p90", "p95", "p99", "p999", "mean", "max"):
+        if times.get(key) is not None:
+            yield from _figure(None, f"{names.get(key, key)} response", float(times[key]), "ms", answered)
+    if n:
+        failed = n - answered + sum(int(count) for code, count in codes.items() if int(code) >= 400)
+        yield from _figure(None, "error rate", 100 * failed / n, "%", n)
+        if rate is not None:
+            yield from _figure(None, "throughput", float(rate) * (1 - failed / n), "/s", n)
+
+
+def _wrk2(path: Path) -> Iterator[FigureRecord]:
+    """What `wrk2 --latency` prints; times are in ms."""
+    text = "\n".join(line for _, line in lines_of(path))
+    total = re.search(r"^ *(\d+) requests in ", text, re.M)
+    n = int(total[1]) if total else 0
+    spectrum = [(float(q), float(value)) for value, q in re.findall(r"^ +([\d.]+) +([01]\.\d{6}) +\d+", text, re.M)]
+    for q, name in ((0.5, "p50"), (0.9, "p90"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99.9")):
+        value = next((value for share, value in spectrum if share >= q), None)
+        yield from _figure(None, f"{name} response", value, "ms", n)
+    for key, name in (("Mean", "mean"), ("Max", "max")):
+        if found := re.search(rf"#\[{key} *= *([\d.]+)", text):
+            yield from _figure(None, f"{name} response", float(found[1]), "ms", n)
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    broken_off = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    failed = (int(refused[1]) if refused else 0) + (sum(map(int, broken_off.groups())) if broken_off else 0)
+    rate = re.search(r"^Requests/sec: +([\d.]+)", text, re.M)
+    if n:
+        yield from _figure(None, "error rate", 100 * min(1.0, failed / n), "%", n)
+    if n and rate:
+        yield from _figure(None, "throughput", float(rate[1]) * max(0.0, 1 - failed / n), "/s", n)
+
+
 def _has(*keys: str) -> Callable[[str], bool]:
     return lambda head: head.lstrip().startswith("{") and all(f'"{key}"' in head for key in keys)
 
@@ -139,5 +186,13 @@ FORMATS: Final = (
     SummaryFormat(
         "oha-json", "oha", _has("responseTimeHistogram"),
         TimeRecord(begins="the request was sent, or was due", ends="last byte"), _oha,
+    ),
+    SummaryFormat(
+        "artillery-json", "Artillery", _has("aggregate"),
+        TimeRecord(begins=_SENT, ends="first byte", connecting="left out"), _artillery,
+    ),
+    SummaryFormat(
+        "wrk2-latency", "wrk2", lambda head: "Detailed Percentile spectrum" in head and head.startswith("Running "),
+        TimeRecord(begins="the request was due", ends="last byte", connecting="left out"), _wrk2,
     ),
 )  # fmt: skip

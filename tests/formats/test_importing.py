@@ -20,7 +20,7 @@ from tests.support.command_line import invoke, perflib_process
 from tests.support.exports import REQUESTS, START_MS, WRITERS, Request
 
 WITHOUT_STATUS = ("hey, older", "pytest-benchmark", "pyperf")
-WITHOUT_NAMES = ("oha", "hey", "hey, older", "vegeta csv of 9 columns")
+WITHOUT_NAMES = ("oha", "hey", "aiperf", "hey, older", "vegeta csv of 9 columns")
 WITHOUT_STARTS = ("hey, older", "pytest-benchmark", "pyperf")
 RELATIVE = ("oha", "hey")
 
@@ -50,6 +50,17 @@ def test_every_format_has_the_same_requests(kind: str, tmp_path: Path) -> None:
         assert starts == pytest.approx(sorted(each.at_ms - REQUESTS[0].at_ms for each in REQUESTS), abs=0.01)
     if kind not in (*WITHOUT_STARTS, *RELATIVE):
         assert run.manifest.started_at.startswith("2026-11-30T")
+
+
+def test_the_first_token_is_the_first_byte(tmp_path: Path) -> None:
+    run = imported(exports.aiperf(), tmp_path)
+    rows = run.rows(phase=None)
+    first, whole = rows["first_byte_ns"] - rows["start_ns"], rows["end_ns"] - rows["start_ns"]
+    assert (first[rows["ok"]] / whole[rows["ok"]]).between(0.0999, 0.1001).all()
+    assert set(rows["error"].dropna()) == {"http_5xx"} and set(rows["status"].dropna()) == {503}
+    cancelled = exports.aiperf().replace('"was_cancelled": false', '"was_cancelled": true', 4)
+    run = imported(cancelled.replace('"HTTPError"', '"RequestCancellationError"'), tmp_path, name="cancelled")
+    assert run.rows(phase=None)["error"].value_counts().to_dict() == {"http_5xx": 11, "aborted": 1}
 
 
 def test_gzip_and_several_files(tmp_path: Path) -> None:
@@ -98,7 +109,7 @@ LINES = CUT.splitlines(keepends=True)
         (exports.gatling().replace("\tOK\t", "\tGOOD\t", 1), r"results, line \d+: a REQUEST needs"),
         (exports.pyperf()[:-9], r"results, line 1: "),
         (exports.pytest_benchmark(with_data=False), "run pytest with --benchmark-save-data"),
-        ('{"aggregate": {"counters": {}}, "intermediate": []}\n', "Artillery's report: a summary"),
+        ('{"aggregate": {"counters": {}}, "intermediate": []}\n', "it has no figures"),
         ("Type,Name,Request Count,Failure Count\n", "it has no figures"),
         ("hello\n", "not recognised as a result of k6, JMeter"),
         ("", "the file is empty"),

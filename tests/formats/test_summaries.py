@@ -42,6 +42,45 @@ OHA = {
     "latencyPercentiles": {"p50": 0.04, "p95": 0.06, "p99": None},
     "responseTimeHistogram": {},
 }
+ARTILLERY = {
+    "aggregate": {
+        "counters": {"http.requests": 100, "http.responses": 100, "http.codes.200": 99, "http.codes.503": 1},
+        "rates": {"http.request_rate": 10},
+        "summaries": {
+            "http.response_time": {"median": 40, "p95": 60, "p99": 80, "mean": 42.5, "max": 200, "count": 100}
+        },
+    },
+    "intermediate": [],
+}
+OLDER_ARTILLERY = {
+    "aggregate": {
+        "requestsCompleted": 99, "codes": {"200": 99}, "errors": {"ETIMEDOUT": 1}, "rps": {"count": 99, "mean": 10},
+        "latency": {"median": 40, "p95": 60, "p99": None, "mean": 42.5, "max": 200}, "counters": {},
+    },
+    "intermediate": [],
+}  # fmt: skip
+WRK2 = """Running 10s test @ http://127.0.0.1:8000/
+  1 threads and 2 connections
+  Latency Distribution (HdrHistogram - Recorded Latency)
+ 50.000%   40.00ms
+  Detailed Percentile spectrum:
+       Value   Percentile   TotalCount 1/(1-Percentile)
+
+       3.000     0.000000            1         1.00
+      40.000     0.500000           50         2.00
+      50.000     0.900000           90        10.00
+      60.000     0.950000           95        20.00
+      80.000     0.990625           99       106.67
+     200.000     1.000000          100          inf
+#[Mean    =       42.500, StdDeviation   =       20.000]
+#[Max     =      200.000, Total count    =          100]
+#[Buckets =           27, SubBuckets     =         2048]
+----------------------------------------------------------
+  100 requests in 10.00s, 1.95KB read
+  Non-2xx or 3xx responses: 1
+Requests/sec:     10.00
+Transfer/sec:      0.20KB
+"""
 
 
 @contextmanager
@@ -134,8 +173,15 @@ def test_it_stands_beside_a_run_without_a_verdict(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "tool"),
-    [(LOCUST, "Locust"), (json.dumps(K6), "k6"), (json.dumps(OHA), "oha")],
-    ids=["locust", "k6", "oha"],
+    [
+        (LOCUST, "Locust"),
+        (json.dumps(K6), "k6"),
+        (json.dumps(OHA), "oha"),
+        (json.dumps(ARTILLERY), "Artillery"),
+        (json.dumps(OLDER_ARTILLERY), "Artillery"),
+        (WRK2, "wrk2"),
+    ],
+    ids=["locust", "k6", "oha", "artillery", "artillery before 2.0", "wrk2"],
 )
 def test_a_summary_is_imported_as_figures(text: str, tool: str, tmp_path: Path) -> None:
     (tmp_path / "summary").write_text(text)
@@ -152,7 +198,10 @@ def test_a_summary_is_imported_as_figures(text: str, tool: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "why"),
     [(LOCUST.replace(",1,40,", ",1,", 1), "line"), (LOCUST.replace("100,1", "many,1", 1), "locust-stats"),
-     (json.dumps({**K6, "metrics": 5}), "k6-summary"), (json.dumps({**OHA, "latencyPercentiles": None}), "oha-json")],
+     (json.dumps({**K6, "metrics": 5}), "k6-summary"), (json.dumps({**OHA, "latencyPercentiles": None}), "oha-json"),
+     (json.dumps({"aggregate": 5}), "artillery-json"),
+     (json.dumps({"aggregate": {"codes": {"a": 1}}}), "artillery-json"),
+     (WRK2[:200], "it has no figures")],
 )  # fmt: skip
 def test_a_damaged_summary_is_one_line(text: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "summary").write_text(text)

@@ -177,6 +177,22 @@ def pyperf(requests: Sequence[Request] = REQUESTS) -> str:
 
 
 # Each kind of file: the format's name, and what writes it.
+
+
+def aiperf(requests: Sequence[Request] = REQUESTS) -> str:
+    """A record a line; the first token comes after a tenth of the time."""
+    lines = []
+    for each in requests:
+        start_ns = (START_MS + each.at_ms) * 1_000_000
+        end_ns = start_ns + round(each.took_ms * 1e6)
+        metadata = {"request_start_ns": start_ns, "request_end_ns": end_ns, "was_cancelled": False, "turn_index": 0}
+        good = each.status == 200
+        metrics = {"time_to_first_token": {"value": each.took_ms / 10, "unit": "ms"}} if good else {}
+        error = None if good else {"code": each.status, "type": "HTTPError", "message": "busy"}
+        lines.append(json.dumps({"metadata": metadata, "metrics": metrics, "error": error}))
+    return "\n".join([*lines, ""])
+
+
 WRITERS: dict[str, tuple[str, Callable[[], str]]] = {
     "k6 csv": ("k6-csv", k6_csv),
     "k6 csv of 18 columns": ("k6-csv", lambda: k6_csv(columns=18)),
@@ -196,6 +212,7 @@ WRITERS: dict[str, tuple[str, Callable[[], str]]] = {
     "hey, older": ("hey-csv", lambda: hey(older=True)),
     "gatling": ("gatling-log", gatling),
     "gatling, older": ("gatling-log", lambda: gatling(with_user=True)),
+    "aiperf": ("aiperf-jsonl", aiperf),
     "pytest-benchmark": ("pytest-benchmark", pytest_benchmark),
     "pyperf": ("pyperf", pyperf),
 }
