@@ -31,7 +31,7 @@ LOOK_S: Final = 0.5  # between two looks at whether the parent is still there
 TAIL_S: Final = 1.0  # for the last output of a command that has ended, while another process holds its pipe
 LONGEST_LINE_BYTES: Final = 65_536
 REDACTED: Final = "•••".encode()
-_KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
+KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36  # of prctl(2)
 
 
@@ -41,7 +41,7 @@ def main() -> NoReturn:
     secrets = [text.encode("utf-8", "surrogatepass") for text in json.loads(sys.stdin.buffer.readline() or b"[]")]
     if os.name != "posix":
         _keep(sys.argv[1:], secrets, 0, parent)
-    _adopt_orphans()
+    adopt_orphans()
     below, above = os.pipe()
     keeper = os.fork()
     if keeper == 0:
@@ -62,13 +62,13 @@ def _watch(keeper: int, above: int, parent: int) -> NoReturn:
 
     threading.Thread(target=tell, daemon=True).start()
     _, status = os.waitpid(keeper, 0)
-    _end_descendants(_KILL)
+    end_descendants(KILL)
     os._exit(_as_shell(os.waitstatus_to_exitcode(status)))
 
 
 def _keep(command: list[str], secrets: list[bytes], pipe: int, parent: int) -> NoReturn:
     """Run the command until it ends, or until the pipe does."""
-    _adopt_orphans()
+    adopt_orphans()
     own_group: dict[str, Any] = (
         {"start_new_session": True, "preexec_fn": die_with_parent()} if os.name == "posix" else {}
     )
@@ -86,7 +86,7 @@ def _keep(command: list[str], secrets: list[bytes], pipe: int, parent: int) -> N
     copying.start()
     threading.Thread(target=_end_with, args=(process, pipe, parent), daemon=True).start()
     code = process.wait()
-    _end_descendants(_KILL)
+    end_descendants(KILL)
     copying.join(TAIL_S)
     os._exit(_as_shell(code))
 
@@ -103,12 +103,12 @@ def _end_with(process: subprocess.Popen[bytes], pipe: int, parent: int) -> None:
         process.terminate()
         return
     _signal_group(process.pid, signal.SIGTERM)
-    _end_descendants(signal.SIGTERM, outside=process.pid)
+    end_descendants(signal.SIGTERM, outside=process.pid)
     until = time.monotonic() + TERMINATE_S
     while process.poll() is None and time.monotonic() < until:
         time.sleep(0.02)
-    _signal_group(process.pid, _KILL)
-    _end_descendants(_KILL)
+    _signal_group(process.pid, KILL)
+    end_descendants(KILL)
 
 
 def _wait_for_end(pipe: int, parent: int) -> None:
@@ -158,10 +158,10 @@ def die_with_parent() -> Callable[[], None] | None:
     prctl = _prctl()
     if prctl is None:
         return None
-    return lambda: prctl(_SET_PDEATHSIG, int(_KILL), 0, 0, 0) and None
+    return lambda: prctl(_SET_PDEATHSIG, int(KILL), 0, 0, 0) and None
 
 
-def _adopt_orphans() -> None:
+def adopt_orphans() -> None:
     """Become the parent of descendants whose own parents end, where the system has that."""
     if (prctl := _prctl()) is not None:
         prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -176,7 +176,7 @@ def _prctl() -> Any:
         return None
 
 
-def _end_descendants(number: int, outside: int = 0) -> None:
+def end_descendants(number: int, outside: int = 0) -> None:
     """Signal all descendants of this process, outside of a group if one is given; kills until none is left."""
     for _ in range(50):
         found = _descendants(os.getpid())
@@ -184,7 +184,7 @@ def _end_descendants(number: int, outside: int = 0) -> None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 if not outside or os.getpgid(pid) != outside:
                     os.kill(pid, number)
-        if not found or number != _KILL:
+        if not found or number != KILL:
             return
         time.sleep(0.01)
 

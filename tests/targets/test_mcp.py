@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -591,6 +592,16 @@ def test_a_run_that_is_stopped_leaves_no_server(
     wait(lambda: not left_over(stdio), 10.0)
     assert left_over(stdio) == []
     assert set(classes(perflib.open_run("latest", tmp_path / "data"))) == {"ok"}
+
+
+@pytest.mark.parametrize("client", ["lean", "sdk"])
+def test_what_a_server_leaves_behind_ends_with_the_run(client: str, stdio: Stdio, tmp_path: Path) -> None:
+    """A child that outlives it, and a daemon."""
+    seconds = f"{600 + os.getpid() % 999}.{len(client)}5"
+    daemon = f'setsid sleep {seconds} < /dev/null > /dev/null 2>&1 & sleep {seconds} & exec "$@"'
+    made = run({"command": ["sh", "-c", daemon, "sh", *stdio.command], "client": client, "timeout_s": 5}, tmp_path)
+    assert set(classes(made)) == {"ok"}
+    assert [p.pid for p in psutil.process_iter(["cmdline"]) if seconds in (p.info["cmdline"] or ())] == []
 
 
 @pytest.mark.parametrize("session", ["shared", "own"])

@@ -32,6 +32,7 @@ from perflib.suite.data_file import DataFile
 from perflib.suite.load import ClosedLoad, StagesLoad, UsersLoad
 from perflib.suite.redaction import learn, learn_environment, learn_kept
 from perflib.targets.base import Op, TargetKind
+from perflib.targets.guard import KILL, adopt_orphans, end_descendants
 
 PROGRESS_S = 0.25
 _BEFORE_NS = 20_000_000  # the start, from which on the health of the load generator is looked at
@@ -276,6 +277,7 @@ def main() -> None:
     """`python -m perflib.load.generator.worker`: reads its Job, length first, then commands."""
     import cloudpickle
 
+    adopt_orphans()
     output = os.dup(1)
     os.dup2(2, 1)  # so that what the target prints is no message
     (size,) = struct.unpack("<Q", sys.stdin.buffer.read(8))
@@ -298,6 +300,7 @@ def main() -> None:
 
         uvloop.run(run())
     sys.stdout.flush()
+    end_descendants(KILL)  # what servers and functions have started and left behind, daemons too
     os._exit(0)  # threads of callables that never return must not keep the process
 
 
