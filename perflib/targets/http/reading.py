@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from perflib.store.schema import NONE_NS
 from perflib.targets.answer import Answer
@@ -67,6 +67,8 @@ class ReadingHttpLane(HttpLane):
 
     __slots__ = ("_answer_head", "_body", "_good_again", "_limit")
 
+    _head_says_all: ClassVar = True  # of an answer to an operation without a reader
+
     def __init__(self, driver: Any, index: int, server: Any) -> None:
         super().__init__(driver, index, server)
         self._limit = self._most_bytes, server.max_body_bytes or MOST_BODY_BYTES  # of a body that is counted, read
@@ -92,7 +94,8 @@ class ReadingHttpLane(HttpLane):
             self._parse(data, now)
             return
         reader = self.op.reader
-        if (reader is None and not answer.error) or (self._good_again[0] is self.op and self._good_again[1] == data):
+        is_known = reader is None and self._head_says_all and not answer.error
+        if is_known or (self._good_again[0] is self.op and self._good_again[1] == data):
             if self.driver.finish(self, now, now, 0, answer.status, self._sent, answer.length, answer.server_ns):
                 self.start()
             return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from perflib.store.schema import NONE_NS, NONE_STATUS
 from perflib.targets.base import Driver, in_words
@@ -70,6 +70,8 @@ class McpHttpLane(Stepping, ReadingHttpLane):
         "_without_id",
         "session",
     )
+
+    _head_says_all: ClassVar = False  # the status of a call that failed is 200
 
     def __init__(self, driver: Driver, index: int, pool: Pool) -> None:
         super().__init__(driver, index, pool)
@@ -295,6 +297,10 @@ class McpHttpLane(Stepping, ReadingHttpLane):
         if is_plain and len(self._body) == 1 and status == 200 and self._without_id and not self.driver.wants(error):
             self.op.request.remember(self._without_id, error)
         return error, timing_ns
+
+    def _remember(self, status: int, error: int, server_ns: int) -> None:
+        if server_ns == NONE_NS:  # else the time may be of the body, which another answer with this head does not share
+            super()._remember(status, error, server_ns)
 
     def _json_answer(self) -> Any:
         if self._kind == EVENTS:
