@@ -1,6 +1,7 @@
 # Two commands: `make report` (environment, reference service, acceptance suite, report) and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY := .venv/.ready
 
 .PHONY: report test docs wheel quick lab clean lint types unit performance benchmark calibration audit campaign environment
@@ -58,7 +59,8 @@ environment: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "perflib needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	$(PIP) uv
+	$(BIN)/uv pip install --quiet --system-certs --compile-bytecode -c constraints.txt -e '.[all]' || $(PIP) -e '.[all]'
 	@touch $@
 
 clean:  ## remove the environment, runs and reports

@@ -29,6 +29,7 @@ from perflib.errors import (
     EXIT_PASS,
 )
 from perflib.load.interrupts import exit_code as interrupted
+from perflib.load.worker_process import started_ahead
 
 if TYPE_CHECKING:
     from perflib.formats.live import Exporter
@@ -154,14 +155,16 @@ def run(
     perflib run http://127.0.0.1:8000/items --rate 50 --duration 20
     perflib run http://127.0.0.1:8000/orders --users 10 --requests 1000 -d '{"sku": "{random|1..9}"}' --save orders.toml
     """
-    from perflib.experiments.run import run as run_suite
+    repeated, codes = bool(runs or until), exit_codes(exits)
+    if repeated and dask:
+        raise click.UsageError("--repeat and --until are for this machine; they do not go with --dask")
+    if dask is None:
+        click.get_current_context().with_resource(started_ahead())
+    from perflib.experiments.run import run as run_suite  # the worker imports at the same time
     from perflib.load import neighbours
     from perflib.store.runs import data_folder, run_ids
     from perflib.verdicts.run import open_run
 
-    repeated, codes = bool(runs or until), exit_codes(exits)
-    if repeated and dask:
-        raise click.UsageError("--repeat and --until are for this machine; they do not go with --dask")
     exporter = _exporter(metrics, remote_write, otlp, push_headers)
     if exporter and repeated:
         raise click.UsageError("--metrics, --remote-write and --otlp are for a single run, without --repeat")

@@ -11,7 +11,6 @@ import queue
 import signal
 import struct
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ import cloudpickle
 from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.job import Job
 from perflib.load.generator.worker import run_worker
+from perflib.load.worker_process import worker_process
 from perflib.suite.model import Target
 from perflib.suite.redaction import known_secrets, learn, learn_kept
 from perflib.targets.guard import TAIL_S, copy_without
@@ -154,14 +154,7 @@ class Process(WorkerTotals):
         for job in jobs:
             learn([job.scenario, *job.targets.values()])
             learn_kept(job.values, [job.scenario, *job.targets.values()])
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "perflib.load.generator.worker"],  # not from the working directory
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**os.environ, **callables_env(job.targets)},
-                start_new_session=os.name == "posix",
-            )
+            process = worker_process({**os.environ, **callables_env(job.targets)})
             self._processes[job.worker] = process
             threading.Thread(target=self._listen, args=(job.worker, process), daemon=True).start()
             packed = cloudpickle.dumps((job.search_path, cloudpickle.dumps(job)))

@@ -280,8 +280,10 @@ def main() -> None:
     adopt_orphans()
     output = os.dup(1)
     os.dup2(2, 1)  # so that what the target prints is no message
-    (size,) = struct.unpack("<Q", sys.stdin.buffer.read(8))
-    packed = sys.stdin.buffer.read(size)
+    length = sys.stdin.buffer.read(8)
+    if not length:
+        return  # it was started ahead, and no job came
+    packed = sys.stdin.buffer.read(*struct.unpack("<Q", length))
     search_path, packed_job = cloudpickle.loads(packed)
     sys.path += [place for place in search_path if place not in sys.path]
     job: Job = cloudpickle.loads(packed_job)
