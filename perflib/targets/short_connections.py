@@ -2,6 +2,10 @@
 
 Those take a task, several futures and handles each. Here a socket is connected, written to and read with the system
 calls that this takes, and one epoll object watches all sockets of a worker; the event loop sees its descriptor alone.
+
+A round reads all answers that have come before it closes their sockets and opens the next ones. So Python's code runs
+again and again without the kernel's code for connections in between, and stays in the processor's caches: without
+rounds a request costs a fifth more.
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ _KIND: Final = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0) | getatt
 
 
 class Connecting(Protocol):
-    """What a connection is for: an asyncio protocol that hears of a connection that could not be made as well."""
+    """What a connection is for: an asyncio protocol that also hears when it begins, and why it could not be made."""
+
+    def connection_begins(self) -> None: ...
 
     def connection_made(self, transport: asyncio.BaseTransport, /) -> None: ...
 
@@ -40,6 +46,9 @@ class ShortConnections:
         self.where, self.family = (host, port), socket.AF_INET6 if ":" in host else socket.AF_INET
         self.poll = select.epoll()
         self.open: dict[int, ShortConnection] = {}
+        self._in_round = False
+        self._to_close: list[socket.SocketType] = []
+        self._to_begin: dict[ShortConnection, None] = {}  # in this order
         self._loop = loop
         loop.add_reader(self.poll.fileno(), self._ready)
 
@@ -55,18 +64,48 @@ class ShortConnections:
             connection.cancel()
         self.poll.close()
 
+    def begin(self, connection: ShortConnection) -> None:
+        """Begin to connect, at the end of this round."""
+        if self._in_round:
+            self._to_begin[connection] = None
+        else:
+            connection.begin()
+
+    def end(self, descriptor: int, opened: socket.SocketType) -> None:
+        """Close a socket, at the end of this round."""
+        self.open.pop(descriptor, None)
+        if self._in_round:
+            self._to_close.append(opened)
+        else:
+            opened.close()
+
+    def forget(self, connection: ShortConnection) -> None:
+        """Do not begin what has not begun."""
+        self._to_begin.pop(connection, None)
+
     def _ready(self) -> None:
-        for descriptor, events in self.poll.poll(0, EVENTS_AT_ONCE):
-            connection = self.open.get(descriptor)
-            if connection is not None:  # else what came before it in this round has ended it
-                connection.ready(events)
+        self._in_round = True
+        try:
+            for descriptor, events in self.poll.poll(0, EVENTS_AT_ONCE):
+                connection = self.open.get(descriptor)
+                if connection is not None:  # else what came before it in this round has ended it
+                    connection.ready(events)
+        finally:
+            self._in_round = False
+            for opened in self._to_close:
+                opened.close()
+            self._to_close.clear()
+            while self._to_begin:
+                connection = next(iter(self._to_begin))
+                del self._to_begin[connection]
+                connection.begin()
 
 
 class ShortConnection(asyncio.Transport):
     """One connection, with what an HTTP lane uses of asyncio's transports. Its protocol hears of an end at once.
 
     connection = ShortConnection(connections, protocol)
-    connection.begin()      # `connection_made` has been called when this returns where it takes no time, as on loopback
+    connections.begin(connection)
     """
 
     __slots__ = ("_connected", "_descriptor", "_events", "_owner", "_protocol", "_socket", "_unsent")
@@ -77,8 +116,9 @@ class ShortConnection(asyncio.Transport):
         self._socket: socket.SocketType | None = None
 
     def begin(self) -> None:
-        """Begin to connect."""
+        """Begin to connect. On loopback `connection_made` has been called when this returns."""
         owner = self._owner
+        self._protocol.connection_begins()
         try:
             self._socket = opened = socket.SocketType(owner.family, _KIND, socket.IPPROTO_TCP)
             problem = opened.connect_ex(owner.where)
@@ -170,9 +210,10 @@ class ShortConnection(asyncio.Transport):
 
     def cancel(self) -> None:
         """Close it. The protocol does not hear of it."""
-        if self._socket is not None:
-            self._owner.open.pop(self._descriptor, None)
-            self._socket.close()
+        if self._socket is None:
+            self._owner.forget(self)
+        else:
+            self._owner.end(self._descriptor, self._socket)
             self._socket = None
 
     def abort(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,17 @@ def to(where: str, status: int = 302, keep: bool = True) -> Answer:
 
 
 def run(
-    tmp_path: Path, answers: dict[str, Answer], heard: list[bytes], redirects: int, **operation: Any
+    tmp_path: Path,
+    answers: dict[str, Answer],
+    heard: list[bytes],
+    redirects: int,
+    keep_alive: bool = True,
+    **operation: Any,
 ) -> perflib.Run:
     with raw_server(answers, heard) as url:
         return run_quietly(
             suite(
-                {"kind": "http", "url": url, "redirects": redirects},
+                {"kind": "http", "url": url, "redirects": redirects, "keep_alive": keep_alive},
                 operations=[{"name": "go", **operation}],
                 load={"model": "closed", "concurrency": 1, "requests": 3},
             ),
@@ -79,3 +86,17 @@ def test_what_is_not_followed_is_an_error_with_its_reason(tmp_path: Path) -> Non
 def test_a_redirect_that_is_expected_is_a_good_answer(tmp_path: Path) -> None:
     made = run(tmp_path, {"/x": to("/y")}, [], 0, path="/x", expect={"status": 302})
     assert made.rows(phase=None)["ok"].all()
+
+
+def test_every_hop_of_requests_with_connections_of_their_own_is_part_of_the_time(tmp_path: Path) -> None:
+    def late(connection: socket.socket, number: int) -> bool:
+        time.sleep(0.05)
+        return moved(connection, number)
+
+    moved = to("/home")
+    made = run(tmp_path, {"/old": late, "/home": GOOD}, [], 1, keep_alive=False, path="/old")
+    assert made.rows(phase=None)["ok"].all()
+    assert (made.rows(phase=None)["service_ns"] >= 50e6).all()
+    spans = made.spans()
+    assert (spans["span"] == "connect").sum() == 6
+    assert (spans[spans["span"] == "redirect"]["duration_ns"] >= 50e6).all()

@@ -146,9 +146,8 @@ class ConnectedLane(Lane, asyncio.Protocol):
     def _connect(self) -> None:
         short = self._server.short_connections
         if short is not None and self._elsewhere is None:
-            self._setup.append(("connect", clock(), 0))
             self._connecting = connection = ShortConnection(short, self)
-            connection.begin()
+            short.begin(connection)
             return
         self._connecting = self.driver.loop.create_task(self._try_to_connect())
 
@@ -162,6 +161,12 @@ class ConnectedLane(Lane, asyncio.Protocol):
             raise
         except Exception as error:  # refused, unreachable, no name, no descriptors, no certificate
             self._not_connected("tls" if isinstance(error, ssl.SSLError) else "connect", error)
+
+    def connection_begins(self) -> None:
+        now = clock()
+        if not self._setup:  # else the request has begun, and was redirected
+            self.start_ns = now
+        self._setup.append(("connect", now, 0))
 
     def connection_failed(self, error: OSError) -> None:
         self._not_connected("connect", worded(error, self._address.place, ""))
