@@ -24,8 +24,6 @@ _REFUSED: Final[Sequence[tuple[Callable[[str], bool], str, str]]] = (
      "the binary log of Gatling 3.12 or newer, which cannot be read", "import a log in text, of an older Gatling"),
     (lambda head: first_line(head).startswith("Timestamp,User Count"), f"Locust's history: {_SUMMARY}",
      "write a line for each request with locust.contrib.csv_request_logger"),
-    (lambda head: "Detailed Percentile spectrum" in head or "[Histogram log format" in head,
-     f"a histogram: {_SUMMARY}", "write single requests with the tool"),
 )  # fmt: skip
 
 
