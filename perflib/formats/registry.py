@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from perflib.formats import aiperf, benchmarks, gatling, hey, jmeter, k6, locust, oha, summary_files, vegeta
+from perflib.formats import aiperf, benchmarks, gatling, guidellm, hey, jmeter, k6, locust, oha, summary_files, vegeta
 from perflib.formats.base import Format, FormatError, first_line, head_of
 
 FORMATS: Final = (
     k6.CSV, k6.JSON, jmeter.CSV, jmeter.XML, locust.REQUESTS_CSV, vegeta.CSV, vegeta.JSON, oha.CSV, hey.CSV,
-    gatling.LOG, aiperf.RECORDS, benchmarks.PYTEST, benchmarks.PYPERF,
+    gatling.LOG, aiperf.RECORDS, guidellm.BENCHMARKS, benchmarks.PYTEST, benchmarks.PYPERF,
 )  # fmt: skip
 _SUMMARY: Final = "a summary without single requests, from which no interval can be computed"
 
