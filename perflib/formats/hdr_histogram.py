@@ -21,7 +21,8 @@ _COMPRESSED: Final = 0x1C849304
 _PLAIN: Final = 0x1C849303
 _SIZE_OF_WORDS: Final = 0xF0  # bits of a cookie that say how long a count is
 _HEADER: Final = struct.Struct(">iiiiqqd")
-_MOST_BYTES: Final = 8_000_000  # of one histogram; one of 3 digits has some 100,000
+_MOST_BYTES: Final = 1_000_000  # of one histogram; one of 3 digits has some 50,000
+MOST_BUCKETS: Final = 500_000  # of a file, those that are not empty
 _MOST_REQUESTS: Final = 2**53  # of one bucket
 
 

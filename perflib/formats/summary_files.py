@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perflib.formats.base import FormatError, broken, check_end, first_line, json_of, lines_of
-from perflib.formats.hdr_histogram import Histogram, decoded
+from perflib.formats.hdr_histogram import MOST_BUCKETS, Histogram, decoded
 from perflib.store.records import FigureRecord, ImportRecord, TimeRecord
 from perflib.store.schema import label
 
@@ -223,6 +223,8 @@ def _hdr_log(path: Path) -> Iterator[FigureRecord]:
         if max_ms > largest_ms:
             largest_ms, its_max = max_ms, counted.max
         found.setdefault(tag, Histogram()).buckets.update(counted.buckets)
+        if sum(len(each.buckets) for each in found.values()) > MOST_BUCKETS:
+            raise broken(path, number, f"more than {MOST_BUCKETS:,} different values")
         began_s, ended_s = min(began_s, start_s), max(ended_s, start_s + float(interval[3]))
     per_ms = _per_ms(largest_ms, its_max)
     for tag, histogram in found.items():

@@ -113,6 +113,7 @@ GOOD = encoded(b"\x02")
         (f"1.0,1.0,5.0,{encoded(bytes([255] * 9) + bytes([2]))}\n", "line 3: .*beyond all bounds"),
         (f"1.0,1.0,5.0,{encoded(bytes([254] * 8 + [127]))}\n", "line 3: .*beyond all bounds"),
         (f"1.0,1.0,5.0,{encoded(bytes([255] * 3))}\n", "line 3: .*ends within a count"),
+        (f"1.0,1.0,5.0,{encoded(bytes([2]) * 600_000, digits=5)}\n", "line 3: more than 500,000 different values"),
         ("".join(f"Tag=t{tag},1.0,1.0,5.0,{GOOD}\n" for tag in range(201)), "line 203: more than 200 tags"),
         ("", "it has no figures"),
     ],
