@@ -15,6 +15,7 @@ import pytest
 
 import perflib
 from perflib.errors import PerflibError
+from perflib.formats.hdr_histogram import decoded, encoded
 from perflib.formats.importing import import_files
 from perflib.store.records import FigureRecord
 from tests.support.command_line import invoke
@@ -23,7 +24,7 @@ LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed
 SHARES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p99.9": 99.9}
 
 
-def histogram(values: Sequence[int] | np.ndarray, digits: int = 3, most: int = 10**12) -> Any:
+def histogram(values: Sequence[int] | np.ndarray, digits: int = 3, most: int = 10**13) -> Any:
     counted = pytest.importorskip("hdrh.histogram").HdrHistogram(1, most, digits)
     for value in values:
         counted.record_value(int(value))
@@ -65,6 +66,18 @@ def test_a_log_has_the_figures_that_hdrhistogram_has(digits: int, per_ms: int, t
     assert (found[None, "throughput"].value, found[None, "p50 response"].n) == (pytest.approx(500), 3000)
 
 
+def test_what_is_encoded_is_read_by_hdrhistogram_and_again() -> None:
+    """From 0 to an hour in ns, with buckets of every width, in runs and alone. 5000 values have each share exactly."""
+    values = [*range(0, 5000, 3), 2047, 2048, 2049, 4095, 4096, 10**9, 3600 * 10**9]
+    values += np.random.default_rng(5).lognormal(14, 4, 3326).astype(int).tolist()
+    theirs = pytest.importorskip("hdrh.histogram").HdrHistogram.decode(encoded(values))
+    ours, expected = decoded(encoded(values)), histogram(values)
+    assert theirs.get_total_count() == ours.n == len(values)
+    shares = (0.01, 0.2, 0.5, 0.9, 0.99, 0.999, 1.0)
+    found = [theirs.get_value_at_percentile(100 * share) for share in shares]
+    assert found == ours.quantiles(shares) == [expected.get_value_at_percentile(100 * share) for share in shares]
+
+
 def test_tags_are_operations_and_are_not_added_up(tmp_path: Path) -> None:
     plain = log([histogram([5_000_000] * 10), histogram([7_000_000] * 4)])
     found = figures_of(plain.replace("\n2.5", "\nTag=waited,2.5"), tmp_path)
@@ -85,7 +98,7 @@ def test_such_a_run_is_shown_checked_and_set_beside_others(tmp_path: Path) -> No
     assert ids[0] in invoke("runs", *where).output
 
 
-def encoded(
+def damaged(
     payload: bytes, *, digits: int = 3, lowest: int = 1, cookie: int = 0x1C849313, outer: int = 0x1C849314
 ) -> str:
     plain = struct.pack(">iiiiqqd", cookie, len(payload), 0, digits, lowest, 10**12, 1.0) + payload
@@ -93,7 +106,7 @@ def encoded(
     return base64.b64encode(struct.pack(">ii", outer, len(packed)) + packed).decode()
 
 
-GOOD = encoded(b"\x02")
+GOOD = damaged(b"\x02")
 
 
 @pytest.mark.parametrize(
@@ -105,15 +118,15 @@ GOOD = encoded(b"\x02")
         ("1.0,1.0,5.0,!!!!\n", "line 3: its histogram is no base64"),
         (f"1.0,1.0,5.0,{GOOD[:-8]}\n", "line 3: its histogram has .* it was cut"),
         (f"1.0,1.0,5.0,{GOOD}", "line 3: the file ends within this line"),
-        (f"1.0,1.0,5.0,{encoded(b'x', outer=0x1C849302)}\n", "line 3: .*not in the encoding V2"),
-        (f"1.0,1.0,5.0,{encoded(b'x', cookie=0x1C849301)}\n", "line 3: .*not in the encoding V2"),
-        (f"1.0,1.0,5.0,{encoded(b'x', digits=9)}\n", "line 3: .*impossible header"),
-        (f"1.0,1.0,5.0,{encoded(b'x', lowest=0)}\n", "line 3: .*impossible header"),
-        (f"1.0,1.0,5.0,{encoded(bytes(9_000_000))}\n", "line 3: .*unpacks to more than"),
-        (f"1.0,1.0,5.0,{encoded(bytes([255] * 9) + bytes([2]))}\n", "line 3: .*beyond all bounds"),
-        (f"1.0,1.0,5.0,{encoded(bytes([254] * 8 + [127]))}\n", "line 3: .*beyond all bounds"),
-        (f"1.0,1.0,5.0,{encoded(bytes([255] * 3))}\n", "line 3: .*ends within a count"),
-        (f"1.0,1.0,5.0,{encoded(bytes([2]) * 600_000, digits=5)}\n", "line 3: more than 500,000 different values"),
+        (f"1.0,1.0,5.0,{damaged(b'x', outer=0x1C849302)}\n", "line 3: .*not in the encoding V2"),
+        (f"1.0,1.0,5.0,{damaged(b'x', cookie=0x1C849301)}\n", "line 3: .*not in the encoding V2"),
+        (f"1.0,1.0,5.0,{damaged(b'x', digits=9)}\n", "line 3: .*impossible header"),
+        (f"1.0,1.0,5.0,{damaged(b'x', lowest=0)}\n", "line 3: .*impossible header"),
+        (f"1.0,1.0,5.0,{damaged(bytes(9_000_000))}\n", "line 3: .*unpacks to more than"),
+        (f"1.0,1.0,5.0,{damaged(bytes([255] * 9) + bytes([2]))}\n", "line 3: .*beyond all bounds"),
+        (f"1.0,1.0,5.0,{damaged(bytes([254] * 8 + [127]))}\n", "line 3: .*beyond all bounds"),
+        (f"1.0,1.0,5.0,{damaged(bytes([255] * 3))}\n", "line 3: .*ends within a count"),
+        (f"1.0,1.0,5.0,{damaged(bytes([2]) * 600_000, digits=5)}\n", "line 3: more than 500,000 different values"),
         ("".join(f"Tag=t{tag},1.0,1.0,5.0,{GOOD}\n" for tag in range(201)), "line 203: more than 200 tags"),
         ("", "it has no figures"),
     ],
