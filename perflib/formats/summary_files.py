@@ -25,6 +25,7 @@ _SENT: Final = "the request was sent"
 _SHARES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 _NUMBER: Final = r"(\d{1,20}(?:\.\d{1,20})?)"
 _INTERVAL: Final = re.compile(rf"(?:Tag=([^,]+),)? *{_NUMBER}, *{_NUMBER}, *{_NUMBER}, *(\S+)")
+_STARTED: Final = re.compile(r"^#\[StartTime: (\d{9,10}\.\d{1,9})", re.M)
 _SPECTRUM: Final = re.compile(r"^\s*\"?Value\"?[ ,]+\"?Percentile\"?[ ,]+\"?TotalCount", re.M)
 _POINT: Final = re.compile(rf" *{_NUMBER}[ ,]+([01]\.\d{{1,20}})[ ,]+(\d{{1,15}})(?:[ ,]+(?:[\d.]+|inf|Infinity))? *")
 
@@ -39,10 +40,14 @@ class SummaryFormat:
     time: TimeRecord
     read: Callable[[Path], Iterator[FigureRecord]]
     notes: tuple[str, ...] = ()
+    began_s: Callable[[str], float | None] = lambda head: None  # since 1970, by the same text
 
 
-def summary_of(path: Path, head: str, wanted: str | None) -> ImportRecord | None:
-    """The figures of a file, or None if it is of another kind. Raises FormatError for one that is damaged."""
+def summary_of(path: Path, head: str, wanted: str | None) -> tuple[ImportRecord, float | None] | None:
+    """The figures of a file, and when they began, s since 1970, if it says so; None for a file of another kind.
+
+    Raises FormatError for one that is damaged.
+    """
     found = [each for each in FORMATS if wanted in (None, each.name, each.tool.lower()) and each.recognises(head)]
     if not found:
         return None
@@ -56,10 +61,11 @@ def summary_of(path: Path, head: str, wanted: str | None) -> ImportRecord | None
         raise FormatError(what, where=str(path), mend="import the complete file, as the tool wrote it") from None
     if not figures:
         raise FormatError("it has no figures", where=str(path), mend="name a file with results")
-    return ImportRecord(
+    about = ImportRecord(
         tool=chosen.tool, format=chosen.name, files=[path.name], time=chosen.time, notes=[_NOTE, *chosen.notes],
         figures=figures,
     )  # fmt: skip
+    return about, chosen.began_s(head)
 
 
 def _figure(
@@ -237,6 +243,11 @@ def _hdr_log(path: Path) -> Iterator[FigureRecord]:
             yield from _figure(tag, "throughput", n / (ended_s - began_s), "/s", n)
 
 
+def _log_began_s(head: str) -> float | None:
+    found = _STARTED.search(head)
+    return float(found[1]) if found else None
+
+
 def _per_ms(max_ms: float, its_max: int) -> int:
     """How many units of a histogram's values are 1 ms: a log has the maximum of an interval in ms, and in its units.
     Without a maximum they are ns, as most writers count."""
@@ -276,6 +287,7 @@ FORMATS: Final = (
         lambda head: "[Histogram log format version" in head or '"StartTimestamp","Interval_Length"' in head,
         _RECORDED, _hdr_log,
         ("values are taken as ns, unless the maxima of the intervals, in ms, show that they are µs or ms",),
+        _log_began_s,
     ),
     SummaryFormat(
         "hdrhistogram-spectrum", "HdrHistogram", lambda head: bool(_SPECTRUM.search(head)),
