@@ -112,7 +112,8 @@ def _print_imported(run: Run) -> None:
 @cli.command("export")
 @click.argument("run", default="latest")
 @click.option("--to", "to", required=True, metavar="FORMAT",
-              help="csv, jtl, openmetrics, github-action-benchmark, bencher, k6-summary, influx or otlp.")  # fmt: skip
+              help="csv, jtl, openmetrics, github-action-benchmark, bencher, k6-summary, influx, otlp, "
+              "hdrhistogram.")  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: standard output.")
 @DATA
 def export_command(run: str, to: str, out: Path | None, data: str | None) -> int:

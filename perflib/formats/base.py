@@ -31,6 +31,7 @@ REQUESTS: Final = pa.schema([
 ])  # fmt: skip
 BATCH: Final = 131_072  # rows that are read at a time
 _HEAD: Final = 65_536  # bytes by which a format is recognised
+_LONGEST: Final = 16_000_000  # characters of a line
 _LINE: Final = re.compile(r"(?:CSV Error on Line: |in line )(\d+)")
 _REASONS: Final = ("Error when", "Expected Number", "Value with", "Could not", "Maximum line")  # of DuckDB's reader
 _VALUE: Final = re.compile(r"^(?:Conversion|Invalid Input) Error: [^'\"\n]*['\"]([^'\"\n]+)['\"]")
@@ -94,7 +95,7 @@ def csv_table(
     listed = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in typed.items())
     return (
         f"read_csv({quoted(str(path))}, auto_detect = false, header = {str(header).lower()}, "
-        f"delim = {quoted(delimiter)}, quote = '\"', escape = '\"', columns = {{{listed}}}, max_line_size = 16000000)"
+        f"delim = {quoted(delimiter)}, quote = '\"', escape = '\"', columns = {{{listed}}}, max_line_size = {_LONGEST})"
     )
 
 
@@ -154,7 +155,9 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
         with path.open("rb") as plain:
             packed = plain.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST + 1), ""), 1):
+                if len(line) > _LONGEST:
+                    raise broken(path, number, f"more than {_LONGEST:,} characters in a line")
                 yield number, line.rstrip("\r\n")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise broken(path, number + 1, str(error)) from None

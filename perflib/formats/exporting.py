@@ -12,12 +12,14 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from perflib.errors import SuiteError
 from perflib.formats import otlp
+from perflib.formats.hdr_histogram import encoded
 from perflib.metrics.parts import METRICS, QUANTILES, Measured, measure_all
 from perflib.metrics.scenario import scenario_figures
 from perflib.metrics.selection import Selection
@@ -220,6 +222,20 @@ def _otlp(run: Run) -> Iterator[str]:
     yield json.dumps(MessageToDict(message, use_integers_for_enums=True), indent=1, ensure_ascii=False) + "\n"
 
 
+def _hdr_log(run: Run) -> Iterator[str]:
+    """A log of HdrHistogram: for each second and operation a line with its response times, ns, by when they ended."""
+    yield f"#[Histogram log format version 1.3]\n#[StartTime: {_began_s(run):.3f} (seconds since epoch)]\n"
+    yield '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n'
+    cursor = run.query(
+        "select end_ns // 1000000000 as second, scenario, operation, list(response_ns) from measured "
+        f"where {TIMED} group by all order by all"
+    )
+    while rows := cursor.fetchmany(1000):
+        for second, scenario, operation, times in rows:
+            tag = re.sub(r"[\s,]+", "-", f"{scenario}/{operation}")
+            yield f"Tag={tag},{second:.3f},1.000,{max(times) / 1e6:.3f},{encoded(times)}\n"
+
+
 def _histogram(run: Run, name: str, scenario: str, operation: str, labels: str) -> Iterator[str]:
     counts = ", ".join(f"count(*) filter (response_ns <= {edge * 1e6})" for edge in BUCKETS_MS)
     row = run.query(
@@ -248,4 +264,5 @@ WRITERS: Final[dict[str, Callable[[Run], Iterator[str]]]] = {
     "k6-summary": _k6_summary,
     "influx": _influx,
     "otlp": _otlp,
+    "hdrhistogram": _hdr_log,
 }

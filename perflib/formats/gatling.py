@@ -1,4 +1,4 @@
-"""Gatling's log in text (`simulation.log` before 3.12)."""
+"""Gatling's log in text (`simulation.log` before 3.13)."""
 
 from __future__ import annotations
 
@@ -33,13 +33,19 @@ def _requests(path: Path) -> Iterator[tuple[Any, ...]]:
         if not found:
             raise broken(path, number, "a REQUEST needs a name, a start and an end in ms, and OK or KO")
         name, start, end, word, message = found.groups()
-        seen = _STATUS.search(message or "")
-        status = int(seen[1]) if seen else None
-        error = None if word == "OK" else _class_of(status, (message or "").lower())
+        status = status_of(message or "")
+        error = None if word == "OK" else class_of(status, (message or "").lower())
         yield "default", name, int(start) * 1_000_000, int(end) * 1_000_000, None, error, status, None, None
 
 
-def _class_of(status: int | None, message: str) -> str:
+def status_of(message: str) -> int | None:
+    """The status of an answer, which only the message of a request that failed has."""
+    seen = _STATUS.search(message)
+    return int(seen[1]) if seen else None
+
+
+def class_of(status: int | None, message: str) -> str:
+    """The class of an error, by the status and by the message in lower case."""
     if status is not None:
         return f"http_{status // 100}xx" if 300 <= status < 600 else "check"
     for sign, name in (("timeout", "timeout"), ("ssl", "tls"), ("refused", "connect"), ("connectexception", "connect"),
@@ -49,7 +55,7 @@ def _class_of(status: int | None, message: str) -> str:
     return "check" if message else "failed"
 
 
-def _meaning(head: str) -> TimeRecord:
+def meaning(head: str) -> TimeRecord:
     return TimeRecord(
         begins="the request was sent", ends="last byte", connecting="included", clock_ns=1_000_000, error_ns=1_000_000
     )
@@ -59,4 +65,4 @@ def _is_text(head: str) -> bool:
     return bool(re.match(r"(RUN|ASSERTION|USER|REQUEST)\t", first_line(head)))
 
 
-LOG: Final = Format("gatling-log", "Gatling", _is_text, _meaning, _read)
+LOG: Final = Format("gatling-log", "Gatling", _is_text, meaning, _read)

@@ -50,7 +50,6 @@ def dashboard(suite: Suite, names: Names) -> str:
             panels.append((each.objective.name, "short", [(each.number, each.scenario)], limit))
     content = {
         "title": suite.name,
-        "uid": None,
         "schemaVersion": SCHEMA,
         "tags": ["perflib"],
         "time": {"from": "now-1h", "to": "now"},
@@ -114,7 +113,10 @@ def _panel(number: int, title: str, unit: str, series: list[tuple[str, str]], li
             "defaults": {"unit": unit, "min": 0, "custom": shown, "thresholds": {"mode": "absolute", "steps": steps}},
             "overrides": [],
         },
-        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+        "options": {
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+            "tooltip": {"mode": "multi", "sort": "none"},
+        },
         "targets": [
             {"refId": chr(65 + index), "datasource": _SOURCE, "expr": expression, "legendFormat": legend}
             for index, (expression, legend) in enumerate(series)
@@ -123,14 +125,14 @@ def _panel(number: int, title: str, unit: str, series: list[tuple[str, str]], li
 
 
 def _runs(suite: Suite) -> dict[str, Any]:
-    """Marks where a run began."""
+    """Marks where a run began. What stands below the colour is for the data source, and in no schema of Grafana's."""
     runs = Selector("perflib_run_info", (("suite", "=", escaped_label(suite.name)),))
     return {
         "name": "runs",
         "enable": True,
         "datasource": _SOURCE,
-        "expr": f"{runs} unless {runs} offset 1m",
         "iconColor": "blue",
+        "expr": f"{runs} unless {runs} offset 1m",
         "step": "10s",
         "titleFormat": "run {{run}}",
     }

@@ -118,11 +118,12 @@ def import_files(
     Raises FormatError for a file that cannot be read, SuiteError for an objective.
     """
     paths = [Path(file) for file in files]
-    if (about := summary_of(paths[0], head_of(paths[0]), wanted)) is not None:
+    if (summary := summary_of(paths[0], head_of(paths[0]), wanted)) is not None:
         if len(paths) > 1 or warmup_s:
             what = "a file of figures alone is a run by itself, without a warm-up to leave out"
             raise FormatError(what, where=str(paths[0]), mend="import each file as a run of its own")
-        return save(about, data=data, name=name, command=command, objectives=objectives)
+        figures, began_s = summary
+        return save(figures, data=data, name=name, command=command, objectives=objectives, began_s=began_s)
     kinds = [format_of(path, wanted) for path in paths]
     (found, head), others = (
         kinds[0],

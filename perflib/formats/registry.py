@@ -8,24 +8,33 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from perflib.formats import aiperf, benchmarks, gatling, hey, jmeter, k6, locust, oha, summary_files, vegeta
+from perflib.formats import (
+    aiperf,
+    benchmarks,
+    gatling,
+    gatling_binary,
+    guidellm,
+    hey,
+    jmeter,
+    k6,
+    locust,
+    oha,
+    summary_files,
+    vegeta,
+)
 from perflib.formats.base import Format, FormatError, first_line, head_of
 
 FORMATS: Final = (
     k6.CSV, k6.JSON, jmeter.CSV, jmeter.XML, locust.REQUESTS_CSV, vegeta.CSV, vegeta.JSON, oha.CSV, hey.CSV,
-    gatling.LOG, aiperf.RECORDS, benchmarks.PYTEST, benchmarks.PYPERF,
+    gatling.LOG, gatling_binary.LOG, aiperf.RECORDS, guidellm.BENCHMARKS, benchmarks.PYTEST, benchmarks.PYPERF,
 )  # fmt: skip
 _SUMMARY: Final = "a summary without single requests, from which no interval can be computed"
 
 
 # What is known and cannot be imported: how it is recognised, what it is, and what to do instead.
 _REFUSED: Final[Sequence[tuple[Callable[[str], bool], str, str]]] = (
-    (lambda head: head.startswith("\x00\x00\x00") or (head[:1] == "\x00" and "gatling" in head.lower()),
-     "the binary log of Gatling 3.12 or newer, which cannot be read", "import a log in text, of an older Gatling"),
     (lambda head: first_line(head).startswith("Timestamp,User Count"), f"Locust's history: {_SUMMARY}",
      "write a line for each request with locust.contrib.csv_request_logger"),
-    (lambda head: "Detailed Percentile spectrum" in head or "[Histogram log format" in head,
-     f"a histogram: {_SUMMARY}", "write single requests with the tool"),
 )  # fmt: skip
 
 

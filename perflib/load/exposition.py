@@ -60,7 +60,7 @@ class Page:
 
     def _of_known_lines(self, text: str) -> list[Reading]:
         """The numbers of a page whose lines are all known; else none."""
-        found: list[Reading] = []
+        found: dict[str, Reading] = {}
         for line in text.split("\n"):
             if not line or line[0] == "#":
                 continue
@@ -69,10 +69,10 @@ class Page:
             if series is _NEW:
                 return []
             if series is not None:
-                number = float(value)
+                number = _float(value)
                 if abs(number) <= LARGEST:
-                    found.append((*series, number))
-        return found
+                    found[series[0]] = (*series, number)
+        return list(found.values())
 
     def _parsed(self, text: str) -> list[Reading]:
         lines = [line for line in text.split("\n") if len(line) <= LONGEST_LINE]
@@ -93,7 +93,7 @@ class Page:
             return
         for line, (name, _, labels, number) in zip(lines, samples, strict=True):
             before, _, value = line.rpartition(" ")
-            if before and " # " not in line and _is(value, number):
+            if _is_series(before) and " # " not in line and _is(value, number):
                 reading = found.get(series_label(name, self._own | labels))
                 self._known[before] = reading[:2] if reading else None
 
@@ -101,10 +101,23 @@ class Page:
         return not self._only or any(fnmatchcase(name, pattern) for pattern in self._only)
 
 
+def _is_series(text: str) -> bool:
+    """Whether a text is a name, or a name and its labels, without a value behind it."""
+    text = text.rstrip()
+    return text.endswith("}") or len(text.split()) == 1
+
+
+def _float(text: str) -> float:
+    """A number as Prometheus writes it. Raises ValueError."""
+    if "_" in text:  # which Python takes
+        raise ValueError(f"not the text format of Prometheus: the number {text!r}")
+    return float(text)
+
+
 def _is(text: str, number: float) -> bool:
     """Whether a text is this number."""
     try:
-        value = float(text)
+        value = _float(text)
     except ValueError:
         return False
     return value == number or (math.isnan(value) and math.isnan(number))

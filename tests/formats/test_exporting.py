@@ -78,6 +78,26 @@ def test_opentelemetry_reads_the_metrics(run: perflib.Run) -> None:
     assert all(sum(point.bucket_counts) == point.count for point in points)
 
 
+def test_hdrhistogram_reads_the_times(run: perflib.Run, tmp_path: Path) -> None:
+    log = pytest.importorskip("hdrh.log")
+    histogram = pytest.importorskip("hdrh.histogram")
+    (tmp_path / "times.hlog").write_text(_text(run, "hdrhistogram"))
+    reader = log.HistogramLogReader(str(tmp_path / "times.hlog"), histogram.HdrHistogram(1, 10**13, 3))
+    whole, tags, seconds = histogram.HdrHistogram(1, 10**13, 3), set(), 0
+    while (interval := reader.get_next_interval_histogram()) is not None:
+        whole.add(interval)
+        tags.add(interval.get_tag())
+        seconds += 1
+    assert whole.get_total_count() == len(GOOD) and tags == {"default/GET-/list", "default/GET-/buy"}
+    assert seconds == len(run.query("select distinct end_ns // 1000000000, operation from measured").fetchall())
+    assert whole.get_max_value() == pytest.approx(max(GOOD) * 1e6, rel=1e-3)
+    for percent in (50, 95, 99):
+        exact = np.percentile(GOOD, percent, method="inverted_cdf") * 1e6
+        assert whole.get_value_at_percentile(percent) == pytest.approx(exact, rel=1e-3)
+    again = _imported(_text(run, "hdrhistogram"), tmp_path)
+    assert again.manifest.imported and {each.operation for each in again.manifest.imported.figures} == tags
+
+
 def test_benchmark_files_have_the_figures_with_their_intervals(run: perflib.Run) -> None:
     entries = {each["name"]: each for each in json.loads(_text(run, "github-action-benchmark"))}
     figure = run.summary()["scenarios"][0]["operations"][0]

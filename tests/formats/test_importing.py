@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from tests.support.command_line import invoke, perflib_process
 from tests.support.exports import REQUESTS, START_MS, WRITERS, Request
 
 WITHOUT_STATUS = ("hey, older", "pytest-benchmark", "pyperf")
-WITHOUT_NAMES = ("oha", "hey", "aiperf", "hey, older", "vegeta csv of 9 columns")
+WITHOUT_NAMES = (
+    "oha", "hey", "aiperf", "guidellm", "guidellm before 0.4", "hey, older", "vegeta csv of 9 columns",
+)  # fmt: skip
 WITHOUT_STARTS = ("hey, older", "pytest-benchmark", "pyperf")
 RELATIVE = ("oha", "hey")
 
@@ -41,7 +44,8 @@ def test_every_format_has_the_same_requests(kind: str, tmp_path: Path) -> None:
     good = [each.took_ms for each in REQUESTS if each.status == 200 or not failed]
     (figures,) = run.summary()["scenarios"]
     expected = np.percentile(good, [50, 95])
-    assert [figures["response_ms"][q] for q in ("p50", "p95")] == pytest.approx(expected.tolist(), abs=1e-6)
+    exact_ms = 1e-3 if "guidellm" in kind else 1e-6  # its times are seconds since 1970 as floating point
+    assert [figures["response_ms"][q] for q in ("p50", "p95")] == pytest.approx(expected.tolist(), abs=exact_ms)
     names = {"request"} if kind in WITHOUT_NAMES else {"list", "buy"}
     assert {str(each).removeprefix("GET ").removeprefix("/") for each in rows["operation"]} == names
     assert not run.damage and run.status == "complete"
@@ -52,15 +56,42 @@ def test_every_format_has_the_same_requests(kind: str, tmp_path: Path) -> None:
         assert run.manifest.started_at.startswith("2026-11-30T")
 
 
-def test_the_first_token_is_the_first_byte(tmp_path: Path) -> None:
-    run = imported(exports.aiperf(), tmp_path)
+@pytest.mark.parametrize("kind", ["aiperf", "guidellm", "guidellm before 0.4"])
+def test_the_first_token_is_the_first_byte(kind: str, tmp_path: Path) -> None:
+    run = imported(WRITERS[kind][1](), tmp_path)
     rows = run.rows(phase=None)
     first, whole = rows["first_byte_ns"] - rows["start_ns"], rows["end_ns"] - rows["start_ns"]
     assert (first[rows["ok"]] / whole[rows["ok"]]).between(0.0999, 0.1001).all()
     assert set(rows["error"].dropna()) == {"http_5xx"} and set(rows["status"].dropna()) == {503}
+
+
+def test_what_was_cancelled_is_no_answer(tmp_path: Path) -> None:
     cancelled = exports.aiperf().replace('"was_cancelled": false', '"was_cancelled": true', 4)
     run = imported(cancelled.replace('"HTTPError"', '"RequestCancellationError"'), tmp_path, name="cancelled")
     assert run.rows(phase=None)["error"].value_counts().to_dict() == {"http_5xx": 11, "aborted": 1}
+
+
+def test_benchmarks_of_guidellm_are_scenarios_with_what_was_cut_off(tmp_path: Path) -> None:
+    content = json.loads(exports.guidellm(benchmarks=3))
+    groups = content["benchmarks"][1]["requests"]
+    cancelled = groups["successful"].pop()
+    never_sent = {"request_start_time": None, "request_end_time": 1796059271.0, "info": {"timings": {}}}
+    groups["incomplete"] += [cancelled, never_sent]
+    content["benchmarks"][1]["scheduler_metrics"]["requests_made"]["successful"] -= 1
+    timed_out = content["benchmarks"][2]["requests"]["errored"][0]
+    timed_out["info"]["error"] = "ReadTimeout: the read timed out"
+    run = imported(json.dumps(content), tmp_path)
+    assert [each.name for each in run.scenarios] == ["constant 1", "constant 2", "constant 3"]
+    assert [len(run.rows(scenario=each.name, phase=None)) for each in run.scenarios] == [100, 100, 100]
+    assert run.rows(phase=None)["error"].value_counts().to_dict() == {"http_5xx": 11, "aborted": 1, "timeout": 1}
+    assert all(each.phase == "measure" for scenario in run.manifest.scenarios for each in scenario.segments)
+
+
+def test_a_sample_of_guidellm_is_refused(tmp_path: Path) -> None:
+    content = json.loads(exports.guidellm())
+    content["benchmarks"][0]["requests"]["successful"] = content["benchmarks"][0]["requests"]["successful"][:20]
+    with pytest.raises(FormatError, match="benchmark 1 has a sample, 20 of 288 successful requests"):
+        imported(json.dumps(content), tmp_path)
 
 
 def test_gzip_and_several_files(tmp_path: Path) -> None:
@@ -108,6 +139,9 @@ LINES = CUT.splitlines(keepends=True)
         (exports.vegeta_csv().replace("\n", "\n5,5\n", 1), r"results, line 2: "),
         (exports.gatling().replace("\tOK\t", "\tGOOD\t", 1), r"results, line \d+: a REQUEST needs"),
         (exports.pyperf()[:-9], r"results, line 1: "),
+        (exports.guidellm()[:-9], r"results, line 1: "),
+        (exports.guidellm().replace('"request_start_time": 1', '"request_start_time": "", "x": 1', 1), "guidellm: V"),
+        (exports.guidellm().replace('"benchmarks"', '"benches"', 1), "not the JSON of guidellm: KeyError"),
         (exports.pytest_benchmark(with_data=False), "run pytest with --benchmark-save-data"),
         ('{"aggregate": {"counters": {}}, "intermediate": []}\n', "it has no figures"),
         ("Type,Name,Request Count,Failure Count\n", "it has no figures"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -92,7 +94,7 @@ def test_each_query_of_the_dashboard_is_one(suite: Suite, names: Names, tmp_path
 
 def test_the_dashboard_is_what_grafana_imports(suite: Suite) -> None:
     content = json.loads(dashboard(suite, Names()))
-    assert content["title"] == suite.name and content["schemaVersion"] >= 36 and content["uid"] is None
+    assert content["title"] == suite.name and content["schemaVersion"] >= 36 and "uid" not in content
     titles = [panel["title"] for panel in content["panels"]]
     assert {"Requests per second", "p99 response", "Offered and achieved per second", "max db_pool_in_use"} <= set(
         titles
@@ -104,6 +106,36 @@ def test_the_dashboard_is_what_grafana_imports(suite: Suite) -> None:
     assert p99["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"] == 0.25
     assert all(each["datasource"]["uid"] == "${datasource}" for panel in content["panels"] for each in panel["targets"])
     assert "Requests in flight" not in [p["title"] for p in json.loads(dashboard(suite, THEIRS))["panels"]]
+
+
+@pytest.mark.parametrize("names", [Names(), THEIRS], ids=["ours", "theirs"])
+def test_grafanas_own_classes_know_all_of_the_dashboard(suite: Suite, names: Names) -> None:
+    """They are generated from its schema, and drop what is not in it."""
+    models = pytest.importorskip("grafana_foundation_sdk.models.dashboard")
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+
+    register_default_plugins()
+    content = json.loads(dashboard(suite, names))
+    known = json.loads(JSONEncoder().encode(models.Dashboard.from_json(content)))
+    of_the_source = {"/annotations/list/0/step", "/annotations/list/0/titleFormat"}
+    assert set(_changed(content, known)) == of_the_source
+    assert [each["options"] for each in known["panels"]] == [each["options"] for each in content["panels"]]
+
+
+def _changed(written: Any, known: Any, path: str = "") -> Iterator[str]:
+    """Where something was written that is not known."""
+    if isinstance(written, dict) and isinstance(known, dict):
+        for key, value in written.items():
+            if key in known:
+                yield from _changed(value, known[key], f"{path}/{key}")
+            elif value is not None:
+                yield f"{path}/{key}"
+    elif isinstance(written, list) and isinstance(known, list) and len(written) == len(known):
+        for number, (one, other) in enumerate(zip(written, known, strict=True)):
+            yield from _changed(one, other, f"{path}/{number}")
+    elif written != known:
+        yield path
 
 
 def test_the_command_writes_all_three(tmp_path: Path) -> None:

@@ -82,6 +82,11 @@ Requests/sec:     10.00
 Transfer/sec:      0.20KB
 """
 
+# `wrk2 -U` has the times from when requests were sent behind those from when they were due.
+WRK2_UNCORRECTED = WRK2.replace(
+    "----", WRK2[WRK2.index("  Latency") : WRK2.index("---")].replace("0.000", "1.000") + "----", 1
+)
+
 
 @contextmanager
 def prometheus(times_s: np.ndarray) -> Iterator[tuple[str, list[str]]]:
@@ -180,8 +185,9 @@ def test_it_stands_beside_a_run_without_a_verdict(tmp_path: Path) -> None:
         (json.dumps(ARTILLERY), "Artillery"),
         (json.dumps(OLDER_ARTILLERY), "Artillery"),
         (WRK2, "wrk2"),
+        (WRK2_UNCORRECTED, "wrk2"),
     ],
-    ids=["locust", "k6", "oha", "artillery", "artillery before 2.0", "wrk2"],
+    ids=["locust", "k6", "oha", "artillery", "artillery before 2.0", "wrk2", "wrk2 -U"],
 )
 def test_a_summary_is_imported_as_figures(text: str, tool: str, tmp_path: Path) -> None:
     (tmp_path / "summary").write_text(text)

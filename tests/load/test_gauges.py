@@ -28,7 +28,10 @@ def test_a_page_is_read_as_prometheus_client_reads_it(name: str) -> None:
 
     chosen = openmetrics if name == "openmetrics" else parser
     samples = [s for family in chosen.text_string_to_metric_families(TYPES[name]) for s in family.samples]
-    expected = [s.value for s in samples if not s.name.endswith("_created") and abs(s.value) < math.inf]
+    last = {
+        (s.name, *sorted(s.labels.items())): s.value for s in samples
+    }  # a series that comes again has its last value
+    expected = [each for (name, *_), each in last.items() if not name.endswith("_created") and abs(each) < math.inf]
     page, text = Page(), TYPES[name].encode()
     first = page.read(text)
     assert sorted(value for *_, value in first) == sorted(expected)
@@ -42,6 +45,14 @@ def test_a_known_line_has_its_new_value_and_a_new_line_is_parsed() -> None:
     assert page.read(before.replace("} 1", "} 2").encode()) == [('pool{db="a"}', "gauge", 2.0)]
     more = before + "# TYPE pages counter\npages_total 9\n"
     assert [reading[0] for reading in page.read(more.encode())] == ['pool{db="a"}', "pages_total"]
+
+
+def test_a_known_line_is_read_as_strictly_as_a_new_one() -> None:
+    page = Page()
+    assert page.read(b"ended 5 5\n") == page.read(b"ended 5 6\n") == [("ended", "unknown", 5.0)], "6 is a time"
+    assert page.read(b"pool 5\n") == [("pool", "unknown", 5.0)]
+    with pytest.raises(ValueError, match="1_2"):
+        page.read(b"pool 1_2\n")
 
 
 def test_a_hostile_page_is_bounded() -> None:

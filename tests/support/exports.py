@@ -176,9 +176,6 @@ def pyperf(requests: Sequence[Request] = REQUESTS) -> str:
     return json.dumps({"benchmarks": benchmarks, "metadata": {"unit": "second"}, "version": "1.0"})
 
 
-# Each kind of file: the format's name, and what writes it.
-
-
 def aiperf(requests: Sequence[Request] = REQUESTS) -> str:
     """A record a line; the first token comes after a tenth of the time."""
     lines = []
@@ -193,6 +190,51 @@ def aiperf(requests: Sequence[Request] = REQUESTS) -> str:
     return "\n".join([*lines, ""])
 
 
+def guidellm(requests: Sequence[Request] = REQUESTS, *, before_0_4: bool = False, benchmarks: int = 1) -> str:
+    """Each benchmark has its share of the requests; the first token comes after a tenth of the time."""
+    share = -(-len(requests) // benchmarks)
+    found = []
+    for number in range(benchmarks):
+        groups: dict[str, list[object]] = {"successful": [], "errored": [], "incomplete": []}
+        for each in requests[share * number : share * (number + 1)]:
+            record = _guidellm_before_0_4(each) if before_0_4 else _guidellm_request(each)
+            groups["successful" if each.status == 200 else "errored"].append(record)
+        made = {status: len(records) for status, records in groups.items()}
+        strategy = {"strategy": {"type_": "constant", "rate": 10.0 * (number + 1)}}
+        about = {"args": strategy} if before_0_4 else {"config": strategy, "scheduler_metrics": {"requests_made": made}}
+        found.append({"type_": "generative_benchmark", **about, "requests": groups})
+    metadata = {} if before_0_4 else {"metadata": {"version": 2, "guidellm_version": "0.8.1"}, "config": {}}
+    return json.dumps({**metadata, "benchmarks": found})
+
+
+def _guidellm_request(each: Request) -> dict[str, object]:
+    start_s, took_s = (START_MS + each.at_ms) / 1000, each.took_ms / 1000
+    good = each.status == 200
+    timings = {
+        "targeted_start": start_s - 1, "resolve_start": start_s - 0.001, "request_start": start_s,
+        "first_token_iteration": start_s + took_s / 10 if good else None, "request_end": start_s + took_s,
+        "resolve_end": start_s + took_s + 0.001,
+    }  # fmt: skip
+    error = None if good else f"Server error '{each.status} Service Unavailable' for url 'http://127.0.0.1/v1'"
+    return {
+        "type_": "generative_request_stats", "request_id": "1", "request_args": None, "output": "text",
+        "info": {"status": "completed" if good else "errored", "timings": timings, "error": error},
+        "request_start_time": start_s, "request_end_time": start_s + took_s, "request_latency": took_s,
+    }  # fmt: skip
+
+
+def _guidellm_before_0_4(each: Request) -> dict[str, object]:
+    start_s, took_s = (START_MS + each.at_ms) / 1000, each.took_ms / 1000
+    good = each.status == 200
+    error = {} if good else {"error": f"Server error '{each.status} Service Unavailable' for url 'http://127.0.0.1/v1'"}
+    return {
+        "type_": "generative_text_response" if good else "generative_text_error", "prompt": "a", "output": "text",
+        "start_time": start_s, "end_time": start_s + took_s, "request_latency": took_s, **error,
+        "first_token_time": start_s + took_s / 10 if good else None,
+    }  # fmt: skip
+
+
+# Each kind of file: the format's name, and what writes it.
 WRITERS: dict[str, tuple[str, Callable[[], str]]] = {
     "k6 csv": ("k6-csv", k6_csv),
     "k6 csv of 18 columns": ("k6-csv", lambda: k6_csv(columns=18)),
@@ -213,6 +255,8 @@ WRITERS: dict[str, tuple[str, Callable[[], str]]] = {
     "gatling": ("gatling-log", gatling),
     "gatling, older": ("gatling-log", lambda: gatling(with_user=True)),
     "aiperf": ("aiperf-jsonl", aiperf),
+    "guidellm": ("guidellm-json", guidellm),
+    "guidellm before 0.4": ("guidellm-json", lambda: guidellm(before_0_4=True)),
     "pytest-benchmark": ("pytest-benchmark", pytest_benchmark),
     "pyperf": ("pyperf", pyperf),
 }

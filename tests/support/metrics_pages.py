@@ -16,6 +16,23 @@ TYPES = {
     ),
     "summary": '# TYPE rpc summary\nrpc{quantile="0.5"} NaN\nrpc_sum 9\nrpc_count 3\n',
     "untyped": "# a comment\n\nplain +Inf\nother -5\n",
+    # As Prometheus' own test data has them: other spaces, series that come again, times, names in quotes.
+    "spaces": (
+        '# \tTYPE pause summary\npause{quantile="0"} 4.9351e-05\npause{quantile="0.25",} 7.4241e-05\n'
+        'pause{ quantile= "0.5", a = "b" , } 8.3835e-05\n# Hardly a HELP\n#\n# HELP nothing\n# HELP other \n'
+        'pause_count 99\nsome:rate5m{a_b="c"}\t1\nthreads 33  \t123123\n_under{_score="f"}  1\nz{a="\\"b\\""} 1\n'
+    ),
+    "again": (
+        "# TYPE used_bytes gauge\nused_bytes 922\nlonely 724\nused_bytes 720\nasked_total 305\nasked_total 738\n"
+        '# TYPE used_bytes gauge\nused_bytes 459\nwait{quantile="0.5"} 0.7\n# TYPE asked_total counter\n'
+        'asked_total 21\n# TYPE wait summary\nwait{quantile="0.5"} 0.4\n'
+    ),
+    "times": 'ended 1710000000 1710000000\nbegan{a="b c"} 5 5\nleft 1\n',
+    "quoted": (
+        '# TYPE "pause.seconds" summary\n{"pause.seconds",quantile="0"} 4.9e-05\n'
+        '{ "pause.seconds", quantile = "1.0" } 8\n'
+        '{"Heizöl 10€ \\"interesting\\" {or\\nnot}","strange©\\n"="6"} 10.0\n'
+    ),
     "openmetrics": (
         '# TYPE hits counter\nhits_total{a="b"} 5 1.5 # {trace_id="x"} 0.5\n# TYPE b histogram\n'
         'b_bucket{le="1.0"} 2 # {id="a # b"} 2\nb_bucket{le="+Inf"} 2\nb_count 2\nb_sum 1.0\n# EOF\n'
