@@ -7,7 +7,7 @@
     Load(model="stages", stages=[Load(...), Load(...)])                      # one after the other
     Load(model="spike", rate_per_s=50, spike_rate_per_s=500, spike_at_s=10, spike_s=2, duration_s=30)
     Load(model="steps", from_per_s=100, to_per_s=1000, step_per_s=100, step_s=10)   # until an objective breaks
-    Load(model="replay", starts="starts.csv")                                # seconds since the start, one per line
+    Load(model="replay", starts="starts.csv", speed=2)                       # seconds since the start, one per line
 
 The comment behind each field is its description in docs/suite.md (`python -m tools.reference` writes them there).
 """
@@ -385,7 +385,8 @@ class ReplayLoad(Load, tag="replay"):
     """Recorded start times."""
 
     model: Literal["replay"] = "replay"
-    starts: str | Seq[float]  # start times in seconds: a file with one per line, or a list
+    starts: str | Seq[float]  # start times in seconds: a file with one at the beginning of each line, or a list
+    speed: Positive = 1.0  # how many times as fast as recorded: with 2, in half of the time
 
     def __post_init__(self) -> None:
         if not self.starts:
@@ -393,9 +394,10 @@ class ReplayLoad(Load, tag="replay"):
 
     @property
     def words(self) -> str:
+        times = f"{len(self.starts):,} recorded start times"
         if isinstance(self.starts, str):
-            return f"the start times in {self.starts}"
-        return f"{len(self.starts):,} recorded start times"
+            times = f"the start times in {self.starts}"
+        return times if self.speed == 1 else f"{times}, {self.speed:g} times as fast"
 
     def seconds(self) -> None:
         return None
