@@ -73,10 +73,10 @@ class Scenario(Spoken):
               uses the values of one round; with reuse_prepared, the values are used again and again
     teardown  done once after the load, whatever has ended it
 
-    A steps load searches for the target's capacity. The objectives about times, errors or throughput / offered are then
-    limits, which are judged step by step, and the load ends at the first rate that certainly breaks one of them. They
-    neither pass nor fail, but say up to which rate they hold; "capacity >= 400 /s" passes if all hold at 400 /s or at a
-    higher rate.
+    A steps load searches for the target's capacity, in journeys per second where these arrive. The objectives about
+    times, errors or throughput / offered are then limits, which are judged step by step, and the load ends at the first
+    rate that certainly breaks one of them. They neither pass nor fail, but say up to which rate they hold; "capacity >=
+    400 /s" passes if all hold at 400 /s or at a higher rate.
     """
 
     name: Name  # name in the report
@@ -113,9 +113,6 @@ class Scenario(Spoken):
         if self.order == "blocks" and not isinstance(self.load, ClosedLoad):
             mend = 'use load model "closed", or order "weighted"'
             raise SuiteError("order 'blocks' needs users who wait for answers", mend=mend)
-        if self.order == "sequence" and self.load.model == "steps":
-            mend = 'use another load model, as "ramp", or order "weighted"'
-            raise SuiteError("journeys cannot search for a capacity", mend=mend)
         if self.on_error != "continue" and self.order != "sequence":
             raise SuiteError(f"on_error = {self.on_error!r} without rounds of users", mend='set order = "sequence"')
         if self.order == "blocks" and not self.load.seconds():

@@ -35,18 +35,19 @@ class CapacityTables:
         if not found.steps:
             return "No step was completed: there is nothing to see."
         low, high = found.highest.low, found.highest.high
+        rate = "journeys/s" if self.scenario.journeys else "/s"
         bears = (
-            f"It surely meets its limits at {number(low)} /s"
+            f"It surely meets its limits at {number(low)} {rate}"
             if low
             else "No rate that was tried surely meets the limits"
         )
         broke = (
-            f"surely breaks one at {number(high)} /s"
+            f"surely breaks one at {number(high)} {rate}"
             if math.isfinite(high)
             else "breaks none at any rate that was tried"
         )
         ended = f" The load ended there: {found.ended}." if found.ended else ""
-        return f"{bears}, and {broke}.{ended} {_knee_in_words(found.knee)}"
+        return f"{bears}, and {broke}.{ended} {_knee_in_words(found.knee, rate)}"
 
     def conclusion(self) -> View:
         """The highest rate that meets the limits, and where throughput no longer follows what is offered."""
@@ -64,7 +65,7 @@ class CapacityTables:
     def steps(self) -> View:
         """Each step's rate, /s, response times, ms, errors, %, and what it says of each limit."""
         steps = self.figures.steps
-        return View("capacity/steps", map(_step_record, steps), steps=steps)
+        return View("capacity/steps", map(_step_record, steps), steps=steps, of_journeys=bool(self.scenario.journeys))
 
     def scaling(self) -> View:
         """The coefficients of the Universal Scalability Law, or why they could not be found."""
@@ -79,11 +80,11 @@ class CapacityTables:
 _COEFFICIENTS = ("sigma", "kappa", "gamma")
 
 
-def _knee_in_words(knee: Interval | None) -> str:
+def _knee_in_words(knee: Interval | None, rate: str) -> str:
     if knee is None:
         return "It kept up with every rate: the knee lies higher."
     at = f"{number(knee.estimate)} [{number(knee.low)} … {number(knee.high)}]"
-    return f"Its throughput follows what is offered up to the knee, {at} /s."
+    return f"Its throughput follows what is offered up to the knee, {at} {rate}."
 
 
 def _step_record(step: StepFigures) -> dict[str, Any]:

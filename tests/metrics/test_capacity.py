@@ -107,6 +107,36 @@ def test_answers_that_do_not_come_break_a_limit_and_are_no_errors(tmp_path: Path
     assert found.steps[1].throughput.estimate < 20
 
 
+VISITS: dict[str, Any] = {
+    "operations": [{"name": "look", "path": "/"}, {"name": "pay", "path": "/"}],
+    "journeys": [{"name": "visit", "steps": ["look", "pay"], "think_time_s": 0.3}],
+}
+
+
+def test_the_capacity_of_journeys_is_in_journeys(tmp_path: Path) -> None:
+    """A queue of one server, 10 ms a request, bears 50 visits of two requests a second; their pauses are no time."""
+    rising = {"model": "steps", "from": 35, "to": 235, "step_per_s": 50, "step_s": 1.5}
+    limits = ["journey visit: median < 150 ms", "pay: median < 1 s", "error rate < 20 %", "capacity >= 10 /s"]
+    with started("line", "0.01") as url:
+        made = suite({"kind": "http", "url": url}, **VISITS, load=rising, objectives=limits)
+        run = perflib.run(made, data=tmp_path / "data", progress=False)
+    assert run.status == "complete", run.manifest.reasons
+    (event,) = run.manifest.events
+    assert "journey visit: median < 150 ms broke at 85 journeys/s, with" in event.text
+    found = capacity(run.scenario("one"))
+    assert (found.highest.low, found.highest.high) == (35, 85)
+    assert found.knee is not None and found.knee.low <= 53 and found.knee.high >= 45
+    first = found.steps[0]
+    assert first.requests == pytest.approx(1.2 * 35, abs=1), "journeys, without the first fifth"
+    assert first.keeps_up == "holds" and 20 <= first.p50.estimate < 150, "two requests, and no pause"
+    journey, of_pay, errors, asked = run.verdicts()
+    assert [each.verdict for each in (journey, of_pay, errors, asked)] == ["shown", "shown", "shown", "pass"]
+    assert math.isfinite(journey.interval.high) and math.isinf(errors.interval.high)
+    said = run.scenario("one").capacity()
+    assert "surely meets its limits at 35 journeys/s, and surely breaks one at 85 journeys/s" in said.sentence
+    assert "Good journeys /s" in said.steps()._repr_html_()
+
+
 # On rows whose truth is known.
 
 
