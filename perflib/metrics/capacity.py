@@ -109,6 +109,33 @@ def capacity(scenario: ScenarioRun) -> Capacity:
     return cache[scenario.name]  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A scenario that ran at the same time as a search, and the rates, /s, of the steps without it, or a part of it."""
+
+    scenario: ScenarioRun
+    without: tuple[float, ...]
+
+
+def beside(scenario: ScenarioRun) -> list[Beside]:
+    """The loads beside which a `steps` scenario found its capacity, in the suite's order."""
+    rates = {step.rate_per_s for step in capacity(scenario).steps}
+    steps = [step for step in _planned(scenario) if step.rate_per_s in rates]
+    group = next(group for group in scenario.run.suite.groups if scenario.name in [each.name for each in group])
+    ran = {each.name for each in scenario.run.scenarios}
+    others = [scenario.run.scenario(each.name) for each in group if each.name in ran - {scenario.name}]
+    return [Beside(other, tuple(step.rate_per_s for step in steps if not _ran_in(other, step))) for other in others]
+
+
+def _ran_in(other: ScenarioRun, step: Step) -> bool:
+    """Whether the load of another scenario went on through what is judged of a step."""
+    start_ns, stop_ns, seconds = other.record.start_ns or 0, other.record.stop_ns or 0, other.spec.load.seconds()
+    warm_s = other.spec.warmup.duration_s if other.spec.warmup else 0.0
+    if seconds is not None:
+        stop_ns = min(stop_ns, start_ns + int((warm_s + seconds) * 1e9))  # then it only waits for answers
+    return start_ns <= step.settled_ns and step.stop_ns <= stop_ns
+
+
 def is_search(scenario: ScenarioRun) -> bool:
     """Whether a scenario searches for a capacity: whether its load rises in steps."""
     return scenario.spec.load.model == "steps"
@@ -128,18 +155,22 @@ def is_limit(scenario: ScenarioRun, objective: Objective) -> bool:
 
 
 def _capacity(scenario: ScenarioRun) -> Capacity:
-    spec, record = scenario.spec, scenario.record
-    load = spec.load
+    load = scenario.spec.load
     if not isinstance(load, StepsLoad):
         mend = 'give it load = { model = "steps", from = …, to = …, step_per_s = …, step_s = … }'
         raise RunError(f"scenario {scenario.name!r} does not search for a capacity", where=scenario.run.id, mend=mend)
-    limited = limits(spec.objectives)
+    limited = limits(scenario.spec.objectives)
     heard = Heard(_requests(scenario), scenario.operations, _journeys(scenario), scenario.journeys)
-    warm_s = spec.warmup.duration_s if spec.warmup else 0.0
-    planned = steps_of(load, (record.start_ns or 0) + int(warm_s * 1e9))
-    figures = tuple(_figures(step, heard, limited) for step in planned if _whole(step, heard.arrivals))
+    figures = tuple(_figures(step, heard, limited) for step in _planned(scenario) if _whole(step, heard.arrivals))
     usl, reason = _usl(figures)
-    return Capacity(figures, _highest(figures), _knee(figures), usl, reason, record.ended)
+    return Capacity(figures, _highest(figures), _knee(figures), usl, reason, scenario.record.ended)
+
+
+def _planned(scenario: ScenarioRun) -> list[Step]:
+    """The steps of its load, on the run's clock."""
+    load, warmup = scenario.spec.load, scenario.spec.warmup
+    assert isinstance(load, StepsLoad)
+    return steps_of(load, (scenario.record.start_ns or 0) + int((warmup.duration_s if warmup else 0.0) * 1e9))
 
 
 def _requests(scenario: ScenarioRun) -> Answers:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from perflib.metrics.capacity import Capacity, StepFigures, capacity
+from perflib.metrics.capacity import Capacity, StepFigures, beside, capacity
 from perflib.stats import Interval
 from perflib.store.recording import ScenarioRun
 from perflib.text import number
@@ -47,7 +47,17 @@ class CapacityTables:
             else "breaks none at any rate that was tried"
         )
         ended = f" The load ended there: {found.ended}." if found.ended else ""
-        return f"{bears}, and {broke}.{ended} {_knee_in_words(found.knee, rate)}"
+        sentences = [f"{bears}, and {broke}.{ended} {_knee_in_words(found.knee, rate)}", *self._beside]
+        return " ".join(sentences)
+
+    @property
+    def _beside(self) -> list[str]:
+        """Which loads ran at the same time, and which of them not at all rates."""
+        others = beside(self.scenario)
+        if not others:
+            return []
+        loads = " and ".join(f"{other.scenario.name} ({other.scenario.spec.load_words})" for other in others)
+        return [f"At the same time ran {loads}.", *(f"But {text}." for text in background_gaps(self.scenario))]
 
     def conclusion(self) -> View:
         """The highest rate that meets the limits, and where throughput no longer follows what is offered."""
@@ -75,6 +85,16 @@ class CapacityTables:
 
     def _repr_html_(self) -> str:
         return self.conclusion()._repr_html_()
+
+
+def background_gaps(scenario: ScenarioRun) -> list[str]:
+    """That a load which was to run beside a search did not run all through some of its steps, a sentence for each."""
+    return [
+        f"{other.scenario.name} did not run all through the step{'s' * (len(other.without) > 1)} at "
+        f"{', '.join(map(number, other.without))} /s, where the target had less to do"
+        for other in beside(scenario)
+        if other.without
+    ]
 
 
 _COEFFICIENTS = ("sigma", "kappa", "gamma")
