@@ -12,13 +12,15 @@ import re
 from pathlib import Path
 from typing import Final
 
-from perflib.suite import answers, auth, compare, gauges, journey, load, model, objectives, operation, pause, target
+from perflib.suite import answers, auth, compare, gauges, journey, model, objectives, operation, pause, target
 from perflib.suite.family import keys_of
+from perflib.suite.load import Load, closed
+from perflib.suite.load import open as open_loads
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "suite.md"
 SOURCES: Final = [
     Path(module.__file__).read_text("utf-8")
-    for module in (model, compare, target, gauges, load, pause, journey, operation, answers, auth)
+    for module in (model, compare, target, gauges, closed, open_loads, pause, journey, operation, answers, auth)
 ]
 
 WORDS: Final = {
@@ -144,7 +146,7 @@ def _default(value: str) -> str:
 def _models() -> str:
     """The load models, with their descriptions and keys."""
     rows = []
-    for name, cls in load.Load.MEMBERS.items():
+    for name, cls in Load.MEMBERS.items():
         keys = ", ".join(f"`{key}`" for key in keys_of(cls) if key != "model")
         meaning = (cls.__doc__ or "").strip().rstrip(".")
         rows.append((f"[`{name}`](#{name})", meaning[0].lower() + meaning[1:], keys))

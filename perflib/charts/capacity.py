@@ -17,7 +17,6 @@ from perflib.stats.scalability import Usl
 from perflib.store.recording import ScenarioRun
 from perflib.text import number
 
-_OFFERED = "offered rate, requests per second"
 _NONE = "no step was completed"
 FITS: Final = 0.1  # a curve that misses its points by more, on average, describes something else
 
@@ -29,7 +28,7 @@ def capacity_throughput(scenario: ScenarioRun) -> Figure:
     steps = [step for step in found.steps if math.isfinite(step.throughput.estimate)]
     if not steps:
         return nothing("Throughput over the offered rate", _NONE)
-    figure, axes = canvas("", _OFFERED, "good answers per second")
+    figure, axes = canvas("", _offered(scenario), _good(scenario))
     rates = np.array([step.rate_per_s for step in steps])
     top = max(rates.max(), *(step.throughput.estimate for step in steps)) * 1.25
     axes.plot([0, top], [0, top], color=MUTED, ls="--", lw=1, label="all that is offered")
@@ -53,7 +52,7 @@ def capacity_times(scenario: ScenarioRun) -> Figure:
     steps = [step for step in found.steps if step.p50.n]
     if not steps:
         return nothing("Response times over the offered rate", _NONE)
-    figure, axes = canvas("", _OFFERED, "response time, ms (log)")
+    figure, axes = canvas("", _offered(scenario), "response time, ms (log)")
     rates = np.array([step.rate_per_s for step in steps])
     for shade, label in zip((COLOURS[6], COLOURS[0], COLOURS[1]), ("p50", "p95", "p99"), strict=True):
         _with_intervals(axes, rates, [getattr(step, label) for step in steps], shade, label)
@@ -86,7 +85,8 @@ def capacity_scaling(scenario: ScenarioRun) -> Figure:
     if found.usl is None or not points:
         return nothing("How throughput scales", found.usl_reason or _NONE)
     measured = np.array(points)
-    figure, axes = canvas("", "mean requests in flight (log)", "good answers per second")
+    what = "journeys under way" if scenario.journeys else "requests in flight"
+    figure, axes = canvas("", f"mean {what} (log)", _good(scenario))
     curve = np.geomspace(measured[:, 0].min() / 1.2, measured[:, 0].max() * 1.2, 200)
     axes.plot(curve, found.usl.throughput(curve), color=COLOURS[0], label="Universal Scalability Law")
     axes.plot(measured[:, 0], measured[:, 1], "o", color=COLOURS[6], ms=4, label="measured, a step each")
@@ -100,6 +100,14 @@ def capacity_scaling(scenario: ScenarioRun) -> Figure:
     missed = float(np.mean(np.abs(found.usl.throughput(measured[:, 0]) / measured[:, 1] - 1)))
     name(figure, axes, _scaling(found.usl, missed, len(measured)))
     return figure
+
+
+def _offered(scenario: ScenarioRun) -> str:
+    return f"offered rate, {'journeys' if scenario.journeys else 'requests'} per second"
+
+
+def _good(scenario: ScenarioRun) -> str:
+    return f"good {'journeys' if scenario.journeys else 'answers'} per second"
 
 
 def _scaling(usl: Usl, missed: float, steps: int) -> str:

@@ -68,12 +68,13 @@ def init(
     perflib init collection.json                           a Postman collection, version 2.1
     perflib init requests.sh                               curl lines, as browsers copy them
     perflib init access.log --url http://127.0.0.1:8000    the mix of an access log
+    perflib init access.log --from replay --url URL        its requests, each at its time
     perflib init http://127.0.0.1:8000/mcp                 an MCP server, by its URL or command
     perflib init package.module:function                   a Python function
 
-    The content says what SOURCE is; --from names another format: openapi, har, postman, curl, access-log, function,
-    mcp. Secrets become ${NAME}, to be set in the environment. Methods that change something are written as comments,
-    unless --all is given. What cannot be translated is listed, here and in the file.
+    The content says what SOURCE is; --from names another format: openapi, har, postman, curl, access-log, replay,
+    function, mcp. Secrets become ${NAME}, to be set in the environment. Methods that change something are written as
+    comments, unless --all is given. What cannot be translated is listed, here and in the file.
 
     Exit codes: 0 written, 2 bad input or the file exists already, 4 no MCP server answered.
     """
@@ -85,6 +86,8 @@ def init(
     must_be_new(out)
     given = Given(source, out, everything, url, headers_of(headers), timeout_s)
     kind, made = suite_of(given, name)
+    for file, text in made.files.items():
+        save_new(text, out.with_name(file))
     save_new(made.text, out)
     for loss in made.losses:
         click.echo(f"not translated: {loss}", err=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from perflib.errors import SuiteError
-from perflib.load.generator.arrivals import peak_rate_per_s
+from perflib.load.generator import arrivals
 from perflib.load.generator.generated import generator, is_generated
-from perflib.suite.data_file import HELD_BYTES, DataFile, read_data_file
+from perflib.suite.data_file import HELD_BYTES, OPERATION_COLUMN, START_COLUMN, DataFile, read_data_file
 from perflib.suite.environment import filled_from_environment
+from perflib.suite.load import ReplayLoad
 from perflib.suite.model import Operation, Scenario, Suite, Target
 from perflib.suite.operation import HttpOperation, McpOperation
 from perflib.suite.redaction import learn
@@ -92,6 +94,9 @@ def _check_scenario(suite: Suite, scenario: Scenario, given: set[str]) -> None:
     else:
         in_rounds = scenario.order == "interleaved"
         known = _check_group(suite, scenario.operations, kept, files, in_rounds=in_rounds, in_order=False, where=where)
+    if scenario.order == "recorded":
+        arrivals.length_ns(scenario.load, suite.folder)
+        _check_recorded(scenario, files, where)
     in_rounds = scenario.order in ("sequence", "interleaved")
     shared = [name for op in scenario.operations if in_rounds and op.data for name in files[op.data].columns]
     for operation in scenario.operations:
@@ -220,6 +225,27 @@ def _check_round(operations: Sequence[Operation], files: Files, where: str) -> N
                 raise SuiteError(what, where=at, mend=mend)
 
 
+def _check_recorded(scenario: Scenario, files: Files, where: str) -> None:
+    """Refuse a recording with a row of an unknown operation, or rows that are not in the order of their starts."""
+    file = files[scenario.operations[0].data or ""]
+    has_starts = isinstance(scenario.load, ReplayLoad) and scenario.load.starts == file.name
+    columns = [OPERATION_COLUMN, *([START_COLUMN] if has_starts else [])]
+    missing = [column for column in columns if column not in file.columns]
+    if missing:
+        what = f"{file.name} has no column {missing[0]!r}, which a recording needs"
+        raise SuiteError(what, where=where, mend="name the column so in its header")
+    names = {operation.name for operation in scenario.operations}
+    for number, (name, *_) in enumerate(file.rows(columns), 1):
+        if name not in names:
+            mend = f"operations are {', '.join(sorted(names))}"
+            raise SuiteError(f"{file.name}, row {number} names an unknown operation {name!r}", where=where, mend=mend)
+    starts = (float(start) for _, start in file.rows(columns)) if has_starts else iter(())
+    for number, (before, after) in enumerate(pairwise(starts), 2):
+        if after < before:
+            what = f"{file.name}, row {number} starts before the row above it"
+            raise SuiteError(what, where=where, mend=f"sort its rows by {START_COLUMN}")
+
+
 def _check_pick(scenario: Scenario, operation: Operation, files: Files, where: str) -> None:
     """Refuse a `pick` that this scenario cannot follow."""
     done_once = operation in (*scenario.setup, *scenario.teardown)
@@ -250,7 +276,7 @@ def _check_pick(scenario: Scenario, operation: Operation, files: Files, where: s
 
 def _within_rate(suite: Suite, scenario: Scenario, limit_per_s: float) -> None:
     """Refuse a schedule whose rate is higher than the suite allows. Users of a closed load are slowed down instead."""
-    peak_per_s = max(peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
+    peak_per_s = max(arrivals.peak_rate_per_s(part, suite.folder) for part in scenario.load.parts())
     requested_per_s = peak_per_s * scenario.requests_each
     if requested_per_s > limit_per_s:
         raise SuiteError(

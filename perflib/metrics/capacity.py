@@ -22,6 +22,7 @@ from perflib.metrics.steps import (
     LIMITED,
     Answers,
     Finding,
+    Heard,
     Step,
     Word,
     due_in,
@@ -46,7 +47,8 @@ NEAR_PEAK: Final = 2.5  # a step is near the peak of the fit within this factor 
 
 @dataclass(frozen=True)
 class StepFigures:
-    """One step: the load that was offered, its figures, and which limits held.
+    """One step: the load that was offered, its figures, and which limits held. Where journeys arrive, all but the
+    findings of limits on requests are of journeys.
 
     p50, p95, p99: response times, ms; error_rate: %. inflight: requests in the target on average, by Little's law
     (throughput × mean service time). keeps_up: whether the throughput is at least 95 % of what is offered.
@@ -70,7 +72,7 @@ class StepFigures:
 
 @dataclass(frozen=True)
 class Capacity:
-    """`highest` and `knee` in requests per second; `knee` is None where the target kept up with every step."""
+    """`highest` and `knee` in requests, or journeys, per second; `knee` is None where it kept up with every step."""
 
     steps: tuple[StepFigures, ...]
     highest: Interval
@@ -107,6 +109,33 @@ def capacity(scenario: ScenarioRun) -> Capacity:
     return cache[scenario.name]  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A scenario that ran at the same time as a search, and the rates, /s, of the steps without it, or a part of it."""
+
+    scenario: ScenarioRun
+    without: tuple[float, ...]
+
+
+def beside(scenario: ScenarioRun) -> list[Beside]:
+    """The loads beside which a `steps` scenario found its capacity, in the suite's order."""
+    rates = {step.rate_per_s for step in capacity(scenario).steps}
+    steps = [step for step in _planned(scenario) if step.rate_per_s in rates]
+    group = next(group for group in scenario.run.suite.groups if scenario.name in [each.name for each in group])
+    ran = {each.name for each in scenario.run.scenarios}
+    others = [scenario.run.scenario(each.name) for each in group if each.name in ran - {scenario.name}]
+    return [Beside(other, tuple(step.rate_per_s for step in steps if not _ran_in(other, step))) for other in others]
+
+
+def _ran_in(other: ScenarioRun, step: Step) -> bool:
+    """Whether the load of another scenario went on through what is judged of a step."""
+    start_ns, stop_ns, seconds = other.record.start_ns or 0, other.record.stop_ns or 0, other.spec.load.seconds()
+    warm_s = other.spec.warmup.duration_s if other.spec.warmup else 0.0
+    if seconds is not None:
+        stop_ns = min(stop_ns, start_ns + int((warm_s + seconds) * 1e9))  # then it only waits for answers
+    return start_ns <= step.settled_ns and step.stop_ns <= stop_ns
+
+
 def is_search(scenario: ScenarioRun) -> bool:
     """Whether a scenario searches for a capacity: whether its load rises in steps."""
     return scenario.spec.load.model == "steps"
@@ -126,52 +155,64 @@ def is_limit(scenario: ScenarioRun, objective: Objective) -> bool:
 
 
 def _capacity(scenario: ScenarioRun) -> Capacity:
-    spec, record = scenario.spec, scenario.record
-    load = spec.load
+    load = scenario.spec.load
     if not isinstance(load, StepsLoad):
         mend = 'give it load = { model = "steps", from = …, to = …, step_per_s = …, step_s = … }'
         raise RunError(f"scenario {scenario.name!r} does not search for a capacity", where=scenario.run.id, mend=mend)
-    limited = limits(spec.objectives)
-    names = scenario.operations
-    warm_s = spec.warmup.duration_s if spec.warmup else 0.0
-    answers = _answers(scenario, names)
-    planned = steps_of(load, (record.start_ns or 0) + int(warm_s * 1e9))
-    figures = tuple(_figures(step, answers, limited, names) for step in planned if _whole(step, answers))
+    limited = limits(scenario.spec.objectives)
+    heard = Heard(_requests(scenario), scenario.operations, _journeys(scenario), scenario.journeys)
+    figures = tuple(_figures(step, heard, limited) for step in _planned(scenario) if _whole(step, heard.arrivals))
     usl, reason = _usl(figures)
-    return Capacity(figures, _highest(figures), _knee(figures), usl, reason, record.ended)
+    return Capacity(figures, _highest(figures), _knee(figures), usl, reason, scenario.record.ended)
 
 
-def _answers(scenario: ScenarioRun, names: list[str]) -> Answers:
-    """All rows of the scenario that count as measured."""
+def _planned(scenario: ScenarioRun) -> list[Step]:
+    """The steps of its load, on the run's clock."""
+    load, warmup = scenario.spec.load, scenario.spec.warmup
+    assert isinstance(load, StepsLoad)
+    return steps_of(load, (scenario.record.start_ns or 0) + int((warmup.duration_s if warmup else 0.0) * 1e9))
+
+
+def _requests(scenario: ScenarioRun) -> Answers:
+    """All requests of the scenario that count as measured."""
+    return _answers(scenario, "rows", "end_ns", "operation", scenario.operations)
+
+
+def _journeys(scenario: ScenarioRun) -> Answers | None:
+    """All its journeys that count as measured; None where it has none."""
+    if not scenario.journeys:
+        return None
+    return _answers(scenario, "journeys", "end_ns - paused_ns", "journey", scenario.journeys)
+
+
+def _answers(scenario: ScenarioRun, table: str, end: str, name: str, names: list[str]) -> Answers:
     rows = scenario.run.query(
-        f"select {DUE} as due, start_ns, end_ns, ok, not ok and error in ('unsent', 'aborted') as cut, {TIMED} as "
-        "timed, "
-        "list_position(?::varchar[], operation::varchar) - 1 as operation from rows where scenario = ? and phase = "
-        "'measure' order by due, seq",
+        f"select {DUE} as due, start_ns, {end} as end_ns, ok, coalesce(error in ('unsent', 'aborted'), false) as cut, "
+        f"coalesce({TIMED}, false) as timed, list_position(?::varchar[], {name}::varchar) - 1 as operation "
+        f"from {table} where scenario = ? and phase = 'measure' order by due, start_ns",
         [names, scenario.name],
     ).fetchnumpy()
-    due, start, end = (np.asarray(rows[key], np.int64) for key in ("due", "start_ns", "end_ns"))
+    due, start, ends = (np.asarray(rows[key], np.int64) for key in ("due", "start_ns", "end_ns"))
     ok, cut, timed = (np.asarray(rows[key], bool) for key in ("ok", "cut", "timed"))
-    return Answers(due, start, end, ok, cut, timed, np.asarray(rows["operation"]), int(end.max(initial=0)))
+    return Answers(due, start, ends, ok, cut, timed, np.asarray(rows["operation"]), int(ends.max(initial=0)))
 
 
 def _whole(step: Step, answers: Answers) -> bool:
-    """Whether every request of the step was made; one may lie on the edge."""
+    """Whether every request, or journey, of the step was begun; one may lie on the edge."""
     made = int(np.sum((answers.due_ns >= step.start_ns) & (answers.due_ns < step.stop_ns)))
     return made >= max(1, step.due(step.start_ns) - 1)
 
 
-def _figures(step: Step, answers: Answers, limited: list[Objective], names: list[str]) -> StepFigures:
-    answers = replace(answers, known_ns=max(answers.known_ns, step.stop_ns))  # the last answers may come before its end
+def _figures(step: Step, heard: Heard, limited: list[Objective]) -> StepFigures:
+    journeys = None if heard.journeys is None else _known(heard.journeys, step)
+    heard = replace(heard, requests=_known(heard.requests, step), journeys=journeys)
+    answers = heard.arrivals
     due = due_in(step, answers)
     found = throughput(step, answers)
     service = service_ms(due, answers)
     p50, p95, p99 = stats.quantile_intervals(response_ms(due, answers), (0.5, 0.95, 0.99))
     inflight = found.estimate * float(service.mean()) / 1e3 if len(service) else math.nan
-    findings = tuple(
-        judge(limit, names.index(limit.operation) if limit.operation is not None else None, step, answers)
-        for limit in limited
-    )
+    findings = tuple(judge(limit, step, heard) for limit in limited)
     return StepFigures(
         step.rate_per_s,
         int(due.sum()),
@@ -181,9 +222,14 @@ def _figures(step: Step, answers: Answers, limited: list[Objective], names: list
         p99,
         error_rate(due, answers),
         inflight,
-        judge(KEEPS_UP, None, step, answers).word,
+        judge(KEEPS_UP, step, heard).word,
         findings,
     )
+
+
+def _known(answers: Answers, step: Step) -> Answers:
+    """The answers, all of which are here; the last one may have come before the step's end."""
+    return replace(answers, known_ns=max(answers.known_ns, step.stop_ns))
 
 
 def _highest(steps: tuple[StepFigures, ...], text: str | None = None) -> Interval:

@@ -15,7 +15,7 @@ response time, so that a target which is slow and not behind is not taken for on
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -58,10 +58,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Answers:
-    """Rows in the order in which they were due; all that ended by `known_ns` are here, but for `unread` of them.
+    """Requests, or journeys, in the order in which they were due; all that ended by `known_ns` are here, but for
+    `unread` of them.
 
-    cut: given up because the load ended, which says nothing about the target. timed: the response took at least so
-    long. operation: its place in the scenario.
+    end_ns: of a journey, without its user's own pauses. cut: given up because the load ended, which says nothing about
+    the target. timed: the response took at least so long. operation: its place in the scenario, or that of the journey.
     """
 
     due_ns: Times
@@ -73,6 +74,32 @@ class Answers:
     operation: NDArray[Any]
     known_ns: int
     unread: int = 0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came back of a scenario: its requests, and its journeys where these are what arrives.
+
+    operations, labels   what the places in the requests, and in the journeys, stand for
+    """
+
+    requests: Answers
+    operations: Sequence[str]
+    journeys: Answers | None = None
+    labels: Sequence[str] = ()
+
+    @property
+    def arrivals(self) -> Answers:
+        """What the schedule starts."""
+        return self.requests if self.journeys is None else self.journeys
+
+    def of(self, limit: Objective) -> tuple[Answers, int | None]:
+        """What a limit is about, and the place of its operation or journey; None: all of them."""
+        if limit.operation is None:
+            return self.arrivals if limit.metric == "throughput / offered" else self.requests, None
+        if self.journeys is not None and limit.operation in self.labels:
+            return self.journeys, self.labels.index(limit.operation) if len(self.labels) > 1 else None
+        return self.requests, self.operations.index(limit.operation)
 
 
 @dataclass(frozen=True)
@@ -102,8 +129,9 @@ def limits(objectives: Iterable[Objective]) -> list[Objective]:
     return found if stated else [*found, KEEPS_UP]
 
 
-def judge(limit: Objective, operation: int | None, step: Step, answers: Answers) -> Finding:
-    """Holds or breaks where the whole 95 % interval is on one side. `operation`: the limit's, by its place."""
+def judge(limit: Objective, step: Step, heard: Heard) -> Finding:
+    """Holds or breaks where the whole 95 % interval is on one side."""
+    answers, operation = heard.of(limit)
     if limit.metric == "throughput / offered":
         share = scaled(throughput(step, answers, operation), 100 / _offered(step, answers, operation))
         return _by_interval(limit, share)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as with_default
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from perflib.errors import SuiteError
 from perflib.sources.draft import Draft, Journey, Request, Site, field
 from perflib.sources.format import Format, from_draft
 from perflib.sources.given import Given
+from perflib.sources.hiding import is_secret_part
 from perflib.sources.toml_text import toml
 
 _LINE: Final = re.compile(
@@ -25,12 +27,33 @@ _LINE: Final = re.compile(
 )
 _ID: Final = re.compile(r"\d+|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{16,}")
 _SIMPLE: Final = re.compile(r"[\w.~-]+", re.ASCII)  # a value that `{random|…}` can list
-_MOST_OPERATIONS: Final = 50
+MOST_OPERATIONS: Final = 50
+NO_PATH: Final = "it is no request to a server's path"
 _MOST_VALUES: Final = 20
 _MOST_LINES_NAMED: Final = 3
 _LONGEST_LINE: Final = 16_384
 
 Key = tuple[str, str, tuple[str, ...]]  # method, path with {} for ids, names of the query
+
+
+class Entry(NamedTuple):
+    """A line of a log."""
+
+    time: str
+    method: str
+    path: str
+    query: str
+    status: int
+
+    @property
+    def common(self) -> str:
+        """The path with {} for ids, which is the same for all requests of a kind."""
+        return "/".join("{}" if _ID.fullmatch(segment) else segment for segment in self.path.split("/"))
+
+    @property
+    def pairs(self) -> dict[str, str]:
+        """The query."""
+        return dict(parse_qsl(self.query, keep_blank_values=True))
 
 
 @dataclass
@@ -56,24 +79,11 @@ def _fits(line: str) -> re.Match[str] | None:
 def _read(given: Given) -> Draft:
     kinds: dict[Key, _Kind] = defaultdict(_Kind)
     seconds: Counter[str] = Counter()
-    first, last, wrong = "", "", []
-    for number, line in enumerate(given.text.split("\n"), 1):
-        if not line.strip():
-            continue
-        match = _fits(line)
-        if match is None or match[2] is None:
-            wrong.append(number)
-            continue
-        first, last = first or match[1], match[1]
-        seconds[match[1]] += 1
-        _add(kinds, match[2], match[3], int(match[4]))
-    if not kinds:
-        mend = 'the combined format is: host - user [time] "GET /path HTTP/1.1" status bytes …'
-        raise SuiteError("no line of an access log", where=f"{given.name}, line {(wrong or [1])[0]}", mend=mend)
-    losses = ["times between requests: the load has the log's mean rate"]
-    if wrong:
-        named = ", ".join(map(str, wrong[:_MOST_LINES_NAMED])) + (", …" if len(wrong) > _MOST_LINES_NAMED else "")
-        losses.append(f"{len(wrong)} lines that are no requests: line {named}")
+    losses = ["times between requests: the load has the log's mean rate, and --from replay writes the times too"]
+    for entry in entries(given, losses):
+        seconds[entry.time] += 1
+        _add(kinds, entry)
+    first, last = next(iter(seconds)), next(reversed(seconds))
     requests, rest = _requests(kinds)
     losses += rest
     if any(request.method not in ("GET", "HEAD", "OPTIONS") for request in requests):
@@ -89,27 +99,45 @@ def _read(given: Given) -> Draft:
     return Draft(given.name, f"the access log {given.name}", {"api": site}, [journey], losses, remarks)
 
 
-def _add(kinds: dict[Key, _Kind], method: str, target: str, status: int) -> None:
-    path, _, query = target.partition("?")
-    if "://" in path[:9]:  # as proxies are asked
-        path = "/" + path.split("://", 1)[1].partition("/")[2]
-    segments = path.split("/")
-    pairs = parse_qsl(query, keep_blank_values=True)
-    common = "/".join("{}" if _ID.fullmatch(segment) else segment for segment in segments)
-    kind = kinds[method, common, tuple(dict(pairs))]
-    kind.statuses[status] += 1
+def entries(given: Given, losses: list[str]) -> Iterator[Entry]:
+    """The requests of a log, at least one; `losses` gets the lines that are none. Raises SuiteError where all are."""
+    wrong, is_log = [], False
+    for number, line in enumerate(given.text.split("\n"), 1):
+        if not line.strip():
+            continue
+        match = _fits(line)
+        if match is None or match[2] is None:
+            wrong.append(number)
+            continue
+        is_log = True
+        path, _, query = match[3].partition("?")
+        if "://" in path[:9]:  # as proxies are asked
+            path = "/" + path.split("://", 1)[1].partition("/")[2]
+        yield Entry(match[1], match[2], path, query, int(match[4]))
+    if not is_log:
+        mend = 'the combined format is: host - user [time] "GET /path HTTP/1.1" status bytes …'
+        raise SuiteError("no line of an access log", where=f"{given.name}, line {(wrong or [1])[0]}", mend=mend)
+    if wrong:
+        named = ", ".join(map(str, wrong[:_MOST_LINES_NAMED])) + (", …" if len(wrong) > _MOST_LINES_NAMED else "")
+        losses.append(f"{len(wrong)} lines that are no requests: line {named}")
+
+
+def _add(kinds: dict[Key, _Kind], entry: Entry) -> None:
+    segments = entry.path.split("/")
+    kind = kinds[entry.method, entry.common, tuple(entry.pairs)]
+    kind.statuses[entry.status] += 1
     for position, segment in enumerate(segments):
         if _ID.fullmatch(segment):
             kind.ids[position][segment] += 1
-    for name, value in dict(pairs).items():
+    for name, value in entry.pairs.items():
         kind.query[name][value] += 1
 
 
 def _requests(kinds: dict[Key, _Kind]) -> tuple[list[Request], list[str]]:
     """The most frequent requests, with their weights, and what is left out."""
     by_count = sorted(kinds.items(), key=lambda item: -item[1].statuses.total())
-    requests = [_request(key, kind) for key, kind in by_count[:_MOST_OPERATIONS]]
-    rest = by_count[_MOST_OPERATIONS:]
+    requests = [_request(key, kind) for key, kind in by_count[:MOST_OPERATIONS]]
+    rest = by_count[MOST_OPERATIONS:]
     if not rest:
         return requests, []
     count = sum(kind.statuses.total() for _, kind in rest)
@@ -123,8 +151,8 @@ def _request(key: Key, kind: _Kind) -> Request:
         segments[position] = _one_of(values)
     path = "/".join(segments)
     request = Request(method, path if path.startswith("/") else f"/{path}")
-    request.name = f"{method} {common.replace('{}', '…')}"
-    request.params = {name: _one_of(values) for name, values in kind.query.items()}
+    request.name = name_of(method, common)
+    request.params = {name: _one_of(values, name) for name, values in kind.query.items()}
     good = sum(count for status, count in kind.statuses.items() if status < 400)
     request.weight = max(1, good)
     if good < kind.statuses.total():
@@ -135,14 +163,21 @@ def _request(key: Key, kind: _Kind) -> Request:
         request.left_out = "it never had a good answer in the log"
     if any(300 <= status < 400 and status != 304 for status in kind.statuses):
         request.statuses = sorted({200} | {status for status in kind.statuses if status < 400})
-    if not (request.path.startswith("/") and method != "CONNECT"):
-        request.left_out = "it is no request to a server's path"
+    if method == "CONNECT" or not common.startswith("/"):
+        request.left_out = NO_PATH
     return request
 
 
-def _one_of(values: Counter[str]) -> str:
-    """One of the most frequent values at random, or the most frequent one alone."""
+def name_of(method: str, common: str) -> str:
+    """The name of the operation for a kind of requests."""
+    return f"{method} {common.replace('{}', '…')}"
+
+
+def _one_of(values: Counter[str], name: str = "") -> str:
+    """One of the most frequent values at random, or the most frequent one alone, as of what is secret by its name."""
     most = [value for value, _ in values.most_common(_MOST_VALUES)]
+    if is_secret_part(name, most[0]):
+        return most[0]
     if len(most) > 1 and all(_SIMPLE.fullmatch(value) and not re.search(r"\.\.", value) for value in most):
         return field(f"random|{','.join(most)}")
     return most[0]
@@ -151,7 +186,7 @@ def _one_of(values: Counter[str]) -> str:
 def _load(seconds: Counter[str], first: str, last: str) -> tuple[str, str]:
     """The log's mean rate, as a load in TOML, and how it is meant."""
     try:
-        begin, end = (_time(text) for text in (first, last))
+        begin, end = (time_of(text) for text in (first, last))
         rate = seconds.total() / max(1.0, abs((end - begin).total_seconds()) + 1)
     except ValueError:
         rate = 1.0
@@ -161,7 +196,8 @@ def _load(seconds: Counter[str], first: str, last: str) -> tuple[str, str]:
     return toml({"model": "poisson", "rate_per_s": rate_per_s, "duration_s": 20}), said
 
 
-def _time(text: str) -> datetime:
+def time_of(text: str) -> datetime:
+    """The time of an entry. Raises ValueError."""
     try:
         return datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z")
     except ValueError:

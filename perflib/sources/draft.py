@@ -40,6 +40,7 @@ class Request:
     body       the key of the suite and its value: ("json", {...}), ("form", {...}), ("body", "text"), …; None: no body
     keep       sources of values that later requests of the journey use, by name
     statuses   the answers that are good, where not only those below 300 are
+    data       the file whose rows fill it in
     remarks    lines of comment
     left_out   why it is written as a comment only; "" if it is not
     """
@@ -53,6 +54,7 @@ class Request:
     body: tuple[str, Any] | None = None
     keep: dict[str, Any] = with_default(default_factory=dict)
     statuses: list[int] = with_default(default_factory=list)
+    data: str = ""
     weight: float = 1.0
     remarks: list[str] = with_default(default_factory=list)
     left_out: str = ""
@@ -68,13 +70,23 @@ class Site:
     remarks: list[str] = with_default(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A row of a recording: when a request was sent, in s after the first, and its path."""
+
+    start_s: float
+    request: Request
+    path: str
+
+
 @dataclass
 class Journey:
-    """Requests that become one scenario: in their order, or else mixed by their weights."""
+    """Requests that become one scenario: in their order, as they were recorded, or else mixed by their weights."""
 
     name: str
     requests: list[Request]
     in_sequence: bool = False
+    recorded: list[Recorded] = with_default(default_factory=list)
     load: str = '{ model = "closed", concurrency = 4, duration_s = 10 }'
     load_remark: str = "four users, each of whom waits for an answer"
     objectives: list[str] = with_default(default_factory=lambda: ["error rate < 1 %", "p95 response < 500 ms"])

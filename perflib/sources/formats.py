@@ -10,12 +10,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from perflib.errors import SuiteError
-from perflib.sources import access_log, curl, function, har, mcp, openapi, postman
+from perflib.sources import access_log, curl, function, har, mcp, openapi, postman, replay
 from perflib.sources.format import Format
 from perflib.sources.given import Given
 from perflib.sources.writer import Written
 
-_OWN = (openapi, har, postman, curl, access_log, function, mcp)  # asked in this order
+_OWN = (openapi, har, postman, curl, access_log, replay, function, mcp)  # asked in this order
 
 
 @functools.cache

@@ -37,6 +37,12 @@ def variable_name(name: str) -> str:
     return plain if plain[:1].isalpha() else f"HEADER_{plain}".rstrip("_")
 
 
+def is_secret_part(name: str, value: str) -> bool:
+    """Whether this part of a query usually has a secret, as token=… has."""
+    written = f"?{quote_plus(name)}={quote_plus(value)}"
+    return bool(value) and (names_secret(name, value) or without_credentials(written) != written)
+
+
 class Secrets:
     """The secrets of a draft. `values`: by the name of the variable that stands for each."""
 
@@ -71,6 +77,11 @@ class Secrets:
             text = self._pattern.sub(lambda match: variable(self._variables[match[0]]), text)
         return without_known(text)
 
+    def are_in(self, text: str) -> bool:
+        """Whether one of them is in a text, or what looks like one."""
+        looks_like = (secret.lower() for secret in secrets_in(text, {}))
+        return self.out_of(text) != text or any(secret not in words_without_secrets() for secret in looks_like)
+
     def note(self, name: str, value: str) -> str:
         """What stands for a secret of this name: its variable."""
         known = next((key for key, other in self.values.items() if other == value), None)
@@ -95,7 +106,7 @@ class Secrets:
 
     def _by_name(self, request: Request) -> None:
         request.headers = {name: self._header(name, value) for name, value in request.headers.items()}
-        request.params = {name: self._value(name, value) for name, value in request.params.items()}
+        request.params = {name: self._part(name, value) for name, value in request.params.items()}
         before, mark, query = request.path.partition("?")
         if mark:
             self._query(request, before, query)
@@ -133,7 +144,7 @@ class Secrets:
     def _query(self, request: Request, path: str, query: str) -> None:
         """Move a query with secrets to `params`, which are encoded; leave another one as it is."""
         pairs = [tuple(map(unquote_plus, part.partition("=")[::2])) for part in query.split("&") if part]
-        hidden = [(name, self._value(name, self._credential(name, value))) for name, value in pairs]
+        hidden = [(name, self._part(name, value)) for name, value in pairs]
         if hidden == pairs:
             return
         request.path = path
@@ -142,10 +153,11 @@ class Secrets:
             several = before if isinstance(before, list) else [before]
             request.params[name] = value if before is ... else [*several, value]
 
-    def _credential(self, name: str, value: str) -> str:
+    def _part(self, name: str, value: Any) -> Any:
         """The value of a part of a query, as its variable if such a part usually has a secret."""
-        written = f"?{quote_plus(name)}={quote_plus(value)}"
-        return self.note(name, value) if value and without_credentials(written) != written else value
+        if isinstance(value, str) and not REFERENCE.fullmatch(value) and is_secret_part(name, value):
+            return self.note(name, value)
+        return self._value(name, value)
 
     def _value(self, name: str, value: Any, is_secret: bool = False) -> Any:
         """The value of a JSON field or of a form, as a variable where it is a secret."""

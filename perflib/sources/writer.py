@@ -6,9 +6,11 @@ reason. What could not be translated stands in the file's first lines as well as
 
 from __future__ import annotations
 
+import csv
+import io
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -31,6 +33,7 @@ from perflib.sources.draft import (
 from perflib.sources.hiding import Secrets
 from perflib.sources.mcp_suite import operation_name, unique_names
 from perflib.sources.toml_text import is_exact, toml, toml_key
+from perflib.suite.data_file import OPERATION_COLUMN, START_COLUMN
 from perflib.targets.base import is_loopback
 from perflib.text import one_line
 
@@ -51,6 +54,7 @@ class Written:
     variables   the environment variables that it needs, with the values that the description had for them
     losses      what could not be translated
     left_out    how many requests are comments only
+    files       texts of the files beside it, by their names
     """
 
     text: str
@@ -58,6 +62,7 @@ class Written:
     losses: list[str]
     requests: int
     left_out: int
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def written(draft: Draft, path: Path, *, everything: bool = False) -> Written:
@@ -74,6 +79,7 @@ def written(draft: Draft, path: Path, *, everything: bool = False) -> Written:
     if not sent:
         raise _nothing_left(draft, every)
     _hoist_headers(draft, sent)
+    recordings = [_recording(journey, secrets, draft.losses) for journey in draft.journeys if journey.recorded]
     losses = [one_line(shown(loss), 300) for loss in dict.fromkeys(draft.losses)]
     used = {request.site for request in sent}
     parts = [
@@ -85,7 +91,13 @@ def written(draft: Draft, path: Path, *, everything: bool = False) -> Written:
     ]
     needed = _variables(draft, sent, used)
     values = {name: secrets.values.get(name, "") for name in needed}
-    return Written("\n".join(parts) + "\n", values, losses, len(sent), len(every) - len(sent))
+    files = {data_file(path): text for text in recordings}  # of which a draft has one at most
+    return Written("\n".join(parts) + "\n", values, losses, len(sent), len(every) - len(sent), files)
+
+
+def data_file(path: Path) -> str:
+    """The name of the file with the rows of a suite's recording."""
+    return path.with_suffix(".csv").name
 
 
 def _leave_out(journey: Journey, everything: bool) -> None:
@@ -95,7 +107,8 @@ def _leave_out(journey: Journey, everything: bool) -> None:
         needed = set().union(*map(fields_in, pieces(request)))
         missing = sorted(name for name in needed - known if "|" not in name and name not in ("uuid", "now", "counter"))
         if not request.left_out and request.method not in CHANGES_NOTHING and not everything:
-            request.left_out = f"{request.method} changes something; uncomment it if a thousand of them do no harm"
+            unless = "--all replays it" if journey.recorded else "uncomment it if a thousand of them do no harm"
+            request.left_out = f"{request.method} changes something; {unless}"
         elif not request.left_out and missing:
             request.left_out = f"no request before it gives {{{missing[0]}}}"
         if not request.left_out and journey.in_sequence:
@@ -164,6 +177,28 @@ def _site(name: str, site: Site, is_used: bool) -> Iterator[str]:
     yield from lines if is_used else [f"# {line}" for line in lines]
 
 
+def _recording(journey: Journey, secrets: Secrets, losses: list[str]) -> str:
+    """The rows of the requests that are sent, as CSV. Those with a secret are none: it would stand in the file."""
+    names = dict(zip(map(id, journey.requests), _names(journey), strict=True))
+    sent = [row for row in journey.recorded if not row.request.left_out]
+    if len(sent) < len(journey.recorded):
+        losses.append(f"{len(journey.recorded) - len(sent):,} requests of operations that are left out")
+    secret_paths = {path for path in {row.path for row in sent} if secrets.are_in(path)}
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow((START_COLUMN, OPERATION_COLUMN, "path"))
+    for row in sent:
+        if row.path not in secret_paths:
+            rows.writerow((f"{row.start_s:.6f}".rstrip("0").rstrip("."), names[id(row.request)], row.path))
+    if secret_paths:
+        losses.append(f"{sum(row.path in secret_paths for row in sent):,} requests whose paths have secrets")
+    return text.getvalue()
+
+
+def _names(journey: Journey) -> list[str]:
+    return unique_names([_name(request) for request in journey.requests])
+
+
 def _named(journeys: Sequence[Journey]) -> list[Journey]:
     """The journeys with a name each that is valid and that no other has."""
     names = unique_names([shown(journey.name) or "journey" for journey in journeys])
@@ -172,7 +207,6 @@ def _named(journeys: Sequence[Journey]) -> list[Journey]:
 
 def _scenario(journey: Journey) -> Iterator[str]:
     requests = journey.requests
-    names = unique_names([_name(request) for request in requests])
     is_sent = any(not request.left_out for request in requests)
     site = next((request.site for request in requests if not request.left_out), requests[0].site if requests else "")
     lines = [
@@ -180,13 +214,14 @@ def _scenario(journey: Journey) -> Iterator[str]:
         f"name = {toml(journey.name)}",
         f"target = {toml(site)}",
         *(['order = "sequence"'] if journey.in_sequence else []),
+        *(['order = "recorded"'] if journey.recorded else []),
         f"load = {journey.load}  # {journey.load_remark}",
         *([f"objectives = {toml(journey.objectives)}"] if journey.objectives else []),
     ]
     yield ""
     yield from (f"# {one_line(shown(remark), 300)}" for remark in journey.remarks)
     yield from lines if is_sent else [f"# {line}" for line in lines]
-    for name, request in zip(names, requests, strict=True):
+    for name, request in zip(_names(journey), requests, strict=True):
         yield from _operation(name, request, site)
 
 
@@ -213,6 +248,8 @@ def _operation(name: str, request: Request, site: str) -> Iterator[str]:
         lines.append(f"keep = {toml(mapped(request.keep, shown))}")
     if statuses := request.statuses:
         lines.append(f"expect = {{ status = {toml(statuses[0] if len(statuses) == 1 else statuses)} }}")
+    if request.data:
+        lines.append(f"data = {toml(request.data)}")
     if request.weight != 1.0:
         lines.append(f"weight = {toml(request.weight)}")
     remarks = [*request.remarks, *([f"Left out: {request.left_out}."] if request.left_out else [])]

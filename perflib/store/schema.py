@@ -311,14 +311,14 @@ class Recorder:
             if self.failure is None:
                 try:
                     name = f"part-{self.worker:04d}-{self._parts:06d}"
+                    if journeys:  # first: who sees the rows of a part sees its journeys
+                        write_part([table_of(journeys, JOURNEYS)], JOURNEYS, self._folder / "journeys", name)
                     if rows:
                         write_part(self._pieces(buffer, rows, first_seq), ROWS, self._folder / "rows", name)
                     if spans:
                         write_part([self._span_table(spans)], SPANS, self._folder / "spans", name)
                     if samples:
                         write_part([table_of(samples, SAMPLES)], SAMPLES, self._folder / "samples", name)
-                    if journeys:
-                        write_part([table_of(journeys, JOURNEYS)], JOURNEYS, self._folder / "journeys", name)
                     self._parts += 1
                 except Exception as error:  # a full disk, say; `close` raises it
                     self.failure = error

@@ -28,6 +28,8 @@ from perflib.suite.data_formats import (
     read_text,
 )
 
+START_COLUMN: Final = "start_s"  # of a recording: when the request of the row started; it is the first column
+OPERATION_COLUMN: Final = "operation"  # of a recording: the operation that makes the request of the row
 HELD_BYTES: Final = 32_000_000  # a larger file is not held in memory
 LINES: Final = (".jsonl", ".ndjson")
 KINDS: Final = (".csv", ".tsv", ".json", *LINES, ".parquet")

@@ -65,17 +65,18 @@ class Scenario(Spoken):
     order     "weighted": operations at random by weight (default) · "sequence": each user does all of them in order;
               in a load with a rate, a user who arrives begins with the first one ·
               "interleaved": every operation once per round, in random order, with the same data ·
-              "blocks": one operation at a time for `block_s`, in balanced random order
+              "blocks": one operation at a time for `block_s`, in balanced random order ·
+              "recorded": those that the column `operation` of their data file names, row by row
     setup     done once before the load; what they keep fills in all requests, and the headers of the targets
     each_user done once by each user before its first request; what they keep, and the cookies, are the user's
     prepare   each of these operations is done `count` times (default: once for every request). Each measured request
               uses the values of one round; with reuse_prepared, the values are used again and again
     teardown  done once after the load, whatever has ended it
 
-    A steps load searches for the target's capacity. The objectives about times, errors or throughput / offered are then
-    limits, which are judged step by step, and the load ends at the first rate that certainly breaks one of them. They
-    neither pass nor fail, but say up to which rate they hold; "capacity >= 400 /s" passes if all hold at 400 /s or at a
-    higher rate.
+    A steps load searches for the target's capacity, in journeys per second where these arrive. The objectives about
+    times, errors or throughput / offered are then limits, which are judged step by step, and the load ends at the first
+    rate that certainly breaks one of them. They neither pass nor fail, but say up to which rate they hold; "capacity >=
+    400 /s" passes if all hold at 400 /s or at a higher rate.
     """
 
     name: Name  # name in the report
@@ -83,7 +84,7 @@ class Scenario(Spoken):
     operations: Seq[Operation] = ()  # the requests to make; required, but for journeys that are functions
     target: str | None = None  # name of the target; an operation may name another one
     description: str = ""  # shown in the report
-    order: Literal["weighted", "sequence", "interleaved", "blocks"] = "weighted"  # how the next operation is chosen
+    order: Literal["weighted", "sequence", "interleaved", "blocks", "recorded"] = "weighted"  # which operation is next
     journeys: Seq[Journey] = ()  # what users do, step by step: one of them each time, by weight
     on_error: Literal["continue", "end round"] = "continue"  # what a user does after a failed step of a journey
     block_s: Positive = 1.0  # length of a block, with order `blocks`
@@ -112,13 +113,11 @@ class Scenario(Spoken):
         if self.order == "blocks" and not isinstance(self.load, ClosedLoad):
             mend = 'use load model "closed", or order "weighted"'
             raise SuiteError("order 'blocks' needs users who wait for answers", mend=mend)
-        if self.order == "sequence" and self.load.model == "steps":
-            mend = 'use another load model, as "ramp", or order "weighted"'
-            raise SuiteError("journeys cannot search for a capacity", mend=mend)
         if self.on_error != "continue" and self.order != "sequence":
             raise SuiteError(f"on_error = {self.on_error!r} without rounds of users", mend='set order = "sequence"')
         if self.order == "blocks" and not self.load.seconds():
             raise SuiteError("order 'blocks' needs a duration", mend="give the load duration_s instead of requests")
+        self._check_recorded()
         self._check_objectives()
 
     @property
@@ -198,6 +197,20 @@ class Scenario(Spoken):
         taken = next((name for name in names if self.journeys and name in self.flows), None)
         if taken:
             raise SuiteError(f"operation {taken!r} has the name of a journey", mend="rename one of them")
+
+    def _check_recorded(self) -> None:
+        """Refuse what would part the rows of a recording from its requests."""
+        if self.order != "recorded":
+            return
+        if len({operation.data for operation in self.operations} - {None}) != 1:
+            mend = "set the same `data` for all of them"
+            raise SuiteError("order 'recorded' needs operations with one data file", mend=mend)
+        other = [op for op in self.operations if op.data is None or op.pick not in ("in turn", "once")]
+        if other:
+            what = f"operation {other[0].name!r} does not use the rows of the recording in turn"
+            raise SuiteError(what, mend="set the `data` of the others, and no `pick`")
+        if self.warmup and self.warmup.duration_s:
+            raise SuiteError("a warm-up would use the first requests of a recording", mend="remove `warmup`")
 
     def _check_objectives(self) -> None:
         names = [operation.name for operation in self.operations]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from perflib.metrics.capacity import Capacity, StepFigures, capacity
+from perflib.metrics.capacity import Capacity, StepFigures, beside, capacity
 from perflib.stats import Interval
 from perflib.store.recording import ScenarioRun
 from perflib.text import number
@@ -35,18 +35,29 @@ class CapacityTables:
         if not found.steps:
             return "No step was completed: there is nothing to see."
         low, high = found.highest.low, found.highest.high
+        rate = "journeys/s" if self.scenario.journeys else "/s"
         bears = (
-            f"It surely meets its limits at {number(low)} /s"
+            f"It surely meets its limits at {number(low)} {rate}"
             if low
             else "No rate that was tried surely meets the limits"
         )
         broke = (
-            f"surely breaks one at {number(high)} /s"
+            f"surely breaks one at {number(high)} {rate}"
             if math.isfinite(high)
             else "breaks none at any rate that was tried"
         )
         ended = f" The load ended there: {found.ended}." if found.ended else ""
-        return f"{bears}, and {broke}.{ended} {_knee_in_words(found.knee)}"
+        sentences = [f"{bears}, and {broke}.{ended} {_knee_in_words(found.knee, rate)}", *self._beside]
+        return " ".join(sentences)
+
+    @property
+    def _beside(self) -> list[str]:
+        """Which loads ran at the same time, and which of them not at all rates."""
+        others = beside(self.scenario)
+        if not others:
+            return []
+        loads = " and ".join(f"{other.scenario.name} ({other.scenario.spec.load_words})" for other in others)
+        return [f"At the same time ran {loads}.", *(f"But {text}." for text in background_gaps(self.scenario))]
 
     def conclusion(self) -> View:
         """The highest rate that meets the limits, and where throughput no longer follows what is offered."""
@@ -64,7 +75,7 @@ class CapacityTables:
     def steps(self) -> View:
         """Each step's rate, /s, response times, ms, errors, %, and what it says of each limit."""
         steps = self.figures.steps
-        return View("capacity/steps", map(_step_record, steps), steps=steps)
+        return View("capacity/steps", map(_step_record, steps), steps=steps, of_journeys=bool(self.scenario.journeys))
 
     def scaling(self) -> View:
         """The coefficients of the Universal Scalability Law, or why they could not be found."""
@@ -76,14 +87,24 @@ class CapacityTables:
         return self.conclusion()._repr_html_()
 
 
+def background_gaps(scenario: ScenarioRun) -> list[str]:
+    """That a load which was to run beside a search did not run all through some of its steps, a sentence for each."""
+    return [
+        f"{other.scenario.name} did not run all through the step{'s' * (len(other.without) > 1)} at "
+        f"{', '.join(map(number, other.without))} /s, where the target had less to do"
+        for other in beside(scenario)
+        if other.without
+    ]
+
+
 _COEFFICIENTS = ("sigma", "kappa", "gamma")
 
 
-def _knee_in_words(knee: Interval | None) -> str:
+def _knee_in_words(knee: Interval | None, rate: str) -> str:
     if knee is None:
         return "It kept up with every rate: the knee lies higher."
     at = f"{number(knee.estimate)} [{number(knee.low)} … {number(knee.high)}]"
-    return f"Its throughput follows what is offered up to the knee, {at} /s."
+    return f"Its throughput follows what is offered up to the knee, {at} {rate}."
 
 
 def _step_record(step: StepFigures) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from perflib.metrics.capacity import is_search
 from perflib.metrics.processes import growth
 from perflib.metrics.scenario import scenario_figures
 from perflib.stats import Outcome
 from perflib.store.database import DUE
 from perflib.store.recording import Recording, ScenarioRun
 from perflib.text import a_while, number
+from perflib.verdicts.capacity import background_gaps
 from perflib.verdicts.verdict import Verdict, what_counts
 
 STATUS: Final = {
@@ -50,7 +52,8 @@ def next_steps(run: Recording, verdicts: Sequence[Verdict]) -> list[Step]:
 def cautions(run: Recording) -> list[tuple[str, str]]:
     """What speaks against the figures without making the run invalid: (scenario, what)."""
     said = [(entry.name, str(text)) for entry in run.scenarios for text in entry.record.doubts]
-    return said + warmup_cautions(run)
+    gaps = [(entry.name, text) for entry in run.scenarios if is_search(entry) for text in background_gaps(entry)]
+    return gaps + said + warmup_cautions(run)
 
 
 def warmup_cautions(run: Recording) -> list[tuple[str, str]]:

@@ -301,7 +301,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"journeys": STEPS, "objectives": ["journey b: p95 < 3 s"]}, "its operations are ping, journey a"),
     ({"journeys": STEPS, "objectives": ["journey a: inflight >= 3"]}, "is not possible for a journey"),
     ({"objectives": ["p95 elapsed < 3 s"]}, "is for a journey; write p95 response, or give the scenario journeys"),
-    ({"journeys": STEPS, "load": {"model": "steps", "from": 10, "to": 20, "step_per_s": 10, "step_s": 1}}, "capacity"),
     (
         {"journeys": [{"name": "a", "steps": ["ping", {"operation": "ping", "each": {"a": "b", "c": "d"}}]}]},
         "`each` fills in 2 names",

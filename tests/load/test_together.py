@@ -110,6 +110,11 @@ def test_the_capacity_is_found_beside_another_load(tmp_path: Path) -> None:
     assert run.status == "complete" and len(run.rows("back", phase=None)) == 100
     verdicts = {v.objective.text: v for v in run.verdicts() if v.scenario == "front"}
     assert verdicts["capacity >= 40 /s"].interval.estimate >= 120
+    said = run.scenario("front").capacity().sentence  # 50 /s from 0.5 s to 2.5 s, and steps until 1, 2 and 3 s
+    assert "At the same time ran back (50 requests/s at equal intervals for 2 s)." in said
+    missed = "back did not run all through the steps at 40, 200 /s, where the target had less to do"
+    assert f"But {missed}." in said and missed in run.conclusion()._repr_html_()
+    assert missed in run.capacity().conclusion()._repr_html_()
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,36 @@ def test_answers_that_do_not_come_break_a_limit_and_are_no_errors(tmp_path: Path
     assert found.steps[1].throughput.estimate < 20
 
 
+VISITS: dict[str, Any] = {
+    "operations": [{"name": "look", "path": "/"}, {"name": "pay", "path": "/"}],
+    "journeys": [{"name": "visit", "steps": ["look", "pay"], "think_time_s": 0.3}],
+}
+
+
+def test_the_capacity_of_journeys_is_in_journeys(tmp_path: Path) -> None:
+    """A queue of one server, 5 ms a request, bears 100 visits of two requests a second; their pauses are no time."""
+    rising = {"model": "steps", "from": 40, "to": 520, "step_per_s": 120, "step_s": 1.5}
+    limits = ["journey visit: median < 150 ms", "pay: median < 1 s", "error rate < 20 %", "capacity >= 10 /s"]
+    with started("line", "0.005") as url:
+        made = suite({"kind": "http", "url": url}, **VISITS, load=rising, objectives=limits)
+        run = perflib.run(made, data=tmp_path / "data", progress=False)
+    assert run.status == "complete", run.manifest.reasons
+    (event,) = run.manifest.events
+    assert "journey visit: median < 150 ms broke at 160 journeys/s, with" in event.text
+    found = capacity(run.scenario("one"))
+    assert found.highest.high == 160 and found.within(limits[0]).low == 40
+    assert found.knee is not None and found.knee.low <= 105
+    first = found.steps[0]
+    assert first.requests == pytest.approx(1.2 * 40, abs=1), "journeys, without the first fifth"
+    assert first.keeps_up != "breaks" and 10 <= first.p50.estimate < 150, "two requests, and no pause"
+    journey, of_pay, errors, asked = run.verdicts()
+    assert {each.verdict for each in (journey, of_pay, errors)} == {"shown"} and asked.verdict != "fail"
+    assert math.isfinite(journey.interval.high) and math.isinf(errors.interval.high)
+    said = run.scenario("one").capacity()
+    assert "surely breaks one at 160 journeys/s" in said.sentence
+    assert "Good journeys /s" in said.steps()._repr_html_()
+
+
 # On rows whose truth is known.
 
 

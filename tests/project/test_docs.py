@@ -68,6 +68,7 @@ NOT_RUN = {
     "perflib import prometheus http://127.0.0.1:9090 --query 'http_request_duration_seconds{job=\"shop\"}' --by route "
     "--last 86400": "run in test_summaries.py",
     "perflib compare RUN_OF_PRODUCTION latest": "the same",
+    "perflib run again.toml --set scenarios.replay.load.speed=2": "run in test_replay.py",
     "perflib run shop.toml --repeat 3": "run in test_repeat.py",
     "perflib run shop.toml --until p95=20 --repeat 4": "the same",
     'pip install "perflib-workbench[dask]"': "it is installed already",

@@ -359,7 +359,7 @@ def test_the_command_writes_a_new_file_and_says_what_a_person_should_know(
     assert "there is such a file already" in str(invoke("init", str(FILES / "petstore.yaml")).exception)
     assert "no format 'soap'" in str(invoke("init", "x", "-o", "b.toml", "--from", "soap").exception)
     assert "no such file or command" in str(invoke("init", "nothing.yaml", "-o", "b.toml").exception)
-    assert list(formats()) == ["openapi", "har", "postman", "curl", "access-log", "function", "mcp"]
+    assert list(formats()) == ["openapi", "har", "postman", "curl", "access-log", "replay", "function", "mcp"]
 
 
 def test_only_what_changes_something_says_so() -> None:

@@ -101,14 +101,17 @@ def test_no_secret_of_other_formats_stands_in_its_suite(secret: str, tmp_path_fa
         "curl.sh": curl,
         "api.json": json.dumps(api),
         "access.log": log_of(8).replace("q=tea", f"token={secret}"),
+        "mix.log": log_of(800).replace("full=1", f"token={secret}", 90).replace("full=1", "token=another-one"),
+        "replay.log": log_of(8).replace("q=tea", f"token={secret}").replace("/old", f"/old/{secret}"),
         "postman.json": json.dumps({"info": info, "item": [item], "variable": variables, "auth": auth}),
     }
     for name, text in files.items():
         redaction.forget()
         (folder / name).write_text(text)
-        made = suite_of(Given([str(folder / name)], Path("suite.toml"), everything=True))[1]
+        given = Given([str(folder / name)], Path("suite.toml"), everything=True)
+        made = suite_of(given, "replay" if name == "replay.log" else None)[1]
         parse_suite(made.text, where="suite.toml", folder="")
-        assert not stands_in(secret, made.text + str(made.losses)), made.text
+        assert not stands_in(secret, made.text + str(made.losses) + str(made.files)), made.text
 
 
 def test_a_reference_that_the_description_has_itself_is_literal(tmp_path: Path) -> None:

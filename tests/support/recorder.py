@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,7 @@ class Asked:
     query: dict[str, list[str]]
     headers: dict[str, str]
     body: str
+    at_s: float  # by the monotonic clock
 
 
 @dataclass
@@ -42,7 +44,8 @@ def recorder(answer: Callable[[Asked], tuple[int, str] | None]) -> Iterator[Reco
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
             parts = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), headers, body)
+            query = parse_qs(parts.query, keep_blank_values=True)
+            asked = Asked(self.command, parts.path, query, headers, body, time.monotonic())
             status, text = answer(asked) or (400, "")
             heard.asked.append(asked)
             if status >= 400:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perflib.errors import SuiteError
+from perflib.suite.data_file import START_COLUMN
 from perflib.suite.load import (
     ConstantLoad,
     Load,
@@ -128,13 +129,14 @@ def _replay(load: ReplayLoad, folder: str) -> Iterator[Offsets]:
 
 
 def _recorded(load: ReplayLoad, folder: str) -> list[float]:
-    """Recorded starts, s since the first: given in the suite, or the first column of a CSV file."""
+    """Recorded starts, s, as fast as wanted: given in the suite, or the first column of a CSV file."""
     if not isinstance(load.starts, str):
-        return sorted(load.starts)
+        return sorted(start / load.speed for start in load.starts)
     path = Path(folder) / load.starts
     try:
         with path.open(newline="", encoding="utf-8") as lines:
-            return sorted(float(row[0]) for row in csv.reader(lines) if row and not row[0].startswith("#"))
+            starts = (row[0] for row in csv.reader(lines) if row and not row[0].startswith(("#", START_COLUMN)))
+            return sorted(float(start) / load.speed for start in starts)
     except (OSError, ValueError) as error:
         raise SuiteError(
             f"cannot read starts: {error}", where=str(path), mend="one number a line, seconds since the start"

@@ -12,6 +12,7 @@ from perflib.load.generator.driver import WorkerDriver
 from perflib.load.generator.job import Job
 from perflib.load.generator.journey_driver import JourneyDriver
 from perflib.load.generator.journeys import Visit
+from perflib.load.generator.next_operation import first_rows
 from perflib.load.generator.prepare import compile_operations, driver_through
 from perflib.load.generator.sample import Sample, failure_line, sample_of
 from perflib.store.schema import NONE_STATUS, Recorder
@@ -72,6 +73,8 @@ async def send_once(
     recorder = Recorder.discarding([op.name for op in ops])
     driver = driver_through(_OnceDriver, job, targets, ops, recorder, role=role)
     driver.job, driver.sent, driver.stops = job, sent, stops
+    if job.scenario.order == "recorded" and role == "operations":
+        driver.first_rows = first_rows(ops)
     started(driver)
     try:
         for target in targets:
@@ -93,6 +96,7 @@ class _OnceDriver(JourneyDriver):
         self.job: Job
         self.sent: list[Sent] = []
         self.stops = False
+        self.first_rows: dict[str, dict[str, Any]] = {}  # of a recording: the row that each operation is sent with
         self.wants = lambda error: True
 
     def finish(self, lane: Lane, end_ns: int, first_byte_ns: int, error: int, *answer: int) -> bool:
@@ -112,6 +116,10 @@ class _OnceDriver(JourneyDriver):
             )
         )
         return super().finish(lane, end_ns, first_byte_ns, error, *answer)
+
+    def _send(self, lane: Lane, visit: Visit, now: int) -> bool:
+        visit.kept.update(self.first_rows.get(visit.op.name, {}))
+        return super()._send(lane, visit, now)
 
     def _goes_on(self, visit: Visit, now: int) -> bool:
         if visit.error and self.stops:
