@@ -55,7 +55,7 @@ def styled(draw: Callable[Concatenate[ScenarioRun, P], Figure]) -> Callable[...,
     @functools.wraps(draw)
     def drawn(what: Any, *args: Any, **kwargs: Any) -> Figure:
         scenario, rest = _scenario_of(what, args, kwargs)
-        with mpl.rc_context(fname=STYLE):
+        with mpl.rc_context(_style()):
             return draw(scenario, *rest, **kwargs)
 
     return drawn
@@ -66,10 +66,17 @@ def plainly_styled(draw: Callable[Q, Figure]) -> Callable[Q, Figure]:
 
     @functools.wraps(draw)
     def drawn(*args: Q.args, **kwargs: Q.kwargs) -> Figure:
-        with mpl.rc_context(fname=STYLE):
+        with mpl.rc_context(_style()):
             return draw(*args, **kwargs)
 
     return drawn
+
+
+@functools.cache
+def _style() -> dict[str, Any]:
+    """All of matplotlib's parameters as our charts have them, read once; the backend stays the caller's."""
+    with mpl.rc_context(fname=STYLE):
+        return {key: value for key, value in mpl.rcParams.copy().items() if key != "backend"}
 
 
 def _scenario_of(what: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[ScenarioRun, tuple[Any, ...]]:
@@ -186,7 +193,7 @@ def log_scale(axes: Axes, which: Literal["x", "y"] = "y", ticks: Sequence[int] =
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=ticks))
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
 
 

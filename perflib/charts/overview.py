@@ -50,8 +50,11 @@ def overview(run: Recording) -> Figure:
     axes.grid(axis="y", color=MUTED, alpha=0.15)
     log_scale(axes, "x")
     figure.legend(loc="lower center", ncols=4)
+    letters = max(len(short(scenario.name)) for scenario, _ in rows)
     figure.subplots_adjust(
-        left=0.26, bottom=min(0.42, 0.62 / figure.get_figheight() + 0.1), top=1 - 0.3 / figure.get_figheight()
+        left=max(0.12, 0.03 + 0.0115 * letters),
+        bottom=min(0.42, 0.62 / figure.get_figheight() + 0.1),
+        top=1 - 0.3 / figure.get_figheight(),
     )
     slowest, times = max(rows, key=lambda row: row[1]["p95"] or row[1]["p50"])
     label = "p95" if times["p95"] else "p50"
