@@ -42,6 +42,8 @@ LIMIT, MUTED, SHADE = "#B00020", "#777777", "#999999"
 BINS: Final = 120
 TIME: Final = "time since the scenario's start, s"
 PERCENTILE: Final = "percentile"
+SHIFTED: Final = "percentile of the response time"  # evenly up to the median, from there as PERCENTILE
+RESPONSE: Final = "response time, ms (log)"
 LONGEST: Final = 78  # letters of a title, which can still be read with ease where it is made to fit
 
 

@@ -8,6 +8,7 @@ from perflib.charts.canvas import (
     COLOURS,
     LIMIT,
     MUTED,
+    RESPONSE,
     canvas,
     limits_of,
     log_scale,
@@ -32,7 +33,7 @@ def overview(run: Recording) -> Figure:
     rows = [(scenario, times) for scenario, times in rows if times["p50"]]
     if not rows:
         return nothing(_TITLE, "no request was answered")
-    figure, axes = canvas("", "response time, ms (log)", "")
+    figure, axes = canvas("", RESPONSE, "")
     figure.set_figheight(max(2.2, 1.4 + 0.28 * len(rows)))
     places = [*range(len(rows) - 1, -1, -1)]
     for place, (scenario, times) in zip(places, rows, strict=True):
