@@ -264,7 +264,9 @@ def shade_warmup(axes: Axes, scenario: ScenarioRun, at: Window) -> None:
         t_s = (event.t_ns - at.start_ns) / 1e9
         if 0 <= t_s <= at.seconds:
             axes.axvline(t_s, color=LIMIT, lw=1, ls=":")
-            axes.text(t_s, 0.9, f" {event.kind}", fontsize=7, color=LIMIT, transform=axes.get_xaxis_transform())
+            axes.text(
+                t_s, 0.87, f" {event.kind}", va="top", fontsize=7, color=LIMIT, transform=axes.get_xaxis_transform()
+            )
     axes.set_xlim(0, at.seconds)
 
 

@@ -138,7 +138,8 @@ def _slowest_moment(what: str, line_ms: NDArray[Any], t_s: NDArray[Any]) -> str:
     if len(line_ms) > 4 and line_ms[worst] > 4 * usual:
         said = f"{what} response time usually {number(usual)} ms; slowest around {t_s[worst]:.1f} s, at {slowest} ms"
     else:
-        said = f"{what} response time stayed between {number(float(line_ms.min()))} and {slowest} ms"
+        went = "stayed" if line_ms[worst] < 4 * line_ms.min() else "varied"
+        said = f"{what} response time {went} between {number(float(line_ms.min()))} and {slowest} ms"
     return said[0].upper() + said[1:] if what == "median" else said
 
 

@@ -181,7 +181,8 @@ def _texts(axes: Axes) -> Iterator[dict[str, Any]]:
     for text in _artists(axes.texts):
         annotates = isinstance(text, Annotation)
         x, y = text.xy if annotates else text.get_position()
-        along = _placed(axes, text.xycoords if annotates else text.get_transform())
+        where = text.xycoords if annotates else text.get_transform()
+        along = "" if where == "data" else _placed(axes, where)
         said = {"text": text.get_text().replace(r"\$", "$").strip(), "colour": to_hex(text.get_color())}
         if along == "x":
             yield said | {"x": _plain([x])[0], "high": round(float(y), 3)}

@@ -107,6 +107,7 @@ def test_both_sides_of_a_comparison_are_read_as_their_figures_say(browser: Any, 
     page = browser.new_page(viewport={"width": 1300, "height": 900})
     page.goto(page_of(str(shown), tmp_path).as_uri())
     page.locator("figure.drawn").nth(1).wait_for()
+    assert {"p50 margin", "p95 margin"} <= set(page.locator("svg text").all_text_contents())
     shifts = dict(zip(GRID, curve(compared, part), strict=False))
     said = {point.partition(":")[0]: point for point in points_of(page, 0)}
     for q in (0.05, 0.25, 0.5, 0.95):

@@ -363,9 +363,11 @@
   });
   const figures = document.querySelectorAll("figure.chart[data-points]");
   for (const figure of figures) seen.observe(figure);
-  const first = figures.length ? figures[0].closest("section") ?? figures[0].closest(".charts") : null;
-  first?.querySelector("h2")?.insertAdjacentElement("afterend", Object.assign(document.createElement("p"), {
+  if (!figures.length) return;
+  const hint = Object.assign(document.createElement("p"), {
     className: "small hint",
     textContent: "Point at a chart to read its values, drag across it to zoom. With the keyboard: arrow keys, + and −, Escape.",
-  }));
+  });
+  const heading = figures[0].closest("section")?.querySelector("h2");
+  heading ? heading.after(hint) : (figures[0].closest("details") ?? figures[0].closest(".charts") ?? figures[0]).before(hint);
 })();
