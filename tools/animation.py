@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from PIL import Image
 
 ROOT: Final = Path(__file__).parents[1]
@@ -23,15 +24,16 @@ LARGEST: Final = 900_000
 CELLS: Final = 8  # code cells that are run: from the parameters to the table of percentiles
 WIDTH, HEIGHT, SHOWN = 1100, 760, 800
 EVERY_S, LAST_S = 0.5, 3.0
-COLOURS: Final = 128
+VIVID: Final = 20  # how far apart red, green and blue are in a vivid colour, of 255
+VIVID_COLOURS, GREY_COLOURS = 96, 64
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         frames = recorded(Path(folder))
     small = [frame.resize((SHOWN, frame.height * SHOWN // frame.width), Image.Resampling.LANCZOS) for frame in frames]
-    palette = stacked(small).quantize(COLOURS, Image.Quantize.MEDIANCUT)
-    coloured = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
+    colours = palette(small)
+    coloured = [frame.quantize(palette=colours, dither=Image.Dither.NONE) for frame in small]
     lasting = [round(EVERY_S * 1e3)] * (len(coloured) - 1) + [round(LAST_S * 1e3)]
     coloured[0].save(ANIMATION, save_all=True, append_images=coloured[1:], duration=lasting, loop=0, optimize=True)
     print(f"{len(frames)} frames, {ANIMATION.stat().st_size:,} bytes  {ANIMATION.relative_to(ROOT)}")
@@ -39,13 +41,17 @@ def main() -> None:
         sys.exit(f"more than {LARGEST:,} bytes: use fewer colours, or a smaller width")
 
 
-def stacked(frames: list[Image.Image]) -> Image.Image:
-    """All frames below each other, from which the colours of all are chosen."""
-    width, height = frames[0].size
-    whole = Image.new("RGB", (width, height * len(frames)))
-    for number, frame in enumerate(frames):
-        whole.paste(frame, (0, height * number))
-    return whole
+def palette(frames: list[Image.Image]) -> Image.Image:
+    """The colours for all frames: those of pale and grey pixels, and as good a choice for the few that are vivid."""
+    pixels = np.concatenate([np.asarray(frame).reshape(-1, 3) for frame in frames])
+    vivid = np.ptp(pixels, axis=1) > VIVID
+    chosen: list[int] = []
+    for some, count in ((pixels[vivid], VIVID_COLOURS), (pixels[~vivid], GREY_COLOURS)):
+        row = Image.fromarray(some[None])
+        chosen += (row.quantize(count, Image.Quantize.MEDIANCUT).getpalette() or [])[: 3 * count]
+    made = Image.new("P", (1, 1))
+    made.putpalette(chosen)
+    return made
 
 
 def recorded(folder: Path) -> list[Image.Image]:

@@ -42,6 +42,8 @@ LIMIT, MUTED, SHADE = "#B00020", "#777777", "#999999"
 BINS: Final = 120
 TIME: Final = "time since the scenario's start, s"
 PERCENTILE: Final = "percentile"
+SHIFTED: Final = "percentile of the response time"  # evenly up to the median, from there as PERCENTILE
+RESPONSE: Final = "response time, ms (log)"
 LONGEST: Final = 78  # letters of a title, which can still be read with ease where it is made to fit
 
 
@@ -55,7 +57,7 @@ def styled(draw: Callable[Concatenate[ScenarioRun, P], Figure]) -> Callable[...,
     @functools.wraps(draw)
     def drawn(what: Any, *args: Any, **kwargs: Any) -> Figure:
         scenario, rest = _scenario_of(what, args, kwargs)
-        with mpl.rc_context(fname=STYLE):
+        with mpl.rc_context(_style()):
             return draw(scenario, *rest, **kwargs)
 
     return drawn
@@ -66,10 +68,17 @@ def plainly_styled(draw: Callable[Q, Figure]) -> Callable[Q, Figure]:
 
     @functools.wraps(draw)
     def drawn(*args: Q.args, **kwargs: Q.kwargs) -> Figure:
-        with mpl.rc_context(fname=STYLE):
+        with mpl.rc_context(_style()):
             return draw(*args, **kwargs)
 
     return drawn
+
+
+@functools.cache
+def _style() -> dict[str, Any]:
+    """All of matplotlib's parameters as our charts have them, read once; the backend stays the caller's."""
+    with mpl.rc_context(fname=STYLE):
+        return {key: value for key, value in mpl.rcParams.copy().items() if key != "backend"}
 
 
 def _scenario_of(what: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[ScenarioRun, tuple[Any, ...]]:
@@ -186,7 +195,7 @@ def log_scale(axes: Axes, which: Literal["x", "y"] = "y", ticks: Sequence[int] =
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=ticks))
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
 
 
@@ -255,7 +264,9 @@ def shade_warmup(axes: Axes, scenario: ScenarioRun, at: Window) -> None:
         t_s = (event.t_ns - at.start_ns) / 1e9
         if 0 <= t_s <= at.seconds:
             axes.axvline(t_s, color=LIMIT, lw=1, ls=":")
-            axes.text(t_s, 0.9, f" {event.kind}", fontsize=7, color=LIMIT, transform=axes.get_xaxis_transform())
+            axes.text(
+                t_s, 0.87, f" {event.kind}", va="top", fontsize=7, color=LIMIT, transform=axes.get_xaxis_transform()
+            )
     axes.set_xlim(0, at.seconds)
 
 

@@ -131,7 +131,7 @@ def _with_intervals(axes: Axes, rates: np.ndarray, values: list[Interval], shade
 def _mark_highest(axes: Axes, found: Capacity, rates: np.ndarray) -> None:
     """The rates between the one that surely meets the limits and the one that surely breaks one."""
     low, high = found.highest.low, min(found.highest.high, float(rates.max()) * 1.08)
-    axes.axvspan(low, high, color=COLOURS[2], alpha=0.13, lw=0, label="capacity")
+    axes.axvspan(low, high, color=COLOURS[2], alpha=0.13, lw=0, label="where the capacity lies")
     if found.highest.estimate:
         axes.axvline(found.highest.estimate, color=COLOURS[2], lw=1.2)
 

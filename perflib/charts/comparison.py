@@ -14,6 +14,8 @@ from perflib.charts.canvas import (
     COLOURS,
     LIMIT,
     MUTED,
+    RESPONSE,
+    SHIFTED,
     canvas,
     legend_below,
     log_scale,
@@ -49,9 +51,9 @@ def shift_function(compared: Comparison, part: Selection) -> Figure:
         return nothing("Shift of every quantile", "too few requests were answered to tell")
     at = _stretch(np.array([q for q, _ in known]))
     middle, low, high = (np.array([getattr(i, bound) for _, i in known]) for bound in ("estimate", "low", "high"))
-    figure, axes = canvas("", "percentile of the response time", "candidate − base, % of the base")
+    figure, axes = canvas("", SHIFTED, "candidate − base, % of the base")
     axes.axhline(0, color=COLOURS[6], lw=1)
-    axes.fill_between(at, low, high, color=COLOURS[5], alpha=0.35, lw=0, label="95 % interval")
+    axes.fill_between(at, low, high, color=COLOURS[0], alpha=0.2, lw=0, label="95 % interval")
     axes.plot(at, middle, color=COLOURS[0], label="shift")
     for change in (
         c for c in compared.changes if c.part == part and c.metric.key in ("p50", "p95", "p99") and c.margin is not None
@@ -126,7 +128,7 @@ def two_distributions(compared: Comparison, part: Selection) -> Figure:
     used = np.flatnonzero(sides[0] + sides[1])
     first, last = int(used[0]), int(used[-1]) + 1
     edges = BUCKETS.lower(np.arange(first, last + 1)) / 1e6
-    figure, axes = canvas("", "response time, ms (log)", "share of the requests, %")
+    figure, axes = canvas("", RESPONSE, "share of the requests, %")
     for side, label, shade, style in zip(
         sides, ("base", "candidate"), (COLOURS[0], COLOURS[1]), ("-", "--"), strict=True
     ):
@@ -150,7 +152,7 @@ def ecdf(compared: Comparison, part: Selection) -> Figure:
     used = np.flatnonzero(sides[0] + sides[1])
     first, last = int(used[0]), int(used[-1]) + 1
     edges = BUCKETS.lower(np.arange(first, last + 1)) / 1e6
-    figure, axes = canvas("", "response time, ms (log)", "answered within it, %")
+    figure, axes = canvas("", RESPONSE, "answered within it, %")
     shares = [100 * np.cumsum([0, *side[first:last]]) / side.sum() for side in sides]
     for share, side, label, shade, style in zip(
         shares, sides, ("base", "candidate"), (COLOURS[0], COLOURS[1]), ("-", "--"), strict=True

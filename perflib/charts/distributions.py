@@ -113,8 +113,8 @@ def response_by_inflight(scenario: ScenarioRun) -> Figure:
     mesh = draw_density(axes, edges, levels, counts.T)
     bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30)
     bar.set_label("requests" if one_in == 1 else f"requests, of 1 in {one_in}", fontsize=7.5)
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    bar.ax.yaxis.set_minor_formatter(lambda value, _: "")
+    bar.ax.yaxis.set_major_formatter("{x:g}")
+    bar.ax.yaxis.set_minor_formatter("")
     place = np.digitize(depth, edges) - 1
     enough = [column for column in range(len(edges) - 1) if np.count_nonzero(place == column) >= _FEWEST]
     middle = np.array([(edges[column] + edges[column + 1]) / 2 for column in enough])
@@ -152,22 +152,21 @@ def breakdown(scenario: ScenarioRun) -> Figure:
     if not heights.sum():
         return nothing("Where the time goes", "the target tells no parts of a request apart")
     figure, axes = canvas("", "share of the response time, %", "requests by response time")
-    totals = heights.sum(axis=0)
-    shares, left = 100 * heights / np.maximum(totals, 1e-9), np.zeros(len(BANDS))
+    seen = heights.sum(axis=0) > 0  # the slowest may all be of a kind whose parts are not known
+    totals, bands = heights.sum(axis=0)[seen], [band for band, has in zip(BANDS, seen, strict=True) if has]
+    shares, left = 100 * heights[:, seen] / totals, np.zeros(len(bands))
     for part, share, shade in zip(PARTS, shares, (COLOURS[4], COLOURS[3], COLOURS[0], COLOURS[2]), strict=True):
-        axes.barh(range(len(BANDS)), share, left=left, color=shade, label=part, height=0.62)
+        axes.barh(range(len(bands)), share, left=left, color=shade, label=part, height=0.62)
         left += share
-    axes.set_yticks(
-        range(len(BANDS)),
-        [f"p{a * 100:g} – p{b * 100:g}\n{number(t)} ms" for (a, b), t in zip(BANDS, totals, strict=True)],
-    )
+    names = [f"p{100 * low:g} – p{100 * high:g}" for low, high in bands]
+    axes.set_yticks(range(len(bands)), [f"{each}\n{number(t)} ms" for each, t in zip(names, totals, strict=True)])
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.grid(axis="y", visible=False)
     legend_below(figure, axes, 4)
     figure.subplots_adjust(left=0.19)
-    slow = int(np.argmax(heights[:, -1]))
-    name(figure, axes, f"The slowest 1 % spend {shares[slow, -1]:.0f} % of their time {_SPENT[PARTS[slow]]}")
+    slow, slowest = int(np.argmax(shares[:, -1])), "The slowest 1 %" if seen[-1] else f"Requests at {names[-1]}"
+    name(figure, axes, f"{slowest} spend {shares[slow, -1]:.0f} % of their time {_SPENT[PARTS[slow]]}")
     return figure
 
 

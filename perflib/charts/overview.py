@@ -8,6 +8,7 @@ from perflib.charts.canvas import (
     COLOURS,
     LIMIT,
     MUTED,
+    RESPONSE,
     canvas,
     limits_of,
     log_scale,
@@ -32,7 +33,7 @@ def overview(run: Recording) -> Figure:
     rows = [(scenario, times) for scenario, times in rows if times["p50"]]
     if not rows:
         return nothing(_TITLE, "no request was answered")
-    figure, axes = canvas("", "response time, ms (log)", "")
+    figure, axes = canvas("", RESPONSE, "")
     figure.set_figheight(max(2.2, 1.4 + 0.28 * len(rows)))
     places = [*range(len(rows) - 1, -1, -1)]
     for place, (scenario, times) in zip(places, rows, strict=True):
@@ -50,8 +51,11 @@ def overview(run: Recording) -> Figure:
     axes.grid(axis="y", color=MUTED, alpha=0.15)
     log_scale(axes, "x")
     figure.legend(loc="lower center", ncols=4)
+    letters = max(len(short(scenario.name)) for scenario, _ in rows)
     figure.subplots_adjust(
-        left=0.26, bottom=min(0.42, 0.62 / figure.get_figheight() + 0.1), top=1 - 0.3 / figure.get_figheight()
+        left=max(0.12, 0.03 + 0.0115 * letters),
+        bottom=min(0.42, 0.62 / figure.get_figheight() + 0.1),
+        top=1 - 0.3 / figure.get_figheight(),
     )
     slowest, times = max(rows, key=lambda row: row[1]["p95"] or row[1]["p50"])
     label = "p95" if times["p95"] else "p50"

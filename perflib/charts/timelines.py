@@ -134,10 +134,12 @@ def _timed_cells(scenario: ScenarioRun, operation: str | None, at: Window) -> Ce
 
 def _slowest_moment(what: str, line_ms: NDArray[Any], t_s: NDArray[Any]) -> str:
     worst, usual = int(np.argmax(line_ms)), float(np.median(line_ms))
+    slowest = number(float(line_ms[worst]))
     if len(line_ms) > 4 and line_ms[worst] > 4 * usual:
-        slowest = number(float(line_ms[worst]))
-        return f"{what} response time usually {number(usual)} ms; slowest around {t_s[worst]:.1f} s, at {slowest} ms"
-    said = f"{what} response time stayed between {number(float(line_ms.min()))} and {number(float(line_ms[worst]))} ms"
+        said = f"{what} response time usually {number(usual)} ms; slowest around {t_s[worst]:.1f} s, at {slowest} ms"
+    else:
+        went = "stayed" if line_ms[worst] < 4 * line_ms.min() else "varied"
+        said = f"{what} response time {went} between {number(float(line_ms.min()))} and {slowest} ms"
     return said[0].upper() + said[1:] if what == "median" else said
 
 

@@ -11,7 +11,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,7 +66,7 @@ def trends(data: str | Path) -> View:
     record_all(data)
     found = [series for metric in TRENDS for series in history(metric, data) if not series.part.operation]
     chosen = sorted(found, key=lambda series: (not series.moved, -len(series.points)))[:TREND_CHARTS]
-    return View("dashboard/trends", pictures=[picture(partial(charts.history, each)) for each in chosen])
+    return View("dashboard/trends", pictures=[picture(charts.history(each)) for each in chosen])
 
 
 class Dashboard:

@@ -10,7 +10,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +30,7 @@ NOTHING: Final = "<p>There are no runs yet: <code>perflib run</code> makes one, 
 def detail(run: Run) -> View:
     """One run: its sentence, objectives, and the percentile curves of its first scenarios."""
     loaded = [scenario for scenario in run.scenarios if scenario.record.start_ns is not None]
-    drawn = [picture(partial(charts.latency_percentiles, scenario)) for scenario in loaded[:CURVES]]
+    drawn = [picture(charts.latency_percentiles(scenario)) for scenario in loaded[:CURVES]]
     return View("dashboard/detail", run=run, pictures=drawn)
 
 

@@ -1,8 +1,8 @@
 """What a chart draws, as the data from which a page's script (templates/perflib/charts.js) draws it again, to be read
 and zoomed.
 
-Charts over time and of percentiles have such data; all others are pictures. It is read off the finished Figure, so that
-a chart's function draws once, and the picture and the page agree.
+Charts over time, of percentiles and of both sides of a comparison have such data; all others are pictures. It is read
+off the finished Figure, so that a chart's function draws once, and the picture and the page agree.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Transform
 from numpy.typing import NDArray
 
-from perflib.charts.canvas import PERCENTILE, TIME
+from perflib.charts.canvas import PERCENTILE, RESPONSE, SHIFTED, TIME
 
 POINTS: Final = 240  # of a line; of a longer one the least and the greatest value of each stretch
 SHADES: Final = 9  # of a density
@@ -32,14 +32,17 @@ _UNITS: Final = {"requests per second": "/s", "good answers per second": "/s", "
 def chart_data(figure: Figure) -> str | None:
     """The chart as JSON; None for one that is a picture only.
 
-    x, y: an axis with its `label`, the `unit` of its values, `from` and `to`, whether it is `log`arithmic
+    x, y: an axis with its `label`, the `unit` of its values, `from` and `to`, whether it is `log`arithmic, whether it
+        is of `percentile`s, and those up to the median `even`ly
     xs: the places of points, which series refer to by number; series: lines and bars
     areas: outlines of what is filled; keys: what areas are
     cells: a density, by columns; spans, across, upright: marks right across the chart; texts: what marks are
     """
-    if len(figure.axes) != 1 or figure.axes[0].get_xlabel() not in (TIME, PERCENTILE):
+    if len(figure.axes) != 1:
         return None
     axes = figure.axes[0]
+    if axes.get_xlabel() not in (TIME, PERCENTILE, SHIFTED, RESPONSE) or not axes.get_ylabel():
+        return None
     xs: list[list[Any]] = []
     made = {
         "x": _axis(axes, "x"),
@@ -69,7 +72,8 @@ def _axis(axes: Axes, which: str) -> dict[str, Any]:
         "from": _plain([low])[0],
         "to": _plain([high])[0],
         **({"log": True} if getattr(axes, f"get_{which}scale")() == "log" else {}),
-        **({"percentile": True} if label == PERCENTILE else {}),
+        **({"percentile": True} if label in (PERCENTILE, SHIFTED) else {}),
+        **({"even": True} if label == SHIFTED else {}),
     }
 
 
@@ -108,7 +112,9 @@ def _artists(drawn: Iterable[Any], kind: type = object) -> Iterator[Any]:
 def _steps(axes: Axes) -> Iterator[dict[str, Any]]:
     for patch in _artists(axes.patches, StepPatch):
         values, edges, _ = patch.get_data()
-        yield _series(patch, *_thinned((edges[:-1] + edges[1:]) / 2, np.asarray(values)), line=True, step=True)
+        if not patch.get_fill():
+            points = _thinned((edges[:-1] + edges[1:]) / 2, np.asarray(values))
+            yield _series(patch, *points, line=True, step=True, dashed=patch.get_linestyle() == "--")
 
 
 def _bars(axes: Axes) -> Iterator[dict[str, Any]]:
@@ -171,16 +177,19 @@ def _spans(axes: Axes) -> Iterator[list[Any]]:
 
 
 def _texts(axes: Axes) -> Iterator[dict[str, Any]]:
-    """Texts beside marks: where on the axis that they mark, and how high where that is x, 0…1."""
+    """Texts beside marks: where on the axis that they mark, and how high where that is x, 0…1; or at a point."""
     for text in _artists(axes.texts):
         annotates = isinstance(text, Annotation)
         x, y = text.xy if annotates else text.get_position()
-        along = _placed(axes, text.xycoords if annotates else text.get_transform())
+        where = text.xycoords if annotates else text.get_transform()
+        along = "" if where == "data" else _placed(axes, where)
         said = {"text": text.get_text().replace(r"\$", "$").strip(), "colour": to_hex(text.get_color())}
         if along == "x":
             yield said | {"x": _plain([x])[0], "high": round(float(y), 3)}
         elif along == "y":
             yield said | {"y": _plain([y])[0]}
+        elif along == "":
+            yield said | {"x": _plain([x])[0], "y": _plain([y])[0]}
 
 
 def _colour(artist: Any) -> str:

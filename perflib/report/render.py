@@ -57,12 +57,13 @@ def report(
     beside = ",".join(str(each.path.resolve()) for each in sides) or None
     asked = notebook_parameters.asked_for(baseline=beside, title=title)
     given = {"run": str(run.path.resolve()), **asked, **(parameters or {})}
-    executed = execute(notebook, given, folder / "report.ipynb", of=[run])
-    figures = run.summary()
+    with ThreadPoolExecutor(1) as beside:  # its figures are computed here while the notebook's kernel starts
+        figures = beside.submit(run.summary)
+        executed = execute(notebook, given, folder / "report.ipynb", of=[run])
     write_atomically(folder / "report.html", html(executed, title or f"Performance of {run.suite.name}"))
     write_atomically(folder / "report.md", markdown.of_run(run, title))
     write_atomically(folder / "junit.xml", junit.of_run(run))
-    write_atomically(folder / "summary.json", json.dumps(figures, indent=1, allow_nan=False))
+    write_atomically(folder / "summary.json", json.dumps(figures.result(), indent=1, allow_nan=False))
     if out is None:
         _point_latest_to(folder)
     list_in(folder)

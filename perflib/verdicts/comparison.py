@@ -443,10 +443,9 @@ def _limits(sides: tuple[tuple[Run, ...], tuple[Run, ...]], is_borrowed: bool) -
         return ["one run a side: how much two runs of the same thing differ is that of the runs in the history"]
     several = "A1,A2,A3" if sides[0][0].manifest.imported else "perflib run --repeat 3"
     return [
-        "one run a side: the intervals hold what varies within a run; how much two runs of the same thing differ "
-        f"(start-up, memory layout, other load) they cannot know. A fail takes it to be {100 * USUAL_SPREAD:.1f} %; "
-        "several "
-        f"runs a side would tell: {several}"
+        "one run a side: the intervals know what varies within a run, but not how much two runs of the same thing "
+        f"differ (start-up, memory layout, other load). A fail takes that to be {100 * USUAL_SPREAD:.1f} %; several "
+        f"runs a side would show it: {several}"
     ]
 
 

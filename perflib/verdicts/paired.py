@@ -89,7 +89,7 @@ def notes(run: Recording, scenarios: Sequence[str]) -> list[str]:
     ends = {"clear": "until every figure was decided", "budget": "until the time was up", "": "unfinished"}
     found += [
         f"{name}: {look.pairs} pairs of blocks of {about.block_s:g} s in random order, "
-        f"looked at {look.look} times of at most {look.looks}, {ends[look.ended]}"
+        f"looked at {'once' if look.look == 1 else f'{look.look} times'}, {ends[look.ended]}"
         for name, look in looks.items()
     ]
     return [

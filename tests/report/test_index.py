@@ -65,7 +65,7 @@ def test_reports_stand_by_suite_the_latest_first_with_their_course(tmp_path: Pat
     )
     page = rebuild(tmp_path).read_text()
     found = _Links(page)
-    assert all((tmp_path / link.replace("%20", " ")).is_file() for link in found.links) and len(found.links) == 9
+    assert all((tmp_path / link.replace("%20", " ")).is_file() for link in found.links) and len(found.links) == 8
     assert page.index("day 3") < page.index("day 2") and page.index("shop</h2>") < page.index("cart</h2>")
     assert 'class="sign fail"' in page[: page.index("shop</h2>")]
     assert "p95 response of browse in 2 reports: 10 to 20 ms, latest 20 ms" in page

@@ -15,16 +15,19 @@ import pytest
 
 import perflib
 from perflib import charts
+from perflib.metrics.parts import GRID
 from perflib.report.chart_data import POINTS, chart_data
 from perflib.report.render import html
 from perflib.report.sections import gallery, section
 from perflib.text import number
+from perflib.verdicts.comparison import curve
 from tests.support.browsing import browser, picture
 from tests.support.written import latencies, written
 
 __all__ = ["browser"]
 EVIL = "<img src=x onerror=b()>"
 OVER_TIME = (charts.response_over_time, charts.throughput, charts.errors_over_time, charts.memory)
+SIDES = (("base", 1, 1.0), ("slower", 2, 1.5))
 DRAWN = (charts.latency_percentiles, *OVER_TIME)
 
 
@@ -45,8 +48,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> perflib.Run:
 def page_file(run: perflib.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with a section of charts, as a notebook's cell shows it."""
     shown = section(run.scenario("one"), gallery(DRAWN, run.scenario("one")))
-    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("execute_result", {"text/html": str(shown)})])
-    made = tmp_path_factory.mktemp("page") / "page.html"
+    return page_of(str(shown), tmp_path_factory.mktemp("page"))
+
+
+def page_of(shown: str, folder: Path) -> Path:
+    """A page with what a notebook's cell shows."""
+    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("execute_result", {"text/html": shown})])
+    made = folder / "page.html"
     made.write_text(html(nbformat.v4.new_notebook(cells=[cell]), "Charts"))
     return made
 
@@ -88,6 +96,29 @@ def test_a_percentile_that_is_pointed_at_is_that_of_the_summary(page: Any, run: 
     readout = page.locator("figure.drawn").first.locator(".readout").inner_text().splitlines()
     assert readout[0] == "p95" and readout[1].startswith(f"list: {number(times['list']['p95'])} ms [")
     picture(page, "live-percentiles")
+
+
+@pytest.mark.browser
+def test_both_sides_of_a_comparison_are_read_as_their_figures_say(browser: Any, tmp_path: Path) -> None:
+    base, slower = (written(tmp_path / side, latencies(2000, seed) * by) for side, seed, by in SIDES)
+    compared = perflib.compare(base, slower, force=True)
+    part = compared.parts[0]
+    shown = section(compared.heading(part), gallery((charts.shift_function, charts.two_distributions), compared, part))
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.goto(page_of(str(shown), tmp_path).as_uri())
+    page.locator("figure.drawn").nth(1).wait_for()
+    assert {"p50 margin", "p95 margin"} <= set(page.locator("svg text").all_text_contents())
+    shifts = dict(zip(GRID, curve(compared, part), strict=False))
+    said = {point.partition(":")[0]: point for point in points_of(page, 0)}
+    for q in (0.05, 0.25, 0.5, 0.95):
+        bounds = f"[{number(shifts[q].low)} … {number(shifts[q].high)}]".replace("-", "−")
+        assert said[f"p{100 * q:g}"] == f"p{100 * q:g}: shift {number(shifts[q].estimate)} % of the base {bounds}"
+    points = [re.findall(r"([\d.]+) ms|requests\) ([\d.]+) %", point) for point in points_of(page, 1)]
+    assert sum(float(base_share) for (_, (_, base_share), *_) in points) == pytest.approx(100, abs=1)
+    peaks = [max(points, key=lambda point, side=side: float(point[side][1]))[0][0] for side in (1, 2)]
+    assert 1.1 < float(peaks[1]) / float(peaks[0]) < 2.2, "one and a half times as slow"
+    picture(page, "live-comparison")
+    page.close()
 
 
 @pytest.mark.browser
@@ -140,7 +171,7 @@ def test_a_page_runs_its_one_script_and_no_other(page_file: Path) -> None:
     assert "<script" not in html(nbformat.v4.new_notebook(cells=[]), "Nothing")
 
 
-def test_data_are_bounded_and_of_charts_over_time_and_of_percentiles_alone(tmp_path: Path) -> None:
+def test_data_are_bounded_and_of_charts_with_an_axis_to_read_alone(tmp_path: Path) -> None:
     run = written(tmp_path, latencies(30_000, 1), rate_per_s=100, memory_mb=90)
     for draw in (charts.latency_percentiles, charts.response_over_time, charts.memory, charts.cpu):
         data = chart_data(draw(run, "one"))
@@ -151,4 +182,5 @@ def test_data_are_bounded_and_of_charts_over_time_and_of_percentiles_alone(tmp_p
     shown = made["series"][0]["y"]
     assert len(drawn) > POINTS and (min(shown), max(shown)) == pytest.approx((min(drawn), max(drawn)), rel=1e-5)
     assert chart_data(charts.response_by_inflight(run, "one")) is None
+    assert chart_data(charts.overview(run)) is None, "its rows are scenarios"
     assert chart_data(charts.gauges(run.rows("one"))) is None, "there is nothing to draw"

@@ -16,17 +16,24 @@ from perflib.report import comparison
 from perflib.report.index import rebuild
 from perflib.report.render import report
 from tests.support.browsing import browser, picture
+from tests.support.command_line import invoke
+from tests.support.written import latencies, written
 
 __all__ = ["browser"]
-PAGES = ("report/report.html", "compare/compare.html", "index.html")
+PAGES = ("report/report.html", "compare/compare.html", "history/history.html", "index.html")
 
 
 @pytest.fixture(scope="module")
 def folder(small_run: perflib.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report, a comparison and the list of both."""
+    """A report, a comparison, a history in which figures moved, and the list of the first two."""
     made = tmp_path_factory.mktemp("reports")
     report(small_run, out=made / "report")
     comparison.report(perflib.compare(small_run, small_run, force=True), out=made / "compare")
+    data = tmp_path_factory.mktemp("data")
+    for i in range(8):
+        written(data, latencies(400, i) * (1.5 if i > 4 else 1), name="moved")
+    history = invoke("history", "--data", str(data), "--out", str(made / "history"))
+    assert history.return_value == 0, history.output
     rebuild(made)
     return made
 

@@ -11,7 +11,11 @@
     : Math.abs(v) >= 1000 || Number.isInteger(v) ? Math.round(v).toLocaleString("en").replace("-", "−")
     : String(Number(v.toPrecision(4))).replace("-", "−");
   const tick = v => Math.abs(v) >= 1e6 ? `${number(v / 1e6)}M` : Math.abs(v) >= 1e4 ? `${number(v / 1e3)}k` : number(v);
-  const share = x => `p${Number((100 * (1 - 10 ** -x)).toFixed(Math.max(1, Math.ceil(x))))}`;
+  // Where a share of the requests is on an axis of percentiles, and which one is at a place.
+  const MEDIAN = Math.log10(2);
+  const place = (q, even) => even && q < 0.5 ? 2 * q * MEDIAN : -Math.log10(1 - q);
+  const share = (x, even) => even && x < MEDIAN ? `p${Number((50 * x / MEDIAN).toFixed(1))}`
+    : `p${Number((100 * (1 - 10 ** -x)).toFixed(Math.max(1, Math.ceil(x))))}`;
   const within = (v, low, high) => Math.min(Math.max(v, low), high);
 
   function html(tag, parent, properties = {}) {
@@ -51,12 +55,20 @@
       this.figure = figure;
       this.gallery = gallery;
       this.series = this.data.series ?? [];
+      if (this.data.x.log) this.stretch();
       for (const each of this.series) each.x = this.data.xs[each.x];
       this.read = this.series.filter(each => each.name && (each.x.length > 2 || each.base));
       this.places = [...new Set(this.read.flatMap(each => each.x))].sort((a, b) => a - b);
       this.build(figure.querySelector("img").alt);
       new ResizeObserver(() => this.draw()).observe(this.plot);
       figure.classList.add("drawn");
+    }
+
+    // A logarithmic axis of x is one of equal steps with the logarithms of its values.
+    stretch() {
+      const {x, xs, areas = []} = this.data;
+      for (const values of [...xs, ...areas.map(area => area.x)]) values.forEach((v, i) => { values[i] = Math.log10(v); });
+      [x.from, x.to] = [Math.log10(x.from), Math.log10(x.to)];
     }
 
     get whole() { return [this.data.x.from, this.data.x.to]; }
@@ -191,7 +203,7 @@
       if (!known.length) return [this.data.y.from, this.data.y.to];
       const low = Math.min(...known), high = Math.max(...known);
       if (log) return [low / 1.15, Math.max(high, low * 1.2) * 1.15];
-      if (this.data.y.from <= 0 && !this.gallery.range || low === 0) return [0, high * 1.08 || 1];
+      if (low === 0 || low > 0 && this.data.y.from <= 0 && !this.gallery.range) return [0, high * 1.08 || 1];
       const room = Math.max(0.08 * (high - low), 0.005 * Math.abs(high), 1e-9);
       return [low - room, high + room];
     }
@@ -203,14 +215,15 @@
         svg("path", this.svg, {class: "grid", d: `M${LEFT} ${TOP + this.y(v)}h${width}`});
         label(LEFT - 6, TOP + this.y(v) + 3.5, tick(v), {"text-anchor": "end"});
       }
-      const fixed = axis.percentile ? [0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999].map(q => -Math.log10(1 - q)) : [];
-      let places = fixed.filter(x => x >= x0 && x <= x1);
+      const known = [0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999, ...(axis.even ? [0.05, 0.25, 0.75] : [])].sort();
+      const fixed = axis.percentile ? known.map(q => place(q, axis.even)) : [];
+      let places = axis.log ? powers(10 ** x0, 10 ** x1, width / 40).map(Math.log10) : fixed.filter(x => x >= x0 && x <= x1);
       if (places.length < 2) places = steps(x0, x1, within(Math.floor(width / 70), 2, 10));
       let free = -Infinity;
       for (const v of places) {
         const x = LEFT + this.x(v);
         svg("path", this.svg, {class: "grid", d: `M${x} ${TOP}v${height}`});
-        if (x - free > 34) label(x, TOP + height + 15, axis.percentile ? share(v) : tick(v), {"text-anchor": "middle"});
+        if (x - free > 34) label(x, TOP + height + 15, axis.percentile ? share(v, axis.even) : tick(axis.log ? Number((10 ** v).toPrecision(6)) : v), {"text-anchor": "middle"});
         if (x - free > 34) free = x;
       }
       svg("path", this.svg, {class: "frame", d: `M${LEFT} ${TOP}v${height}h${width}`});
@@ -271,7 +284,9 @@
     texts(into) {
       const [width, height] = this.size;
       for (const {text, colour, x, y, high} of this.data.texts ?? [])
-        y === undefined
+        x !== undefined && y !== undefined
+          ? svg("text", into, {class: "note", x: this.x(x), y: this.y(y) - 6, fill: colour, "text-anchor": "middle"}, text)
+          : y === undefined
           ? svg("text", into, {class: "note", x: within(this.x(x), 0, width - 6 * text.length) + 3, y: 4 + (1 - high) * height + 6, fill: colour}, text)
           : svg("text", into, {class: "note", x: width - 3, y: this.y(y) + (this.y(y) < 14 ? 12 : -3), fill: colour, "text-anchor": "end"}, text);
     }
@@ -309,7 +324,8 @@
       this.readout.hidden = index === null;
       if (index === null) return;
       const x = this.places[index], unit = this.data.y.unit && ` ${this.data.y.unit}`;
-      const where = this.data.x.percentile ? share(x) : `${number(x)} s`;
+      const axis = this.data.x, at = axis.log ? 10 ** x : x;
+      const where = axis.percentile ? share(x, axis.even) : `${number(at)} ${axis.unit}`;
       const found = this.values(x).map(({each, at, y}) => [each, `${number(y)}${unit}${this.interval(each, at)}`]);
       this.readout.replaceChildren();
       html("strong", this.readout, {textContent: where});
@@ -347,9 +363,11 @@
   });
   const figures = document.querySelectorAll("figure.chart[data-points]");
   for (const figure of figures) seen.observe(figure);
-  const first = figures.length ? figures[0].closest("section") ?? figures[0].closest(".charts") : null;
-  first?.querySelector("h2")?.insertAdjacentElement("afterend", Object.assign(document.createElement("p"), {
+  if (!figures.length) return;
+  const hint = Object.assign(document.createElement("p"), {
     className: "small hint",
     textContent: "Point at a chart to read its values, drag across it to zoom. With the keyboard: arrow keys, + and −, Escape.",
-  }));
+  });
+  const heading = figures[0].closest("section")?.querySelector("h2");
+  heading ? heading.after(hint) : (figures[0].closest("details") ?? figures[0].closest(".charts") ?? figures[0]).before(hint);
 })();
