@@ -97,7 +97,8 @@ def init(
     if made.variables:
         click.echo(f"set before a run: {', '.join(made.variables)}", err=True)
     count = f"{made.requests} request{'s' if made.requests != 1 else ''}"
-    click.echo(f"wrote {out} with {count}, from {kind.title}; look at it: perflib try {out}")
+    written = " and ".join(map(str, (out, *made.files)))
+    click.echo(f"wrote {written} with {count}, from {kind.title}; look at it: perflib try {out}")
     return EXIT_PASS
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
 from perflib.errors import SuiteError
@@ -24,18 +24,31 @@ from perflib.sources.writer import data_file
 _PATH_SAFE: Final = "".join(map(chr, range(33, 127)))  # what a request line can hold as it is
 _OTHERS: Final = "others"
 
-Kind = tuple[str, str, frozenset[str]]  # method, path with {} for ids, names of the query's secrets
+
+class _Kind(NamedTuple):
+    """Requests of one operation: `common` is their path with {} for ids, `secrets` what is secret in their queries."""
+
+    method: str
+    common: str
+    secrets: frozenset[str]
+
+
+class _Line(NamedTuple):
+    """A request of the log: when it was, in s since 1970; its path and query, encoded, without the secrets."""
+
+    second: float
+    kind: _Kind
+    path: str
+    secrets: dict[str, str]
+    status: int
 
 
 def _read(given: Given) -> Draft:
     losses: list[str] = []
-    timed = _timed(entries(given, losses), given.name)
-    requests = _requests([entry for _, entry in timed], data_file(given.out))
-    starts = _spread([second for second, _ in timed])
-    recorded = [
-        Recorded(start_s, requests[_kind(entry)], _path(entry))
-        for start_s, (_, entry) in zip(starts, timed, strict=True)
-    ]
+    lines = sorted(_lines(given, losses), key=lambda line: line.second)
+    requests = _requests(lines, data_file(given.out))
+    starts = _spread([line.second for line in lines])
+    recorded = [Recorded(start_s, requests[line.kind], line.path) for start_s, line in zip(starts, lines, strict=True)]
     every = list({id(request): request for request in requests.values()}.values())
     if any(request.method not in CHANGES_NOTHING for request in every):
         losses.append("bodies of requests, which a log does not have: add them")
@@ -49,17 +62,25 @@ def _read(given: Given) -> Draft:
     return Draft(given.name, f"the access log {given.name}", {"api": site}, [journey], losses, remarks)
 
 
-def _timed(found: Iterator[Entry], name: str) -> list[tuple[float, Entry]]:
-    """The requests in the order of their times, in s since 1970. Raises SuiteError for a time that is none."""
+def _lines(given: Given, losses: list[str]) -> Iterator[_Line]:
+    """The requests of the log, in its order. Raises SuiteError for a time that is none."""
     second = functools.lru_cache(maxsize=4096)(lambda text: time_of(text).timestamp())
-    timed = []
-    for entry in found:
+    for entry in entries(given, losses):
         try:
-            timed.append((second(entry.time), entry))
+            when = second(entry.time)
         except ValueError:
             what, mend = f"{entry.time!r} is no time", "the combined format has [10/Oct/2026:13:55:36 +0200]"
-            raise SuiteError(what, where=name, mend=mend) from None
-    return sorted(timed, key=lambda each: each[0])
+            raise SuiteError(what, where=given.name, mend=mend) from None
+        secrets = {name: value for name, value in entry.pairs.items() if is_secret_part(name, value)}
+        kind = _Kind(entry.method, entry.common, frozenset(secrets))
+        yield _Line(when, kind, _path(entry, secrets), secrets, entry.status)
+
+
+def _path(entry: Entry, secrets: Collection[str]) -> str:
+    query = entry.query
+    if secrets:
+        query = urlencode([pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] not in secrets])
+    return quote(entry.path + (f"?{query}" if query else ""), safe=_PATH_SAFE)
 
 
 def _spread(seconds: Sequence[float]) -> list[float]:
@@ -73,39 +94,21 @@ def _spread(seconds: Sequence[float]) -> list[float]:
     return starts
 
 
-def _kind(entry: Entry) -> Kind:
-    return entry.method, entry.common, frozenset(_secret_parts(entry))
-
-
-def _secret_parts(entry: Entry) -> dict[str, str]:
-    return {name: value for name, value in entry.pairs.items() if is_secret_part(name, value)}
-
-
-def _path(entry: Entry) -> str:
-    """The path and query as they were sent, without the secrets."""
-    query, secret = entry.query, _secret_parts(entry)
-    if secret:
-        query = urlencode([pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] not in secret])
-    return quote(entry.path + (f"?{query}" if query else ""), safe=_PATH_SAFE)
-
-
-def _requests(found: Sequence[Entry], file: str) -> dict[Kind, Request]:
-    """The request that becomes the operation of each kind; kinds that have the same name may share one."""
-    counts = Counter(map(_kind, found))
+def _requests(lines: Sequence[_Line], file: str) -> dict[_Kind, Request]:
+    """The request that becomes the operation of each kind. The rarest of many kinds share one for each method."""
+    counts = Counter(line.kind for line in lines)
     frequent = {kind for kind, _ in counts.most_common(MOST_OPERATIONS)}
-    statuses: dict[tuple[str, str, frozenset[str]], set[int]] = {}
-    requests: dict[Kind, Request] = {}
-    groups: dict[Kind, Kind] = {}
-    for entry in found:
-        kind = _kind(entry)
-        group = kind if kind in frequent else (kind[0], _OTHERS, kind[2])
-        groups[kind] = group
-        statuses.setdefault(group, set()).add(entry.status)
+    groups = {kind: kind if kind in frequent else kind._replace(common=_OTHERS) for kind in counts}
+    statuses: dict[_Kind, set[int]] = {}
+    requests: dict[_Kind, Request] = {}
+    for line in lines:
+        group = groups[line.kind]
+        statuses.setdefault(group, set()).add(line.status)
         if group not in requests:
-            requests[group] = Request(entry.method, field("path|raw"), name_of(entry.method, group[1]), data=file)
-            requests[group].params = dict(_secret_parts(entry))
-            if entry.method == "CONNECT" or not entry.path.startswith("/"):
-                requests[group].left_out = NO_PATH
+            requests[group] = request = Request(group.method, field("path|raw"), name_of(group.method, group.common))
+            request.params, request.data = dict(line.secrets), file
+            if group.method == "CONNECT" or not line.path.startswith("/"):
+                request.left_out = NO_PATH
     for group, request in requests.items():
         if max(statuses[group]) >= 300:  # what it was answered then is a good answer now, but for errors of the server
             request.statuses = sorted({200} | {status for status in statuses[group] if status < 500})

@@ -67,6 +67,7 @@ def test_each_request_is_sent_at_its_time(tmp_path: Path, monkeypatch: pytest.Mo
     begin_s = in_order[0].at_s
     for asked, (at_s, what) in zip(in_order, expected, strict=True):
         assert asked.at_s - begin_s == pytest.approx(at_s, abs=0.15), what
+    assert run.status == "complete", run.manifest.reasons
     figures = run.summary()["scenarios"][0]
     assert (figures["requests"], figures["errors"]) == (len(expected), 0)
     assert set(run.rows()["operation"]) >= {"GET /stats", "GET /items/…", "HEAD /items/…"}

@@ -403,14 +403,15 @@ class WorkerDriver:
         self._assign, self._exhausted, self._same_again = self._assign_open, False, False
         self._start_ns = start_ns
         # Lateness leaves the warm-up out, as the figures do: at first every request has to connect.
-        opening = 0.0 if segment.warmup_ns or segment.turn else opening_s(segment.load.seconds() or 0.0)
+        length_ns = arrivals.length_ns(segment.load, self.folder)
+        opening = 0.0 if segment.warmup_ns or segment.turn else opening_s(length_ns / 1e9)
         judged_from_ns = start_ns + segment.warmup_ns + int(opening * 1e9)
         self._judged_from_ns = FOREVER if only_warmup else judged_from_ns
         self._chunks = arrivals.shard(segment.chunks(self.seed, self.folder), self.index, self.of)
         self._timer = Timer(self.loop, self._dispatch)
         self._next_chunk()
         self._dispatch()
-        last_ns = start_ns + segment.warmup_ns + arrivals.length_ns(segment.load, self.folder)
+        last_ns = start_ns + segment.warmup_ns + length_ns
         grace_s = max(op.timeout_ns for op in self.ops) / 1e9
         cut_timer = self.loop.call_later((last_ns - time.monotonic_ns()) / 1e9 + grace_s, self._cut_short, grace_s)
         try:
