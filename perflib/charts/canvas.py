@@ -75,7 +75,7 @@ def plainly_styled(draw: Callable[Q, Figure]) -> Callable[Q, Figure]:
 
 
 @functools.cache
-def _style() -> dict[str, Any]:
+def _style() -> dict[Any, Any]:
     """All of matplotlib's parameters as our charts have them, read once; the backend stays the caller's."""
     with mpl.rc_context(fname=STYLE):
         return {key: value for key, value in mpl.rcParams.copy().items() if key != "backend"}

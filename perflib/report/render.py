@@ -57,8 +57,8 @@ def report(
     beside = ",".join(str(each.path.resolve()) for each in sides) or None
     asked = notebook_parameters.asked_for(baseline=beside, title=title)
     given = {"run": str(run.path.resolve()), **asked, **(parameters or {})}
-    with ThreadPoolExecutor(1) as beside:  # its figures are computed here while the notebook's kernel starts
-        figures = beside.submit(run.summary)
+    with ThreadPoolExecutor(1) as thread:  # its figures are computed here while the notebook's kernel starts
+        figures = thread.submit(run.summary)
         executed = execute(notebook, given, folder / "report.ipynb", of=[run])
     write_atomically(folder / "report.html", html(executed, title or f"Performance of {run.suite.name}"))
     write_atomically(folder / "report.md", markdown.of_run(run, title))
