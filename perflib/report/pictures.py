@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from typing import Any, Final
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -17,29 +12,6 @@ from perflib.report.chart_data import chart_data
 from perflib.text.html import View
 
 DPI, PRINTED_DPI = 120, 96  # of pictures on the screen, and of those that are seen in print alone
-MANY: Final = 24  # pictures: for fewer it is not worth the second that it takes to start another process
-
-
-def pictures(draws: Sequence[Callable[[], Figure]]) -> list[View]:
-    """Charts as images; of many, another process makes those in front while this one makes those at the end."""
-    if len(draws) < MANY or not _has_room_for_another():
-        return [picture(draw()) for draw in draws]
-    with ProcessPoolExecutor(1, get_context("spawn")) as other:
-        figures, asked = [], []
-        for draw in draws:
-            figures.append(draw())
-            asked.append(other.submit(picture, figures[-1]))
-        made = [
-            # What it has not begun, or could not do, such as a figure of the user's that cannot be sent to it.
-            picture(figure) if one.cancel() or one.exception() else one.result()
-            for figure, one in zip(reversed(figures), reversed(asked), strict=True)
-        ]
-    return made[::-1]
-
-
-def _has_room_for_another() -> bool:
-    """Whether another process can run beside this one; where this one runs a script, it would execute it again."""
-    return (os.cpu_count() or 1) > 1 and getattr(sys.modules["__main__"], "__file__", None) is None
 
 
 def picture(figure: Figure) -> View:

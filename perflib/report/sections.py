@@ -10,8 +10,7 @@ A part is whatever a notebook shows: a Figure, a table of the run's, a DataFrame
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, partial
-from itertools import islice
+from functools import partial
 from typing import Any, Final, Protocol
 
 from markupsafe import Markup
@@ -22,7 +21,7 @@ from perflib.charts.together import together
 from perflib.metrics.scenario import scenario_figures
 from perflib.metrics.selection import Selection
 from perflib.metrics.totals import constant_inflight, totals
-from perflib.report.pictures import pictures
+from perflib.report.pictures import picture
 from perflib.store.recording import ScenarioRun
 from perflib.text.html import NOTEBOOK_STYLE, Heading, View, render
 from perflib.verdicts.comparison import Comparison
@@ -45,9 +44,9 @@ class Gallery:
         self.draws, self.kind = list(draws), kind
         self.most = len(self.draws)
 
-    @cached_property
+    @property
     def pictures(self) -> list[View]:
-        return pictures(self.draws[: self.most])
+        return [picture(draw()) for draw in self.draws[: self.most]]
 
     def __html__(self) -> str:
         return render("gallery", pictures=self.pictures, kind=self.kind)
@@ -63,17 +62,6 @@ class Section(View):
         super().__init__("section", heading=heading, parts=parts)
         self.heading = heading
         self.galleries = [part for part in parts if isinstance(part, Gallery)]
-
-
-class Sections(View):
-    """Sections under a title, whose charts are drawn together when they are shown."""
-
-    def __html__(self) -> Markup:
-        galleries = [gallery for each in self.values["sections"] for gallery in each.galleries]
-        drawn = iter(pictures([draw for gallery in galleries for draw in gallery.draws[: gallery.most]]))
-        for gallery in galleries:
-            gallery.pictures = [*islice(drawn, gallery.most)]
-        return super().__html__()
 
 
 def section(of: Headed | Heading | str, *parts: Any) -> Section:
@@ -105,7 +93,7 @@ def sections(
     wanted = sum(len(gallery.draws) for each in made for gallery in each.galleries)
     _share(made, CHARTS)
     drawn = sum(gallery.most for each in made for gallery in each.galleries)
-    return Sections(
+    return View(
         "sections",
         title=title,
         sections=made,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jinja2
@@ -79,30 +76,6 @@ def test_a_page_has_few_charts_and_the_urgent_ones_all(run: perflib.Run) -> None
     assert counts[-1] == 9 and sum(counts) == CHARTS and min(counts) >= 3
     whole.values["sections"] = []  # what it says needs no chart
     assert "not every scenario has all of its charts" in str(whole) and "9 more scenarios are left out." in str(whole)
-
-
-MANY_CHARTS = """
-import resource
-from perflib.charts.canvas import canvas
-from perflib.report.pictures import MANY, pictures
-
-def draw(place):
-    figure, axes = canvas(f"chart {place}", "x", "y")
-    if place == 1:
-        axes.xaxis.set_major_formatter(lambda value, _: "a lambda cannot be sent to another process")
-    return figure
-
-shown = pictures([lambda place=place: draw(place) for place in range(MANY + 1)])
-assert [each.values["alt"] for each in shown] == [f"chart {place}" for place in range(MANY + 1)]
-assert len({each.values["data"] for each in shown}) == MANY + 1
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime)
-"""
-
-
-def test_many_charts_are_drawn_by_two_processes_in_their_order() -> None:
-    done = subprocess.run([sys.executable, "-c", MANY_CHARTS], check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert (float(done.stdout) > 0.1) == ((os.cpu_count() or 1) > 1), "the other process has taken part"
 
 
 def test_what_a_template_asks_for_and_has_not_is_an_error() -> None:
