@@ -1,7 +1,8 @@
 """`python -m tests.benchmarks [TABLE…]`: prints tables of ratios against other tools, measured in turn within this run.
 
-Tables: closed, variants, memory, callables, schedule, stall, queue, mcp, aa, analysis, cluster, panel, journeys. The
-server runs on core 1 and the load generator on core 0. Figures are medians of the rounds, with their range in brackets.
+Tables: closed, variants, memory, callables, schedule, stall, queue, mcp, aa, neighbour, analysis, cluster, panel,
+journeys. The server runs on core 1 and the load generator on core 0. Figures are medians of the rounds, with their
+range in brackets.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.benchmarks.mcp import mcp
 from tests.benchmarks.panel import panel
 from tests.benchmarks.peers import AB, AB_CLOSE, H2LOAD, HEY, K6, LOCUST, PEERS, Measured, perflib_run, wrk
 from tests.benchmarks.tables import GENERATOR, SERVER, middle, ratio, rounds, show
-from tests.benchmarks.trials import aa
+from tests.benchmarks.trials import aa, neighbour
 from tests.support.timed_servers import nginx, started, waits_s
 
 HTTP = """
@@ -415,6 +416,7 @@ TABLES = {
         queue,
         mcp,
         aa,
+        neighbour,
         analysis,
         cluster,
         panel,

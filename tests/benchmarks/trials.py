@@ -1,10 +1,20 @@
-"""A/A on the reference service: how many of 200 trials, cut from one interleaved run, raise an alarm."""
+"""A/A on the reference service: how often the same service is called slower than itself.
+
+`aa`: 200 trials cut from one interleaved run. `neighbour`: pairs of runs beside a process that burns a core in bursts.
+"""
 
 from __future__ import annotations
 
 import argparse
+import random
+import subprocess
+import sys
 import tempfile
+import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import perflib
@@ -27,6 +37,36 @@ def aa(options: argparse.Namespace) -> None:
         suite.write_text(SUITE)
         budget_s = 2 * BLOCK_S * (TRIALS * PAIRS + 2)
         table(perflib.ab(suite, data=folder, block_s=BLOCK_S, budget_s=budget_s, looks=1, progress=False))
+
+
+def neighbour(options: argparse.Namespace) -> None:
+    """A/A of single runs while another process burns a core in bursts of 0.5 to 3 s: verdicts of --rounds pairs."""
+    verdicts = Counter[str]()
+    with tempfile.TemporaryDirectory() as folder, bursts():
+        for _ in range(options.rounds):
+            base, candidate = (perflib.run("demo", quick=True, data=folder, progress=False) for _ in range(2))
+            verdicts[perflib.compare(base, candidate).verdict] += 1
+    show(("verdict of a pair", "pairs"), [(str(verdict), str(n)) for verdict, n in verdicts.most_common()])
+
+
+@contextmanager
+def bursts() -> Iterator[None]:
+    """A neighbour that burns a core for a while, rests for a while, and so on."""
+    over, rng = threading.Event(), random.Random(7)
+
+    def burn() -> None:
+        while not over.wait(rng.uniform(0.5, 3)):
+            with subprocess.Popen([sys.executable, "-c", "while True: sum(range(2000))"]) as process:
+                time.sleep(rng.uniform(0.5, 3))
+                process.kill()
+
+    thread = threading.Thread(target=burn)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def table(whole: Comparison) -> None:
