@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from perflib.charts.canvas import COLOURS, LIMIT, canvas, name, nothing, plain, plainly_styled, short
+from perflib.charts.canvas import COLOURS, LIMIT, canvas, legend_below, name, nothing, plain, plainly_styled, short
 from perflib.metrics.parts import METRICS
 from perflib.text import number, signed
 from perflib.verdicts.history import Series
@@ -35,9 +35,10 @@ def history(series: Series, *, small: bool = False) -> Figure:
     if series.course.drift:
         half = series.course.drift.estimate / 2
         middle = float(np.nanmean(values))
-        axes.plot([at[0], at[-1]], [middle - half, middle + half], color=COLOURS[6], lw=1.4)
-    for some, level in [] if series.course.drift else series.levels:
-        axes.hlines(level, some.start + 0.6, some.stop + 0.4, color=COLOURS[6], lw=1.4)
+        axes.plot([at[0], at[-1]], [middle - half, middle + half], color=COLOURS[6], lw=1.4, label="drift")
+    for n, (some, level) in enumerate([] if series.course.drift else series.levels):
+        label = "" if n else "level"
+        axes.hlines(level, some.start + 0.6, some.stop + 0.4, color=COLOURS[6], lw=1.4, label=label)
     for change in series.changes:
         axes.axvline(change.index + 0.5, color=LIMIT, lw=1, ls="--")
         axes.text(
@@ -49,12 +50,13 @@ def history(series: Series, *, small: bool = False) -> Figure:
             va="top",
             transform=axes.get_xaxis_transform(),
         )
+    axes.set_xlim(0.4, len(at) + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if small:
         return _made_small(figure, axes, series)
     bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom - 0.18 * (top - bottom), top + 0.15 * (top - bottom))
-    axes.legend(loc="lower right", ncols=2)
+    axes.set_ylim(bottom, top + 0.15 * (top - bottom))
+    legend_below(figure, axes, 3)
     name(figure, axes, _finding(series))
     return figure
 
