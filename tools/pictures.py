@@ -113,7 +113,8 @@ def shop() -> Run:
         "objectives": ["p95 response < 100 ms", "error rate < 5 %"],
     }  # fmt: skip
     made = from_table(
-        {"name": "shop", "targets": {"api": target}, "scenarios": [scenario]}, folder=str(ROOT / "perflib" / "suites")
+        {"name": "shop", "targets": {"api": target}, "scenarios": [scenario]},
+        folder=str(ROOT / "perflib" / "suite" / "builtin"),
     )
     return perflib.run(made, data=data())
 
