@@ -10,7 +10,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from perflib.charts.canvas import COLOURS, LIMIT, MUTED, canvas, legend_below, log_scale, name, nothing, plain, styled
+from perflib.charts.canvas import (
+    COLOURS,
+    LIMIT,
+    MUTED,
+    RESPONSE,
+    canvas,
+    legend_below,
+    log_scale,
+    name,
+    nothing,
+    plain,
+    styled,
+)
 from perflib.metrics.capacity import Capacity, capacity
 from perflib.stats import Interval
 from perflib.stats.scalability import Usl
@@ -52,7 +64,7 @@ def capacity_times(scenario: ScenarioRun) -> Figure:
     steps = [step for step in found.steps if step.p50.n]
     if not steps:
         return nothing("Response times over the offered rate", _NONE)
-    figure, axes = canvas("", _offered(scenario), "response time, ms (log)")
+    figure, axes = canvas("", _offered(scenario), RESPONSE)
     rates = np.array([step.rate_per_s for step in steps])
     for shade, label in zip((COLOURS[6], COLOURS[0], COLOURS[1]), ("p50", "p95", "p99"), strict=True):
         _with_intervals(axes, rates, [getattr(step, label) for step in steps], shade, label)

@@ -16,6 +16,7 @@ from perflib.charts.canvas import (
     LIMIT,
     MUTED,
     PERCENTILE,
+    RESPONSE,
     canvas,
     colour,
     draw_density,
@@ -106,7 +107,7 @@ def response_by_inflight(scenario: ScenarioRun) -> Figure:
     depth, times = np.asarray(cells["inflight"], float), np.maximum(np.asarray(cells["ms"], float), 1e-4)
     if not len(depth):
         return nothing("Response time by requests in flight", "no request was answered, or they were not recorded")
-    figure, axes = canvas("", "requests in flight when it was sent", "response time, ms (log)")
+    figure, axes = canvas("", "requests in flight when it was sent", RESPONSE)
     edges = _depths(int(depth.max()))
     levels = 10 ** (np.arange(np.floor(np.log10(times.min()) * 12), np.log10(times.max()) * 12 + 1.5) / 12)
     counts, _, _ = np.histogram2d(depth, times, (edges, levels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from perflib.charts.canvas import COLOURS, MUTED, canvas, log_scale, name, nothing, plain, styled
+from perflib.charts.canvas import COLOURS, MUTED, RESPONSE, canvas, log_scale, name, nothing, plain, styled
 from perflib.metrics import overhead as steps
 from perflib.store.recording import ScenarioRun
 from perflib.text import number
@@ -17,7 +17,7 @@ def ladder(scenario: ScenarioRun) -> Figure:
     rungs = steps.rungs(scenario)
     if not rungs or not rungs[0].requests:
         return nothing("The overhead ladder", "no round in which every way succeeded")
-    figure, axes = canvas("", "response time, ms (log)", "")
+    figure, axes = canvas("", RESPONSE, "")
     for place, rung in enumerate(rungs):
         shade = COLOURS[1] if "SDK" in rung.operation else COLOURS[0]
         low, high = rung.p50.low, rung.p50.high

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from perflib.charts.canvas import (
     BINS,
     COLOURS,
+    RESPONSE,
     TIME,
     Window,
     canvas,
@@ -52,7 +53,7 @@ def response_over_time(scenario: ScenarioRun, operation: str | None = None) -> F
     x, y, n = _density(scenario, operation, at) if at else (np.zeros(0, int),) * 3
     if at is None or not len(x):
         return nothing("Response time over time", "no request was answered")
-    figure, axes = canvas("", TIME, "response time, ms (log)")
+    figure, axes = canvas("", TIME, RESPONSE)
     grid = np.zeros((y.max() - y.min() + 1, x.max() + 1))
     np.add.at(grid, (y - y.min(), x), n)
     columns = np.arange(x.max() + 2) * at.bin_s

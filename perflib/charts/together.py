@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from perflib.charts.canvas import (
     BINS,
     COLOURS,
+    RESPONSE,
     Window,
     canvas,
     log_scale,
@@ -47,7 +48,7 @@ def scenarios_together(run: Recording) -> Figure:
     began_ns = min(at.start_ns for at in windows.values())
     seconds = max((at.start_ns - began_ns) / 1e9 + at.seconds for at in windows.values())
     whole = Window(began_ns, seconds, max(int(seconds / BINS * 1e9), 1_000_000))
-    figure, axes = canvas("", "", "response time, ms (log)")
+    figure, axes = canvas("", "", RESPONSE)
     grid = figure.add_gridspec(2, 1, height_ratios=(4, 0.5 * len(windows)))
     axes.set_subplotspec(grid[0])
     strip = figure.add_subplot(grid[1], sharex=axes)

@@ -316,7 +316,7 @@ def print_figures(run: Run) -> None:
 def _cut(scenario: ScenarioRun) -> str:
     """How long the warm-up was that is left out of the figures, and its share of the load: 1.2 s (12 %)."""
     estimated, start_ns, whole_s = scenario.warmup_end_ns, scenario.record.start_ns or 0, scenario.record.seconds
-    set_s = scenario.spec.warmup.duration_s if scenario.spec.warmup else 0.0
+    set_s = scenario.spec.warmup_s
     cut_s = (estimated - start_ns) / 1e9 if estimated else set_s
     return f"{cut_s:.1f} s ({100 * cut_s / whole_s:.0f} %)" if cut_s > 0 and whole_s else "nothing"
 

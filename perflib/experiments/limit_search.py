@@ -46,7 +46,7 @@ class LimitSearch:
         if not isinstance(load, StepsLoad):
             return None
         if not self._steps:
-            warm_s = self._scenario.warmup.duration_s if self._scenario.warmup else 0.0
+            warm_s = self._scenario.warmup_s
             self._steps = steps_of(load, state.start_ns + int(warm_s * 1e9))
         over = sum(step.stop_ns + WAIT_NS <= state.now_ns for step in self._steps)
         if over == self._judged:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from perflib.errors import SuiteError
@@ -235,15 +235,16 @@ def _check_recorded(scenario: Scenario, files: Files, where: str) -> None:
         what = f"{file.name} has no column {missing[0]!r}, which a recording needs"
         raise SuiteError(what, where=where, mend="name the column so in its header")
     names = {operation.name for operation in scenario.operations}
-    for number, (name, *_) in enumerate(file.rows(columns), 1):
+    before = -math.inf
+    for number, (name, *start) in enumerate(file.rows(columns), 1):
         if name not in names:
             mend = f"operations are {', '.join(sorted(names))}"
             raise SuiteError(f"{file.name}, row {number} names an unknown operation {name!r}", where=where, mend=mend)
-    starts = (float(start) for _, start in file.rows(columns)) if has_starts else iter(())
-    for number, (before, after) in enumerate(pairwise(starts), 2):
+        after = float(start[0]) if start else before
         if after < before:
             what = f"{file.name}, row {number} starts before the row above it"
             raise SuiteError(what, where=where, mend=f"sort its rows by {START_COLUMN}")
+        before = after
 
 
 def _check_pick(scenario: Scenario, operation: Operation, files: Files, where: str) -> None:

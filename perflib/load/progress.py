@@ -91,7 +91,7 @@ class Progress:
 def _length_s(scenario: Scenario, seconds: float | None) -> float | None:
     """From the start of a scenario, or of those that it runs with, to the end of its load; None if it is not known."""
     seconds = seconds or scenario.load.seconds()
-    warm_s = scenario.warmup.duration_s if scenario.warmup else 0.0
+    warm_s = scenario.warmup_s
     return None if seconds is None else scenario.at_s + warm_s + seconds
 
 

@@ -130,9 +130,8 @@ def beside(scenario: ScenarioRun) -> list[Beside]:
 def _ran_in(other: ScenarioRun, step: Step) -> bool:
     """Whether the load of another scenario went on through what is judged of a step."""
     start_ns, stop_ns, seconds = other.record.start_ns or 0, other.record.stop_ns or 0, other.spec.load.seconds()
-    warm_s = other.spec.warmup.duration_s if other.spec.warmup else 0.0
     if seconds is not None:
-        stop_ns = min(stop_ns, start_ns + int((warm_s + seconds) * 1e9))  # then it only waits for answers
+        stop_ns = min(stop_ns, start_ns + int((other.spec.warmup_s + seconds) * 1e9))  # then it only waits for answers
     return start_ns <= step.settled_ns and step.stop_ns <= stop_ns
 
 
@@ -168,9 +167,9 @@ def _capacity(scenario: ScenarioRun) -> Capacity:
 
 def _planned(scenario: ScenarioRun) -> list[Step]:
     """The steps of its load, on the run's clock."""
-    load, warmup = scenario.spec.load, scenario.spec.warmup
+    load = scenario.spec.load
     assert isinstance(load, StepsLoad)
-    return steps_of(load, (scenario.record.start_ns or 0) + int((warmup.duration_s if warmup else 0.0) * 1e9))
+    return steps_of(load, (scenario.record.start_ns or 0) + int(scenario.spec.warmup_s * 1e9))
 
 
 def _requests(scenario: ScenarioRun) -> Answers:

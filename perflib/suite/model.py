@@ -165,6 +165,11 @@ class Scenario(Spoken):
         return replace(self, load=load)
 
     @property
+    def warmup_s(self) -> float:
+        """How long its warm-up is, s; 0 where it sets none."""
+        return self.warmup.duration_s if self.warmup else 0.0
+
+    @property
     def reached(self) -> list[str]:
         """Names of the targets that its operations reach, the first one first."""
         of_functions = [self.target or ""] if self.has_functions else []

@@ -54,7 +54,7 @@ def _with_own_set_up(suite: Suite) -> list[Scenario]:
 def _scenario(scenario: Scenario, side: str, block_s: float) -> Scenario:
     """The scenario of one side. Its load is one block, and its warm-up is at least as long."""
     operations: dict[str, Any] = {key: _operations(getattr(scenario, key), side) for key in GROUPS}
-    warm_s = max(block_s, scenario.warmup.duration_s if scenario.warmup else 0.0)
+    warm_s = max(block_s, scenario.warmup_s)
     return replace(
         scenario,
         name=sided(scenario.name, side),

@@ -43,7 +43,7 @@ class Segment:
 
 def segments(scenario: Scenario, seed: int) -> list[Segment]:
     """The segments of a scenario in order, a warm-up first. In closed models each stage and block is one."""
-    load, warm_s = scenario.load, scenario.warmup.duration_s if scenario.warmup else 0.0
+    load, warm_s = scenario.load, scenario.warmup_s
     if scenario.order == "blocks":
         measured = _blocks(scenario, seed)
     elif isinstance(load, StagesLoad) and not load.is_open:
@@ -59,7 +59,7 @@ def segments(scenario: Scenario, seed: int) -> list[Segment]:
 
 def turn(scenario: Scenario, number: int) -> Segment:
     """The segment of a turn in an A/B: the warm-up first, then the load, with other random arrivals each turn."""
-    warm_s = scenario.warmup.duration_s if scenario.warmup else 0.0
+    warm_s = scenario.warmup_s
     if number == 0 and warm_s:
         return Segment(warmup_load(scenario.load, warm_s), phase="warmup", turn=0)
     return Segment(scenario.load, turn=number)
